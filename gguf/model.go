@@ -1,0 +1,129 @@
+package gguf
+
+import (
+	"fmt"
+	"io"
+)
+
+// Model is anything that holds tensors: metadata plus named tensors whose bytes
+// are read on demand.
+type Model interface {
+	// Metadata is shared; callers that change it clone it first.
+	Metadata() *Metadata
+	// Tensors lists the tensors in file order. The slice must not be changed.
+	Tensors() []*Tensor
+	// Tensor finds a tensor by name.
+	Tensor(name string) (*Tensor, bool)
+}
+
+// Tensor is one named tensor. Shape is in ggml order: Shape[0] is the length of
+// a row, the axis that varies fastest.
+type Tensor struct {
+	Name  string
+	Type  Type
+	Shape []int
+	// Data gives the tensor's bytes, little-endian, from offset 0 to Size. If it
+	// is also an io.WriterTo, writers stream through that; if it has a method
+	// Bytes() []byte, that is a view without a copy.
+	Data io.ReaderAt
+	// RawSize is the number of bytes where Type is unknown and the size cannot
+	// be computed; ignored otherwise.
+	RawSize int64
+}
+
+// Elements is the product of the shape.
+func (t *Tensor) Elements() int {
+	n := 1
+	for _, d := range t.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Rows is the number of rows of Shape[0] elements.
+func (t *Tensor) Rows() int {
+	n := 1
+	for _, d := range t.Shape[min(1, len(t.Shape)):] {
+		n *= d
+	}
+	return n
+}
+
+// RowBytes is the number of bytes of one row; 0 if the type is unknown.
+func (t *Tensor) RowBytes() int64 {
+	if len(t.Shape) == 0 {
+		return int64(t.Type.BlockBytes())
+	}
+	n, err := t.Type.RowSize(t.Shape[0])
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Size is the number of bytes of the tensor.
+func (t *Tensor) Size() int64 {
+	if !t.Type.Known() {
+		return t.RawSize
+	}
+	return int64(t.Rows()) * t.RowBytes()
+}
+
+// Bytes returns the tensor's bytes: a view of the mapping where there is one,
+// which must not be written to and dies with the file, else a fresh copy.
+func (t *Tensor) Bytes() ([]byte, error) {
+	if v, ok := t.Data.(interface{ Bytes() []byte }); ok {
+		if b := v.Bytes(); b != nil {
+			return b, nil
+		}
+	}
+	b := make([]byte, t.Size())
+	if n, err := t.Data.ReadAt(b, 0); n < len(b) {
+		return nil, fmt.Errorf("reading tensor %s: got %d of %d bytes: %w", t.Name, n, len(b), err)
+	}
+	return b, nil
+}
+
+// Assemble makes a Model of metadata and tensors. Names must be unique; it
+// panics otherwise, since a caller that builds names owns that rule.
+func Assemble(md *Metadata, tensors []*Tensor) Model {
+	a := &assembled{md: md, tensors: tensors, index: make(map[string]*Tensor, len(tensors))}
+	for _, t := range tensors {
+		if _, dup := a.index[t.Name]; dup {
+			panic("gguf: two tensors are named " + t.Name)
+		}
+		a.index[t.Name] = t
+	}
+	return a
+}
+
+type assembled struct {
+	md      *Metadata
+	tensors []*Tensor
+	index   map[string]*Tensor
+}
+
+func (a *assembled) Metadata() *Metadata { return a.md }
+func (a *assembled) Tensors() []*Tensor  { return a.tensors }
+func (a *assembled) Tensor(name string) (*Tensor, bool) {
+	t, ok := a.index[name]
+	return t, ok
+}
+
+// Memory is tensor data held in memory.
+type Memory []byte
+
+// ReadAt copies from the held bytes.
+func (m Memory) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off >= int64(len(m)) {
+		return 0, io.EOF
+	}
+	n := copy(p, m[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// Bytes is the held slice itself.
+func (m Memory) Bytes() []byte { return m }
