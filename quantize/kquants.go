@@ -17,7 +17,7 @@ func decodeQ2_K(dst []float32, src []byte) {
 			q := (*[16]byte)(b[16+g/8*32+g%2*16:])
 			y := (*[16]float32)(dst[16*g:])
 			shift := g % 8 / 2 * 2
-			scale, low := d*float32(s&15), dmin*float32(s>>4)
+			scale, low := d*float32(s&15), float32(dmin*float32(s>>4))
 			for l := range y {
 				y[l] = float32(scale*float32(q[l]>>shift&3)) - low
 			}
@@ -76,7 +76,7 @@ func decodeQ4_K(dst []float32, src []byte) {
 			y := (*[64]float32)(dst[64*p:])
 			s1, m1 := scaleAndMin((*[12]byte)(b[4:]), 2*p)
 			s2, m2 := scaleAndMin((*[12]byte)(b[4:]), 2*p+1)
-			s1, m1, s2, m2 = d*s1, dmin*m1, d*s2, dmin*m2
+			s1, m1, s2, m2 = d*s1, float32(dmin*m1), d*s2, float32(dmin*m2)
 			for l, q := range q {
 				y[l] = float32(s1*float32(q&15)) - m1
 				y[l+32] = float32(s2*float32(q>>4)) - m2
@@ -99,7 +99,7 @@ func decodeQ5_K(dst []float32, src []byte) {
 			y := (*[64]float32)(dst[64*p:])
 			s1, m1 := scaleAndMin((*[12]byte)(b[4:]), 2*p)
 			s2, m2 := scaleAndMin((*[12]byte)(b[4:]), 2*p+1)
-			s1, m1, s2, m2 = d*s1, dmin*m1, d*s2, dmin*m2
+			s1, m1, s2, m2 = d*s1, float32(dmin*m1), d*s2, float32(dmin*m2)
 			for l, q := range q {
 				h := high[l] >> (2 * p)
 				y[l] = float32(s1*float32(q&15|h&1<<4)) - m1
