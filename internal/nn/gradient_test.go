@@ -108,6 +108,9 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 			b := randomParam(rng, "b", in, tokens)
 			return graph{[]*Param{x, b}, func(t *Tape) (*Var, float64) { return t.Add(variable(t, x), variable(t, b)), 0 }}
 		},
+		"Columns": func() graph {
+			return graph{[]*Param{x}, func(t *Tape) (*Var, float64) { return t.Columns(variable(t, x), 2, 5), 0 }}
+		},
 		"SwiGLU": func() graph {
 			u := randomParam(rng, "up", in, tokens)
 			return graph{[]*Param{x, u}, func(t *Tape) (*Var, float64) { return t.SwiGLU(variable(t, x), variable(t, u)), 0 }}
