@@ -1,8 +1,12 @@
 package safetensors
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"os"
+
+	"qtool/internal/mmap"
 )
 
 // File is a parsed safetensors file. Tensor data is read on demand.
@@ -14,7 +18,8 @@ type File struct {
 
 	tensors []*Tensor
 	index   map[string]*Tensor
-	close   func() error
+	file    *os.File      // nil if parsed from a reader
+	mapping *mmap.Mapping // nil if the file is read instead
 }
 
 // Parse reads the header of a file of size bytes and checks all of it: limits,
@@ -24,23 +29,42 @@ type File struct {
 func Parse(r io.ReaderAt, size int64) (*File, error) { return parse("", r, size) }
 
 // Open maps the file at path, or reads it through ReadAt where the platform has
-// no mapping, and parses it. The caller closes it.
+// no mapping, and parses it. The caller closes it. The file must not be made
+// shorter while it is open: reading what is gone fails, but a view from
+// [Tensor.Bytes] that was taken before stops the program.
 func Open(path string) (*File, error) {
-	r, err := os.Open(path)
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening safetensors: %w", err)
+	}
+	f, err := openFile(path, file)
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func openFile(path string, file *os.File) (*File, error) {
+	info, err := file.Stat()
 	if err != nil {
 		return nil, err
 	}
-	st, err := r.Stat()
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("opening %s: expected a safetensors file, found a folder or special file", path)
+	}
+	f, err := parse(path, file, info.Size())
 	if err != nil {
-		r.Close()
 		return nil, err
 	}
-	f, err := parse(path, r, st.Size())
-	if err != nil {
-		r.Close()
-		return nil, err
+	f.file = file
+	// Without a mapping everything works too, only slower.
+	if f.mapping, _ = mmap.Map(file, info.Size()); f.mapping != nil {
+		for _, t := range f.tensors {
+			s := t.Data.(*section)
+			s.r, s.mapping = f.mapping, f.mapping
+		}
 	}
-	f.close = r.Close
 	return f, nil
 }
 
@@ -55,7 +79,7 @@ func parse(path string, r io.ReaderAt, size int64) (*File, error) {
 	f := &File{Path: path, Metadata: h.metadata, index: make(map[string]*Tensor, len(h.entries))}
 	for i := range h.entries {
 		e := &h.entries[i]
-		t := &Tensor{Name: e.name, DType: e.dtype, Shape: e.shape, Data: newSection(r, dataStart+e.begin, e.end-e.begin)}
+		t := &Tensor{Name: e.name, DType: e.dtype, Shape: e.shape, Data: &section{r: r, off: dataStart + e.begin, size: e.end - e.begin}}
 		f.tensors = append(f.tensors, t)
 		f.index[t.Name] = t
 	}
@@ -71,10 +95,14 @@ func (f *File) Tensor(name string) (*Tensor, bool) {
 	return t, ok
 }
 
-// Close releases the mapping. Views of tensor bytes die with it.
+// Close releases the file. Views of tensor bytes die with it.
 func (f *File) Close() error {
-	if f.close == nil {
-		return nil
+	var errs []error
+	if f.mapping != nil {
+		errs = append(errs, f.mapping.Close())
 	}
-	return f.close()
+	if f.file != nil {
+		errs = append(errs, f.file.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"qtool/internal/mmap"
 )
 
 // Tensor is one named tensor. Shape is in the order of the file: the last axis
@@ -44,38 +46,30 @@ func (t *Tensor) Bytes() ([]byte, error) {
 
 // section is the part of a file that holds one tensor.
 type section struct {
-	*io.SectionReader
-	view []byte // the same bytes in the mapping, nil without one
+	r         io.ReaderAt
+	off, size int64
+	mapping   *mmap.Mapping // the same file as r, nil if it is read instead
 }
-
-func newSection(r io.ReaderAt, off, size int64) *section {
-	s := &section{SectionReader: io.NewSectionReader(r, off, size)}
-	if m, ok := r.(interface{ Bytes() []byte }); ok {
-		if b := m.Bytes(); b != nil {
-			s.view = b[off : off+size : off+size]
-		}
-	}
-	return s
-}
-
-// Bytes is the view, or nil.
-func (s *section) Bytes() []byte { return s.view }
 
 // ReadAt fails with io.ErrUnexpectedEOF, not io.EOF, where the file ends early:
 // it was longer when its header was checked.
 func (s *section) ReadAt(p []byte, off int64) (int, error) {
-	n, err := s.SectionReader.ReadAt(p, off)
-	if errors.Is(err, io.EOF) && n < len(p) && off+int64(n) < s.Size() {
+	n, err := io.NewSectionReader(s.r, s.off, s.size).ReadAt(p, off)
+	if errors.Is(err, io.EOF) && n < len(p) && off+int64(n) < s.size {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
 }
 
-// WriteTo writes the view at once, or copies through a buffer.
-func (s *section) WriteTo(w io.Writer) (int64, error) {
-	if s.view != nil {
-		n, err := w.Write(s.view)
-		return int64(n), err
+// Bytes is a view of the mapping; nil without one, or if the file is closed or
+// has become shorter.
+func (s *section) Bytes() []byte {
+	if s.mapping == nil {
+		return nil
 	}
-	return io.Copy(w, io.NewSectionReader(s.SectionReader, 0, s.Size()))
+	all := s.mapping.Bytes()
+	if all == nil || !s.mapping.Intact() {
+		return nil
+	}
+	return all[s.off : s.off+s.size : s.off+s.size]
 }

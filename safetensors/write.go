@@ -133,38 +133,28 @@ func writeString(b *bytes.Buffer, s string) {
 	b.WriteByte('"')
 }
 
-func writeData(w io.Writer, t *Tensor) error {
-	size := t.Size()
-	src, ok := t.Data.(io.WriterTo)
-	if !ok {
-		src = newSection(t.Data, 0, size)
+func writeData(w io.Writer, t *Tensor) (err error) {
+	size, n := t.Size(), int64(0)
+	if src, ok := t.Data.(io.WriterTo); ok {
+		n, err = src.WriteTo(w)
+	} else {
+		n, err = io.CopyBuffer(w, io.NewSectionReader(t.Data, 0, size), make([]byte, min(size+1, 1<<20)))
 	}
-	n, err := src.WriteTo(w)
 	if err == nil && n != size {
 		err = fmt.Errorf("shape %v of %v takes %d bytes, its data gave %d", t.Shape, t.DType, size, n)
 	}
 	return err
 }
 
-// contextWriter stops at a cancelled context, also inside one large tensor.
+// contextWriter stops at a cancelled context.
 type contextWriter struct {
 	ctx context.Context
 	w   io.Writer
 }
 
 func (c *contextWriter) Write(p []byte) (int, error) {
-	const chunk = 4 << 20
-	written := 0
-	for first := true; first || len(p) > 0; first = false {
-		if err := c.ctx.Err(); err != nil {
-			return written, err
-		}
-		n, err := c.w.Write(p[:min(chunk, len(p))])
-		written += n
-		if err != nil {
-			return written, err
-		}
-		p = p[n:]
+	if err := context.Cause(c.ctx); err != nil {
+		return 0, err
 	}
-	return written, nil
+	return c.w.Write(p)
 }
