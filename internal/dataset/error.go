@@ -47,7 +47,12 @@ func (e *FormatError) Error() string {
 }
 
 // Unwrap makes errors.Is(err, ErrFormat) true, and finds the cause.
-func (e *FormatError) Unwrap() []error { return []error{ErrFormat, e.Err} }
+func (e *FormatError) Unwrap() []error {
+	if e.Err == nil {
+		return []error{ErrFormat}
+	}
+	return []error{ErrFormat, e.Err}
+}
 
 func bad(at place, format string, args ...any) error {
 	return &FormatError{Where: at.String(), Reason: fmt.Sprintf(format, args...)}
