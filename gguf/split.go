@@ -1,0 +1,119 @@
+package gguf
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// A split model is a row of files named NAME-00001-of-00003.gguf. The first
+// holds all metadata; every shard has these keys besides.
+const (
+	keySplitNo      = "split.no"            // u16, from 0
+	keySplitCount   = "split.count"         // u16
+	keySplitTensors = "split.tensors.count" // i32, over all shards
+	maxShards       = 1<<16 - 1
+)
+
+var shardSuffix = regexp.MustCompile(`-(\d{5,})-of-(\d{5,})\.gguf$`)
+
+// ShardPath is the name of shard no (from 1) of count for a model called path,
+// with or without ".gguf" at its end.
+func ShardPath(path string, no, count int) string {
+	return fmt.Sprintf("%s-%05d-of-%05d.gguf", strings.TrimSuffix(path, ".gguf"), no, count)
+}
+
+// openShards adds the other shards if f is the first of a split model.
+func (f *File) openShards(first *contents, o openOptions) error {
+	count, err := Or(first.metadata.Int(keySplitCount))(1)
+	if err != nil {
+		return f.shardError(0, "%v", err)
+	}
+	if count <= 1 {
+		return nil
+	}
+	prefix, err := f.shardPrefix(first, count)
+	if err != nil {
+		return err
+	}
+	tensors := first.tensors
+	owner := make(map[string]int, len(tensors))
+	for _, t := range tensors {
+		owner[t.Name] = 1
+	}
+	for no := 2; no <= count; no++ {
+		s, c, err := openOne(ShardPath(prefix, no, count), o)
+		if err != nil {
+			return fmt.Errorf("opening shard %d of %d of %s: %w", no, count, f.paths[0], err)
+		}
+		f.paths = append(f.paths, s.file.Name())
+		f.sources = append(f.sources, s)
+		if err := f.checkShard(c, no, count); err != nil {
+			return err
+		}
+		for _, t := range c.tensors {
+			if had := owner[t.Name]; had != 0 {
+				return f.shardError(no-1, "tensor %s is in shard %d too", quote(t.Name), had)
+			}
+			owner[t.Name] = no
+		}
+		tensors = append(tensors, c.tensors...)
+	}
+	want, err := Or(first.metadata.Int(keySplitTensors))(len(tensors))
+	if err != nil || want != len(tensors) {
+		return f.shardError(0, "expected %d tensors in %d shards, found %d; the shards do not belong together", want, count, len(tensors))
+	}
+	f.Model = Assemble(withoutSplit(first.metadata), tensors)
+	return nil
+}
+
+// shardPrefix is the part of the names that all shards share.
+func (f *File) shardPrefix(first *contents, count int) (string, error) {
+	path := f.paths[0]
+	no, err := first.metadata.Int(keySplitNo)
+	if err != nil {
+		return "", f.shardError(0, "%v", err)
+	}
+	if count > maxShards || no < 0 || no >= count {
+		return "", f.shardError(0, "shard %d of %d cannot be", no+1, count)
+	}
+	prefix := shardSuffix.ReplaceAllString(path, "")
+	if no != 0 {
+		return "", fmt.Errorf("%s is shard %d of %d: open the first one, %s", path, no+1, count, ShardPath(prefix, 1, count))
+	}
+	if ShardPath(prefix, 1, count) != path {
+		return "", fmt.Errorf("%s is the first of %d shards, but its name does not end in %s, so the others cannot be found: rename it",
+			path, count, filepath.Base(ShardPath("", 1, count)))
+	}
+	return prefix, nil
+}
+
+func (f *File) checkShard(c *contents, no, count int) error {
+	if got, err := c.metadata.Int(keySplitNo); err != nil || got != no-1 {
+		return f.shardError(no-1, "expected %s to be %d, found %s", keySplitNo, no-1, found(got, err))
+	}
+	if got, err := Or(c.metadata.Int(keySplitCount))(count); err != nil || got != count {
+		return f.shardError(no-1, "expected %s to be %d, found %s", keySplitCount, count, found(got, err))
+	}
+	return nil
+}
+
+func found(n int, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprint(n)
+}
+
+func (f *File) shardError(i int, format string, args ...any) error {
+	return &FormatError{Path: f.paths[i], Reading: "the keys of a split model", Reason: fmt.Sprintf(format, args...)}
+}
+
+func withoutSplit(md *Metadata) *Metadata {
+	md = md.Clone()
+	for _, key := range []string{keySplitNo, keySplitCount, keySplitTensors} {
+		md.Delete(key)
+	}
+	return md
+}

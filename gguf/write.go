@@ -1,0 +1,242 @@
+package gguf
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"qtool/internal/atomicfile"
+)
+
+const chunk = 1 << 20 // bytes of tensor data in memory while writing
+
+// WriteOption changes how a file is written.
+type WriteOption func(*writeOptions)
+
+type writeOptions struct {
+	progress     func(t *Tensor, written, total int64)
+	alignment    int // 0: what the metadata says
+	shardBytes   int64
+	shardTensors int
+}
+
+// WithProgress calls report as tensor data is written: t is the tensor at hand,
+// written and total count the bytes of data of all tensors.
+func WithProgress(report func(t *Tensor, written, total int64)) WriteOption {
+	return func(o *writeOptions) { o.progress = report }
+}
+
+// WithAlignment aligns tensor data to n bytes, a power of two, and says so in
+// general.alignment. Without it that key counts, and 32 if it is missing.
+func WithAlignment(n int) WriteOption { return func(o *writeOptions) { o.alignment = n } }
+
+// WithSplit makes [WriteFile] begin another shard when one has more than
+// maxBytes of tensor data. A tensor larger than that has a shard of its own.
+func WithSplit(maxBytes int64) WriteOption { return func(o *writeOptions) { o.shardBytes = maxBytes } }
+
+// WithSplitTensors makes [WriteFile] begin another shard after n tensors.
+func WithSplitTensors(n int) WriteOption { return func(o *writeOptions) { o.shardTensors = n } }
+
+func optionsOf(opts []WriteOption) (writeOptions, error) {
+	var o writeOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.shardBytes < 0 || o.shardTensors < 0 {
+		return o, fmt.Errorf("the size of a shard must be positive, found %d bytes, %d tensors", o.shardBytes, o.shardTensors)
+	}
+	if o.alignment != 0 {
+		return o, checkAlignment(o.alignment)
+	}
+	return o, nil
+}
+
+// metadataOf is the metadata of m with the alignment that is asked for.
+func (o *writeOptions) metadataOf(m Model) *Metadata {
+	md := m.Metadata()
+	if o.alignment == 0 || o.alignment == defaultAlignment && !md.Has(keyAlignment) {
+		return md
+	}
+	md = md.Clone()
+	md.Set(keyAlignment, uint32(o.alignment))
+	return md
+}
+
+// Write writes m to w as GGUF version 3, little-endian, laid out as ggml does:
+// the header, then each tensor in order, padded to the alignment. Data goes
+// through the Data's io.WriterTo if it has one, else through ReadAt; a tensor
+// that gives more or fewer bytes than its Size is an error. It stops when ctx
+// ends.
+func Write(ctx context.Context, w io.Writer, m Model, opts ...WriteOption) error {
+	o, err := optionsOf(opts)
+	if err != nil {
+		return err
+	}
+	if o.shardBytes > 0 || o.shardTensors > 0 {
+		return errors.New("a split model is several files: use WriteFile")
+	}
+	im, err := layOut(o.metadataOf(m), m.Tensors())
+	if err != nil {
+		return err
+	}
+	out := &writer{ctx: ctx, progress: o.progress, total: im.dataBytes()}
+	return out.image(w, im)
+}
+
+// WriteFile writes m to the file at path as [Write] does. The file is complete
+// or, after an error, not there; one that was there before stays until then. A
+// split that needs several shards writes them to the names of [ShardPath]
+// instead and replaces them together; [ShardPaths] lists them beforehand.
+func WriteFile(ctx context.Context, path string, m Model, opts ...WriteOption) error {
+	o, err := optionsOf(opts)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	shards, err := o.shards(m)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	paths := shardPaths(path, len(shards))
+	images := make([]*image, len(shards))
+	for i, s := range shards {
+		if images[i], err = layOut(s.md, s.tensors); err != nil {
+			return fmt.Errorf("writing %s: %w", paths[i], err)
+		}
+	}
+	out := &writer{ctx: ctx, progress: o.progress}
+	for _, im := range images {
+		out.total += im.dataBytes()
+	}
+	files := make([]*atomicfile.File, len(images))
+	for i, im := range images {
+		f, err := atomicfile.Create(paths[i])
+		if err != nil {
+			return err
+		}
+		defer f.Abort()
+		if err := out.image(f, im); err != nil {
+			return fmt.Errorf("writing %s: %w", paths[i], err)
+		}
+		files[i] = f
+	}
+	return commit(files, paths)
+}
+
+// commit gives the shards their names, the first one last: a set is readable
+// only if it is complete.
+func commit(files []*atomicfile.File, paths []string) error {
+	if len(files) > 1 {
+		if err := os.Remove(paths[0]); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("replacing the shards of %s: %w", paths[0], err)
+		}
+	}
+	for i := len(files) - 1; i >= 0; i-- {
+		if err := files[i].Commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (im *image) dataBytes() int64 {
+	var n int64
+	for _, size := range im.sizes {
+		n += size
+	}
+	return n
+}
+
+// writer writes images one after another and counts across them.
+type writer struct {
+	ctx            context.Context
+	progress       func(t *Tensor, written, total int64)
+	written, total int64
+	buf            []byte
+}
+
+func (w *writer) image(dst io.Writer, im *image) error {
+	out := bufio.NewWriterSize(dst, 64<<10)
+	if _, err := out.Write(im.header); err != nil {
+		return err
+	}
+	padding := make([]byte, im.alignment)
+	for i, t := range im.tensors {
+		if err := w.tensor(out, t, im.sizes[i]); err != nil {
+			return fmt.Errorf("tensor %s: %w", quote(t.Name), err)
+		}
+		if _, err := out.Write(padding[:padTo(im.sizes[i], im.alignment)-im.sizes[i]]); err != nil {
+			return err
+		}
+	}
+	return out.Flush()
+}
+
+func (w *writer) tensor(dst io.Writer, t *Tensor, size int64) error {
+	out := &tensorWriter{w: w, dst: dst, t: t, left: size}
+	var err error
+	if source, ok := t.Data.(io.WriterTo); ok {
+		_, err = source.WriteTo(out)
+	} else {
+		err = w.copy(out, t.Data, size)
+	}
+	if err == nil && out.left > 0 {
+		err = fmt.Errorf("expected %d bytes of data, its source gave %d", size, size-out.left)
+	}
+	return err
+}
+
+// copy reads size bytes of data in chunks, and one byte more, which must not exist.
+func (w *writer) copy(dst *tensorWriter, data io.ReaderAt, size int64) error {
+	if w.buf == nil {
+		w.buf = make([]byte, chunk)
+	}
+	for off := int64(0); off < size; {
+		p := w.buf[:min(chunk, size-off)]
+		n, err := data.ReadAt(p, off)
+		if n < len(p) {
+			if err == nil || errors.Is(err, io.EOF) {
+				return fmt.Errorf("expected %d bytes of data, its source gave %d", size, off+int64(n))
+			}
+			return fmt.Errorf("reading its data at %d: %w", off, err)
+		}
+		if _, err := dst.Write(p); err != nil {
+			return err
+		}
+		off += int64(n)
+	}
+	if n, _ := data.ReadAt(w.buf[:1], size); n > 0 {
+		return dst.tooMuch()
+	}
+	return nil
+}
+
+// tensorWriter takes the data of one tensor, no more than it should have.
+type tensorWriter struct {
+	w    *writer
+	dst  io.Writer
+	t    *Tensor
+	left int64
+}
+
+func (tw *tensorWriter) Write(p []byte) (int, error) {
+	if err := context.Cause(tw.w.ctx); err != nil {
+		return 0, err
+	}
+	if int64(len(p)) > tw.left {
+		return 0, tw.tooMuch()
+	}
+	n, err := tw.dst.Write(p)
+	tw.left -= int64(n)
+	tw.w.written += int64(n)
+	if err == nil && tw.w.progress != nil {
+		tw.w.progress(tw.t, tw.w.written, tw.w.total)
+	}
+	return n, err
+}
+
+func (tw *tensorWriter) tooMuch() error {
+	return errors.New("its source gives more bytes of data than its type and shape take")
+}

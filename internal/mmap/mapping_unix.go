@@ -1,0 +1,18 @@
+//go:build linux || darwin
+
+package mmap
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func mapFile(f *os.File, size int) ([]byte, error) {
+	return unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+}
+
+func unmap(data []byte) error { return unix.Munmap(data) }
+
+func willNeed(pages []byte) { _ = unix.Madvise(pages, unix.MADV_WILLNEED) }
+func dontNeed(pages []byte) { _ = unix.Madvise(pages, unix.MADV_DONTNEED) }
