@@ -33,19 +33,14 @@ func ToFloat16(f float32) uint16 {
 	return sign | uint16(h)
 }
 
-// FromFloat16 is exact.
+// FromFloat16 is exact. Shifting exponent and fraction into place leaves the value
+// 2^112 times too small, subnormals too; infinity and NaN need the full exponent.
 func FromFloat16(h uint16) float32 {
-	sign := uint32(h&0x8000) << 16
-	exp := uint32(h >> 10 & 0x1f)
-	frac := uint32(h & 0x3ff)
-	switch exp {
-	case 0:
-		f := float32(frac) * 0x1p-24
-		return math.Float32frombits(math.Float32bits(f) | sign)
-	case 0x1f:
-		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
+	f := math.Float32bits(math.Float32frombits(uint32(h&0x7fff)<<13) * 0x1p112)
+	if h&0x7c00 == 0x7c00 {
+		f |= 0x7f800000
 	}
-	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+	return math.Float32frombits(uint32(h&0x8000)<<16 | f)
 }
 
 // ToBFloat16 rounds to nearest even; a NaN stays a quiet NaN.

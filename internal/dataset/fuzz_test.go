@@ -1,0 +1,46 @@
+package dataset
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+)
+
+// FuzzRead holds the reader to its word: any bytes give examples that fit, or an
+// error that says what kind it is.
+func FuzzRead(f *testing.F) {
+	for _, seed := range []string{
+		"", "\ufeff", "plain text\r\nof two lines", "{", "[", "[{", "[]", "[{}]", `{"text":"a"}`, "{\"text\":\"a\"}\r\n\r\n{\"text\":\"b\"}",
+		`[{"text":"a"},{"prompt":"b","completion":"c"}]`, "{\n\"text\": \"a\"\n}", `{"text":"a"`, `{"text":1}`, `{"other":null}`, "{\"text\":\"\xff\"}",
+		`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`, `{"messages":[null]}`, `{"messages":[{"role":"user"}]}`,
+		`{"input_ids":[1,2,3],"labels":[-100,2,3],"attention_mask":[1,1,0]}`, `{"input_ids":[-1,2]}`, `{"input_ids":[],"labels":[]}`,
+		`{"text":"` + "\\ud800" + `"}`, `{"text":"a"}{"text":"b"}`, `[{"text":"a"}]]`,
+	} {
+		for name := range uint8(3) {
+			f.Add([]byte(seed), name)
+		}
+	}
+	names := []string{"d.jsonl", "d.json", "d.txt"}
+	tok := newFake()
+	f.Fuzz(func(t *testing.T, content []byte, name uint8) {
+		const seq = 12
+		for _, opts := range []Options{{Seq: seq}, {Seq: seq, Truncate: true}, {Seq: seq, Truncate: true, SplitText: true}} {
+			d, err := Read(bytes.NewReader(content), names[int(name)%len(names)], tok, opts)
+			if err != nil {
+				if !errors.Is(err, ErrFormat) && !errors.Is(err, ErrEmpty) {
+					t.Errorf("an error of no kind: %v", err)
+				}
+				if opts.Truncate && errors.Is(err, ErrTooLong) {
+					t.Errorf("not cut: %v", err)
+				}
+				continue
+			}
+			for _, ex := range d.Examples {
+				n := len(ex.Tokens)
+				if n == 0 || n > seq || n != len(ex.Targets) || ex.Targets[n-1] == Unscored {
+					t.Errorf("bad example: %v -> %v", ex.Tokens, ex.Targets)
+				}
+			}
+		}
+	})
+}

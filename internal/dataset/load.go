@@ -1,0 +1,180 @@
+package dataset
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"qtool/internal/chat"
+)
+
+// Options say how records become examples.
+type Options struct {
+	// Seq is the most positions an example may have, at least 2.
+	Seq int
+	// Truncate cuts records that are longer at the end. Without it they are an
+	// error, a [TooLongError]. Plain text files are never cut, but windowed.
+	Truncate bool
+	// SplitText cuts {"text"} records that are longer into windows.
+	SplitText bool
+	// The keys to read, "" for text, prompt and completion.
+	TextField, PromptField, CompletionField string
+	// Template renders conversations; nil is ChatML.
+	Template chat.Template
+}
+
+// Report counts what a file gave.
+type Report struct {
+	Records   int // as read
+	Examples  int // to train on
+	Tokens    int // positions over all examples
+	Scored    int // positions that count
+	Longest   int // positions of the longest record, before cutting
+	Truncated int // records cut at the end
+	Windowed  int // records cut into windows
+	Skipped   int // records without anything scored, or with nothing of it before the cut
+}
+
+// Data are the examples of one file, in file order.
+type Data struct {
+	Examples []Example
+	Report   Report
+}
+
+// Load reads path: a file, or a folder with a file train.jsonl and perhaps
+// valid.jsonl (.json and .txt do too), whose examples are eval. Without valid.*,
+// eval is nil.
+//
+// Errors match [ErrFormat] for data that cannot be used, [ErrEmpty] if there is
+// none, [chat.ErrUnsupported] if conversations need a template that cannot be
+// rendered.
+func Load(path string, tok Tokenizer, opts Options) (train, eval *Data, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the data: %w", err)
+	}
+	if !info.IsDir() {
+		train, err = loadFile(path, tok, opts)
+		return train, nil, err
+	}
+	file := inFolder(path, "train")
+	if file == "" {
+		return nil, nil, fmt.Errorf("%s: %w: the folder has no train.jsonl, train.json or train.txt", path, ErrFormat)
+	}
+	if train, err = loadFile(file, tok, opts); err != nil {
+		return nil, nil, err
+	}
+	if file = inFolder(path, "valid"); file != "" {
+		eval, err = loadFile(file, tok, opts)
+	}
+	return train, eval, err
+}
+
+func inFolder(folder, stem string) string {
+	for _, ext := range []string{".jsonl", ".json", ".txt"} {
+		file := filepath.Join(folder, stem+ext)
+		if _, err := os.Stat(file); err == nil {
+			return file
+		}
+	}
+	return ""
+}
+
+func loadFile(path string, tok Tokenizer, opts Options) (*Data, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening the data: %w", err)
+	}
+	defer f.Close()
+	return Read(f, path, tok, opts)
+}
+
+// Read reads the records of one file; name is used in errors, and its ending
+// where the content leaves the format open. See [Load].
+func Read(r io.Reader, name string, tok Tokenizer, opts Options) (*Data, error) {
+	if opts.Seq < 2 {
+		return nil, fmt.Errorf("a sequence of %d tokens holds nothing to learn; --seq must be at least 2", opts.Seq)
+	}
+	if opts.Template == nil {
+		opts.Template = chat.ChatML()
+	}
+	b := builder{opts: opts, enc: encoder{tok, opts.Template}, tooLong: TooLongError{Seq: opts.Seq}}
+	forms := opts.forms()
+	err := scan(r, name, func(at place, body []byte, l layout) error {
+		if l == plainText {
+			return b.add(at, textRecord{text: string(body), prose: true})
+		}
+		rec, err := parseRecord(at, body, forms)
+		if err != nil {
+			return err
+		}
+		return b.add(at, rec)
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case b.tooLong.Records > 0:
+		return nil, &b.tooLong
+	case b.data.Report.Records == 0:
+		return nil, fmt.Errorf("%s: %w: it holds no records", name, ErrEmpty)
+	case len(b.data.Examples) == 0:
+		return nil, fmt.Errorf("%s: %w: none of its %d records has a token to score", name, ErrEmpty, b.data.Report.Records)
+	}
+	return &b.data, nil
+}
+
+// builder collects examples under the rules for length.
+type builder struct {
+	opts    Options
+	enc     encoder
+	data    Data
+	tooLong TooLongError
+}
+
+func (b *builder) add(at place, rec record) error {
+	b.data.Report.Records++
+	doc, err := rec.tokenize(&b.enc)
+	switch {
+	case errors.Is(err, chat.ErrUnsupported):
+		return fmt.Errorf("%s: %w", at, err)
+	case err != nil:
+		return &FormatError{Where: at.String(), Err: err}
+	}
+	ex, ok := doc.example()
+	if !ok {
+		b.data.Report.Skipped++
+		return nil
+	}
+	length := len(ex.Tokens)
+	b.data.Report.Longest = max(b.data.Report.Longest, length)
+	text, isText := rec.(textRecord)
+	switch {
+	case length <= b.opts.Seq:
+		b.keep(ex)
+	case isText && (text.prose || b.opts.SplitText):
+		b.data.Report.Windowed++
+		for _, w := range ex.windows(b.opts.Seq, b.enc.tok.BOS()) {
+			b.keep(w)
+		}
+	case b.opts.Truncate:
+		if ex, ok = ex.cut(b.opts.Seq); !ok {
+			b.data.Report.Skipped++
+			return nil
+		}
+		b.data.Report.Truncated++
+		b.keep(ex)
+	default:
+		b.tooLong.add(at, length, isText)
+	}
+	return nil
+}
+
+func (b *builder) keep(ex Example) {
+	r := &b.data.Report
+	r.Examples++
+	r.Tokens += len(ex.Tokens)
+	r.Scored += ex.Scored()
+	b.data.Examples = append(b.data.Examples, ex)
+}

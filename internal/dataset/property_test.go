@@ -1,0 +1,95 @@
+package dataset
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"qtool/internal/chat"
+	"qtool/internal/sharedtest"
+)
+
+func randomContent(r *rand.Rand) string {
+	parts := []string{"a", "the", "th", "e ", " ", "\n", "é", "🌍", ".", "?N", "user", "{", "assistant"}
+	var b strings.Builder
+	b.WriteString("x") // a newline here would be one token with the header's
+	for range r.IntN(12) {
+		b.WriteString(parts[r.IntN(len(parts))])
+	}
+	return b.String()
+}
+
+func TestOfAnyConversationExactlyTheAssistantsWordsAreScored(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	f := newFake()
+	roles := chat.Roles()[1:]
+	for range 500 {
+		messages := []map[string]string{{"role": "system", "content": randomContent(r)}}
+		want := ""
+		for range 1 + r.IntN(6) {
+			m := map[string]string{"role": roles[r.IntN(len(roles))], "content": randomContent(r)}
+			messages = append(messages, m)
+			if m["role"] == "assistant" {
+				want += m["content"] + "<|im_end|>"
+			}
+		}
+		if want == "" {
+			continue
+		}
+		line, err := json.Marshal(map[string]any{"messages": messages})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := read(t, "d.jsonl", string(line), f, Options{Seq: 10000})
+		if got := f.scored(d.Examples[0]); got != want {
+			t.Fatalf("scored %q\nexpected %q", got, want)
+		}
+	}
+}
+
+func TestOfAnyPairTheCompletionIsScoredFromItsFirstWholeToken(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	f := newFake()
+	for range 500 {
+		prompt, completion := randomContent(r)[1:], randomContent(r)[1:]
+		doc, err := pairRecord{prompt, completion}.tokenize(&encoder{tok: f})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ex, ok := doc.example()
+		if !ok {
+			t.Fatal("nothing is scored")
+		}
+		scored := strings.TrimSuffix(f.scored(ex), "</s>")
+		if !strings.HasSuffix(completion, scored) || len(completion)-len(scored) > 2 {
+			t.Fatalf("%q + %q: scored %q", prompt, completion, scored)
+		}
+	}
+}
+
+func TestRealDataIsReadWhole(t *testing.T) {
+	f := newFake()
+	for name, c := range map[string]struct {
+		records int
+		opts    Options
+	}{
+		"gsm8k-train.jsonl": {7473, Options{PromptField: "question", CompletionField: "answer"}},
+		"mlx/train.jsonl":   {1000, Options{}},
+		"litgpt_dolly.json": {12, Options{PromptField: "instruction", CompletionField: "response"}},
+	} {
+		c.opts.Seq = 1 << 16
+		train, _, err := Load(sharedtest.Path(t, "data/sft/"+name), f, c.opts)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if train.Report.Records != c.records || train.Report.Examples != c.records {
+			t.Errorf("%s: %+v", name, train.Report)
+		}
+	}
+	train, eval, err := Load(sharedtest.Path(t, "data/sft/mlx"), f, Options{Seq: 4096})
+	if err != nil || train.Report.Examples != 1000 || eval.Report.Examples != 100 {
+		t.Errorf("folder: %v", err)
+	}
+}

@@ -1,0 +1,39 @@
+package dataset
+
+import (
+	"math/bits"
+	"math/rand/v2"
+)
+
+// permutation is a pure function of its arguments, the same on every platform
+// and with every version of Go: Fisher-Yates from the end over PCG(seed, stream),
+// each bounded number by the multiply-high rule with rejection.
+func permutation(n int, seed, stream uint64) []int {
+	pcg := rand.NewPCG(seed, stream)
+	p := make([]int, n)
+	for i := range p {
+		p[i] = i
+	}
+	for i := n - 1; i > 0; i-- {
+		j := below(pcg, uint64(i+1))
+		p[i], p[j] = p[j], p[i]
+	}
+	return p
+}
+
+// below is uniform over 0 to n-1.
+func below(pcg *rand.PCG, n uint64) uint64 {
+	for {
+		high, low := bits.Mul64(pcg.Uint64(), n)
+		if low >= -n%n {
+			return high
+		}
+	}
+}
+
+// Streams of the seed, one for each use; epochs count up from streamEpoch.
+const (
+	streamSplit uint64 = iota
+	streamPack
+	streamEpoch
+)

@@ -1,0 +1,90 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"math"
+	"unsafe"
+)
+
+// Matrix is a weight of Rows × Cols elements whose rows are stored in some ggml
+// type and decoded when they are needed. A Matrix is a small value; Slice and
+// the operations never copy its storage.
+type Matrix struct {
+	Rows, Cols int
+
+	f32    []float32 // the elements, where they can be used in place
+	data   []byte    // else the encoded rows
+	stride int       // bytes of one encoded row
+	decode func(dst []float32, src []byte)
+}
+
+// Float32Matrix views rows*cols elements in place; writes to them show.
+func Float32Matrix(elements []float32, rows, cols int) Matrix {
+	return Matrix{Rows: rows, Cols: cols, f32: elements[:rows*cols]}
+}
+
+// EncodedMatrix views encoded rows, stride bytes each, that decode turns into
+// cols elements.
+func EncodedMatrix(data []byte, rows, cols, stride int, decode func(dst []float32, src []byte)) Matrix {
+	return Matrix{Rows: rows, Cols: cols, data: data[:rows*stride], stride: stride, decode: decode}
+}
+
+// Float32View returns b as float32 without a copy, or false where alignment or
+// byte order forbid it.
+func Float32View(b []byte) ([]float32, bool) {
+	if len(b) == 0 {
+		return nil, true
+	}
+	p := unsafe.Pointer(unsafe.SliceData(b))
+	if !littleEndian || uintptr(p)%4 != 0 || len(b)%4 != 0 {
+		return nil, false
+	}
+	return unsafe.Slice((*float32)(p), len(b)/4), true
+}
+
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+
+// Slice is the matrix of rows from to to-1.
+func (m Matrix) Slice(from, to int) Matrix {
+	s := m
+	s.Rows = to - from
+	if m.decode == nil {
+		s.f32 = m.f32[from*m.Cols : to*m.Cols]
+	} else {
+		s.data = m.data[from*m.stride : to*m.stride]
+	}
+	return s
+}
+
+// Row returns row r: in place where the storage is float32, else decoded into
+// scratch, which must hold Cols elements.
+func (m Matrix) Row(r int, scratch []float32) []float32 {
+	if m.decode == nil {
+		return m.f32[r*m.Cols : (r+1)*m.Cols]
+	}
+	row := scratch[:m.Cols]
+	m.decode(row, m.data[r*m.stride:(r+1)*m.stride])
+	return row
+}
+
+// panel returns rows from to to-1, back to back.
+func (m Matrix) panel(from, to int, scratch []float32) []float32 {
+	if m.decode == nil {
+		return m.f32[from*m.Cols : to*m.Cols]
+	}
+	for r := from; r < to; r++ {
+		m.Row(r, scratch[(r-from)*m.Cols:])
+	}
+	return scratch[:(to-from)*m.Cols]
+}
+
+// FirstNotFinite is the index of the first element of v that is NaN or
+// infinite, or -1.
+func FirstNotFinite(v []float32) int {
+	for i, x := range v {
+		if math.Float32bits(x)&0x7f800000 == 0x7f800000 {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,104 @@
+package model
+
+import (
+	"fmt"
+	"math"
+
+	"qtool/gguf"
+	"qtool/internal/nn"
+)
+
+// Config is what the decoder must know of a model, as read from its metadata.
+type Config struct {
+	Architecture string
+	Name         string
+	Vocabulary   int // rows of the embedding
+	Context      int // tokens the model was trained for
+	Layers       int
+	Embedding    int // width of the residual stream
+	NormEpsilon  float32
+
+	Heads, KVHeads    []int // per layer
+	HeadDim, ValueDim int
+	FeedForward       []int // per layer, of a dense block or of one expert
+
+	Experts, ExpertsUsed int // 0 without experts
+	Router               nn.RouterSpec
+
+	Rope nn.RopeOptions
+}
+
+// common reads the keys that all architectures share.
+func (k *keys) common(src gguf.Model) *Config {
+	c := &Config{
+		Architecture: k.arch,
+		Context:      k.needInt("context_length"),
+		Embedding:    k.needInt("embedding_length"),
+		Layers:       k.needInt("block_count"),
+		NormEpsilon:  float32(k.needFloat("attention.layer_norm_rms_epsilon")),
+		Experts:      k.int("expert_count", 0),
+		ExpertsUsed:  k.int("expert_used_count", 0),
+	}
+	c.Name, _ = k.md.Str("general.name")
+	if k.err != nil {
+		return c
+	}
+	if blocks := len(src.Tensors()); c.Layers > blocks {
+		k.fail(fmt.Errorf("%w: %s.block_count is %d, but the file has only %d tensors", ErrInvalid, k.arch, c.Layers, blocks))
+		return c
+	}
+	c.Heads = k.perLayer("attention.head_count", c.Layers, 0)
+	c.KVHeads = k.perLayer("attention.head_count_kv", c.Layers, c.Heads[0])
+	c.FeedForward = k.perLayer("feed_forward_length", c.Layers, 0)
+	for l := range c.Heads {
+		if h, kv := c.Heads[l], c.KVHeads[l]; h <= 0 || kv <= 0 || h%kv != 0 {
+			k.fail(fmt.Errorf("%w: layer %d has %d attention heads over %d key heads", ErrInvalid, l, h, kv))
+			return c
+		}
+	}
+	perHead := c.Embedding / c.Heads[0]
+	c.HeadDim = k.int("attention.key_length", perHead)
+	c.ValueDim = k.int("attention.value_length", perHead)
+	if c.ExpertsUsed > c.Experts || c.Experts > 0 && c.ExpertsUsed == 0 || c.Experts > 1<<16 {
+		k.fail(fmt.Errorf("%w: %d of %d experts are used per token", ErrInvalid, c.ExpertsUsed, c.Experts))
+	}
+	c.Rope = k.rope(c)
+	return c
+}
+
+// rope reads the position embedding and resolves its scaling as llama.cpp's
+// context does with default parameters.
+func (k *keys) rope(c *Config) nn.RopeOptions {
+	o := nn.RopeOptions{
+		Dims:            k.int("rope.dimension_count", c.HeadDim),
+		Base:            k.float("rope.freq_base", 10000),
+		FreqScale:       1,
+		AttnFactor:      1,
+		BetaFast:        32,
+		BetaSlow:        1,
+		OriginalContext: k.int("rope.scaling.original_context_length", c.Context),
+	}
+	if o.Dims%2 != 0 || o.Dims <= 0 || o.Dims > c.HeadDim || !(o.Base > 0) {
+		k.fail(fmt.Errorf("%w: rotary embedding of %d dimensions with base %g on heads of %d", ErrInvalid, o.Dims, o.Base, c.HeadDim))
+	}
+	kind := k.string("rope.scaling.type", "linear")
+	if factor := k.float("rope.scaling.factor", k.float("rope.scale_linear", 0)); factor != 0 {
+		o.FreqScale = 1 / factor
+	}
+	switch kind {
+	case "none":
+		o.FreqScale = 1
+	case "linear", "longrope":
+	case "yarn":
+		o.ExtFactor = 1
+		// The rotation itself multiplies by 1 + 0.1 ln(factor), which llama.cpp
+		// wants for stretching only.
+		if f := 1 / o.FreqScale; f < 1 {
+			o.AttnFactor = 1 / (1 + 0.1*math.Log(f))
+		}
+	default:
+		k.fail(fmt.Errorf("%w: rope scaling %q; known are none, linear, yarn and longrope", ErrUnsupported, kind))
+	}
+	o.AttnFactor *= k.float("rope.scaling.attn_factor", 1)
+	return o
+}

@@ -1,0 +1,340 @@
+package model
+
+import (
+	"fmt"
+	"strings"
+
+	"qtool/gguf"
+	"qtool/internal/kernel"
+	"qtool/internal/nn"
+	"qtool/quantize"
+)
+
+// Options of [Load].
+type Options struct {
+	// TrainWeights copies every weight to float32 and makes it trainable.
+	TrainWeights bool
+	// Context is the number of tokens a document may have; it chooses between
+	// long and short rope factors. 0 means the model's own.
+	Context int
+}
+
+// source is the model that a decoder was made of. Weights that are not trained
+// stay in its mapping.
+type source struct{ gguf.Model }
+
+// Load binds the tensors of src to a decoder. src must stay open as long as
+// the decoder is used. Errors match [ErrUnsupported] or [ErrInvalid].
+func Load(src gguf.Model, opt Options) (*Decoder, error) {
+	md := src.Metadata()
+	name, err := md.Str("general.architecture")
+	if err != nil {
+		return nil, asInvalid(err)
+	}
+	if kind, _ := md.Str("general.type"); kind == "adapter" || kind == "imatrix" {
+		return nil, fmt.Errorf("%w: this file is of general.type %q, not a model", ErrInvalid, kind)
+	}
+	arch, err := findArchitecture(name)
+	if err != nil {
+		return nil, err
+	}
+	k := &keys{md: md, arch: name}
+	c := k.common(src)
+	if k.err == nil {
+		arch.configure(k, c)
+	}
+	if k.err != nil {
+		return nil, k.err
+	}
+	c.Rope.Pairing = arch.pairing
+	b := &binder{src: src, arch: arch, opt: opt, used: map[string]bool{}, d: &Decoder{Config: *c, source: source{src}}}
+	b.bind()
+	if b.err != nil {
+		return nil, b.err
+	}
+	if err := b.checkLeftover(); err != nil {
+		return nil, err
+	}
+	return b.d, nil
+}
+
+// binder finds the decoder's tensors by name, checks their shapes and keeps the
+// first error.
+type binder struct {
+	src  gguf.Model
+	arch *architecture
+	opt  Options
+	used map[string]bool
+	d    *Decoder
+	err  error
+}
+
+func (b *binder) bind() {
+	d := b.d
+	d.embed = b.embedding()
+	d.outputNorm = b.vector("output_norm.weight", d.Embedding)
+	if b.has("output.weight") {
+		d.head = b.linear("output", d.Embedding, d.Vocabulary, 1)
+		b.target("token_embd.weight", d.embed, true)
+		b.target("output.weight", d.head, false)
+	} else if b.err == nil {
+		// A tied head takes no pairs: llama.cpp can load neither name for it.
+		d.head = &nn.Linear{Weight: d.embed.Weight}
+	}
+	d.Rope.Factors = b.ropeFactors()
+	d.rope = nn.NewRope(d.Rope)
+	for l := 0; l < d.Layers && b.err == nil; l++ {
+		d.blocks = append(d.blocks, b.block(l))
+	}
+}
+
+func (b *binder) embedding() *nn.Linear {
+	t, ok := b.src.Tensor("token_embd.weight")
+	if !ok || len(t.Shape) < 2 {
+		b.fail(fmt.Errorf("%w: there is no matrix token_embd.weight", ErrInvalid))
+		return nil
+	}
+	b.d.Vocabulary = t.Shape[1]
+	if tokens, err := b.src.Metadata().Strings("tokenizer.ggml.tokens"); err == nil && len(tokens) != t.Shape[1] {
+		b.fail(fmt.Errorf("%w: token_embd.weight has %d rows, but the vocabulary has %d tokens", ErrInvalid, t.Shape[1], len(tokens)))
+	}
+	return &nn.Linear{Weight: b.weight("token_embd.weight", b.d.Embedding, t.Shape[1], 1)}
+}
+
+func (b *binder) ropeFactors() []float32 {
+	name, pairs := "rope_freqs.weight", b.d.Rope.Dims/2
+	if b.has("rope_factors_long.weight") || b.has("rope_factors_short.weight") {
+		context := b.opt.Context
+		if context == 0 {
+			context = b.d.Context
+		}
+		name = "rope_factors_short.weight"
+		if context > b.d.Rope.OriginalContext {
+			name = "rope_factors_long.weight"
+		}
+		b.used["rope_factors_short.weight"], b.used["rope_factors_long.weight"] = true, true
+	}
+	if !b.has(name) {
+		return nil
+	}
+	return b.frozenVector(name, pairs).Data
+}
+
+func (b *binder) block(l int) *block {
+	d := b.d
+	prefix := fmt.Sprintf("blk.%d.", l)
+	return &block{
+		layer:     l,
+		attnNorm:  b.vector(prefix+"attn_norm.weight", d.Embedding),
+		ffnNorm:   b.vector(prefix+"ffn_norm.weight", d.Embedding),
+		epsilon:   d.NormEpsilon,
+		attention: b.attention(prefix, d.Heads[l], d.KVHeads[l]),
+		ffn:       b.feedForward(prefix, d.FeedForward[l]),
+	}
+}
+
+func (b *binder) attention(prefix string, heads, kvHeads int) attention {
+	d := b.d
+	a := attention{heads: heads, kvHeads: kvHeads, headDim: d.HeadDim, valueDim: d.ValueDim}
+	q, k, v := heads*d.HeadDim, kvHeads*d.HeadDim, kvHeads*d.ValueDim
+	if b.has(prefix + "attn_qkv.weight") {
+		a.qkv = b.targetLinear(prefix+"attn_qkv", d.Embedding, q+k+v, 1)
+	} else {
+		a.q = b.targetLinear(prefix+"attn_q", d.Embedding, q, 1)
+		a.k = b.targetLinear(prefix+"attn_k", d.Embedding, k, 1)
+		a.v = b.targetLinear(prefix+"attn_v", d.Embedding, v, 1)
+	}
+	a.output = b.targetLinear(prefix+"attn_output", heads*d.ValueDim, d.Embedding, 1)
+	return a
+}
+
+func (b *binder) feedForward(prefix string, width int) feedForward {
+	d := b.d
+	if d.Experts == 0 {
+		return &denseFFN{
+			gate: b.targetLinear(prefix+"ffn_gate", d.Embedding, width, 1),
+			up:   b.targetLinear(prefix+"ffn_up", d.Embedding, width, 1),
+			down: b.targetLinear(prefix+"ffn_down", width, d.Embedding, 1),
+		}
+	}
+	return &expertFFN{
+		router: b.targetLinear(prefix+"ffn_gate_inp", d.Embedding, d.Experts, 1),
+		spec:   d.Router,
+		gate:   b.targetLinear(prefix+"ffn_gate_exps", d.Embedding, width, d.Experts),
+		up:     b.targetLinear(prefix+"ffn_up_exps", d.Embedding, width, d.Experts),
+		down:   b.targetLinear(prefix+"ffn_down_exps", width, d.Embedding, d.Experts),
+	}
+}
+
+// targetLinear is linear, offered as a LoRA target.
+func (b *binder) targetLinear(name string, in, out, experts int) *nn.Linear {
+	l := b.linear(name, in, out, experts)
+	b.target(name+".weight", l, false)
+	return l
+}
+
+func (b *binder) target(tensor string, l *nn.Linear, transposed bool) {
+	if b.err == nil && b.arch.honours(tensor) {
+		b.d.targets = append(b.d.targets, Target{Tensor: tensor, Linear: l, Transposed: transposed})
+	}
+}
+
+// linear binds name.weight and, if it is there, name.bias.
+func (b *binder) linear(name string, in, out, experts int) *nn.Linear {
+	l := &nn.Linear{Weight: b.weight(name+".weight", in, out, experts)}
+	if bias := name + ".bias"; b.has(bias) {
+		l.Bias = b.vector(bias, out, experts)
+	}
+	return l
+}
+
+func (b *binder) has(name string) bool { _, ok := b.src.Tensor(name); return ok }
+
+func (b *binder) fail(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// tensor finds a tensor and checks its shape; trailing ones are free.
+func (b *binder) tensor(name string, shape ...int) *gguf.Tensor {
+	if b.err != nil {
+		return nil
+	}
+	t, ok := b.src.Tensor(name)
+	if !ok {
+		b.fail(fmt.Errorf("%w: tensor %s is missing", ErrInvalid, name))
+		return nil
+	}
+	b.used[name] = true
+	if !sameShape(t.Shape, shape) {
+		b.fail(fmt.Errorf("%w: tensor %s has shape %v, the metadata asks for %v", ErrInvalid, name, t.Shape, shape))
+		return nil
+	}
+	return t
+}
+
+func sameShape(a, b []int) bool {
+	for i := range max(len(a), len(b)) {
+		x, y := 1, 1
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if x != y {
+			return false
+		}
+	}
+	return true
+}
+
+// vector decodes a norm weight or a bias; it is trained with full weights.
+func (b *binder) vector(name string, shape ...int) *nn.Param {
+	p := b.frozenVector(name, shape...)
+	if b.opt.TrainWeights {
+		b.train(p)
+	}
+	return p
+}
+
+// frozenVector decodes a tensor that is never trained.
+func (b *binder) frozenVector(name string, shape ...int) *nn.Param {
+	t := b.tensor(name, shape...)
+	if t == nil {
+		return &nn.Param{}
+	}
+	p := nn.NewParam(name, t.Shape...)
+	b.decode(t, p.Data)
+	if i := kernel.FirstNotFinite(p.Data); i >= 0 {
+		b.fail(fmt.Errorf("%w: element %d of tensor %s is %g; the file is damaged or was badly converted", ErrInvalid, i, name, p.Data[i]))
+	}
+	return p
+}
+
+func (b *binder) train(p *nn.Param) {
+	if b.err == nil {
+		p.Train()
+		b.d.params = append(b.d.params, p)
+	}
+}
+
+// weight binds a matrix or a stack of experts in the type it has.
+func (b *binder) weight(name string, in, out, experts int) *nn.Weight {
+	t := b.tensor(name, in, out, experts)
+	if t == nil {
+		return nil
+	}
+	if b.opt.TrainWeights {
+		p := b.vector(name, in, out, experts)
+		if experts == 1 {
+			p.Shape = []int{in, out}
+		}
+		return nn.ParamWeight(p)
+	}
+	data, err := t.Bytes()
+	if err != nil {
+		b.fail(err)
+		return nil
+	}
+	matrices := make([]kernel.Matrix, experts)
+	all, err := storedMatrix(t, data, out*experts, in)
+	if err != nil {
+		b.fail(err)
+		return nil
+	}
+	for e := range matrices {
+		matrices[e] = all.Slice(e*out, (e+1)*out)
+	}
+	return nn.FrozenWeight(name, matrices...)
+}
+
+// storedMatrix views data as rows of t's type.
+func storedMatrix(t *gguf.Tensor, data []byte, rows, cols int) (kernel.Matrix, error) {
+	if t.Type == gguf.F32 {
+		if v, ok := kernel.Float32View(data); ok {
+			return kernel.Float32Matrix(v, rows, cols), nil
+		}
+	}
+	codec, err := quantize.Lookup(t.Type)
+	if err != nil {
+		return kernel.Matrix{}, fmt.Errorf("tensor %s: %w", t.Name, err)
+	}
+	return kernel.EncodedMatrix(data, rows, cols, int(t.RowBytes()), codec.DecodeRow), nil
+}
+
+// decode fills dst with the elements of t.
+func (b *binder) decode(t *gguf.Tensor, dst []float32) {
+	data, err := t.Bytes()
+	if err != nil {
+		b.fail(err)
+		return
+	}
+	m, err := storedMatrix(t, data, t.Rows(), t.Shape[0])
+	if err != nil {
+		b.fail(err)
+		return
+	}
+	for r := range m.Rows {
+		row := dst[r*m.Cols : (r+1)*m.Cols]
+		copy(row, m.Row(r, row))
+	}
+}
+
+// checkLeftover refuses a file with tensors that the decoder would ignore: its
+// results would be wrong.
+func (b *binder) checkLeftover() error {
+	var left []string
+	for _, t := range b.src.Tensors() {
+		if !b.used[t.Name] {
+			left = append(left, t.Name)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	shown := left[:min(3, len(left))]
+	return fmt.Errorf("%w: %s has %d tensors that the decoder does not know: %s",
+		ErrUnsupported, b.arch.name, len(left), strings.Join(shown, ", "))
+}

@@ -1,0 +1,137 @@
+package nn
+
+import (
+	"math"
+
+	"qtool/internal/kernel"
+)
+
+// AttentionSpec describes causal attention with grouped heads.
+type AttentionSpec struct {
+	Heads, KVHeads    int
+	HeadDim, ValueDim int // elements of a head of q and k, and of v
+	Scale             float32
+	// First is, for every query row, the first key row that it sees: that of
+	// its document. Rows of one document are consecutive.
+	First []int32
+	// Offset is the key row of query row 0: the number of cached rows.
+	Offset int
+}
+
+// Attention computes softmax(scale·q·kᵀ)·v over the key rows First[r] to
+// Offset+r of every query row r. q is [tokens, heads·headDim], k and v are
+// [keys, kvHeads·dim]; the result is [tokens, heads·valueDim]. Scores exist for
+// one query row at a time only.
+func (t *Tape) Attention(q, k, v *Var, s AttentionSpec) *Var {
+	y := t.zeroVar(q.Rows, s.Heads*s.ValueDim, q.needs || k.needs || v.needs)
+	o := &attentionOp{q: q, k: k, v: v, y: y, AttentionSpec: s, logSum: t.arena.Floats(s.Heads * q.Rows)}
+	const rows = 16
+	blocks := (q.Rows + rows - 1) / rows
+	t.Pool.Run(blocks*s.Heads, func(_, task int) {
+		// The last rows see the most keys: hand them out first.
+		h, b := task%s.Heads, blocks-1-task/s.Heads
+		scores := make([]float32, s.Offset+min((b+1)*rows, q.Rows))
+		for r := b * rows; r < min((b+1)*rows, q.Rows); r++ {
+			o.forwardRow(h, r, scores)
+		}
+	})
+	t.record(y, o)
+	return y
+}
+
+type attentionOp struct {
+	q, k, v, y *Var
+	AttentionSpec
+	logSum []float32 // [heads, tokens]: log of the sum of the exponentials
+}
+
+func (o *attentionOp) query(h, r int, data []float32) []float32 {
+	return data[r*o.q.Cols+h*o.HeadDim:][:o.HeadDim]
+}
+
+func (o *attentionOp) key(kv, j int, data []float32) []float32 {
+	return data[j*o.k.Cols+kv*o.HeadDim:][:o.HeadDim]
+}
+
+func (o *attentionOp) value(kv, j int, data []float32) []float32 {
+	return data[j*o.v.Cols+kv*o.ValueDim:][:o.ValueDim]
+}
+
+func (o *attentionOp) output(h, r int, data []float32) []float32 {
+	return data[r*o.y.Cols+h*o.ValueDim:][:o.ValueDim]
+}
+
+func (o *attentionOp) forwardRow(h, r int, scores []float32) {
+	kv := h / (o.Heads / o.KVHeads)
+	q := o.query(h, r, o.q.Data)
+	first, last := int(o.First[r]), o.Offset+r
+	s := scores[:last+1-first]
+	highest := float32(math.Inf(-1))
+	for i := range s {
+		s[i] = o.Scale * kernel.Dot(q, o.key(kv, first+i, o.k.Data))
+		highest = max(highest, s[i])
+	}
+	var sum float64
+	for i, x := range s {
+		e := math.Exp(float64(x - highest))
+		s[i] = float32(e)
+		sum += e
+	}
+	out := o.output(h, r, o.y.Data)
+	for i, p := range s {
+		kernel.Axpy(out, p, o.value(kv, first+i, o.v.Data))
+	}
+	scale(out, float32(1/sum))
+	o.logSum[h*o.q.Rows+r] = highest + float32(math.Log(sum))
+}
+
+// backward recomputes the probabilities p of each row from logSum. With
+// D = dy·y: dv += p·dy, ds = p·(dy·v - D)·scale, dq += ds·k, dk += ds·q.
+// Tasks are documents times key heads, whose gradients nobody else writes.
+func (o *attentionOp) backward(t *Tape) {
+	if o.y.grad == nil {
+		return
+	}
+	g := attentionGrads{q: t.gradOf(o.q), k: t.gradOf(o.k), v: t.gradOf(o.v)}
+	var documents [][2]int
+	for r := 0; r < o.q.Rows; {
+		end := r + 1
+		for end < o.q.Rows && o.First[end] == o.First[r] {
+			end++
+		}
+		documents = append(documents, [2]int{r, end})
+		r = end
+	}
+	t.Pool.Run(len(documents)*o.KVHeads, func(_, task int) {
+		kv, d := task%o.KVHeads, documents[task/o.KVHeads]
+		group := o.Heads / o.KVHeads
+		for h := kv * group; h < (kv+1)*group; h++ {
+			for r := d[0]; r < d[1]; r++ {
+				o.backwardRow(h, kv, r, g)
+			}
+		}
+	})
+}
+
+// attentionGrads are the gradients wanted; each may be nil.
+type attentionGrads struct{ q, k, v []float32 }
+
+func (o *attentionOp) backwardRow(h, kv, r int, g attentionGrads) {
+	q, dy := o.query(h, r, o.q.Data), o.output(h, r, o.y.grad)
+	d := kernel.Dot(dy, o.output(h, r, o.y.Data))
+	logSum := o.logSum[h*o.q.Rows+r]
+	for j := int(o.First[r]); j <= o.Offset+r; j++ {
+		k := o.key(kv, j, o.k.Data)
+		p := float32(math.Exp(float64(o.Scale*kernel.Dot(q, k) - logSum)))
+		if g.v != nil {
+			kernel.Axpy(o.value(kv, j, g.v), p, dy)
+		}
+		ds := p * (kernel.Dot(dy, o.value(kv, j, o.v.Data)) - d) * o.Scale
+		if g.q != nil {
+			kernel.Axpy(o.query(h, r, g.q), ds, k)
+		}
+		if g.k != nil {
+			kernel.Axpy(o.key(kv, j, g.k), ds, q)
+		}
+	}
+}

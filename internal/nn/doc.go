@@ -1,0 +1,8 @@
+// Package nn holds the operators of a transformer, forward and backward, the
+// tape that records them and the arena their results live in.
+//
+// It may import internal/kernel. Model code is written once, as a forward pass:
+// without recording it infers, with recording it trains, and under
+// [Tape.Checkpoint] it computes twice to save memory. It knows no architecture
+// and no file.
+package nn

@@ -1,0 +1,226 @@
+package nn
+
+import (
+	"math"
+
+	"qtool/internal/kernel"
+)
+
+// RouterSpec says how logits choose and weigh experts.
+type RouterSpec struct {
+	Used      int  // experts per token
+	Normalize bool // divide the chosen weights by their sum
+	// Scale multiplies the weights; 0 means 1.
+	Scale float32
+}
+
+// minWeightSum bounds the divisor of normalization from below, as llama.cpp does.
+const minWeightSum = 6.103515625e-5
+
+// Routing is the experts' choice for every token. A slot is one of a token's
+// Used experts; the grouped rows list all slots again, sorted by expert.
+type Routing struct {
+	Weights *Var    // [tokens, used]
+	Expert  []int32 // of each slot, [tokens·used]
+	Row     []int   // the grouped row of each slot
+	Token   []int32 // the token of each grouped row
+	Groups  []int   // expert e owns grouped rows Groups[e] to Groups[e+1]-1
+}
+
+// Route takes router logits [tokens, experts]: softmax over all experts, then
+// the largest ones, weighed by their probabilities. Of equal ones the lower
+// number wins.
+func (t *Tape) Route(logits *Var, s RouterSpec) *Routing {
+	tokens, experts := logits.Rows, logits.Cols
+	r := &Routing{Weights: t.newVar(tokens, s.Used, logits.needs), Expert: make([]int32, tokens*s.Used)}
+	o := &routeOp{logits: logits, r: r, RouterSpec: s, p: t.arena.Floats(tokens * experts)}
+	if o.Scale == 0 {
+		o.Scale = 1
+	}
+	for tok := range tokens {
+		o.choose(tok)
+	}
+	r.group(tokens, experts, s.Used)
+	t.record(r.Weights, o)
+	return r
+}
+
+type routeOp struct {
+	logits *Var
+	r      *Routing
+	RouterSpec
+	p []float32 // probabilities [tokens, experts]
+}
+
+func (o *routeOp) choose(tok int) {
+	experts := o.logits.Cols
+	p := o.p[tok*experts : (tok+1)*experts]
+	softmax(p, o.logits.Row(tok))
+	chosen, w := o.r.Expert[tok*o.Used:(tok+1)*o.Used], o.r.Weights.Row(tok)
+	for slot := range chosen {
+		best := -1
+		for e := range p {
+			if (best < 0 || p[e] > p[best]) && !contains(chosen[:slot], int32(e)) {
+				best = e
+			}
+		}
+		chosen[slot], w[slot] = int32(best), p[best]
+	}
+	if o.Normalize {
+		scale(w, 1/max(sum(w), minWeightSum))
+	}
+	scale(w, o.Scale)
+}
+
+func contains(list []int32, e int32) bool {
+	for _, x := range list {
+		if x == e {
+			return true
+		}
+	}
+	return false
+}
+
+func sum(v []float32) (s float32) {
+	for _, x := range v {
+		s += x
+	}
+	return s
+}
+
+func softmax(dst, src []float32) {
+	highest := float32(math.Inf(-1))
+	for _, x := range src {
+		highest = max(highest, x)
+	}
+	var total float64
+	for i, x := range src {
+		e := math.Exp(float64(x - highest))
+		dst[i] = float32(e)
+		total += e
+	}
+	scale(dst, float32(1/total))
+}
+
+// group sorts the slots by expert, tokens ascending within one.
+func (r *Routing) group(tokens, experts, used int) {
+	r.Groups = make([]int, experts+1)
+	for _, e := range r.Expert {
+		r.Groups[e+1]++
+	}
+	for e := range experts {
+		r.Groups[e+1] += r.Groups[e]
+	}
+	next := append([]int(nil), r.Groups...)
+	r.Row, r.Token = make([]int, tokens*used), make([]int32, tokens*used)
+	for slot, e := range r.Expert {
+		r.Row[slot] = next[e]
+		r.Token[next[e]] = int32(slot / used)
+		next[e]++
+	}
+}
+
+// backward treats the choice as constant. With weights w = c·p/S the chosen
+// probabilities get dp = c·(dw - Σ dw·w/c)/S, or c·dw without normalization,
+// and the logits dl = p·(dp - Σ p·dp) over all experts.
+func (o *routeOp) backward(t *Tape) {
+	if o.r.Weights.grad == nil {
+		return
+	}
+	dl := t.gradOf(o.logits)
+	experts := o.logits.Cols
+	dp := make([]float32, experts)
+	for tok := range o.logits.Rows {
+		p, w := o.p[tok*experts:(tok+1)*experts], o.r.Weights.Row(tok)
+		dw := o.r.Weights.grad[tok*o.Used : (tok+1)*o.Used]
+		chosen := o.r.Expert[tok*o.Used : (tok+1)*o.Used]
+		divisor, mean := float32(1), float32(0)
+		if o.Normalize {
+			divisor = 0
+			for _, e := range chosen {
+				divisor += p[e]
+			}
+			if divisor > minWeightSum {
+				mean = kernel.Dot(dw, w) / o.Scale
+			} else {
+				divisor = minWeightSum
+			}
+		}
+		clear(dp)
+		var dot float32
+		for slot, e := range chosen {
+			dp[e] = o.Scale * (dw[slot] - mean) / divisor
+			dot += p[e] * dp[e]
+		}
+		for e := range p {
+			dl[tok*experts+e] += p[e] * (dp[e] - dot)
+		}
+	}
+}
+
+// Gather copies the row of each grouped row's token: [tokens·used, n].
+func (t *Tape) Gather(x *Var, r *Routing) *Var {
+	y := t.newVar(len(r.Token), x.Cols, x.needs)
+	for row, tok := range r.Token {
+		copy(y.Row(row), x.Row(int(tok)))
+	}
+	t.record(y, &gatherOp{x, y, r})
+	return y
+}
+
+type gatherOp struct {
+	x, y *Var
+	r    *Routing
+}
+
+func (o *gatherOp) backward(t *Tape) {
+	if o.y.grad == nil {
+		return
+	}
+	dx := t.gradOf(o.x)
+	n, used := o.x.Cols, o.r.Weights.Cols
+	t.eachRow(o.x.Rows, func(tok int) {
+		for _, row := range o.r.Row[tok*used : (tok+1)*used] {
+			add(dx[tok*n:(tok+1)*n], o.y.grad[row*n:(row+1)*n])
+		}
+	})
+}
+
+// Combine sums each token's expert outputs y [tokens·used, n], in slot order,
+// weighed by the routing: [tokens, n].
+func (t *Tape) Combine(y *Var, r *Routing) *Var {
+	tokens, used := r.Weights.Rows, r.Weights.Cols
+	out := t.zeroVar(tokens, y.Cols, y.needs || r.Weights.needs)
+	t.eachRow(tokens, func(tok int) {
+		for slot, w := range r.Weights.Row(tok) {
+			kernel.Axpy(out.Row(tok), w, y.Row(r.Row[tok*used+slot]))
+		}
+	})
+	t.record(out, &combineOp{y, out, r})
+	return out
+}
+
+type combineOp struct {
+	y, out *Var
+	r      *Routing
+}
+
+func (o *combineOp) backward(t *Tape) {
+	if o.out.grad == nil {
+		return
+	}
+	dy, dw := t.gradOf(o.y), t.gradOf(o.r.Weights)
+	n, used := o.y.Cols, o.r.Weights.Cols
+	t.eachRow(o.out.Rows, func(tok int) {
+		g := o.out.grad[tok*n : (tok+1)*n]
+		for slot, w := range o.r.Weights.Row(tok) {
+			row := o.r.Row[tok*used+slot]
+			if dw != nil {
+				dw[tok*used+slot] += kernel.Dot(g, o.y.Row(row))
+			}
+			if dy != nil {
+				kernel.Axpy(dy[row*n:(row+1)*n], w, g)
+			}
+		}
+	})
+}

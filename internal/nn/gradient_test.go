@@ -1,0 +1,246 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"qtool/internal/kernel"
+)
+
+// graph is a small computation with the parameters whose gradients are checked.
+type graph struct {
+	params []*Param
+	// forward returns the output; the loss is its weighted sum, plus extra.
+	forward func(t *Tape) (y *Var, extra float64)
+}
+
+func randomParam(rng *rand.Rand, name string, shape ...int) *Param {
+	p := NewParam(name, shape...)
+	for i := range p.Data {
+		p.Data[i] = float32(rng.NormFloat64()) * 0.7
+	}
+	p.Train()
+	return p
+}
+
+// variable makes p's data an activation whose gradient lands in p.Grad.
+func variable(t *Tape, p *Param) *Var {
+	return &Var{Rows: p.Shape[1], Cols: p.Shape[0], Data: p.Data, needs: true, grad: p.Grad}
+}
+
+// checkGradients compares every gradient with central differences.
+func checkGradients(t *testing.T, g graph) {
+	t.Helper()
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	tape := NewTape(pool)
+	coefficients := map[int]float32{}
+	rng := rand.New(rand.NewPCG(9, 9))
+	coefficient := func(i int) float32 {
+		if _, ok := coefficients[i]; !ok {
+			coefficients[i] = float32(rng.NormFloat64())
+		}
+		return coefficients[i]
+	}
+	loss := func() float64 {
+		tape.Reset(false)
+		y, s := g.forward(tape)
+		if y != nil {
+			for i, v := range y.Data {
+				s += float64(v) * float64(coefficient(i))
+			}
+		}
+		return s
+	}
+	loss()
+	tape.Reset(true)
+	if y, _ := g.forward(tape); y != nil {
+		y.grad = make([]float32, len(y.Data))
+		for i := range y.grad {
+			y.grad[i] = coefficient(i)
+		}
+	}
+	tape.Backward()
+	for _, p := range g.params {
+		for i := range p.Data {
+			const h = 1e-2
+			was := p.Data[i]
+			p.Data[i] = was + h
+			up := loss()
+			p.Data[i] = was - h
+			down := loss()
+			p.Data[i] = was
+			want := (up - down) / (2 * h)
+			if got := float64(p.Grad[i]); math.Abs(got-want) > 4e-3*(1+math.Abs(want)) {
+				t.Fatalf("d loss / d %s[%d] = %g, central difference %g", p.Name, i, got, want)
+			}
+		}
+	}
+}
+
+func pairOf(rng *rand.Rand, in, out, rank, experts int) *Pair {
+	return &Pair{
+		A: randomParam(rng, "lora_a", in, rank, experts), B: randomParam(rng, "lora_b", rank, out, experts),
+		Rank: rank, Scale: 0.5,
+	}
+}
+
+func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	const tokens, in, out = 5, 6, 7
+	x := randomParam(rng, "x", in, tokens)
+	cases := map[string]func() graph{
+		"Linear": func() graph {
+			w, b, p := randomParam(rng, "w", in, out), randomParam(rng, "bias", out), pairOf(rng, in, out, 2, 1)
+			return graph{[]*Param{x, w, b, p.A, p.B}, func(t *Tape) (*Var, float64) {
+				return t.Linear(variable(t, x), &Linear{Weight: ParamWeight(w), Bias: b, Pair: p}), 0
+			}}
+		},
+		"ExpertLinear": func() graph {
+			w, b, p := randomParam(rng, "w", in, out, 3), randomParam(rng, "bias", out, 3), pairOf(rng, in, out, 2, 3)
+			return graph{[]*Param{x, w, b, p.A, p.B}, func(t *Tape) (*Var, float64) {
+				return t.ExpertLinear(variable(t, x), &Linear{Weight: ParamWeight(w), Bias: b, Pair: p}, []int{0, 2, 2, 5}), 0
+			}}
+		},
+		"Add": func() graph {
+			b := randomParam(rng, "b", in, tokens)
+			return graph{[]*Param{x, b}, func(t *Tape) (*Var, float64) { return t.Add(variable(t, x), variable(t, b)), 0 }}
+		},
+		"Columns": func() graph {
+			return graph{[]*Param{x}, func(t *Tape) (*Var, float64) { return t.Columns(variable(t, x), 2, 5), 0 }}
+		},
+		"SwiGLU": func() graph {
+			u := randomParam(rng, "up", in, tokens)
+			return graph{[]*Param{x, u}, func(t *Tape) (*Var, float64) { return t.SwiGLU(variable(t, x), variable(t, u)), 0 }}
+		},
+		"RMSNorm": func() graph {
+			w := randomParam(rng, "w", in)
+			return graph{[]*Param{x, w}, func(t *Tape) (*Var, float64) { return t.RMSNorm(variable(t, x), w, 1e-5), 0 }}
+		},
+		"RMSNorm of heads": func() graph {
+			w := randomParam(rng, "w", in/2)
+			return graph{[]*Param{x, w}, func(t *Tape) (*Var, float64) { return t.RMSNorm(variable(t, x), w, 1e-5), 0 }}
+		},
+		"Embed": func() graph {
+			w, a, b := randomParam(rng, "w", in, 9), randomParam(rng, "lora_a", 2, 9), randomParam(rng, "lora_b", 2, in)
+			l := &Linear{Weight: ParamWeight(w), Pair: &Pair{A: a, B: b, Rank: 2, Scale: 2}}
+			return graph{[]*Param{w, a, b}, func(t *Tape) (*Var, float64) { return t.Embed([]int32{3, 8, 3, 0}, l), 0 }}
+		},
+		"Checkpoint": func() graph {
+			w := randomParam(rng, "w", in, in)
+			return graph{[]*Param{x, w}, func(t *Tape) (*Var, float64) {
+				l := &Linear{Weight: ParamWeight(w)}
+				block := func(t *Tape, x *Var) *Var { return t.Add(x, t.SwiGLU(t.Linear(x, l), x)) }
+				return t.Checkpoint(t.Checkpoint(variable(t, x), block), block), 0
+			}}
+		},
+	}
+	for _, pairing := range []RopePairing{RopeNorm, RopeNeox} {
+		cases[fmt.Sprint("Rope ", pairing)] = func() graph {
+			q := randomParam(rng, "q", 2*6, tokens)
+			r := NewRope(RopeOptions{Pairing: pairing, Dims: 4, Base: 100, FreqScale: 0.5, ExtFactor: 1, AttnFactor: 1.2,
+				BetaFast: 32, BetaSlow: 1, OriginalContext: 8})
+			r.Reserve(8)
+			return graph{[]*Param{q}, func(t *Tape) (*Var, float64) {
+				return t.Rope(variable(t, q), r, 6, []int32{0, 1, 2, 0, 7}), 0
+			}}
+		}
+	}
+	for name, build := range cases {
+		t.Run(name, func(t *testing.T) {
+			clear(x.Grad)
+			checkGradients(t, build())
+		})
+	}
+}
+
+func TestGradientsOfAttentionEqualCentralDifferences(t *testing.T) {
+	for name, first := range map[string][]int32{
+		"one document":    {0, 0, 0, 0, 0, 0},
+		"three documents": {0, 0, 2, 3, 3, 3},
+	} {
+		for _, heads := range [][2]int{{4, 2}, {2, 2}, {3, 1}} {
+			t.Run(fmt.Sprint(name, heads), func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(7, 8))
+				q := randomParam(rng, "q", heads[0]*4, 6)
+				k, v := randomParam(rng, "k", heads[1]*4, 6), randomParam(rng, "v", heads[1]*3, 6)
+				checkGradients(t, graph{[]*Param{q, k, v}, func(t *Tape) (*Var, float64) {
+					return t.Attention(variable(t, q), variable(t, k), variable(t, v), AttentionSpec{
+						Heads: heads[0], KVHeads: heads[1], HeadDim: 4, ValueDim: 3, Scale: 0.6, First: first}), 0
+				}})
+			})
+		}
+	}
+}
+
+func TestGradientsOfExpertsEqualCentralDifferences(t *testing.T) {
+	for _, normalize := range []bool{true, false} {
+		t.Run(fmt.Sprint("normalize ", normalize), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(11, 12))
+			const tokens, n, experts = 6, 4, 5
+			x, w, logits := randomParam(rng, "x", n, tokens), randomParam(rng, "w", n, n, experts), NewParam("logits", experts, tokens)
+			logits.Train()
+			for i := range logits.Data { // far enough apart that no difference changes the choice
+				logits.Data[i] = 0.3 * float32((i*7)%experts)
+			}
+			checkGradients(t, graph{[]*Param{x, w, logits}, func(t *Tape) (*Var, float64) {
+				r := t.Route(variable(t, logits), RouterSpec{Used: 2, Normalize: normalize, Scale: 1.5})
+				return t.Combine(t.ExpertLinear(t.Gather(variable(t, x), r), &Linear{Weight: ParamWeight(w)}, r.Groups), r), 0
+			}})
+		})
+	}
+}
+
+func TestGradientsOfCrossEntropyEqualCentralDifferences(t *testing.T) {
+	rng := rand.New(rand.NewPCG(13, 14))
+	const tokens, n, vocabulary = 4, 5, 150 // several chunks
+	x, w, b := randomParam(rng, "x", n, tokens), randomParam(rng, "w", n, vocabulary), randomParam(rng, "bias", vocabulary)
+	p := pairOf(rng, n, vocabulary, 2, 1)
+	const weight = 0.25
+	checkGradients(t, graph{[]*Param{x, w, b, p.A, p.B}, func(t *Tape) (*Var, float64) {
+		l := &Linear{Weight: ParamWeight(w), Bias: b, Pair: p}
+		loss, _ := t.CrossEntropy(variable(t, x), l, []int32{3, NotScored, 149, 64}, weight)
+		return nil, loss * weight
+	}})
+}
+
+func TestCheckpointGivesTheSameBitsInLessMemory(t *testing.T) {
+	run := func(checkpoint bool) ([]float32, int64) {
+		pool := kernel.NewPool(2)
+		defer pool.Close()
+		rng := rand.New(rand.NewPCG(5, 6))
+		w := randomParam(rng, "w", 16, 16)
+		x := randomParam(rng, "x", 16, 32)
+		scale(w.Data, 0.2)
+		l := &Linear{Weight: ParamWeight(w)}
+		tape := NewTape(pool)
+		tape.Reset(true)
+		v := variable(tape, x)
+		for range 6 {
+			block := func(t *Tape, x *Var) *Var { return t.Add(x, t.SwiGLU(t.Linear(x, l), t.Linear(x, l))) }
+			if checkpoint {
+				v = tape.Checkpoint(v, block)
+			} else {
+				v = block(tape, v)
+			}
+		}
+		v.grad = make([]float32, len(v.Data))
+		for i := range v.grad {
+			v.grad[i] = 1e-3 * float32(i%7)
+		}
+		tape.Backward()
+		return append(w.Grad, x.Grad...), tape.PeakBytes()
+	}
+	plain, much := run(false)
+	saved, less := run(true)
+	for i := range plain {
+		if plain[i] != saved[i] {
+			t.Fatalf("gradient %d differs: %g and %g", i, plain[i], saved[i])
+		}
+	}
+	if less >= much {
+		t.Errorf("checkpointing took %d bytes, plain %d", less, much)
+	}
+}

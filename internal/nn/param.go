@@ -1,0 +1,102 @@
+package nn
+
+import "qtool/internal/kernel"
+
+// Param is a named array of float32 that takes part in the model: a norm
+// weight, a bias, one half of a LoRA pair, or a whole matrix when full weights
+// are trained. Grad is nil while it is frozen.
+type Param struct {
+	Name  string
+	Shape []int // in ggml order, Shape[0] is the row length
+	Data  []float32
+	Grad  []float32
+}
+
+// NewParam makes a zero-filled frozen parameter.
+func NewParam(name string, shape ...int) *Param {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return &Param{Name: name, Shape: shape, Data: make([]float32, n)}
+}
+
+// Train makes p trainable.
+func (p *Param) Train() {
+	if p.Grad == nil {
+		p.Grad = make([]float32, len(p.Data))
+	}
+}
+
+// Trainable reports whether gradients are collected for p.
+func (p *Param) Trainable() bool { return p != nil && p.Grad != nil }
+
+// Weight is a matrix of Rows × Cols, or a stack of Experts of them, in the type
+// it has in the file.
+type Weight struct {
+	Name                string
+	Rows, Cols, Experts int
+	// Expert holds one matrix per expert, one in all for a plain weight.
+	Expert []kernel.Matrix
+	// Param is set while the weight itself is trained; Expert then views its data.
+	Param *Param
+}
+
+// FrozenWeight is a weight over matrices of one shape, one per expert.
+func FrozenWeight(name string, experts ...kernel.Matrix) *Weight {
+	return &Weight{Name: name, Rows: experts[0].Rows, Cols: experts[0].Cols, Experts: len(experts), Expert: experts}
+}
+
+// ParamWeight is a weight over p, whose shape is [cols, rows] or
+// [cols, rows, experts]. It is trained if p is.
+func ParamWeight(p *Param) *Weight {
+	w := &Weight{Name: p.Name, Cols: p.Shape[0], Rows: p.Shape[1], Experts: 1, Param: p}
+	if len(p.Shape) > 2 {
+		w.Experts = p.Shape[2]
+	}
+	for e := range w.Experts {
+		w.Expert = append(w.Expert, kernel.Float32Matrix(half(p.Data, e, w.Rows, w.Cols), w.Rows, w.Cols))
+	}
+	return w
+}
+
+func (w *Weight) trainable() bool { return w.Param.Trainable() }
+
+// expertGrad is the gradient of expert e's matrix; nil while w is frozen.
+func (w *Weight) expertGrad(e int) []float32 {
+	if !w.trainable() {
+		return nil
+	}
+	n := w.Rows * w.Cols
+	return w.Param.Grad[e*n : (e+1)*n]
+}
+
+// Pair is a LoRA pair over a weight: y += Scale·B(A x). For experts both halves
+// are stacks. A is [in, rank, experts] and B is [rank, out, experts] in ggml order.
+type Pair struct {
+	A, B  *Param
+	Rank  int
+	Scale float32
+}
+
+func (p *Pair) trainable() bool { return p != nil && (p.A.Trainable() || p.B.Trainable()) }
+
+// half is expert e's part of one half, as rows × cols elements.
+func half(v []float32, e, rows, cols int) []float32 {
+	if v == nil {
+		return nil
+	}
+	return v[e*rows*cols : (e+1)*rows*cols]
+}
+
+// Linear is a weight with an optional bias and an optional LoRA pair. The bias
+// has Rows elements, for experts Rows per expert.
+type Linear struct {
+	*Weight
+	Bias *Param
+	Pair *Pair
+}
+
+func (l *Linear) trainable() bool {
+	return l.Weight.trainable() || l.Bias.Trainable() || l.Pair.trainable()
+}

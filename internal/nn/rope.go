@@ -1,0 +1,138 @@
+package nn
+
+import "math"
+
+// RopePairing says which two elements of a head rotate together.
+type RopePairing int
+
+const (
+	// RopeNorm rotates elements 2k and 2k+1.
+	RopeNorm RopePairing = iota
+	// RopeNeox rotates elements k and k+Dims/2.
+	RopeNeox
+)
+
+// RopeOptions are the parameters of rotary position embedding with llama.cpp's
+// scaling variants.
+type RopeOptions struct {
+	Pairing RopePairing
+	Dims    int     // how many leading elements of a head rotate, even
+	Base    float64 // frequency base
+	// FreqScale multiplies every angle: 1/factor of linear scaling.
+	FreqScale float64
+	// ExtFactor mixes in the unscaled angle (YaRN); 0 turns that off.
+	ExtFactor float64
+	// AttnFactor multiplies sine and cosine.
+	AttnFactor float64
+	// BetaFast and BetaSlow bound YaRN's correction range, in rotations over
+	// OriginalContext tokens.
+	BetaFast, BetaSlow float64
+	OriginalContext    int
+	// Factors divide the angle of each pair (Llama 3, LongRoPE); nil means 1.
+	Factors []float32
+}
+
+// Rope holds sines and cosines for positions from 0 on, computed when first needed.
+type Rope struct {
+	opt      RopeOptions
+	sin, cos []float32 // [positions, Dims/2]
+}
+
+// NewRope makes an empty table for opt.
+func NewRope(opt RopeOptions) *Rope { return &Rope{opt: opt} }
+
+// Reserve computes the table for positions 0 to n-1. Angles follow llama.cpp
+// step by step in float32, so that they agree to the last bit: theta of pair
+// k+1 is that of pair k times base^(-2/dims).
+func (r *Rope) Reserve(n int) {
+	o, pairs := &r.opt, r.opt.Dims/2
+	low, high := o.correctionRange()
+	step := float32(math.Pow(o.Base, -2/float64(o.Dims)))
+	magnitude := float32(o.AttnFactor)
+	if o.ExtFactor != 0 {
+		magnitude *= float32(1 + 0.1*math.Log(1/o.FreqScale))
+	}
+	for p := len(r.sin) / max(pairs, 1); p < n; p++ {
+		theta := float32(p)
+		for k := range pairs {
+			extrapolated := theta
+			if o.Factors != nil {
+				extrapolated /= o.Factors[k]
+			}
+			angle := float32(o.FreqScale) * extrapolated
+			if o.ExtFactor != 0 {
+				y := (float32(k) - low) / max(0.001, high-low)
+				mix := (1 - min(1, max(0, y))) * float32(o.ExtFactor)
+				angle = angle*(1-mix) + extrapolated*mix
+			}
+			sin, cos := math.Sincos(float64(angle))
+			r.sin = append(r.sin, float32(sin)*magnitude)
+			r.cos = append(r.cos, float32(cos)*magnitude)
+			theta *= step
+		}
+	}
+}
+
+// correctionRange is the range of pairs over which YaRN passes from
+// extrapolation to interpolation.
+func (o *RopeOptions) correctionRange() (low, high float32) {
+	if o.ExtFactor == 0 {
+		return 0, 0
+	}
+	pair := func(rotations float64) float64 {
+		return float64(o.Dims) * math.Log(float64(o.OriginalContext)/(2*math.Pi*rotations)) / (2 * math.Log(o.Base))
+	}
+	return float32(max(0, math.Floor(pair(o.BetaFast)))), float32(min(float64(o.Dims-1), math.Ceil(pair(o.BetaSlow))))
+}
+
+// Rope rotates every head of x [tokens, heads·headDim] by its row's position.
+// The table must have been reserved beyond the largest position.
+func (t *Tape) Rope(x *Var, r *Rope, headDim int, positions []int32) *Var {
+	y := t.newVar(x.Rows, x.Cols, x.needs)
+	t.eachRow(x.Rows, func(row int) {
+		copy(y.Row(row), x.Row(row))
+		r.rotate(y.Row(row), headDim, int(positions[row]), 1)
+	})
+	t.record(y, &ropeOp{x, y, r, headDim, positions})
+	return y
+}
+
+// rotate turns v in place, forwards for direction 1, backwards for -1.
+func (r *Rope) rotate(v []float32, headDim, position int, direction float32) {
+	pairs := r.opt.Dims / 2
+	first, second, stride := 0, 1, 2
+	if r.opt.Pairing == RopeNeox {
+		second, stride = pairs, 1
+	}
+	sin, cos := r.sin[position*pairs:(position+1)*pairs], r.cos[position*pairs:(position+1)*pairs]
+	for h := 0; h < len(v); h += headDim {
+		head := v[h : h+headDim]
+		for k, c := range cos {
+			s := sin[k] * direction
+			a, b := head[first+k*stride], head[second+k*stride]
+			head[first+k*stride] = a*c - b*s
+			head[second+k*stride] = a*s + b*c
+		}
+	}
+}
+
+type ropeOp struct {
+	x, y      *Var
+	r         *Rope
+	headDim   int
+	positions []int32
+}
+
+func (o *ropeOp) backward(t *Tape) {
+	if o.y.grad == nil {
+		return
+	}
+	dx := t.gradOf(o.x)
+	n := o.x.Cols
+	t.eachRow(o.x.Rows, func(row int) {
+		// The gradient of y is not read again: turn it in place.
+		g := o.y.grad[row*n : (row+1)*n]
+		o.r.rotate(g, o.headDim, int(o.positions[row]), -1)
+		add(dx[row*n:(row+1)*n], g)
+	})
+}

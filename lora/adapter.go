@@ -1,0 +1,157 @@
+package lora
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"qtool/gguf"
+	"qtool/internal/model"
+	"qtool/internal/nn"
+)
+
+// Adapter is a set of LoRA pairs for one base model.
+type Adapter struct {
+	Architecture string
+	// Alpha sets every pair's scale, Alpha/rank; 0 means a scale of 1.
+	Alpha float32
+	Pairs []*Pair
+	// Extra are further metadata keys of the file, kept when it is written.
+	Extra *gguf.Metadata
+}
+
+// Pair is the two halves bound to one base tensor, in GGUF orientation: A is
+// [in, rank] and B [rank, out], for experts [in, rank, experts] and [rank, out, experts],
+// for the embedding A is [rank, vocabulary] and B [rank, embedding].
+type Pair struct {
+	Tensor string // the base tensor, such as "blk.0.attn_q.weight"
+	nn.Pair
+}
+
+// Scale is the factor of a pair of the given rank.
+func (a *Adapter) Scale(rank int) float32 {
+	if a.Alpha == 0 {
+		return 1
+	}
+	return a.Alpha / float32(rank)
+}
+
+// Params lists both halves of every pair, in order.
+func (a *Adapter) Params() []*nn.Param {
+	var out []*nn.Param
+	for _, p := range a.Pairs {
+		out = append(out, p.A, p.B)
+	}
+	return out
+}
+
+// Config says what adapter to make.
+type Config struct {
+	Rank    int
+	Alpha   float32
+	Targets []string // see [Select]
+	Seed    uint64
+}
+
+// New makes a fresh adapter for the chosen targets of d. It does not change the
+// model's output yet: A is uniform in ±1/sqrt(in), B is zero; for the embedding,
+// where A is looked up, it is the other way round.
+func New(d *model.Decoder, c Config) (*Adapter, error) {
+	if c.Rank < 1 {
+		return nil, fmt.Errorf("an adapter of rank %d: the rank must be at least 1", c.Rank)
+	}
+	if !(c.Alpha > 0) || math.IsInf(float64(c.Alpha), 0) {
+		return nil, fmt.Errorf("an adapter with alpha %g: alpha must be a positive number", c.Alpha)
+	}
+	chosen, err := Select(d.Targets(), c.Targets)
+	if err != nil {
+		return nil, err
+	}
+	rng := rand.New(rand.NewPCG(c.Seed, 0x6c6f7261))
+	a := &Adapter{Architecture: d.Architecture, Alpha: c.Alpha, Extra: &gguf.Metadata{}}
+	for _, t := range chosen {
+		p := newPair(t, c.Rank)
+		random, in := p.A, t.Linear.Cols
+		if t.Transposed {
+			random = p.B
+		}
+		bound := 1 / math.Sqrt(float64(in))
+		for i := range random.Data {
+			random.Data[i] = float32((2*rng.Float64() - 1) * bound)
+		}
+		a.Pairs = append(a.Pairs, p)
+	}
+	return a, nil
+}
+
+// newPair makes a zero pair of the right shape for a target.
+func newPair(t model.Target, rank int) *Pair {
+	in, out, experts := t.Shape()
+	shapeA, shapeB := []int{in, rank}, []int{rank, out}
+	if t.Transposed {
+		shapeA = []int{rank, in}
+	}
+	if experts > 1 {
+		shapeA, shapeB = append(shapeA, experts), append(shapeB, experts)
+	}
+	return &Pair{Tensor: t.Tensor, Pair: nn.Pair{
+		A: nn.NewParam(t.Tensor+suffixA, shapeA...), B: nn.NewParam(t.Tensor+suffixB, shapeB...), Rank: rank,
+	}}
+}
+
+// Attach binds the pairs to d's weights, so that every pass computes with them.
+// It refuses, with [ErrMismatch], an adapter of another architecture or with a
+// pair that does not fit or that llama.cpp would ignore; d is then unchanged.
+func (a *Adapter) Attach(d *model.Decoder) error {
+	if a.Architecture != d.Architecture {
+		return fmt.Errorf("%w: it was made for architecture %q, the base is %q", ErrMismatch, a.Architecture, d.Architecture)
+	}
+	targets := map[string]model.Target{}
+	for _, t := range d.Targets() {
+		targets[t.Tensor] = t
+	}
+	for _, p := range a.Pairs {
+		t, ok := targets[p.Tensor]
+		if !ok {
+			return fmt.Errorf("%w: it has a pair for %s, which the base does not have or where llama.cpp ignores or refuses adapters", ErrMismatch, p.Tensor)
+		}
+		want := newPair(t, p.Rank)
+		for _, half := range [2][2]*nn.Param{{p.A, want.A}, {p.B, want.B}} {
+			if !equalShape(half[0].Shape, half[1].Shape) {
+				return fmt.Errorf("%w: %s has shape %v, the base asks for %v", ErrMismatch, half[0].Name, half[0].Shape, half[1].Shape)
+			}
+		}
+	}
+	Detach(d)
+	for _, p := range a.Pairs {
+		p.Pair.Scale = a.Scale(p.Rank)
+		targets[p.Tensor].Linear.Pair = &p.Pair
+	}
+	return nil
+}
+
+// Detach removes all pairs from d.
+func Detach(d *model.Decoder) {
+	for _, t := range d.Targets() {
+		t.Linear.Pair = nil
+	}
+}
+
+// equalShape compares shapes up to trailing ones.
+func equalShape(a, b []int) bool {
+	for len(a) > 0 && a[len(a)-1] == 1 {
+		a = a[:len(a)-1]
+	}
+	for len(b) > 0 && b[len(b)-1] == 1 {
+		b = b[:len(b)-1]
+	}
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,16 @@
+// Package lora holds LoRA adapters: making, reading, writing and binding them to
+// a base model.
+//
+// It may import gguf, quantize, internal/nn and internal/model. It never
+// accepts a pair that inference would ignore without a word.
+package lora
+
+import "errors"
+
+// ErrInvalid is in the chain of every error about an adapter file that breaks
+// the rules of its format.
+var ErrInvalid = errors.New("invalid adapter")
+
+// ErrMismatch is in the chain of every error about an adapter that is valid but
+// does not fit the base model.
+var ErrMismatch = errors.New("adapter does not fit the base model")

@@ -1,0 +1,185 @@
+package lora
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"qtool/gguf"
+	"qtool/internal/kernel"
+	"qtool/internal/nn"
+	"qtool/quantize"
+)
+
+const (
+	suffixA = ".lora_a"
+	suffixB = ".lora_b"
+
+	keyType         = "general.type"
+	keyArchitecture = "general.architecture"
+	keyAdapterType  = "adapter.type"
+	keyAlpha        = "adapter.lora.alpha"
+)
+
+// Open reads an adapter file.
+func Open(path string) (*Adapter, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	a, err := FromModel(f)
+	if err != nil {
+		return nil, fmt.Errorf("reading adapter %s: %w", path, err)
+	}
+	return a, nil
+}
+
+// FromModel reads an adapter out of a GGUF-shaped model; it keeps nothing of m.
+// What llama.cpp refuses or ignores matches [ErrInvalid].
+func FromModel(m gguf.Model) (*Adapter, error) {
+	a := &Adapter{Extra: m.Metadata().Clone()}
+	for _, want := range [][2]string{{keyType, "adapter"}, {keyAdapterType, "lora"}} {
+		if v, err := m.Metadata().Str(want[0]); err != nil || v != want[1] {
+			return nil, fmt.Errorf("%w: metadata key %s must be %q and is %q", ErrInvalid, want[0], want[1], v)
+		}
+	}
+	var err error
+	if a.Architecture, err = m.Metadata().Str(keyArchitecture); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if v, ok := m.Metadata().Get(keyAlpha); ok {
+		alpha, isFloat := v.(float32)
+		if !isFloat {
+			return nil, fmt.Errorf("%w: metadata key %s must be a float32 and is %T", ErrInvalid, keyAlpha, v)
+		}
+		a.Alpha = alpha
+	}
+	for _, key := range []string{keyType, keyArchitecture, keyAdapterType, keyAlpha} {
+		a.Extra.Delete(key)
+	}
+	if err := a.readPairs(m); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *Adapter) readPairs(m gguf.Model) error {
+	pairs := map[string]*Pair{}
+	for _, t := range m.Tensors() {
+		base, isA := strings.CutSuffix(t.Name, suffixA)
+		if !isA {
+			var isB bool
+			if base, isB = strings.CutSuffix(t.Name, suffixB); !isB {
+				return fmt.Errorf("%w: tensor %s is neither %s nor %s", ErrInvalid, t.Name, suffixA, suffixB)
+			}
+		}
+		p := pairs[base]
+		if p == nil {
+			p = &Pair{Tensor: base}
+			pairs[base] = p
+			a.Pairs = append(a.Pairs, p)
+		}
+		param, err := readParam(t)
+		if err != nil {
+			return err
+		}
+		if isA {
+			p.A = param
+		} else {
+			p.B = param
+		}
+	}
+	for _, p := range a.Pairs {
+		if err := p.complete(); err != nil {
+			return err
+		}
+		p.Pair.Scale = a.Scale(p.Rank)
+	}
+	if len(a.Pairs) == 0 {
+		return fmt.Errorf("%w: it has no pairs", ErrInvalid)
+	}
+	return nil
+}
+
+// complete checks that both halves are there and agree on the rank.
+func (p *Pair) complete() error {
+	if p.A == nil || p.B == nil {
+		return fmt.Errorf("%w: %s has only one half of its pair", ErrInvalid, p.Tensor)
+	}
+	if strings.HasSuffix(p.Tensor, "_norm.weight") {
+		return fmt.Errorf("%w: it has a pair for %s, and llama.cpp ignores pairs on norms", ErrInvalid, p.Tensor)
+	}
+	p.Rank = p.B.Shape[0]
+	rankOfA := p.A.Shape[1]
+	if p.Tensor == "token_embd.weight" {
+		rankOfA = p.A.Shape[0]
+	}
+	if p.Rank < 1 || rankOfA != p.Rank {
+		return fmt.Errorf("%w: the halves of %s have shapes %v and %v, which do not share a rank", ErrInvalid, p.Tensor, p.A.Shape, p.B.Shape)
+	}
+	return nil
+}
+
+func readParam(t *gguf.Tensor) (*nn.Param, error) {
+	if len(t.Shape) < 2 || len(t.Shape) > 3 {
+		return nil, fmt.Errorf("%w: tensor %s has %d dimensions, a half of a pair has 2 or 3", ErrInvalid, t.Name, len(t.Shape))
+	}
+	codec, err := quantize.Lookup(t.Type)
+	if err != nil {
+		return nil, fmt.Errorf("tensor %s: %w", t.Name, err)
+	}
+	data, err := t.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	p := nn.NewParam(t.Name, t.Shape...)
+	stride := int(t.RowBytes())
+	for r := range t.Rows() {
+		codec.DecodeRow(p.Data[r*t.Shape[0]:(r+1)*t.Shape[0]], data[r*stride:(r+1)*stride])
+	}
+	if i := kernel.FirstNotFinite(p.Data); i >= 0 {
+		return nil, fmt.Errorf("%w: element %d of tensor %s is %g", ErrInvalid, i, t.Name, p.Data[i])
+	}
+	return p, nil
+}
+
+// Model is the adapter as the GGUF that llama.cpp loads, all halves F32. It
+// copies the current values.
+func (a *Adapter) Model() gguf.Model {
+	md := &gguf.Metadata{}
+	md.Set(keyArchitecture, a.Architecture)
+	md.Set(keyType, "adapter")
+	md.Set(keyAdapterType, "lora")
+	md.Set(keyAlpha, a.Alpha)
+	if a.Extra != nil {
+		for _, kv := range a.Extra.All() {
+			md.Set(kv.Key, kv.Value)
+		}
+	}
+	var tensors []*gguf.Tensor
+	for _, p := range a.Params() {
+		tensors = append(tensors, Float32Tensor(p.Name, p.Shape, p.Data))
+	}
+	return gguf.Assemble(md, tensors)
+}
+
+// Float32Tensor copies data into an F32 tensor.
+func Float32Tensor(name string, shape []int, data []float32) *gguf.Tensor {
+	b := make([]byte, 4*len(data))
+	for i, v := range data {
+		binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(v))
+	}
+	return &gguf.Tensor{Name: name, Type: gguf.F32, Shape: slices.Clone(shape), Data: gguf.Memory(b)}
+}
+
+// WriteFile writes the adapter; the file appears whole or not at all.
+func (a *Adapter) WriteFile(ctx context.Context, path string) error {
+	if err := gguf.WriteFile(ctx, path, a.Model()); err != nil {
+		return fmt.Errorf("writing adapter: %w", err)
+	}
+	return nil
+}

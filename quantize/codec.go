@@ -1,0 +1,139 @@
+package quantize
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"qtool/gguf"
+)
+
+// ErrUnsupported is in the chain of every error about a type that cannot be
+// decoded, or not yet encoded.
+var ErrUnsupported = errors.New("unsupported type")
+
+// Codec converts rows between float32 and one tensor type. It holds no state
+// and may be used by many goroutines at once.
+type Codec struct {
+	typ    gguf.Type
+	decode func(dst []float32, src []byte)
+	encode func(dst []byte, src, importance []float32) // nil: decode only
+}
+
+var codecs = map[gguf.Type]*Codec{}
+
+func init() {
+	for _, c := range []Codec{
+		{gguf.F32, decodeF32, encodeF32},
+		{gguf.F16, decodeF16, encodeF16},
+		{gguf.BF16, decodeBF16, encodeBF16},
+		{gguf.F64, decodeF64, nil},
+		{gguf.I8, decodeI8, nil},
+		{gguf.I16, decodeI16, nil},
+		{gguf.I32, decodeI32, nil},
+
+		{gguf.Q1_0, decodeQ1_0, nil},
+		{gguf.Q2_0, decodeQ2_0, nil},
+		{gguf.Q4_0, decodeQ4_0, encodeQ4_0},
+		{gguf.Q4_1, decodeQ4_1, encodeQ4_1},
+		{gguf.Q5_0, decodeQ5_0, encodeQ5_0},
+		{gguf.Q5_1, decodeQ5_1, encodeQ5_1},
+		{gguf.Q8_0, decodeQ8_0, encodeQ8_0},
+
+		{gguf.Q2_K, decodeQ2_K, nil},
+		{gguf.Q3_K, decodeQ3_K, nil},
+		{gguf.Q4_K, decodeQ4_K, nil},
+		{gguf.Q5_K, decodeQ5_K, nil},
+		{gguf.Q6_K, decodeQ6_K, encodeQ6_K},
+
+		{gguf.IQ1_S, decodeIQ1_S, nil},
+		{gguf.IQ1_M, decodeIQ1_M, nil},
+		{gguf.IQ2_XXS, decodeIQ2_XXS, nil},
+		{gguf.IQ2_XS, decodeIQ2_XS, nil},
+		{gguf.IQ2_S, decodeIQ2_S, nil},
+		{gguf.IQ3_XXS, decodeIQ3_XXS, nil},
+		{gguf.IQ3_S, decodeIQ3_S, nil},
+		{gguf.IQ4_NL, decodeIQ4_NL, nil},
+		{gguf.IQ4_XS, decodeIQ4_XS, nil},
+
+		{gguf.TQ1_0, decodeTQ1_0, nil},
+		{gguf.TQ2_0, decodeTQ2_0, nil},
+		{gguf.MXFP4, decodeMXFP4, nil},
+		{gguf.NVFP4, decodeNVFP4, nil},
+	} {
+		codecs[c.typ] = &c
+	}
+}
+
+// Lookup returns the codec of t, or an error matching [ErrUnsupported].
+func Lookup(t gguf.Type) (*Codec, error) {
+	if c, ok := codecs[t]; ok {
+		return c, nil
+	}
+	return nil, fmt.Errorf("%w: %v cannot be decoded; the types that can are %s",
+		ErrUnsupported, t, typeNames(func(*Codec) bool { return true }))
+}
+
+// LookupEncoder returns the codec of t if it can encode, else an error matching
+// [ErrUnsupported] that names the types that can be encoded.
+func LookupEncoder(t gguf.Type) (*Codec, error) {
+	if c, ok := codecs[t]; ok && c.encode != nil {
+		return c, nil
+	}
+	return nil, fmt.Errorf("%w: %v cannot be encoded; the types that can are %s",
+		ErrUnsupported, t, typeNames((*Codec).CanEncode))
+}
+
+// CanEncode reports whether weights can be converted to t.
+func CanEncode(t gguf.Type) bool {
+	c, ok := codecs[t]
+	return ok && c.CanEncode()
+}
+
+func typeNames(keep func(*Codec) bool) string {
+	var names []string
+	for _, t := range slices.Sorted(maps.Keys(codecs)) {
+		if keep(codecs[t]) {
+			names = append(names, t.String())
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// Type is the tensor type that the codec reads and writes.
+func (c *Codec) Type() gguf.Type { return c.typ }
+
+// CanEncode reports whether EncodeRow may be called.
+func (c *Codec) CanEncode() bool { return c.encode != nil }
+
+// DecodeRow fills dst with the len(dst) values that src stores: whole blocks,
+// one row or several consecutive ones. It panics if src is not exactly
+// Type().RowSize(len(dst)) bytes.
+func (c *Codec) DecodeRow(dst []float32, src []byte) {
+	c.check(len(dst), len(src))
+	c.decode(dst, src)
+}
+
+// EncodeRow stores one row, src, in dst. importance is nil or has one weight of
+// at least 0 for each column; formats without a search ignore it. src must be
+// finite. It panics if CanEncode is false, or if dst is not exactly
+// Type().RowSize(len(src)) bytes.
+func (c *Codec) EncodeRow(dst []byte, src, importance []float32) {
+	c.check(len(src), len(dst))
+	if importance != nil && len(importance) != len(src) {
+		panic(fmt.Sprintf("quantize: %d importance weights for a row of %d", len(importance), len(src)))
+	}
+	c.encode(dst, src, importance)
+}
+
+func (c *Codec) check(elements, bytes int) {
+	want, err := c.typ.RowSize(elements)
+	if err != nil {
+		panic("quantize: " + err.Error())
+	}
+	if want != int64(bytes) {
+		panic(fmt.Sprintf("quantize: %d values of %v take %d bytes, not %d", elements, c.typ, want, bytes))
+	}
+}

@@ -1,0 +1,80 @@
+package quantize
+
+import (
+	"encoding/binary"
+	"math"
+
+	"qtool/internal/half"
+)
+
+var le = binary.LittleEndian
+
+// The plain types store one element after another, little-endian.
+
+func decodeF32(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = math.Float32frombits(le.Uint32(src[4*i:]))
+	}
+}
+
+func encodeF32(dst []byte, src, _ []float32) {
+	for i, v := range src {
+		le.PutUint32(dst[4*i:], math.Float32bits(v))
+	}
+}
+
+func decodeF16(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = half.FromFloat16(le.Uint16(src[2*i:]))
+	}
+}
+
+func encodeF16(dst []byte, src, _ []float32) {
+	for i, v := range src {
+		le.PutUint16(dst[2*i:], half.ToFloat16(v))
+	}
+}
+
+func decodeBF16(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = half.FromBFloat16(le.Uint16(src[2*i:]))
+	}
+}
+
+func encodeBF16(dst []byte, src, _ []float32) {
+	for i, v := range src {
+		le.PutUint16(dst[2*i:], half.ToBFloat16(v))
+	}
+}
+
+// F64 and the integers hold tables, not weights: they are read for inspection
+// and rounded to the nearest float32.
+
+func decodeF64(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(math.Float64frombits(le.Uint64(src[8*i:])))
+	}
+}
+
+func decodeI8(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(int8(src[i]))
+	}
+}
+
+func decodeI16(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(int16(le.Uint16(src[2*i:])))
+	}
+}
+
+func decodeI32(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(int32(le.Uint32(src[4*i:])))
+	}
+}
+
+// float16At reads the binary16 scale at the start of b.
+func float16At(b []byte) float32 { return half.FromFloat16(le.Uint16(b)) }
+
+func putFloat16(b []byte, f float32) { le.PutUint16(b, half.ToFloat16(f)) }

@@ -1,0 +1,49 @@
+package quantize
+
+// Q4_0 and Q4_1: blocks of 32 values of 4 bits. Byte j of qs holds value j in its
+// low and value j+16 in its high half.
+//
+//	Q4_0  0   2          18     value = d * (q - 8)
+//	      | d | qs[16]   |
+//	Q4_1  0   2   4          20 value = d * q + m
+//	      | d | m | qs[16]   |
+
+func decodeQ4_0(dst []float32, src []byte) {
+	for ; len(src) >= 18; dst, src = dst[32:], src[18:] {
+		b, y := (*[18]byte)(src), (*[32]float32)(dst)
+		d := float16At(b[:])
+		for j, q := range b[2:] {
+			y[j] = float32(int32(q&15)-8) * d
+			y[j+16] = float32(int32(q>>4)-8) * d
+		}
+	}
+}
+
+func decodeQ4_1(dst []float32, src []byte) {
+	for ; len(src) >= 20; dst, src = dst[32:], src[20:] {
+		b, y := (*[20]byte)(src), (*[32]float32)(dst)
+		d, m := float16At(b[:]), float16At(b[2:])
+		for j, q := range b[4:] {
+			y[j] = float32(float32(q&15)*d) + m
+			y[j+16] = float32(float32(q>>4)*d) + m
+		}
+	}
+}
+
+func encodeQ4_0(dst []byte, src, importance []float32) {
+	encode32(dst, src, importance, func(b []byte, x, weights []float32) {
+		var q [32]byte
+		putFloat16(b, symmetric32(&q, x, weights, 8))
+		putLow4(b[2:], &q)
+	})
+}
+
+func encodeQ4_1(dst []byte, src, importance []float32) {
+	encode32(dst, src, importance, func(b []byte, x, weights []float32) {
+		var q [32]byte
+		d, m := affine32(&q, x, weights, 15)
+		putFloat16(b, d)
+		putFloat16(b[2:], m)
+		putLow4(b[4:], &q)
+	})
+}

@@ -1,0 +1,54 @@
+package quantize
+
+// TQ1_0: 256 values of -d, 0 or d. Each byte is a fraction of 256 whose base-3
+// digits are the values: multiplying by 3 pushes the next digit over the top.
+//
+//	0        48      52  54
+//	| qs[48] | qh[4] | d |
+//
+// qs[0:32] holds five digits each, digit n of byte m being value 32*n+m; qs[32:48]
+// likewise with strides of 16 from value 160; qh four digits with strides of 4 from
+// value 240.
+func decodeTQ1_0(dst []float32, src []byte) {
+	for ; len(src) >= 54; dst, src = dst[256:], src[54:] {
+		b, y := (*[54]byte)(src), (*[256]float32)(dst)
+		d := float16At(b[52:])
+		level := [3]float32{-1 * d, 0 * d, d}
+		decodeTrits(y[:160], b[:32], &level)
+		decodeTrits(y[160:240], b[32:48], &level)
+		decodeTrits(y[240:], b[48:52], &level)
+	}
+}
+
+// decodeTrits reads len(y)/len(qs) digits of each byte.
+func decodeTrits(y []float32, qs []byte, level *[3]float32) {
+	for m, q := range qs {
+		for i := m; i < len(y); i += len(qs) {
+			t := uint16(q) * 3
+			y[i] = level[t>>8]
+			q = byte(t)
+		}
+	}
+}
+
+// TQ2_0: 256 values of 2 bits, value = d * (q - 1). Each half of 128 values takes 32
+// bytes of qs: values l, l+32, l+64, l+96 are the four bit pairs of byte l.
+//
+//	0        64  66
+//	| qs[64] | d |
+func decodeTQ2_0(dst []float32, src []byte) {
+	for ; len(src) >= 66; dst, src = dst[256:], src[66:] {
+		b := (*[66]byte)(src)
+		d := float16At(b[64:])
+		level := [4]float32{-1 * d, 0 * d, d, 2 * d}
+		for h := range 2 {
+			q, y := (*[32]byte)(b[32*h:]), (*[128]float32)(dst[128*h:])
+			for l, q := range q {
+				y[l] = level[q&3]
+				y[l+32] = level[q>>2&3]
+				y[l+64] = level[q>>4&3]
+				y[l+96] = level[q>>6]
+			}
+		}
+	}
+}
