@@ -35,7 +35,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Rate: 2e-4, Schedule: "cosine", Warmup: 0.03, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Clip: 1,
-		Batch: 1, GradAccum: 8, Epochs: 3, Seed: 42, Precision: "auto", EvalRows: 64, SaveEvery: 25,
+		Batch: 1, GradAccum: 1, Epochs: 3, Seed: 42, Precision: "auto", EvalRows: 64, SaveEvery: 25,
 	}
 }
 
