@@ -196,11 +196,11 @@ func (w *writer) tensor(dst io.Writer, t *Tensor, size int64) error {
 
 // copy reads size bytes of data in chunks, and one byte more, which must not exist.
 func (w *writer) copy(dst *tensorWriter, data io.ReaderAt, size int64) error {
-	if w.buf == nil {
-		w.buf = make([]byte, chunk)
+	if need := int(min(chunk, max(1, size))); len(w.buf) < need {
+		w.buf = make([]byte, need)
 	}
 	for off := int64(0); off < size; {
-		p := w.buf[:min(chunk, size-off)]
+		p := w.buf[:min(int64(len(w.buf)), size-off)]
 		n, err := data.ReadAt(p, off)
 		if n < len(p) {
 			if err == nil || errors.Is(err, io.EOF) {
