@@ -53,6 +53,21 @@ func TestASplitModelReadsAsOne(t *testing.T) {
 	}
 }
 
+func TestASplitModelIsReplacedAsAWhole(t *testing.T) {
+	_, paths := writeSplit(t)
+	m := floats(32, "p", "q", "r")
+	base := strings.TrimSuffix(paths[0], "-00001-of-00003.gguf")
+	if err := WriteFile(t.Context(), base, m, WithSplitTensors(1)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	sameModel(t, m, f)
+}
+
 func TestShardsCarryTheKeysOfLlamaCpp(t *testing.T) {
 	_, paths := writeSplit(t)
 	for i, path := range paths {
