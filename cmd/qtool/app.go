@@ -36,6 +36,11 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 corrupt or invalid input,
 	for _, c := range app.Commands {
 		c.Flags = append(c.Flags, consoleFlags()...)
 		c.HideHelpCommand = true
+		for _, f := range c.Flags {
+			if b, ok := f.(*cli.BoolFlag); ok {
+				b.DisableDefaultText = true // "(default: false)" says nothing
+			}
+		}
 		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
 			return usagef("%s: %v", c.Name, err)
 		}
@@ -60,7 +65,7 @@ func orderArgs(app *cli.App, args []string) ([]string, error) {
 	}
 	i := slices.IndexFunc(app.Commands, func(c *cli.Command) bool { return c.HasName(name) })
 	if i < 0 {
-		return nil, usagef("there is no command %q%s; qtool help lists them", name, didYouMean(cli.SuggestCommand(app.Commands, name)))
+		return nil, usagef("there is no command %q; qtool help lists them", name)
 	}
 	flags, positional, err := separate(app.Commands[i].Flags, rest[1:], false)
 	if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"reflect"
@@ -107,8 +106,10 @@ func (e metadataEntry) text() string {
 			if i > 0 {
 				b.WriteString(", ")
 			}
-			s, _ := json.Marshal(x)
-			b.Write(s)
+			if s, ok := x.(string); ok {
+				x = strconv.Quote(s)
+			}
+			fmt.Fprint(&b, x)
 		}
 		if e.Length > 0 {
 			return fmt.Sprintf("[%s, …] (%d)", b.String(), e.Length)
