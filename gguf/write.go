@@ -158,6 +158,9 @@ type writer struct {
 }
 
 func (w *writer) image(dst io.Writer, im *image) error {
+	if err := context.Cause(w.ctx); err != nil {
+		return err
+	}
 	out := bufio.NewWriterSize(dst, 64<<10)
 	if _, err := out.Write(im.header); err != nil {
 		return err
@@ -181,6 +184,9 @@ func (w *writer) tensor(dst io.Writer, t *Tensor, size int64) error {
 		_, err = source.WriteTo(out)
 	} else {
 		err = w.copy(out, t.Data, size)
+	}
+	if out.err != nil {
+		err = out.err // even if the source did not pass it on
 	}
 	if err == nil && out.left > 0 {
 		err = fmt.Errorf("expected %d bytes of data, its source gave %d", size, size-out.left)
@@ -208,7 +214,7 @@ func (w *writer) copy(dst *tensorWriter, data io.ReaderAt, size int64) error {
 		off += int64(n)
 	}
 	if n, _ := data.ReadAt(w.buf[:1], size); n > 0 {
-		return dst.tooMuch()
+		return errTooMuch
 	}
 	return nil
 }
@@ -219,24 +225,27 @@ type tensorWriter struct {
 	dst  io.Writer
 	t    *Tensor
 	left int64
+	err  error // the first one; nothing is written after it
 }
 
 func (tw *tensorWriter) Write(p []byte) (int, error) {
-	if err := context.Cause(tw.w.ctx); err != nil {
-		return 0, err
+	if tw.err == nil {
+		tw.err = context.Cause(tw.w.ctx)
 	}
-	if int64(len(p)) > tw.left {
-		return 0, tw.tooMuch()
+	if tw.err == nil && int64(len(p)) > tw.left {
+		tw.err = errTooMuch
+	}
+	if tw.err != nil {
+		return 0, tw.err
 	}
 	n, err := tw.dst.Write(p)
 	tw.left -= int64(n)
 	tw.w.written += int64(n)
+	tw.err = err
 	if err == nil && tw.w.progress != nil {
 		tw.w.progress(tw.t, tw.w.written, tw.w.total)
 	}
 	return n, err
 }
 
-func (tw *tensorWriter) tooMuch() error {
-	return errors.New("its source gives more bytes of data than its type and shape take")
-}
+var errTooMuch = errors.New("its source gives more bytes of data than its type and shape take")
