@@ -140,7 +140,7 @@ func (r *Run) Train(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return r.save()
 }
 
 func (r *Run) oneStep(total int) error {
