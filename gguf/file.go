@@ -198,6 +198,9 @@ func (d *mapped) ReadAt(p []byte, off int64) (int, error) {
 
 // Bytes is a view, or nil if the file is closed or has become shorter.
 func (d *mapped) Bytes() []byte {
+	if d.size == 0 {
+		return []byte{} // its place may be past the end of the file
+	}
 	all := d.m.Bytes()
 	if all == nil || !d.m.Intact() {
 		return nil

@@ -84,6 +84,24 @@ func (t *Tensor) Bytes() ([]byte, error) {
 	return b, nil
 }
 
+// WillNeed is a hint that the tensor's bytes are about to be used, so that a
+// mapped file begins to read them. It does nothing where the data has no method
+// WillNeed().
+func (t *Tensor) WillNeed() {
+	if d, ok := t.Data.(interface{ WillNeed() }); ok {
+		d.WillNeed()
+	}
+}
+
+// DontNeed is a hint that the tensor's bytes will not be used soon, so that a
+// mapped file gives their memory back. Views stay valid and are read again on
+// use. It does nothing where the data has no method DontNeed().
+func (t *Tensor) DontNeed() {
+	if d, ok := t.Data.(interface{ DontNeed() }); ok {
+		d.DontNeed()
+	}
+}
+
 // Assemble makes a Model of metadata and tensors. Names must be unique; it
 // panics otherwise, since a caller that builds names owns that rule.
 func Assemble(md *Metadata, tensors []*Tensor) Model {

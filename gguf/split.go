@@ -80,7 +80,11 @@ func (f *File) shardPrefix(first *contents, count int) (string, error) {
 	}
 	prefix := shardSuffix.ReplaceAllString(path, "")
 	if no != 0 {
-		return "", fmt.Errorf("%s is shard %d of %d: open the first one, %s", path, no+1, count, ShardPath(prefix, 1, count))
+		first := "it was renamed, so find the one that ends in " + filepath.Base(ShardPath("", 1, count))
+		if ShardPath(prefix, no+1, count) == path {
+			first = ShardPath(prefix, 1, count)
+		}
+		return "", fmt.Errorf("%s is shard %d of %d: open the first one: %s", path, no+1, count, first)
 	}
 	if ShardPath(prefix, 1, count) != path {
 		return "", fmt.Errorf("%s is the first of %d shards, but its name does not end in %s, so the others cannot be found: rename it",

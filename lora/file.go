@@ -176,6 +176,15 @@ func Float32Tensor(name string, shape []int, data []float32) *gguf.Tensor {
 	return &gguf.Tensor{Name: name, Type: gguf.F32, Shape: slices.Clone(shape), Data: gguf.Memory(b)}
 }
 
+// Float32s reads little-endian float32.
+func Float32s(b []byte) []float32 {
+	out := make([]float32, len(b)/4)
+	for i := range out {
+		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+	}
+	return out
+}
+
 // WriteFile writes the adapter; the file appears whole or not at all.
 func (a *Adapter) WriteFile(ctx context.Context, path string) error {
 	if err := gguf.WriteFile(ctx, path, a.Model()); err != nil {

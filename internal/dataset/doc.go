@@ -17,4 +17,8 @@
 //
 // Texts, completions and conversations start with BOS if the tokenizer adds one
 // and the text has none; texts and completions end with a scored EOS.
+//
+// A record that does not fit Options.Seq is an error that names it, before any
+// training: cutting ([Options].Truncate) or windows ([Options].SplitText) are for
+// the user to choose. Records of several kinds may stand in one file.
 package dataset

@@ -3,6 +3,7 @@ package dataset
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 var (
@@ -46,7 +47,12 @@ func (e *FormatError) Error() string {
 }
 
 // Unwrap makes errors.Is(err, ErrFormat) true, and finds the cause.
-func (e *FormatError) Unwrap() []error { return []error{ErrFormat, e.Err} }
+func (e *FormatError) Unwrap() []error {
+	if e.Err == nil {
+		return []error{ErrFormat}
+	}
+	return []error{ErrFormat, e.Err}
+}
 
 func bad(at place, format string, args ...any) error {
 	return &FormatError{Where: at.String(), Reason: fmt.Sprintf(format, args...)}
@@ -60,20 +66,26 @@ type TooLongError struct {
 	Records int    // how many there are
 	Longest int    // the length of the longest
 	Seq     int
+	Context int  // of the model, 0 if unknown
 	Text    bool // whether the first is a {"text"} record, which Options.SplitText would allow
 }
 
 func (e *TooLongError) Error() string {
-	more := ""
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %v: it has %d tokens, but a sequence holds %d", e.Where, ErrTooLong, e.Tokens, e.Seq)
 	if e.Records > 1 {
-		more = fmt.Sprintf(" (%d records are too long, the longest has %d)", e.Records, e.Longest)
+		fmt.Fprintf(&b, " (%d records are too long, the longest has %d)", e.Records, e.Longest)
 	}
-	split := ""
+	if e.Context == 0 || e.Longest <= e.Context {
+		fmt.Fprintf(&b, "; raise --seq to %d, or", e.Longest)
+	} else {
+		fmt.Fprintf(&b, "; the model's context is %d, so shorten the records, or", e.Context)
+	}
+	b.WriteString(" pass --truncate to cut them at the end")
 	if e.Text {
-		split = ", or --split-text to train on all of it in windows"
+		b.WriteString(", or --split-text to train on all of them in windows")
 	}
-	return fmt.Sprintf("%s: the record has %d tokens, but a sequence holds %d%s; raise --seq to %d, or pass --truncate to cut records at the end%s",
-		e.Where, e.Tokens, e.Seq, more, e.Longest, split)
+	return b.String()
 }
 
 // Unwrap makes errors.Is true for ErrTooLong and ErrFormat.

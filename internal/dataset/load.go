@@ -14,6 +14,9 @@ import (
 type Options struct {
 	// Seq is the most positions an example may have, at least 2.
 	Seq int
+	// Context is the longest sequence the model was made for, 0 if unknown. It
+	// serves error messages only.
+	Context int
 	// Truncate cuts records that are longer at the end. Without it they are an
 	// error, a [TooLongError]. Plain text files are never cut, but windowed.
 	Truncate bool
@@ -100,7 +103,7 @@ func Read(r io.Reader, name string, tok Tokenizer, opts Options) (*Data, error) 
 	if opts.Template == nil {
 		opts.Template = chat.ChatML()
 	}
-	b := builder{opts: opts, enc: encoder{tok, opts.Template}, tooLong: TooLongError{Seq: opts.Seq}}
+	b := builder{opts: opts, enc: encoder{tok, opts.Template}, tooLong: TooLongError{Seq: opts.Seq, Context: opts.Context}}
 	forms := opts.forms()
 	err := scan(r, name, func(at place, body []byte, l layout) error {
 		if l == plainText {

@@ -139,6 +139,10 @@ func TestRecordsThatAreTooLongAreRefusedByPlace(t *testing.T) {
 			t.Errorf("%q is missing in: %v", part, err)
 		}
 	}
+	_, err = Read(strings.NewReader(content), "d.jsonl", newFake(), Options{Seq: 10, Context: 16})
+	if s := err.Error(); strings.Contains(s, "--seq") || !strings.Contains(s, "the model's context is 16") {
+		t.Error(s)
+	}
 }
 
 func TestLongRecordsAreCutOrSplitOnRequest(t *testing.T) {

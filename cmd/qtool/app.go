@@ -1,0 +1,139 @@
+package main
+
+import (
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
+	app := &cli.App{
+		Name:      "qtool",
+		Usage:     "quantize and fine-tune language models in GGUF, on any CPU",
+		UsageText: "qtool COMMAND [flags] [arguments]",
+		Description: `MODEL is a .gguf file (of a split model: the first shard) or a Hugging Face folder.
+
+qtool finetune --adapter out.gguf
+qtool quantize --type Q8_0 model.gguf model-q8.gguf
+qtool generate model-q8.gguf --prompt "Once upon a time"
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 corrupt or invalid input,
+4 unsupported, 5 verification mismatch, 130 interrupted.`,
+		Commands: []*cli.Command{
+			inspectCommand(),
+			versionCommand(),
+		},
+		Reader: stdin, Writer: stdout, ErrWriter: stderr,
+		HideVersion:               true,
+		DisableSliceFlagSeparator: true,
+		ExitErrHandler:            func(*cli.Context, error) {}, // run prints and decides
+		Action: func(*cli.Context) error {
+			return usagef("no command given; qtool help lists them")
+		},
+	}
+	for _, c := range app.Commands {
+		c.Flags = append(c.Flags, consoleFlags()...)
+		c.HideHelpCommand = true
+		for _, f := range c.Flags {
+			if b, ok := f.(*cli.BoolFlag); ok {
+				b.DisableDefaultText = true // "(default: false)" says nothing
+			}
+		}
+		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+			return usagef("%s: %v", c.Name, err)
+		}
+	}
+	return app
+}
+
+// orderArgs puts a command line into the only order that the flag library reads
+// without ignoring anything: command, flags, "--", arguments. Flags that all
+// commands have may also stand before the command.
+func orderArgs(app *cli.App, args []string) ([]string, error) {
+	early, rest, err := separate(consoleFlags(), args, true)
+	if err != nil {
+		return nil, usagef("%v; flags of a command follow it, as in: qtool inspect --json model.gguf", err)
+	}
+	if len(rest) == 0 {
+		return early, nil
+	}
+	name := rest[0]
+	if name == "help" || name == "h" {
+		return rest, nil
+	}
+	i := slices.IndexFunc(app.Commands, func(c *cli.Command) bool { return c.HasName(name) })
+	if i < 0 {
+		return nil, usagef("there is no command %q; qtool help lists them", name)
+	}
+	flags, positional, err := separate(app.Commands[i].Flags, rest[1:], false)
+	if err != nil {
+		return nil, usagef("%s: %v; see qtool %s --help", name, err, name)
+	}
+	return slices.Concat([]string{name}, early, flags, []string{"--"}, positional), nil
+}
+
+// separate divides args into flags with their values and everything else. With
+// untilPositional, everything from the first argument that is no flag on is left
+// as it is.
+func separate(known []cli.Flag, args []string, untilPositional bool) (flags, rest []string, err error) {
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		switch {
+		case arg == "--":
+			return flags, append(rest, args[i+1:]...), nil
+		case len(arg) < 2 || arg[0] != '-':
+			if untilPositional {
+				return flags, args[i:], nil
+			}
+			rest = append(rest, arg)
+			continue
+		}
+		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		takesValue, ok := takesValue(known, name)
+		if !ok {
+			return nil, nil, usagef("there is no flag %s%s", arg, didYouMean(cli.SuggestFlag(known, name, false)))
+		}
+		flags = append(flags, arg)
+		if takesValue && !hasValue {
+			if i++; i == len(args) {
+				return nil, nil, usagef("the flag %s needs a value", arg)
+			}
+			flags = append(flags, args[i])
+		}
+	}
+	return flags, rest, nil
+}
+
+// takesValue finds a flag and tells whether a value follows it.
+func takesValue(known []cli.Flag, name string) (takes, ok bool) {
+	for _, f := range append([]cli.Flag{cli.HelpFlag}, known...) {
+		if slices.Contains(f.Names(), name) {
+			return f.(cli.DocGenerationFlag).TakesValue(), true
+		}
+	}
+	return false, false
+}
+
+func didYouMean(suggestion string) string {
+	if suggestion == "" {
+		return ""
+	}
+	return " (did you mean " + suggestion + "?)"
+}
+
+// arguments returns the arguments that are no flags, which names lists; those in
+// brackets may be missing.
+func arguments(c *cli.Context, names ...string) ([]string, error) {
+	got := c.Args().Slice()
+	for i, name := range names {
+		if i >= len(got) && !strings.HasPrefix(name, "[") {
+			return nil, usagef("%s: %s is missing; usage: qtool %[1]s %[3]s", c.Command.Name, name, strings.Join(names, " "))
+		}
+	}
+	if len(got) > len(names) {
+		return nil, usagef("%s: unexpected argument %q; usage: qtool %[1]s %[3]s", c.Command.Name, got[len(names)], strings.Join(names, " "))
+	}
+	return got, nil
+}

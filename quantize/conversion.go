@@ -1,0 +1,283 @@
+package quantize
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"sync"
+
+	"qtool/gguf"
+	"qtool/internal/kernel"
+)
+
+// ErrInvalidWeights is in the chain of errors about weights that are not finite, or
+// that a type cannot hold.
+var ErrInvalidWeights = errors.New("invalid weights")
+
+// Work is handed out in chunks of whole rows, about this many values each. A batch of
+// chunks is converted while the one before it is written.
+const (
+	chunkValues     = 1 << 16
+	chunksPerWorker = 4
+)
+
+// conversion is the data of one tensor in its new type. It is computed on reading.
+type conversion struct {
+	tensor     *gguf.Tensor // the source
+	from, to   *Codec
+	importance []float32
+	threads    int
+
+	columns, rows  int // of the units that are converted
+	srcRow, dstRow int // bytes of one
+	chunkRows      int
+}
+
+// newConversion returns the data of src as type to. Data that cannot be looked into,
+// of integers and of unknown types, passes as it is.
+func newConversion(src *gguf.Tensor, to gguf.Type, importance []float32, threads int) io.ReaderAt {
+	if !isFloat(src.Type) || src.Elements() == 0 {
+		return src.Data
+	}
+	c := &conversion{
+		tensor: src, from: codecs[src.Type], to: codecs[to], importance: importance, threads: threads,
+		columns: src.Elements() / src.Rows(), rows: src.Rows(),
+	}
+	if src.Type == to { // blocks are copied one by one, however long the rows
+		c.columns = to.BlockElements()
+		c.rows = src.Elements() / c.columns
+	}
+	c.srcRow = c.columns / src.Type.BlockElements() * src.Type.BlockBytes()
+	c.dstRow = c.columns / to.BlockElements() * to.BlockBytes()
+	c.chunkRows = max(1, chunkValues/c.columns)
+	return c
+}
+
+func (c *conversion) size() int64 { return int64(c.rows) * int64(c.dstRow) }
+
+// scratch is what one worker needs for a chunk.
+type scratch struct {
+	raw    []byte
+	values []float32
+}
+
+// convert fills dst with whole rows from first on.
+func (c *conversion) convert(dst []byte, first int, s *scratch) error {
+	n := len(dst) / c.dstRow
+	raw, err := c.read(first, n, s)
+	if err != nil {
+		return err
+	}
+	if len(s.values) < n*c.columns {
+		s.values = make([]float32, n*c.columns)
+	}
+	values := s.values[:n*c.columns]
+	c.from.DecodeRow(values, raw)
+	if i := firstNotFinite(values); i >= 0 {
+		row, column := c.position(first, i)
+		return fmt.Errorf("%w: tensor %s, row %d, column %d is %g, expected a finite number: the source is damaged",
+			ErrInvalidWeights, c.tensor.Name, row, column, values[i])
+	}
+	if c.from == c.to {
+		copy(dst, raw)
+		return nil
+	}
+	for r := range n {
+		row, out := values[r*c.columns:(r+1)*c.columns], dst[r*c.dstRow:(r+1)*c.dstRow]
+		c.to.EncodeRow(out, row, c.importanceOf(first+r))
+		if overflows(c.to.typ, out) {
+			_, largest := extreme(row)
+			return fmt.Errorf("%w: tensor %s, row %d has values up to %g, too large for %v: choose BF16 or F32",
+				ErrInvalidWeights, c.tensor.Name, first+r, largest, c.to.typ)
+		}
+	}
+	return nil
+}
+
+// read returns the bytes of n source rows: a view where the source has one.
+func (c *conversion) read(first, n int, s *scratch) ([]byte, error) {
+	off, size := int64(first)*int64(c.srcRow), n*c.srcRow
+	if v, ok := c.tensor.Data.(interface{ Bytes() []byte }); ok {
+		if b := v.Bytes(); int64(len(b)) >= off+int64(size) {
+			return b[off : off+int64(size)], nil
+		}
+	}
+	if len(s.raw) < size {
+		s.raw = make([]byte, size)
+	}
+	if k, err := c.tensor.Data.ReadAt(s.raw[:size], off); k < size {
+		return nil, fmt.Errorf("reading tensor %s at byte %d: got %d of %d bytes: %w", c.tensor.Name, off, k, size, err)
+	}
+	return s.raw[:size], nil
+}
+
+// position is where value i of the rows from first on is in the tensor.
+func (c *conversion) position(first, i int) (row, column int) {
+	at := first*c.columns + i
+	width := c.tensor.Elements() / c.tensor.Rows()
+	return at / width, at % width
+}
+
+// importanceOf is the importance of a row: each matrix of a stack has its own.
+func (c *conversion) importanceOf(row int) []float32 {
+	if c.importance == nil {
+		return nil
+	}
+	matrix := row / c.tensor.Shape[1] % matrices(c.tensor)
+	return c.importance[matrix*c.columns : (matrix+1)*c.columns]
+}
+
+func firstNotFinite(values []float32) int {
+	for i, v := range values {
+		if math.Float32bits(v)&0x7f800000 == 0x7f800000 {
+			return i
+		}
+	}
+	return -1
+}
+
+// sixteenBit says where the blocks of a type hold 16-bit floats, and the exponent that
+// means infinity.
+var sixteenBit = map[gguf.Type]struct {
+	offsets  []int
+	infinite uint16
+}{
+	gguf.F16:  {[]int{0}, 0x7c00},
+	gguf.BF16: {[]int{0}, 0x7f80},
+	gguf.Q4_0: {[]int{0}, 0x7c00},
+	gguf.Q4_1: {[]int{0, 2}, 0x7c00},
+	gguf.Q5_0: {[]int{0}, 0x7c00},
+	gguf.Q5_1: {[]int{0, 2}, 0x7c00},
+	gguf.Q8_0: {[]int{0}, 0x7c00},
+	gguf.Q6_K: {[]int{208}, 0x7c00},
+}
+
+// overflows reports whether finite weights became infinite in the blocks b of type t.
+func overflows(t gguf.Type, b []byte) bool {
+	f, size := sixteenBit[t], t.BlockBytes()
+	for _, off := range f.offsets {
+		for i := off; i < len(b); i += size {
+			if le.Uint16(b[i:])&f.infinite == f.infinite {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ReadAt converts the rows that hold the wanted bytes. It is meant for looking at a
+// part; WriteTo is the way to all of it.
+func (c *conversion) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("reading tensor %s at byte %d: before its start", c.tensor.Name, off)
+	}
+	short := int64(len(p)) > c.size()-off
+	if short {
+		p = p[:max(0, c.size()-off)]
+	}
+	var s scratch
+	var part []byte
+	n := 0
+	for n < len(p) {
+		row, skip := int((off+int64(n))/int64(c.dstRow)), int((off+int64(n))%int64(c.dstRow))
+		if whole := min((len(p)-n)/c.dstRow, c.chunkRows); skip == 0 && whole > 0 {
+			if err := c.convert(p[n:n+whole*c.dstRow], row, &s); err != nil {
+				return n, err
+			}
+			n += whole * c.dstRow
+			continue
+		}
+		if part == nil {
+			part = make([]byte, c.dstRow)
+		}
+		if err := c.convert(part, row, &s); err != nil {
+			return n, err
+		}
+		n += copy(p[n:], part[skip:])
+	}
+	if short {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// WriteTo converts on all workers and writes in order. It holds two batches of chunks,
+// a few megabytes for each worker.
+func (c *conversion) WriteTo(w io.Writer) (written int64, err error) {
+	pool := kernel.NewPool(c.threads)
+	defer pool.Close()
+	free, ready := make(chan []byte, 2), make(chan batch)
+	stop := make(chan struct{})
+	batchBytes := min(c.size(), int64(pool.Workers()*chunksPerWorker*c.chunkRows)*int64(c.dstRow))
+	for range cap(free) {
+		free <- make([]byte, batchBytes)
+	}
+	var converting sync.WaitGroup
+	converting.Go(func() {
+		defer close(ready)
+		c.convertAll(pool, free, ready, stop)
+	})
+	defer converting.Wait()
+	defer close(stop)
+	for b := range ready {
+		if b.err != nil {
+			return written, b.err
+		}
+		n, err := w.Write(b.data)
+		written += int64(n)
+		if err != nil {
+			return written, err
+		}
+		free <- b.data[:batchBytes]
+	}
+	return written, nil
+}
+
+// batch is a run of converted rows, or the error that ends them.
+type batch struct {
+	data []byte
+	err  error
+}
+
+// convertAll sends batches until all rows are done, one fails, or stop is closed.
+func (c *conversion) convertAll(pool *kernel.Pool, free <-chan []byte, ready chan<- batch, stop <-chan struct{}) {
+	scratches := make([]scratch, pool.Workers())
+	for first := 0; first < c.rows; {
+		var b batch
+		select {
+		case b.data = <-free:
+		case <-stop:
+			return
+		}
+		n := min(c.rows-first, len(b.data)/c.dstRow)
+		b.data = b.data[:n*c.dstRow]
+		b.err = c.convertBatch(pool, b.data, first, scratches)
+		select {
+		case ready <- b:
+		case <-stop:
+			return
+		}
+		if b.err != nil {
+			return
+		}
+		first += n
+	}
+}
+
+// convertBatch fills data with rows from first on. Of several errors it returns the
+// one of the lowest row.
+func (c *conversion) convertBatch(pool *kernel.Pool, data []byte, first int, scratches []scratch) error {
+	size := c.chunkRows * c.dstRow
+	errs := make([]error, (len(data)+size-1)/size)
+	pool.Run(len(errs), func(worker, task int) {
+		part := data[task*size : min(len(data), (task+1)*size)]
+		errs[task] = c.convert(part, first+task*c.chunkRows, &scratches[worker])
+	})
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

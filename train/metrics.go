@@ -1,0 +1,76 @@
+package train
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"qtool/internal/atomicfile"
+)
+
+// Metrics appends events to a file of JSON lines.
+type Metrics struct{ file *os.File }
+
+// OpenMetrics opens path, keeping the events of steps up to keep: those behind a
+// checkpoint that the run goes on from never happened. keep 0 starts afresh.
+func OpenMetrics(path string, keep int) (*Metrics, error) {
+	kept, err := eventsUpTo(path, keep)
+	if err != nil {
+		return nil, err
+	}
+	out, err := atomicfile.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Abort()
+	if _, err := out.Write(kept); err != nil {
+		return nil, err
+	}
+	if err := out.Commit(); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("opening metrics: %w", err)
+	}
+	return &Metrics{f}, nil
+}
+
+func eventsUpTo(path string, step int) ([]byte, error) {
+	old, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) || step == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading metrics: %w", err)
+	}
+	var kept bytes.Buffer
+	for lines := bufio.NewScanner(bytes.NewReader(old)); lines.Scan(); {
+		var e Event
+		// A line that does not parse was cut off when the run was killed.
+		if json.Unmarshal(lines.Bytes(), &e) == nil && e.Step <= step {
+			kept.Write(lines.Bytes())
+			kept.WriteByte('\n')
+		}
+	}
+	return kept.Bytes(), nil
+}
+
+// Write appends e.
+func (m *Metrics) Write(e Event) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	if _, err := m.file.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("writing metrics: %w", err)
+	}
+	return nil
+}
+
+// Close closes the file.
+func (m *Metrics) Close() error { return m.file.Close() }

@@ -1,0 +1,236 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"qtool/internal/dataset"
+	"qtool/internal/kernel"
+	"qtool/internal/model"
+	"qtool/internal/nn"
+)
+
+// ErrDiverged is in the chain of the error of a run that found no way on: its
+// loss or gradients kept failing after the last good state was put back.
+var ErrDiverged = errors.New("training diverged")
+
+// Setup is what a run is made of.
+type Setup struct {
+	Config  Config
+	Decoder *model.Decoder
+	// Params are trained: an adapter's halves, or the decoder's own weights.
+	Params        []*nn.Param
+	Rows, HeldOut []dataset.Row // to train on and to evaluate; HeldOut may be empty
+	Pool          *kernel.Pool
+	// Identity names base, adapter shape and data preparation; a checkpoint
+	// continues only a run of the same identity.
+	Identity string
+	// CheckpointPath is where checkpoints go; "" is nowhere.
+	CheckpointPath string
+	// Report is called with every event, from the goroutine that trains; an
+	// error from it ends the run.
+	Report func(Event) error
+}
+
+// Run is one training run.
+type Run struct {
+	Setup
+	learner *learner
+	adamw   *AdamW
+	sampler *dataset.Sampler
+	guard   *guard
+	step    int // optimizer steps done, dropped ones included
+	good    *state
+	plan    Plan
+}
+
+// New prepares a run from its beginning. It checks the configuration and every
+// token id.
+func New(s Setup) (*Run, error) {
+	if err := s.Config.Check(); err != nil {
+		return nil, err
+	}
+	if len(s.Rows) == 0 {
+		return nil, fmt.Errorf("%w: no rows to train on", dataset.ErrEmpty)
+	}
+	for _, rows := range [2][]dataset.Row{s.Rows, s.HeldOut} {
+		for _, r := range rows {
+			if err := s.Decoder.CheckTokens(r.Tokens); err != nil {
+				return nil, fmt.Errorf("%w: %w", dataset.ErrFormat, err)
+			}
+			for _, t := range r.Targets {
+				if t != dataset.Unscored && (t < 0 || int(t) >= s.Decoder.Vocabulary) {
+					return nil, fmt.Errorf("%w: label %d is outside the vocabulary of %d tokens", dataset.ErrFormat, t, s.Decoder.Vocabulary)
+				}
+			}
+		}
+	}
+	if n := s.Config.EvalRows; n > 0 && len(s.HeldOut) > n {
+		s.HeldOut = s.HeldOut[:n]
+	}
+	c := &s.Config
+	r := &Run{
+		Setup:   s,
+		learner: newLearner(s.Decoder, s.Params, s.Pool, c.Checkpointing),
+		adamw:   NewAdamW(s.Params, c.Beta1, c.Beta2, c.Epsilon, c.WeightDecay),
+		sampler: dataset.NewSampler(len(s.Rows), c.Seed),
+		guard:   newGuard(s.Decoder.Vocabulary),
+	}
+	r.plan = r.makePlan()
+	return r, nil
+}
+
+// Step is the number of steps done so far; above 0 after a resume.
+func (r *Run) Step() int { return r.step }
+
+// rowsPerStep is how many rows a full step takes.
+func (r *Run) rowsPerStep() int { return r.Config.Batch * r.Config.GradAccum }
+
+// totalSteps is the length of the run: Steps, or Epochs over the data.
+func (r *Run) totalSteps() int {
+	if r.Config.Steps > 0 {
+		return r.Config.Steps
+	}
+	return (len(r.Rows)*r.Config.Epochs + r.rowsPerStep() - 1) / r.rowsPerStep()
+}
+
+// nextRows draws the rows of one step. The last step of a run that counts
+// epochs takes what is left of them.
+func (r *Run) nextRows() []dataset.Row {
+	n := r.rowsPerStep()
+	if r.Config.Steps == 0 {
+		at := r.sampler.Position()
+		n = min(n, len(r.Rows)*r.Config.Epochs-at.Epoch*len(r.Rows)-at.Index)
+	}
+	rows := make([]dataset.Row, n)
+	for i := range rows {
+		index, _ := r.sampler.Next()
+		rows[i] = r.Rows[index]
+	}
+	return rows
+}
+
+// Train runs to the end. When ctx is cancelled it writes a checkpoint, if there
+// is a place for one, and returns the context's error.
+func (r *Run) Train(ctx context.Context) error {
+	total := r.totalSteps()
+	r.good = r.capture()
+	for r.step < total {
+		if err := ctx.Err(); err != nil {
+			if saveErr := r.save(); saveErr != nil {
+				return errors.Join(err, saveErr)
+			}
+			return context.Cause(ctx)
+		}
+		if err := r.oneStep(total); err != nil {
+			return err
+		}
+		if every := r.Config.SaveEvery; every > 0 && r.step%every == 0 && r.guard.bad == 0 {
+			r.good = r.capture()
+			if err := r.save(); err != nil {
+				return err
+			}
+		}
+		if every := r.Config.EvalEvery; every > 0 && r.step%every == 0 && r.step < total {
+			if _, err := r.Evaluate(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Run) oneStep(total int) error {
+	start := time.Now()
+	rows := r.nextRows()
+	scored, tokens := countScored(rows)
+	r.step++
+	r.learner.clearGradients()
+	var sum float64
+	for from := 0; from < len(rows); from += r.Config.Batch {
+		s, _ := r.learner.accumulate(rows[from:min(from+r.Config.Batch, len(rows))], 1/float32(scored))
+		sum += s
+	}
+	loss, norm := sum/float64(scored), gradNorm(r.Params)
+	if why := r.guard.refuse(loss, norm); why != "" {
+		return r.drop(why)
+	}
+	rate := rateAt(&r.Config, r.step, total)
+	gradScale := 1.0
+	if r.Config.Clip > 0 && norm > r.Config.Clip {
+		gradScale = r.Config.Clip / norm
+	}
+	r.adamw.Step(rate, gradScale)
+	r.guard.applied(loss)
+	at := r.sampler.Position()
+	return r.report(Event{
+		Type: StepEvent, Step: r.step, Epoch: float64(at.Epoch) + float64(at.Index)/float64(len(r.Rows)),
+		Loss: loss, Rate: rate, GradNorm: norm, Tokens: tokens,
+		TokensPerSecond: float64(tokens) / time.Since(start).Seconds(), MemoryBytes: r.MemoryBytes(),
+	})
+}
+
+// drop leaves the weights as they are and, when steps keep failing, puts the
+// last good state back. The data go on: the same rows would fail again.
+func (r *Run) drop(why string) error {
+	r.guard.bad++
+	if err := r.report(Event{Type: SkipEvent, Step: r.step, Reason: why}); err != nil {
+		return err
+	}
+	if r.guard.bad%badLimit != 0 {
+		return nil
+	}
+	if r.guard.bad >= 3*badLimit {
+		return fmt.Errorf("%w: at step %d %s, and %d steps before it failed too; try a lower learning rate (now %g), or check the base for damaged weights",
+			ErrDiverged, r.step, why, r.guard.bad-1, r.Config.Rate)
+	}
+	r.restoreWeights(r.good)
+	return r.report(Event{Type: RollbackEvent, Step: r.step, Reason: fmt.Sprintf("%d steps failed in a row; back to the weights of step %d", r.guard.bad, r.good.step)})
+}
+
+func (r *Run) report(e Event) error {
+	if r.Report == nil {
+		return nil
+	}
+	return r.Report(e)
+}
+
+// Evaluate is the mean loss per scored token over the held-out rows, NaN if
+// there are none.
+func (r *Run) Evaluate() (float64, error) {
+	if len(r.HeldOut) == 0 {
+		return math.NaN(), nil
+	}
+	start := time.Now()
+	var sum float64
+	var scored int
+	for from := 0; from < len(r.HeldOut); from += r.Config.Batch {
+		s, n := r.learner.loss(r.HeldOut[from:min(from+r.Config.Batch, len(r.HeldOut))])
+		sum, scored = sum+s, scored+n
+	}
+	loss := sum / float64(scored)
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return loss, nil
+	}
+	_, tokens := countScored(r.HeldOut)
+	return loss, r.report(Event{Type: EvalEvent, Step: r.step, Loss: loss, Tokens: tokens, TokensPerSecond: float64(tokens) / time.Since(start).Seconds()})
+}
+
+// MemoryBytes is what the run holds besides the mapped base: activations,
+// gradients, parameters, moments and the last good state.
+func (r *Run) MemoryBytes() int64 {
+	return r.learner.tape.PeakBytes() + r.stateBytes()
+}
+
+// stateBytes counts parameter, gradient, two moments, and the copy of all but
+// the gradient that is kept as the last good state.
+func (r *Run) stateBytes() int64 {
+	var n int64
+	for _, p := range r.Params {
+		n += int64(len(p.Data))
+	}
+	return n * 4 * 7
+}
