@@ -31,6 +31,18 @@ func (a Arrangement) Arrange(train, eval *dataset.Data) (rows, heldOut []dataset
 	return dataset.Pack(learn, a.Seq, a.Seed), dataset.Pack(hold, a.Seq, a.Seed)
 }
 
+// firstTokens is the beginning of rows with at most limit tokens, but at least
+// one row; 0 is no limit.
+func firstTokens(rows []dataset.Row, limit int) []dataset.Row {
+	tokens := 0
+	for i, r := range rows {
+		if tokens += len(r.Tokens); limit > 0 && i > 0 && tokens > limit {
+			return rows[:i]
+		}
+	}
+	return rows
+}
+
 // Fingerprint is a hash of rows: equal exactly if all tokens, targets and
 // document borders are.
 func Fingerprint(rows []dataset.Row) string {

@@ -82,11 +82,11 @@ func sameBits(a, b []float32) bool {
 func TestARunLowersTheLossOfHeldOutRows(t *testing.T) {
 	s, _ := setup(t, 2, smallConfig())
 	r := start(t, s)
-	before, _ := r.Evaluate()
+	before, _ := r.Evaluate(context.Background(), nil)
 	if err := r.Train(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if after, _ := r.Evaluate(); !(after < before-0.3) {
+	if after, _ := r.Evaluate(context.Background(), nil); !(after < before-0.3) {
 		t.Errorf("held-out loss went from %g to %g", before, after)
 	}
 	if want := 10; r.Step() != want {
@@ -295,11 +295,11 @@ func TestFullWeightsTrainToo(t *testing.T) {
 	s, _ := setup(t, 2, smallConfig())
 	s.Decoder, s.Params = d, d.Params()
 	r := start(t, s)
-	before, _ := r.Evaluate()
+	before, _ := r.Evaluate(context.Background(), nil)
 	if err := r.Train(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	after, _ := r.Evaluate()
+	after, _ := r.Evaluate(context.Background(), nil)
 	if !(after < before-0.3) {
 		t.Errorf("held-out loss went from %g to %g", before, after)
 	}
@@ -308,7 +308,7 @@ func TestFullWeightsTrainToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := start(t, Setup{Config: s.Config, Decoder: reloaded, Rows: s.Rows, HeldOut: s.HeldOut, Pool: s.Pool})
-	if loss, _ := again.Evaluate(); loss != after {
+	if loss, _ := again.Evaluate(context.Background(), nil); loss != after {
 		t.Errorf("the snapshot's loss is %g, the run's was %g", loss, after)
 	}
 }

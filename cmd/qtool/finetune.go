@@ -50,7 +50,7 @@ train.jsonl and valid.jsonl. Answers are learned, questions are not.`,
 			&cli.BoolFlag{Name: "checkpointing", Usage: "compute blocks twice to save memory"},
 			&cli.Float64Flag{Name: "eval-split", Value: 0.05, Usage: "part of the data to hold out, where there is no evaluation file"},
 			&cli.IntFlag{Name: "eval-every", Usage: "evaluate every `N` steps, not only before and after"},
-			&cli.IntFlag{Name: "eval-rows", Value: d.EvalRows, Usage: "most rows to evaluate, 0 for all"},
+			&cli.IntFlag{Name: "eval-tokens", Value: d.EvalTokens, Usage: "evaluate at most about `N` held-out tokens, 0 for all"},
 			&cli.Uint64Flag{Name: "seed", Value: d.Seed, Usage: "decides initial weights, order and split"},
 			&cli.StringFlag{Name: "precision", Value: d.Precision, Usage: "f32, or auto for what the CPU does best"},
 
@@ -87,20 +87,20 @@ const defaultSeq = 2048
 
 // finetuneOptions are the flags of finetune.
 type finetuneOptions struct {
-	model, data          string // "" is the embedded one
-	adapter, full, init  string // outputs, and the adapter to start from
-	rank                 int
-	alpha                float32
-	targets              []string
-	config               train.Config
-	seq, threads         int
-	packing              bool
-	evalSplit            float64
-	text, prompt, answer string // keys of JSON records
-	truncate, splitText  bool
-	sample               string
-	runDir               string
-	resume               bool
+	model, data                             string // "" is the embedded one
+	adapter, full, init                     string // outputs, and the adapter to start from
+	rank                                    int
+	alpha                                   float32
+	targets                                 []string
+	config                                  train.Config
+	seq, threads                            int
+	packing                                 bool
+	evalSplit                               float64
+	textField, promptField, completionField string // keys of JSON records
+	truncate, splitText                     bool
+	sample                                  string
+	runDir                                  string
+	resume                                  bool
 
 	isSet func(flag string) bool
 }
@@ -112,7 +112,7 @@ func finetuneOptionsOf(c *cli.Context) (*finetuneOptions, error) {
 		rank: c.Int("rank"), alpha: float32(c.Float64("alpha")),
 		seq: c.Int("seq"), threads: c.Int("threads"),
 		packing: c.Bool("packing") && !c.Bool("no-packing"), evalSplit: c.Float64("eval-split"),
-		text: c.String("text-field"), prompt: c.String("prompt-field"), answer: c.String("completion-field"),
+		textField: c.String("text-field"), promptField: c.String("prompt-field"), completionField: c.String("completion-field"),
 		truncate: c.Bool("truncate"), splitText: c.Bool("split-text"),
 		sample: c.String("sample"), runDir: c.String("run-dir"), resume: c.Bool("resume"),
 		isSet: c.IsSet,
@@ -125,7 +125,7 @@ func finetuneOptionsOf(c *cli.Context) (*finetuneOptions, error) {
 	}
 	for flag, field := range map[string]*int{
 		"batch": &o.config.Batch, "grad-accum": &o.config.GradAccum, "epochs": &o.config.Epochs, "steps": &o.config.Steps,
-		"eval-every": &o.config.EvalEvery, "eval-rows": &o.config.EvalRows, "save-every": &o.config.SaveEvery,
+		"eval-every": &o.config.EvalEvery, "eval-tokens": &o.config.EvalTokens, "save-every": &o.config.SaveEvery,
 	} {
 		*field = c.Int(flag)
 	}

@@ -121,7 +121,7 @@ func (f *finetuning) openBase(context.Context) (err error) {
 func (f *finetuning) readData(context.Context) error {
 	opts := dataset.Options{
 		Seq: f.seq, Context: f.decoder.Context, Truncate: f.truncate, SplitText: f.splitText,
-		TextField: f.text, PromptField: f.prompt, CompletionField: f.answer,
+		TextField: f.textField, PromptField: f.promptField, CompletionField: f.completionField,
 	}
 	tok := dataset.Untokenized(f.decoder.Vocabulary)
 	if f.tok != nil {
@@ -192,6 +192,7 @@ func (f *finetuning) prepare(ctx context.Context) error {
 	if err := f.openRunDir(); err != nil {
 		return err
 	}
+	f.con.detail("measuring the speed of one batch")
 	f.report.Plan = f.session.Probe()
 	f.report.printPlan(f)
 	return nil
@@ -269,7 +270,7 @@ func (f *finetuning) before(ctx context.Context) (err error) {
 		lora.Detach(f.decoder)
 		defer func() { err = errors.Join(err, f.adapter.Attach(f.decoder)) }()
 	}
-	if f.report.Before.Loss, err = f.evaluate(); err != nil {
+	if f.report.Before.Loss, err = f.evaluate(ctx); err != nil {
 		return err
 	}
 	f.report.Before.Answer, err = f.answer(ctx)
@@ -280,7 +281,10 @@ func (f *finetuning) evaluate() (*float64, error) {
 	if len(f.heldOut) == 0 {
 		return nil, nil
 	}
-	loss, err := f.session.Evaluate()
+	bar := f.con.progress()
+	bar.Start(int64(f.report.Plan.EvalRows), "rows", "evaluating")
+	loss, err := f.session.Evaluate(ctx, func(done int) { bar.Set(int64(done)) })
+	bar.Done()
 	if err != nil {
 		return nil, err
 	}
@@ -362,7 +366,7 @@ func (f *finetuning) write(ctx context.Context) error {
 }
 
 func (f *finetuning) after(ctx context.Context) (err error) {
-	if f.report.After.Loss, err = f.evaluate(); err != nil {
+	if f.report.After.Loss, err = f.evaluate(ctx); err != nil {
 		return err
 	}
 	f.report.After.Answer, err = f.answer(ctx)
