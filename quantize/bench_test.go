@@ -1,6 +1,7 @@
 package quantize_test
 
 import (
+	"io"
 	"math/rand/v2"
 	"testing"
 
@@ -67,5 +68,25 @@ func BenchmarkEncode(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+func BenchmarkStream(b *testing.B) {
+	src := tensorOf("output.weight", gguf.F16, 4096, 2048)
+	for _, name := range []string{"Q8_0", "Q4_0", "F32"} {
+		b.Run(name, func(b *testing.B) {
+			p, err := quantize.NewPlan(gguf.Assemble(&gguf.Metadata{}, []*gguf.Tensor{src}), quantize.Options{FileType: name, Pure: true})
+			if err != nil {
+				b.Fatal(err)
+			}
+			data := p.Model().Tensors()[0].Data.(io.WriterTo)
+			b.SetBytes(4 * int64(src.Elements()))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := data.WriteTo(io.Discard); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -153,11 +153,11 @@ func affineFit(q []byte, x, weights []float32, n int32) (d, low float32) {
 	var levels, tried [32]float32
 	inverse := float32(n) / (high - low)
 	d = 1 / inverse
-	g.affineSums(&levels, len(x), low, inverse, float32(n))
+	g.affineSums(&levels, len(x), low, inverse, n)
 	best := g.affineError(&levels, len(x), d, low)
 	for step := range 37 {
 		inverse = (-0.9 + float32(0.05*float32(step)) + float32(n)) / (high - low)
-		l, ll, xl := g.affineSums(&tried, len(x), low, inverse, float32(n))
+		l, ll, xl := g.affineSums(&tried, len(x), low, inverse, n)
 		det := float32(sumW*ll) - float32(l*l)
 		if !(det > 0) {
 			continue
@@ -179,16 +179,10 @@ func affineFit(q []byte, x, weights []float32, n int32) (d, low float32) {
 
 // affineSums stores the levels of the first count values and returns the weighted sums
 // of level, level * level and x * level.
-func (g *group) affineSums(levels *[32]float32, count int, low, inverse, n float32) (l, ll, xl float32) {
+func (g *group) affineSums(levels *[32]float32, count int, low, inverse float32, n int32) (l, ll, xl float32) {
 	x, w, out := g.x[:count], g.w[:count], levels[:count]
 	for i, v := range x {
-		level := (float32(inverse*(v-low)) + 12582912) - 12582912
-		if level > n {
-			level = n
-		}
-		if level < 0 {
-			level = 0
-		}
+		level := float32(max(0, min(n, nearest(float32(inverse*(v-low))))))
 		out[i] = level
 		wl := float32(w[i] * level)
 		l += wl

@@ -38,25 +38,25 @@ var decodedSums = map[gguf.Type]uint32{
 }
 
 var encodedSums = map[gguf.Type]uint32{
-	gguf.BF16: 0xf9df4f16,
-	gguf.F16:  0xe9824ed7,
-	gguf.F32:  0xf19b7d41,
-	gguf.Q4_0: 0x40c33e12,
-	gguf.Q4_1: 0xd6f9fc92,
-	gguf.Q5_0: 0x40746e07,
-	gguf.Q5_1: 0x055b8eca,
-	gguf.Q6_K: 0x23c3124d,
-	gguf.Q8_0: 0x7f19eb8d,
+	gguf.BF16: 0xcf959f36,
+	gguf.F16:  0xd55d1387,
+	gguf.F32:  0xc8943728,
+	gguf.Q4_0: 0x5415d5f6,
+	gguf.Q4_1: 0xa49bcccf,
+	gguf.Q5_0: 0xae0094ec,
+	gguf.Q5_1: 0x05347ed7,
+	gguf.Q6_K: 0x4bdd3716,
+	gguf.Q8_0: 0x2cf0fdf8,
 }
 
 var weightedSums = map[gguf.Type]uint32{
-	gguf.BF16: 0xf9df4f16,
-	gguf.F16:  0xe9824ed7,
-	gguf.F32:  0xf19b7d41,
-	gguf.Q4_0: 0xa45f4787,
-	gguf.Q4_1: 0x0b2c24d9,
-	gguf.Q5_0: 0x9646dab8,
-	gguf.Q5_1: 0xc44b1a35,
-	gguf.Q6_K: 0x9472bd8a,
-	gguf.Q8_0: 0x7f19eb8d,
+	gguf.BF16: 0xcf959f36,
+	gguf.F16:  0xd55d1387,
+	gguf.F32:  0xc8943728,
+	gguf.Q4_0: 0x960f41ec,
+	gguf.Q4_1: 0x44e42481,
+	gguf.Q5_0: 0x07623af3,
+	gguf.Q5_1: 0xac19b1dc,
+	gguf.Q6_K: 0x6d999891,
+	gguf.Q8_0: 0x2cf0fdf8,
 }
