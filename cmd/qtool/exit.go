@@ -9,11 +9,13 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/chat"
+	"qtool/internal/convert"
 	"qtool/internal/dataset"
 	"qtool/internal/model"
 	"qtool/internal/tokenizer"
 	"qtool/lora"
 	"qtool/quantize"
+	"qtool/safetensors"
 )
 
 // The exit codes that scripts may rely on.
@@ -39,12 +41,17 @@ var codes = []struct {
 }{
 	{errUsage, exitUsage},
 	{errUnsupported, exitUnsupported},
+	{quantize.ErrRequantize, exitUsage},
 	{quantize.ErrUnsupported, exitUnsupported},
+	{convert.ErrUnsupported, exitUnsupported},
 	{model.ErrUnsupported, exitUnsupported},
 	{tokenizer.ErrUnsupported, exitUnsupported},
 	{chat.ErrUnsupported, exitUnsupported},
 	{lora.ErrMismatch, exitMismatch},
 	{gguf.ErrFormat, exitInvalid},
+	{safetensors.ErrFormat, exitInvalid},
+	{convert.ErrInvalid, exitInvalid},
+	{quantize.ErrInvalidWeights, exitInvalid},
 	{model.ErrInvalid, exitInvalid},
 	{tokenizer.ErrInvalid, exitInvalid},
 	{tokenizer.ErrNoVocab, exitInvalid},

@@ -12,8 +12,8 @@ import (
 type PerplexityOptions struct {
 	Context int // tokens of a window; 0 is 512 or the model's own if that is less
 	Chunks  int // windows at most; 0 is all
-	// Progress, if not nil, is called after each window with the result so far
-	// and the number of windows there will be.
+	// Progress, if not nil, is called before the first window and after each, with
+	// the result so far and the number of windows there will be.
 	Progress func(sofar Perplexity, total int)
 }
 
@@ -22,8 +22,10 @@ type Perplexity struct {
 	Value  float64 // exp(NLL)
 	Error  float64 // standard error of Value
 	NLL    float64 // mean negative log likelihood, nats per token
-	Chunks int     // windows that were read
 	Scored int     // tokens that were predicted
+
+	Context int // tokens of a window
+	Chunks  int // windows that were read
 }
 
 // Perplexity scores tokens, a whole text with BOS if the model adds one, by the
@@ -43,22 +45,25 @@ func (s *Session) Perplexity(ctx context.Context, tokens []int32, opt Perplexity
 	if opt.Chunks > 0 {
 		chunks = min(chunks, opt.Chunks)
 	}
-	bos := s.addedBOS()
-	window := make([]int32, n)
-	var score score
-	for c := range chunks {
-		copy(window, tokens[c*n:])
+	bos, window := s.addedBOS(), make([]int32, n)
+	var sum score
+	for c := 0; ; c++ {
+		result := sum.perplexity(n, c)
+		if opt.Progress != nil {
+			opt.Progress(result, chunks)
+		}
+		if c == chunks {
+			return result, nil
+		}
+		text := tokens[c*n : (c+1)*n]
+		copy(window, text)
 		if bos >= 0 {
 			window[0] = bos
 		}
-		if err := s.scoreWindow(ctx, window, tokens[c*n:(c+1)*n], &score); err != nil {
-			return score.perplexity(c), err
-		}
-		if opt.Progress != nil {
-			opt.Progress(score.perplexity(c+1), chunks)
+		if err := s.scoreWindow(ctx, window, text, &sum); err != nil {
+			return result, err
 		}
 	}
-	return score.perplexity(chunks), nil
 }
 
 // windows checks the request and counts the windows of n tokens.
@@ -109,9 +114,13 @@ func (s *score) add(logits []float32, target int32) error {
 	return nil
 }
 
-func (s *score) perplexity(chunks int) Perplexity {
+func (s *score) perplexity(context, chunks int) Perplexity {
+	p := Perplexity{Scored: s.count, Context: context, Chunks: chunks}
+	if s.count == 0 {
+		return p
+	}
 	n := float64(s.count)
-	p := Perplexity{NLL: s.sum / n, Chunks: chunks, Scored: s.count}
+	p.NLL = s.sum / n
 	p.Value = math.Exp(p.NLL)
 	if variance := s.squares/n - p.NLL*p.NLL; variance > 0 && s.count > 1 {
 		p.Error = math.Sqrt(variance/(n-1)) * p.Value
