@@ -107,15 +107,11 @@ func (f *finetuning) openBase(context.Context) (err error) {
 	if f.seq > f.decoder.Context {
 		return usagef("finetune: --seq %d is more than the context of %d that the model was made for", f.seq, f.decoder.Context)
 	}
-	vocab, err := tokenizer.VocabFromMetadata(f.base.Metadata())
-	if errors.Is(err, tokenizer.ErrNoVocab) {
-		return nil // pre-tokenized data need none
-	}
-	if err != nil {
+	f.tok, err = loadTokenizer(f.base)
+	if err != nil && !errors.Is(err, tokenizer.ErrNoVocab) { // pre-tokenized data need none
 		return fmt.Errorf("reading the vocabulary of %s: %w", f.report.Model, err)
 	}
-	f.tok, err = tokenizer.New(vocab)
-	return err
+	return nil
 }
 
 func (f *finetuning) readData(context.Context) error {
@@ -277,7 +273,7 @@ func (f *finetuning) before(ctx context.Context) (err error) {
 	return err
 }
 
-func (f *finetuning) evaluate() (*float64, error) {
+func (f *finetuning) evaluate(ctx context.Context) (*float64, error) {
 	if len(f.heldOut) == 0 {
 		return nil, nil
 	}
