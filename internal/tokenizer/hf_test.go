@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"os"
@@ -13,7 +14,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/sharedtest"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 // tinyStories is the one Hugging Face tokenizer of the reference data.
@@ -109,12 +110,11 @@ func TestHFFolderSpeaksForItself(t *testing.T) {
 	}
 }
 
-// hfPreTokenizers are the published pre_tokenizers of the reference vocabularies.
+// hfPreTokenizers are the published pre_tokenizers of the reference
+// vocabularies, one of each kind.
 var hfPreTokenizers = map[string]string{
 	"gpt-2":          `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}`,
-	"mpt":            `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true}`,
 	"refact":         `{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}]}`,
-	"starcoder":      `{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}]}`,
 	"llama-bpe":      `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},"behavior":"Isolated","invert":false},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}]}`,
 	"qwen2":          `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},"behavior":"Isolated","invert":false},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":false,"use_regex":false}]}`,
 	"falcon":         `{"type":"Sequence","pretokenizers":[{"type":"Punctuation","behavior":"Contiguous"},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},{"type":"Digits","individual_digits":false},{"type":"Split","pattern":{"Regex":"[0-9][0-9][0-9]"},"behavior":"Isolated","invert":false}]}`,
@@ -137,7 +137,7 @@ func hfFolder(t testing.TB, v *Vocab, preTokenizer string, ignoreMerges bool) fs
 			vocab[text] = i
 		}
 	}
-	var merges [][]string
+	merges := [][]string{}
 	for _, m := range v.Merges {
 		left, right, _ := cutMerge(m)
 		merges = append(merges, []string{left, right})
@@ -196,11 +196,62 @@ func TestHFVocabSurvivesGGUF(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(v, back); diff != "" {
+			if diff := gocmp.Diff(v, back); diff != "" {
 				t.Errorf("from the folder (-) and from GGUF (+):\n%s", diff)
 			}
 		})
 	}
+}
+
+// TestHFIdsOfSentencePieceEqualLlamaCpp writes the merges as the published files
+// have them, made from the scores: all halves of each token that are tokens, in
+// the order of the whole's score, then of the halves' ids.
+func TestHFIdsOfSentencePieceEqualLlamaCpp(t *testing.T) {
+	v := vocabNamed(t, "llama-spm")
+	ids := map[string]int{}
+	for i, text := range v.Tokens {
+		if v.Types[i] == Normal {
+			ids[text] = i
+		}
+	}
+	type merge struct {
+		left, right string
+		whole       int
+	}
+	var merges []merge
+	for whole, text := range v.Tokens {
+		for i := range text {
+			_, left := ids[text[:i]]
+			_, right := ids[text[i:]]
+			if left && right && v.Types[whole] == Normal {
+				merges = append(merges, merge{text[:i], text[i:], whole})
+			}
+		}
+	}
+	slices.SortStableFunc(merges, func(a, b merge) int {
+		return cmp.Or(-cmp.Compare(v.Scores[a.whole], v.Scores[b.whole]), cmp.Compare(a.whole, b.whole),
+			cmp.Compare(ids[a.left], ids[b.left]), cmp.Compare(ids[a.right], ids[b.right]))
+	})
+	fsys := tinyHF(func(f map[string]any) {
+		vocab, added, pairs := map[string]int{}, []any{}, [][2]string{}
+		for i, text := range v.Tokens {
+			vocab[text] = i
+			if v.Types[i] == Control || v.Types[i] == Unknown {
+				added = append(added, map[string]any{"id": i, "content": text, "special": true})
+			}
+		}
+		for _, m := range merges {
+			pairs = append(pairs, [2]string{m.left, m.right})
+		}
+		f["added_tokens"] = added
+		f["model"] = map[string]any{"type": "BPE", "byte_fallback": true, "unk_token": "<unk>", "vocab": vocab, "merges": pairs}
+	})
+	delete(fsys, "config.json")
+	fromHF, err := VocabFromHF(fsys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkGolden(t, mustNew(t, fromHF), "llama-spm")
 }
 
 // tinyHF is a sentencepiece-like tokenizer.json of a few tokens. edit may change

@@ -15,6 +15,8 @@ type session struct {
 	known map[string][]span
 	fresh []span // the tokens of a piece that is not in known
 
+	spelled []byte // a piece in GPT-2's byte alphabet
+
 	ids    []int32
 	starts []int // nil unless offsets are wanted
 	places bool
