@@ -193,12 +193,14 @@ func (b *bpe) encodePiece(s *session, piece string) {
 // of text that byte i of the result comes from.
 func repair(text string) (repaired string, places []int) {
 	out := make([]byte, 0, len(text)+len(text)/2)
-	for i, r := range text {
-		n := len(out)
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRuneInString(text[i:])
+		first := len(out)
 		out = utf8.AppendRune(out, r)
-		for range len(out) - n {
-			places = append(places, i)
+		for k := range len(out) - first {
+			places = append(places, i+min(k, n-1))
 		}
+		i += n
 	}
 	return string(out), places
 }

@@ -1,7 +1,6 @@
 package tokenizer
 
 import (
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -128,21 +127,4 @@ func BenchmarkNew(b *testing.B) {
 			}
 		})
 	}
-}
-
-func ExampleTokenizer_Encode() {
-	tok, err := New(letters())
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	ids := tok.Encode("the then", EncodeOptions{AddSpecial: true})
-	for _, id := range ids {
-		fmt.Printf("%d %q\n", id, tok.Piece(id))
-	}
-	// Output:
-	// 1 "<s>"
-	// 37 " the"
-	// 37 " the"
-	// 19 "n"
 }

@@ -48,13 +48,14 @@ func (s *session) add(id int32, at int) {
 	}
 }
 
+// addAll appends the tokens of a piece that begins at byte base of the text.
 func (s *session) addAll(spans []span, base int) {
 	for _, t := range spans {
 		s.ids = append(s.ids, t.id)
 	}
 	if s.places {
 		for _, t := range spans {
-			s.starts = append(s.starts, max(base+int(t.start), 0))
+			s.starts = append(s.starts, base+int(t.start))
 		}
 	}
 }
