@@ -70,7 +70,7 @@ func (t *Tokenizer) show(id int32, opts DecodeOptions) []byte {
 // their bytes as they are.
 func (t *Tokenizer) Decode(ids []int32, opts DecodeOptions) string {
 	var out []byte
-	opening := t.vocab.AddSpacePrefix
+	opening := t.vocab.AddSpacePrefix && t.vocab.Model == ModelSPM
 	for i, id := range ids {
 		p := t.show(id, opts)
 		if opening && len(p) > 0 && p[0] == ' ' {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"qtool/gguf"
@@ -114,6 +115,21 @@ func BenchmarkEncode(b *testing.B) {
 				n = len(tok.Encode(text, EncodeOptions{}))
 			}
 			b.ReportMetric(float64(n), "tokens")
+		})
+	}
+}
+
+// BenchmarkEncodeAfresh is Encode without pieces remembered from earlier texts.
+func BenchmarkEncodeAfresh(b *testing.B) {
+	text := string(sharedtest.Read(b, "data/text/wiki.test.raw"))
+	for _, name := range []string{"llama-spm", "llama-bpe"} {
+		b.Run(name, func(b *testing.B) {
+			tok := mustNew(b, vocabNamed(b, name))
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				tok.sessions = sync.Pool{New: func() any { return newSession() }}
+				tok.Encode(text, EncodeOptions{})
+			}
 		})
 	}
 }

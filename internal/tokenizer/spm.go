@@ -115,27 +115,32 @@ func (m *spm) encodeChunk(s *session, text string) {
 		i = end
 	}
 	s.merge(m, escaped)
-	place, at := 0, int32(0) // the same place in text and in escaped
+	place := 0 // of p in text, as p.start is in escaped
 	for _, p := range s.parts {
-		for at < p.start {
-			if text[place] == ' ' {
-				at += int32(len(blankMark))
-			} else {
-				at++
-			}
-			place++
-		}
+		n := int(p.end - p.start)
+		raw := rawLength(text[place:], n)
 		if p.id >= 0 {
 			s.fresh = append(s.fresh, span{p.id, int32(place)})
-			continue
-		}
-		for i := p.start; i < p.end; i++ {
-			s.fresh = append(s.fresh, span{m.bytes[escaped[i]], int32(place)})
-			if place+1 < len(text) && text[place] != ' ' {
-				place, at = place+1, at+1
+		} else {
+			for i := range n {
+				s.fresh = append(s.fresh, span{m.bytes[escaped[int(p.start)+i]], int32(place + min(i, raw-1))})
 			}
 		}
+		place += raw
 	}
+}
+
+// rawLength is the number of bytes at the start of text that take n bytes once
+// spaces are replaced by marks.
+func rawLength(text string, n int) (raw int) {
+	for ; n > 0; raw++ {
+		if text[raw] == ' ' {
+			n -= len(blankMark)
+		} else {
+			n--
+		}
+	}
+	return raw
 }
 
 // joinSet tells which two characters stand side by side in some token. No merge
