@@ -177,16 +177,16 @@ func TestHFIdsEqualLlamaCpp(t *testing.T) {
 }
 
 func TestHFVocabSurvivesGGUF(t *testing.T) {
-	folders := map[string]func() (*Vocab, error){
-		"tinystories": func() (*Vocab, error) { return VocabFromHF(os.DirFS(tinyStories(t))) },
-		"gpt-2": func() (*Vocab, error) {
+	folders := map[string]func(t *testing.T) (*Vocab, error){
+		"tinystories": func(t *testing.T) (*Vocab, error) { return VocabFromHF(os.DirFS(tinyStories(t))) },
+		"gpt-2": func(t *testing.T) (*Vocab, error) {
 			return VocabFromHF(hfFolder(t, vocabNamed(t, "gpt-2"), hfPreTokenizers["gpt-2"], false))
 		},
-		"tiny": func() (*Vocab, error) { return VocabFromHF(tinyHF(nil)) },
+		"tiny": func(*testing.T) (*Vocab, error) { return VocabFromHF(tinyHF(nil)) },
 	}
 	for name, load := range folders {
 		t.Run(name, func(t *testing.T) {
-			v, err := load()
+			v, err := load(t)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -305,6 +305,77 @@ func TestHFRolesArePutIntoTypes(t *testing.T) {
 	got := mustNew(t, v).Encode("ab<tool>A b", EncodeOptions{AddSpecial: true})
 	if want := []int32{1, 8, 9, 4, 3, 4, 6}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestHFSettingsComeFromTheFilesBeside(t *testing.T) {
+	with := func(files map[string]string) *Vocab {
+		fsys := tinyHF(nil)
+		for name, content := range files {
+			fsys[name] = &fstest.MapFile{Data: []byte(content)}
+		}
+		v, err := VocabFromHF(fsys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	if v := with(map[string]string{"tokenizer_config.json": `{"bos_token":"<s>","eos_token":"</s>","add_bos_token":false,"add_eos_token":true}`}); v.AddBOS || !v.AddEOS {
+		t.Errorf("tokenizer_config.json does not decide: %t %t", v.AddBOS, v.AddEOS)
+	}
+	if v := with(map[string]string{"tokenizer_config.json": `{}`, "special_tokens_map.json": `{"eos_token":"</s>","pad_token":{"content":"<unk>"}}`}); v.EOS != 2 || v.PAD != 0 || v.BOS != None || v.AddBOS {
+		t.Errorf("special_tokens_map.json: EOS %d, PAD %d, BOS %d", v.EOS, v.PAD, v.BOS)
+	}
+	if v := with(map[string]string{"tokenizer_config.json": `{"bos_token":null}`, "generation_config.json": `{"eos_token_id":[2,1],"bos_token_id":1}`}); v.EOS != 2 || v.BOS != 1 || !v.AddBOS {
+		t.Errorf("generation_config.json: EOS %d, BOS %d", v.EOS, v.BOS)
+	}
+	if v := with(map[string]string{"tokenizer_config.json": `{}`, "chat_template.jinja": "jinja"}); v.ChatTemplate != "jinja" {
+		t.Errorf("template %q", v.ChatTemplate)
+	}
+	if v := with(map[string]string{"tokenizer_config.json": `{"chat_template":[{"name":"tools","template":"t"},{"name":"default","template":"d"}]}`}); v.ChatTemplate != "d" {
+		t.Errorf("template %q", v.ChatTemplate)
+	}
+}
+
+// TestPublishedPatternsAreRecognised has those that no reference vocabulary covers.
+func TestPublishedPatternsAreRecognised(t *testing.T) {
+	const cased = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+%|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*%|`
+	const rest = `| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	llama3 := []string{`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`}
+	cases := []struct {
+		regexes []string
+		ignore  bool
+		noBOS   bool
+		tidies  bool
+		want    string
+	}{
+		{[]string{strings.ReplaceAll(cased, "%", `(?i:'s|'t|'re|'ve|'m|'ll|'d)?`) + `\p{N}{1,3}` + rest}, false, false, false, "gpt-4o"},
+		{[]string{strings.ReplaceAll(cased, "%", "") + `\p{N}` + rest}, true, false, false, "tekken"},
+		{llama3, true, false, true, "llama-bpe"},
+		{llama3, false, false, true, "dbrx"},
+		{llama3, false, true, false, "glm4"},
+		{[]string{`\p{N}{1,3}`, `[一-龥぀-ゟ゠-ヿ]+`, "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"}, false, false, false, "deepseek-v3"},
+	}
+	for _, c := range cases {
+		file := &hfTokenizer{PreTokenizer: &hfStep{Type: "Sequence"}}
+		file.Model.IgnoreMerges = c.ignore
+		for _, r := range c.regexes {
+			s := hfStep{Type: "Split", Behavior: "Isolated"}
+			s.Pattern.Regex = &r
+			file.PreTokenizer.Pretokenizers = append(file.PreTokenizer.Pretokenizers, s)
+		}
+		no := false
+		file.PreTokenizer.Pretokenizers = append(file.PreTokenizer.Pretokenizers, hfStep{Type: "ByteLevel", UseRegex: &no})
+		if got, err := recognisePre(file, c.noBOS, c.tidies); got != c.want {
+			t.Errorf("%q: %q, %v; want %q", c.regexes, got, err, c.want)
+		}
+	}
+	for _, known := range hfPres {
+		for _, name := range known.names {
+			if _, err := preRulesOf(name); err != nil {
+				t.Errorf("hfPres: %v", err)
+			}
+		}
 	}
 }
 
