@@ -95,19 +95,17 @@ func (p *Progress) Done() {
 	}
 }
 
-// line is the progress as text: "writing: 40%, 4.0 MiB of 10.0 MiB, 3 s left".
+// line is the progress as text: "writing: 40%, 4.0 MiB of 10.0 MiB, 3s left".
 func (p *Progress) line(now time.Time) string {
-	s := fmt.Sprintf("%s: %d%%, %s of %s", p.label, 100*p.done/max(1, p.total), p.amount(p.done), p.amount(p.total))
+	s := fmt.Sprintf("%s: %d%%, ", p.label, 100*p.done/max(1, p.total))
+	if p.unit == "bytes" {
+		s += formatBytes(p.done) + " of " + formatBytes(p.total)
+	} else {
+		s += fmt.Sprintf("%d of %d %s", p.done, p.total, p.unit)
+	}
 	if p.done > 0 && p.done < p.total {
 		left := float64(now.Sub(p.start)) * float64(p.total-p.done) / float64(p.done)
 		s += fmt.Sprintf(", %v left", time.Duration(left).Round(time.Second))
 	}
 	return s + p.remark
-}
-
-func (p *Progress) amount(n int64) string {
-	if p.unit == "bytes" {
-		return formatBytes(n)
-	}
-	return fmt.Sprintf("%d %s", n, p.unit)
 }
