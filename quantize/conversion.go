@@ -205,6 +205,10 @@ func (c *conversion) ReadAt(p []byte, off int64) (int, error) {
 // WriteTo converts on all workers and writes in order. It holds two batches of chunks,
 // a few megabytes for each worker.
 func (c *conversion) WriteTo(w io.Writer) (written int64, err error) {
+	if m, ok := c.tensor.Data.(mapped); ok {
+		m.WillNeed()
+		defer m.DontNeed()
+	}
 	pool := kernel.NewPool(c.threads)
 	defer pool.Close()
 	free, ready := make(chan []byte, 2), make(chan batch)
@@ -232,6 +236,13 @@ func (c *conversion) WriteTo(w io.Writer) (written int64, err error) {
 		free <- b.data[:batchBytes]
 	}
 	return written, nil
+}
+
+// mapped is source data in a mapping, which takes hints: each tensor is read once, so
+// that of a large one need not stay in memory.
+type mapped interface {
+	WillNeed()
+	DontNeed()
 }
 
 // batch is a run of converted rows, or the error that ends them.

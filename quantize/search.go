@@ -60,6 +60,24 @@ func span(x []float32) (low, high float32) {
 	return low, high
 }
 
+// group is up to 32 values with their weights, and what the searches need of both
+// again and again.
+type group struct {
+	x, w, wx [32]float32 // value, weight, weight * value
+}
+
+// set takes the square of a value as its weight if there are no weights.
+func (g *group) set(x, weights []float32) {
+	copy(g.x[:], x)
+	for i, v := range x {
+		w := v * v
+		if weights != nil {
+			w = weights[i]
+		}
+		g.w[i], g.wx[i] = w, float32(w*v)
+	}
+}
+
 // symmetricFit searches the scale d for which d * (q - n), 0 <= q < 2n, is nearest to
 // x, and stores q. It tries the extreme value at level -n, then 18 scales around
 // that. Without weights, a value weighs its square.
@@ -69,47 +87,47 @@ func symmetricFit(q []byte, x, weights []float32, n int32) (d float32) {
 		clear(q)
 		return 0
 	}
-	var best float32
-	for try := int32(0); try <= 18; try++ {
-		step := try - 10 // the first try is for 0, which -9..9 then leaves out
-		switch {
-		case try == 0:
-			step = 0
-		case try >= 10:
-			step = try - 9
-		}
-		inverse := -(float32(n) + float32(0.1*float32(step))) / top
-		xl, ll := symmetricSums(x, weights, inverse, n)
-		if try > 0 && !(ll > 0 && float32(xl*xl) > float32(best*ll)) {
+	var g group
+	g.set(x, weights)
+	chosen := -float32(n) / top
+	xl, ll := g.symmetricSums(len(x), chosen, float32(n))
+	if ll != 0 {
+		d = xl / ll
+	}
+	best := d * xl
+	for step := -9; step <= 9; step++ {
+		if step == 0 {
 			continue
 		}
-		if d = 0; ll != 0 {
-			d = xl / ll
+		inverse := -(float32(n) + float32(0.1*float32(step))) / top
+		xl, ll := g.symmetricSums(len(x), inverse, float32(n))
+		if ll > 0 && float32(xl*xl) > float32(best*ll) {
+			d, chosen = xl/ll, inverse
+			best = d * xl
 		}
-		best = d * xl
-		for i, v := range x {
-			q[i] = byte(n + symmetricLevel(v, inverse, n))
-		}
+	}
+	for i, v := range x {
+		q[i] = byte(n + max(-n, min(n-1, nearest(float32(chosen*v)))))
 	}
 	return d
 }
 
-// symmetricSums are the weighted sums of x * level and level * level.
-func symmetricSums(x, weights []float32, inverse float32, n int32) (xl, ll float32) {
+// symmetricSums are the weighted sums of x * level and level * level over the first
+// count values. No level is beyond n+1, so adding and subtracting 1.5 * 2^23 rounds it.
+func (g *group) symmetricSums(count int, inverse, n float32) (xl, ll float32) {
+	x, w, wx := g.x[:count], g.w[:count], g.wx[:count]
 	for i, v := range x {
-		level := float32(symmetricLevel(v, inverse, n))
-		w := v * v
-		if weights != nil {
-			w = weights[i]
+		level := (float32(inverse*v) + 12582912) - 12582912
+		if level > n-1 {
+			level = n - 1
 		}
-		xl += float32(float32(w*v) * level)
-		ll += float32(float32(w*level) * level)
+		if level < -n {
+			level = -n
+		}
+		xl += float32(wx[i] * level)
+		ll += float32(float32(w[i]*level) * level)
 	}
 	return xl, ll
-}
-
-func symmetricLevel(v, inverse float32, n int32) int32 {
-	return max(-n, min(n-1, nearest(float32(inverse*v))))
 }
 
 // affineFit searches scale and minimum for which d * q + low, 0 <= q <= n, low <= 0, is
@@ -118,12 +136,12 @@ func symmetricLevel(v, inverse float32, n int32) int32 {
 // least squares give it.
 func affineFit(q []byte, x, weights []float32, n int32) (d, low float32) {
 	low, high := span(x)
-	sumW := weights[0]
-	sumX := sumW * x[0]
-	for i, v := range x[1:] {
-		w := weights[i+1]
-		sumW += w
-		sumX += float32(w * v)
+	var g group
+	g.set(x, weights)
+	var sumW, sumX float32
+	for i := range x {
+		sumW += g.w[i]
+		sumX += g.wx[i]
 	}
 	if low > 0 {
 		low = 0
@@ -132,50 +150,54 @@ func affineFit(q []byte, x, weights []float32, n int32) (d, low float32) {
 		clear(q)
 		return 0, low
 	}
+	var levels, tried [32]float32
 	inverse := float32(n) / (high - low)
 	d = 1 / inverse
-	affineLevels(q, x, low, inverse, n)
-	best := affineError(q, x, weights, d, low)
-	var tried [32]byte
-	t := tried[:len(x)]
+	g.affineSums(&levels, len(x), low, inverse, n)
+	best := g.affineError(&levels, len(x), d, low)
 	for step := range 37 {
 		inverse = (-0.9 + float32(0.05*float32(step)) + float32(n)) / (high - low)
-		affineLevels(t, x, low, inverse, n)
-		var sumL, sumLL, sumXL float32
-		for i, v := range x {
-			w, level := weights[i], float32(t[i])
-			wl := float32(w * level)
-			sumL += wl
-			sumLL += float32(wl * level)
-			sumXL += float32(wl * v)
-		}
-		det := float32(sumW*sumLL) - float32(sumL*sumL)
+		l, ll, xl := g.affineSums(&tried, len(x), low, inverse, n)
+		det := float32(sumW*ll) - float32(l*l)
 		if !(det > 0) {
 			continue
 		}
-		scale := (float32(sumW*sumXL) - float32(sumX*sumL)) / det
-		offset := (float32(sumLL*sumX) - float32(sumL*sumXL)) / det
+		scale := (float32(sumW*xl) - float32(sumX*l)) / det
+		offset := (float32(ll*sumX) - float32(l*xl)) / det
 		if offset > 0 {
-			scale, offset = sumXL/sumLL, 0
+			scale, offset = xl/ll, 0
 		}
-		if e := affineError(t, x, weights, scale, offset); e < best {
-			best, d, low = e, scale, offset
-			copy(q, t)
+		if e := g.affineError(&tried, len(x), scale, offset); e < best {
+			best, d, low, levels = e, scale, offset, tried
 		}
+	}
+	for i := range x {
+		q[i] = byte(levels[i])
 	}
 	return d, low
 }
 
-func affineLevels(q []byte, x []float32, low, inverse float32, n int32) {
+// affineSums stores the levels of the first count values and returns the weighted sums
+// of level, level * level and x * level.
+func (g *group) affineSums(levels *[32]float32, count int, low, inverse float32, n int32) (l, ll, xl float32) {
+	x, w, out := g.x[:count], g.w[:count], levels[:count]
 	for i, v := range x {
-		q[i] = byte(max(0, min(n, nearest(float32(inverse*(v-low))))))
+		level := float32(max(0, min(n, nearest(float32(inverse*(v-low))))))
+		out[i] = level
+		wl := float32(w[i] * level)
+		l += wl
+		ll += float32(wl * level)
+		xl += float32(wl * v)
 	}
+	return l, ll, xl
 }
 
-func affineError(q []byte, x, weights []float32, d, low float32) (sum float32) {
+// affineError is the weighted sum of squared differences.
+func (g *group) affineError(levels *[32]float32, count int, d, low float32) (sum float32) {
+	x, w, levelsOf := g.x[:count], g.w[:count], levels[:count]
 	for i, v := range x {
-		diff := float32(d*float32(q[i])) + low - v
-		sum += float32(weights[i] * float32(diff*diff))
+		diff := float32(d*levelsOf[i]) + low - v
+		sum += float32(w[i] * float32(diff*diff))
 	}
 	return sum
 }

@@ -151,7 +151,7 @@ func (r *Run) readState(m gguf.Model) (*state, error) {
 // sameCourse asks for equal settings, as far as they decide the result.
 func (r *Run) sameCourse(p progress) error {
 	there, here := p.Config, r.Config
-	there.EvalEvery, there.EvalRows, there.SaveEvery = here.EvalEvery, here.EvalRows, here.SaveEvery
+	there.EvalEvery, there.EvalTokens, there.SaveEvery = here.EvalEvery, here.EvalTokens, here.SaveEvery
 	if there != here || p.Steps != r.totalSteps() {
 		a, _ := json.Marshal(there)
 		b, _ := json.Marshal(here)

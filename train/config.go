@@ -26,16 +26,16 @@ type Config struct {
 	Seed          uint64 `json:"seed"`
 	Precision     string `json:"precision"`
 
-	EvalEvery int `json:"-"` // steps between evaluations; 0 is only first and last
-	EvalRows  int `json:"-"` // most rows to evaluate; 0 is all
-	SaveEvery int `json:"-"` // steps between checkpoints
+	EvalEvery  int `json:"-"` // steps between evaluations; 0 is only first and last
+	EvalTokens int `json:"-"` // held-out rows are evaluated up to so many tokens; 0 is all
+	SaveEvery  int `json:"-"` // steps between checkpoints
 }
 
 // DefaultConfig works without thought for LoRA.
 func DefaultConfig() Config {
 	return Config{
 		Rate: 2e-4, Schedule: "cosine", Warmup: 0.03, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Clip: 1,
-		Batch: 1, GradAccum: 1, Epochs: 3, Seed: 42, Precision: "auto", EvalRows: 64, SaveEvery: 25,
+		Batch: 1, GradAccum: 1, Epochs: 3, Seed: 42, Precision: "auto", EvalTokens: 16384, SaveEvery: 25,
 	}
 }
 

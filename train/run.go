@@ -68,9 +68,7 @@ func New(s Setup) (*Run, error) {
 			}
 		}
 	}
-	if n := s.Config.EvalRows; n > 0 && len(s.HeldOut) > n {
-		s.HeldOut = s.HeldOut[:n]
-	}
+	s.HeldOut = firstTokens(s.HeldOut, s.Config.EvalTokens)
 	c := &s.Config
 	r := &Run{
 		Setup:   s,
@@ -120,10 +118,7 @@ func (r *Run) Train(ctx context.Context) error {
 	r.good = r.capture()
 	for r.step < total {
 		if err := ctx.Err(); err != nil {
-			if saveErr := r.save(); saveErr != nil {
-				return errors.Join(err, saveErr)
-			}
-			return context.Cause(ctx)
+			return errors.Join(err, r.save())
 		}
 		if err := r.oneStep(total); err != nil {
 			return err
@@ -135,12 +130,12 @@ func (r *Run) Train(ctx context.Context) error {
 			}
 		}
 		if every := r.Config.EvalEvery; every > 0 && r.step%every == 0 && r.step < total {
-			if _, err := r.Evaluate(); err != nil {
+			if _, err := r.Evaluate(ctx, nil); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return r.save()
 }
 
 func (r *Run) oneStep(total int) error {
@@ -199,8 +194,8 @@ func (r *Run) report(e Event) error {
 }
 
 // Evaluate is the mean loss per scored token over the held-out rows, NaN if
-// there are none.
-func (r *Run) Evaluate() (float64, error) {
+// there are none. progress, unless nil, gets the rows done so far.
+func (r *Run) Evaluate(ctx context.Context, progress func(done int)) (float64, error) {
 	if len(r.HeldOut) == 0 {
 		return math.NaN(), nil
 	}
@@ -208,8 +203,15 @@ func (r *Run) Evaluate() (float64, error) {
 	var sum float64
 	var scored int
 	for from := 0; from < len(r.HeldOut); from += r.Config.Batch {
-		s, n := r.learner.loss(r.HeldOut[from:min(from+r.Config.Batch, len(r.HeldOut))])
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		to := min(from+r.Config.Batch, len(r.HeldOut))
+		s, n := r.learner.loss(r.HeldOut[from:to])
 		sum, scored = sum+s, scored+n
+		if progress != nil {
+			progress(to)
+		}
 	}
 	loss := sum / float64(scored)
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {

@@ -23,6 +23,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 corrupt or invalid input,
 4 unsupported, 5 verification mismatch, 130 interrupted.`,
 		Commands: []*cli.Command{
 			inspectCommand(),
+			finetuneCommand(),
 			quantizeCommand(),
 			generateCommand(),
 			perplexityCommand(),

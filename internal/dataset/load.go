@@ -138,6 +138,9 @@ type builder struct {
 
 func (b *builder) add(at place, rec record) error {
 	b.data.Report.Records++
+	if _, ids := rec.(tokenRecord); !ids && b.enc.tok == Untokenized(b.enc.tok.Size()) {
+		return &FormatError{Where: at.String(), Err: errors.New(`the model has no vocabulary, so text cannot be tokenized; only records of {"input_ids","labels"} can be used`)}
+	}
 	doc, err := rec.tokenize(&b.enc)
 	switch {
 	case errors.Is(err, chat.ErrUnsupported):

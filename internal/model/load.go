@@ -338,3 +338,25 @@ func (b *binder) checkLeftover() error {
 	return fmt.Errorf("%w: %s has %d tensors that the decoder does not know: %s",
 		ErrUnsupported, b.arch.name, len(left), strings.Join(shown, ", "))
 }
+
+// FindNotFinite is the first tensor with an element that is NaN or infinite, and
+// that element's index; "" if there is none. It decodes the whole model.
+func (d *Decoder) FindNotFinite() (tensor string, index int) {
+	for _, t := range d.source.Tensors() {
+		data, err := t.Bytes()
+		if err != nil || len(t.Shape) == 0 {
+			continue
+		}
+		m, err := storedMatrix(t, data, t.Rows(), t.Shape[0])
+		if err != nil {
+			continue
+		}
+		scratch := make([]float32, m.Cols)
+		for r := range m.Rows {
+			if i := kernel.FirstNotFinite(m.Row(r, scratch)); i >= 0 {
+				return t.Name, r*m.Cols + i
+			}
+		}
+	}
+	return "", -1
+}

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"os"
@@ -13,7 +14,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/sharedtest"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 // tinyStories is the one Hugging Face tokenizer of the reference data.
@@ -109,12 +110,11 @@ func TestHFFolderSpeaksForItself(t *testing.T) {
 	}
 }
 
-// hfPreTokenizers are the published pre_tokenizers of the reference vocabularies.
+// hfPreTokenizers are the published pre_tokenizers of the reference
+// vocabularies, one of each kind.
 var hfPreTokenizers = map[string]string{
 	"gpt-2":          `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}`,
-	"mpt":            `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true}`,
 	"refact":         `{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}]}`,
-	"starcoder":      `{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}]}`,
 	"llama-bpe":      `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},"behavior":"Isolated","invert":false},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}]}`,
 	"qwen2":          `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},"behavior":"Isolated","invert":false},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":false,"use_regex":false}]}`,
 	"falcon":         `{"type":"Sequence","pretokenizers":[{"type":"Punctuation","behavior":"Contiguous"},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},{"type":"Digits","individual_digits":false},{"type":"Split","pattern":{"Regex":"[0-9][0-9][0-9]"},"behavior":"Isolated","invert":false}]}`,
@@ -137,7 +137,7 @@ func hfFolder(t testing.TB, v *Vocab, preTokenizer string, ignoreMerges bool) fs
 			vocab[text] = i
 		}
 	}
-	var merges [][]string
+	merges := [][]string{}
 	for _, m := range v.Merges {
 		left, right, _ := cutMerge(m)
 		merges = append(merges, []string{left, right})
@@ -177,16 +177,16 @@ func TestHFIdsEqualLlamaCpp(t *testing.T) {
 }
 
 func TestHFVocabSurvivesGGUF(t *testing.T) {
-	folders := map[string]func() (*Vocab, error){
-		"tinystories": func() (*Vocab, error) { return VocabFromHF(os.DirFS(tinyStories(t))) },
-		"gpt-2": func() (*Vocab, error) {
+	folders := map[string]func(t *testing.T) (*Vocab, error){
+		"tinystories": func(t *testing.T) (*Vocab, error) { return VocabFromHF(os.DirFS(tinyStories(t))) },
+		"gpt-2": func(t *testing.T) (*Vocab, error) {
 			return VocabFromHF(hfFolder(t, vocabNamed(t, "gpt-2"), hfPreTokenizers["gpt-2"], false))
 		},
-		"tiny": func() (*Vocab, error) { return VocabFromHF(tinyHF(nil)) },
+		"tiny": func(*testing.T) (*Vocab, error) { return VocabFromHF(tinyHF(nil)) },
 	}
 	for name, load := range folders {
 		t.Run(name, func(t *testing.T) {
-			v, err := load()
+			v, err := load(t)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -196,11 +196,62 @@ func TestHFVocabSurvivesGGUF(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(v, back); diff != "" {
+			if diff := gocmp.Diff(v, back); diff != "" {
 				t.Errorf("from the folder (-) and from GGUF (+):\n%s", diff)
 			}
 		})
 	}
+}
+
+// TestHFIdsOfSentencePieceEqualLlamaCpp writes the merges as the published files
+// have them, made from the scores: all halves of each token that are tokens, in
+// the order of the whole's score, then of the halves' ids.
+func TestHFIdsOfSentencePieceEqualLlamaCpp(t *testing.T) {
+	v := vocabNamed(t, "llama-spm")
+	ids := map[string]int{}
+	for i, text := range v.Tokens {
+		if v.Types[i] == Normal {
+			ids[text] = i
+		}
+	}
+	type merge struct {
+		left, right string
+		whole       int
+	}
+	var merges []merge
+	for whole, text := range v.Tokens {
+		for i := range text {
+			_, left := ids[text[:i]]
+			_, right := ids[text[i:]]
+			if left && right && v.Types[whole] == Normal {
+				merges = append(merges, merge{text[:i], text[i:], whole})
+			}
+		}
+	}
+	slices.SortStableFunc(merges, func(a, b merge) int {
+		return cmp.Or(-cmp.Compare(v.Scores[a.whole], v.Scores[b.whole]), cmp.Compare(a.whole, b.whole),
+			cmp.Compare(ids[a.left], ids[b.left]), cmp.Compare(ids[a.right], ids[b.right]))
+	})
+	fsys := tinyHF(func(f map[string]any) {
+		vocab, added, pairs := map[string]int{}, []any{}, [][2]string{}
+		for i, text := range v.Tokens {
+			vocab[text] = i
+			if v.Types[i] == Control || v.Types[i] == Unknown {
+				added = append(added, map[string]any{"id": i, "content": text, "special": true})
+			}
+		}
+		for _, m := range merges {
+			pairs = append(pairs, [2]string{m.left, m.right})
+		}
+		f["added_tokens"] = added
+		f["model"] = map[string]any{"type": "BPE", "byte_fallback": true, "unk_token": "<unk>", "vocab": vocab, "merges": pairs}
+	})
+	delete(fsys, "config.json")
+	fromHF, err := VocabFromHF(fsys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkGolden(t, mustNew(t, fromHF), "llama-spm")
 }
 
 // tinyHF is a sentencepiece-like tokenizer.json of a few tokens. edit may change
@@ -254,6 +305,77 @@ func TestHFRolesArePutIntoTypes(t *testing.T) {
 	got := mustNew(t, v).Encode("ab<tool>A b", EncodeOptions{AddSpecial: true})
 	if want := []int32{1, 8, 9, 4, 3, 4, 6}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestHFSettingsComeFromTheFilesBeside(t *testing.T) {
+	with := func(files map[string]string) *Vocab {
+		fsys := tinyHF(nil)
+		for name, content := range files {
+			fsys[name] = &fstest.MapFile{Data: []byte(content)}
+		}
+		v, err := VocabFromHF(fsys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	if v := with(map[string]string{"tokenizer_config.json": `{"bos_token":"<s>","eos_token":"</s>","add_bos_token":false,"add_eos_token":true}`}); v.AddBOS || !v.AddEOS {
+		t.Errorf("tokenizer_config.json does not decide: %t %t", v.AddBOS, v.AddEOS)
+	}
+	if v := with(map[string]string{"tokenizer_config.json": `{}`, "special_tokens_map.json": `{"eos_token":"</s>","pad_token":{"content":"<unk>"}}`}); v.EOS != 2 || v.PAD != 0 || v.BOS != None || v.AddBOS {
+		t.Errorf("special_tokens_map.json: EOS %d, PAD %d, BOS %d", v.EOS, v.PAD, v.BOS)
+	}
+	if v := with(map[string]string{"tokenizer_config.json": `{"bos_token":null}`, "generation_config.json": `{"eos_token_id":[2,1],"bos_token_id":1}`}); v.EOS != 2 || v.BOS != 1 || !v.AddBOS {
+		t.Errorf("generation_config.json: EOS %d, BOS %d", v.EOS, v.BOS)
+	}
+	if v := with(map[string]string{"tokenizer_config.json": `{}`, "chat_template.jinja": "jinja"}); v.ChatTemplate != "jinja" {
+		t.Errorf("template %q", v.ChatTemplate)
+	}
+	if v := with(map[string]string{"tokenizer_config.json": `{"chat_template":[{"name":"tools","template":"t"},{"name":"default","template":"d"}]}`}); v.ChatTemplate != "d" {
+		t.Errorf("template %q", v.ChatTemplate)
+	}
+}
+
+// TestPublishedPatternsAreRecognised has those that no reference vocabulary covers.
+func TestPublishedPatternsAreRecognised(t *testing.T) {
+	const cased = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+%|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*%|`
+	const rest = `| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	llama3 := []string{`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`}
+	cases := []struct {
+		regexes []string
+		ignore  bool
+		noBOS   bool
+		tidies  bool
+		want    string
+	}{
+		{[]string{strings.ReplaceAll(cased, "%", `(?i:'s|'t|'re|'ve|'m|'ll|'d)?`) + `\p{N}{1,3}` + rest}, false, false, false, "gpt-4o"},
+		{[]string{strings.ReplaceAll(cased, "%", "") + `\p{N}` + rest}, true, false, false, "tekken"},
+		{llama3, true, false, true, "llama-bpe"},
+		{llama3, false, false, true, "dbrx"},
+		{llama3, false, true, false, "glm4"},
+		{[]string{`\p{N}{1,3}`, `[一-龥぀-ゟ゠-ヿ]+`, "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"}, false, false, false, "deepseek-v3"},
+	}
+	for _, c := range cases {
+		file := &hfTokenizer{PreTokenizer: &hfStep{Type: "Sequence"}}
+		file.Model.IgnoreMerges = c.ignore
+		for _, r := range c.regexes {
+			s := hfStep{Type: "Split", Behavior: "Isolated"}
+			s.Pattern.Regex = &r
+			file.PreTokenizer.Pretokenizers = append(file.PreTokenizer.Pretokenizers, s)
+		}
+		no := false
+		file.PreTokenizer.Pretokenizers = append(file.PreTokenizer.Pretokenizers, hfStep{Type: "ByteLevel", UseRegex: &no})
+		if got, err := recognisePre(file, c.noBOS, c.tidies); got != c.want {
+			t.Errorf("%q: %q, %v; want %q", c.regexes, got, err, c.want)
+		}
+	}
+	for _, known := range hfPres {
+		for _, name := range known.names {
+			if _, err := preRulesOf(name); err != nil {
+				t.Errorf("hfPres: %v", err)
+			}
+		}
 	}
 }
 
