@@ -99,7 +99,7 @@ func separate(known []cli.Flag, args []string, untilPositional bool) (flags, res
 		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		takesValue, ok := takesValue(known, name)
 		if !ok {
-			return nil, nil, usagef("there is no flag %s%s", arg, didYouMean(cli.SuggestFlag(known, name, false)))
+			return nil, nil, usagef("there is no flag %s%s", arg, didYouMean(known, name))
 		}
 		flags = append(flags, arg)
 		if takesValue && !hasValue {
@@ -122,11 +122,13 @@ func takesValue(known []cli.Flag, name string) (takes, ok bool) {
 	return false, false
 }
 
-func didYouMean(suggestion string) string {
-	if suggestion == "" {
+// didYouMean names the flag most like name, if they at least begin alike.
+func didYouMean(known []cli.Flag, name string) string {
+	like := strings.TrimLeft(cli.SuggestFlag(known, name, false), "-")
+	if like == "" || name == "" || like[0] != name[0] {
 		return ""
 	}
-	return " (did you mean " + suggestion + "?)"
+	return " (did you mean --" + like + "?)"
 }
 
 // arguments returns the arguments that are no flags, which names lists; those in

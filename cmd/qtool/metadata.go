@@ -101,22 +101,29 @@ func (e metadataEntry) text() string {
 		}
 		return printable(v)
 	case []any:
-		var b strings.Builder
-		for i, x := range v {
-			if i > 0 {
-				b.WriteString(", ")
-			}
-			if s, ok := x.(string); ok {
-				x = strconv.Quote(s)
-			}
-			fmt.Fprint(&b, x)
-		}
+		list := elements(v)
 		if e.Length > 0 {
-			return fmt.Sprintf("[%s, …] (%d)", b.String(), e.Length)
+			return fmt.Sprintf("[%s, …] (%d)", list, e.Length)
 		}
-		return "[" + b.String() + "]"
+		return "[" + list + "]"
 	}
 	return fmt.Sprint(e.Value)
+}
+
+// elements joins the elements of an array, strings in quotes.
+func elements(list []any) string {
+	texts := make([]string, len(list))
+	for i, v := range list {
+		switch v := v.(type) {
+		case string:
+			texts[i] = strconv.Quote(v)
+		case []any:
+			texts[i] = "[" + elements(v) + "]"
+		default:
+			texts[i] = fmt.Sprint(v)
+		}
+	}
+	return strings.Join(texts, ", ")
 }
 
 // printable is s as it is if all of it can be printed, else quoted.
