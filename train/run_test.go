@@ -253,7 +253,10 @@ func TestMetricsForgetWhatCameAfterTheCheckpoint(t *testing.T) {
 	if len(lines) != 4 {
 		t.Fatalf("%d lines:\n%s", len(lines), text)
 	}
-	var last Event
+	var last struct {
+		Step int
+		Loss float64
+	}
 	if err := json.Unmarshal([]byte(lines[3]), &last); err != nil || last.Step != 4 || last.Loss != 2 {
 		t.Errorf("last line %s: %v", lines[3], err)
 	}
