@@ -90,7 +90,7 @@ func (f *finetuning) checkOutput(context.Context) error {
 func (f *finetuning) openBase(context.Context) (err error) {
 	if f.model == "" {
 		f.report.Model = "embedded"
-		f.base, err = fixtures.Base()
+		f.base, err = opened(fixtures.Base())
 	} else {
 		f.report.Model = f.model
 		f.base, err = openModel(f.model)

@@ -38,11 +38,19 @@ func openModel(path string) (modelFile, error) {
 	case err != nil:
 		return nil, fmt.Errorf("opening the model: %w", err)
 	case info.IsDir():
-		return convert.Open(path)
+		return opened(convert.Open(path))
 	case filepath.Ext(path) == ".safetensors":
 		return nil, usagef("%s is one file of a Hugging Face model; give its folder, %s", path, filepath.Dir(path))
 	}
-	return gguf.Open(path)
+	return opened(gguf.Open(path))
+}
+
+// opened keeps a nil pointer from becoming an interface that is not nil.
+func opened[M modelFile](m M, err error) (modelFile, error) {
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // loaded is a model ready to run.
