@@ -62,7 +62,7 @@ func checkOutput(output string, inputs ...string) error {
 	return nil
 }
 
-// filesOf lists path itself, or the files in it if it is a folder.
+// filesOf lists path itself, or what is in it if it is a folder.
 func filesOf(path string) ([]string, error) {
 	if path == "" {
 		return nil, nil
@@ -71,7 +71,12 @@ func filesOf(path string) ([]string, error) {
 	if err != nil || !info.IsDir() {
 		return []string{path}, err
 	}
-	return filepath.Glob(filepath.Join(path, "*"))
+	entries, err := os.ReadDir(path)
+	var files []string
+	for _, e := range entries {
+		files = append(files, filepath.Join(path, e.Name()))
+	}
+	return files, err
 }
 
 // sources lists the files that m was opened from: all shards of a split model.
