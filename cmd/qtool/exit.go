@@ -16,6 +16,7 @@ import (
 	"qtool/lora"
 	"qtool/quantize"
 	"qtool/safetensors"
+	"qtool/train"
 )
 
 // The exit codes that scripts may rely on.
@@ -48,6 +49,7 @@ var codes = []struct {
 	{tokenizer.ErrUnsupported, exitUnsupported},
 	{chat.ErrUnsupported, exitUnsupported},
 	{lora.ErrMismatch, exitMismatch},
+	{lora.ErrNoEffect, exitMismatch},
 	{gguf.ErrFormat, exitInvalid},
 	{safetensors.ErrFormat, exitInvalid},
 	{convert.ErrInvalid, exitInvalid},
@@ -58,6 +60,7 @@ var codes = []struct {
 	{lora.ErrInvalid, exitInvalid},
 	{dataset.ErrFormat, exitInvalid},
 	{dataset.ErrEmpty, exitInvalid},
+	{train.ErrCheckpoint, exitInvalid},
 }
 
 func exitCode(ctx context.Context, err error) int {

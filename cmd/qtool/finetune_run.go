@@ -57,7 +57,7 @@ func (f *finetuning) close() {
 
 func (f *finetuning) run(ctx context.Context) error {
 	for _, stage := range []func(context.Context) error{
-		f.checkOutput, f.openBase, f.readData, f.makeAdapter, f.prepare, f.before, f.train, f.write, f.after,
+		f.openBase, f.checkResult, f.readData, f.makeAdapter, f.prepare, f.before, f.train, f.write, f.after,
 	} {
 		if err := stage(ctx); err != nil {
 			return err
@@ -66,20 +66,16 @@ func (f *finetuning) run(ctx context.Context) error {
 	return f.con.finish(&f.report)
 }
 
-// checkOutput finds out now what would else fail after hours.
-func (f *finetuning) checkOutput(context.Context) error {
-	out := f.output()
-	for _, in := range []string{f.model, f.data} {
-		if in == "" {
-			continue
-		}
-		a, errA := os.Stat(in)
-		b, errB := os.Stat(out)
-		if errA == nil && errB == nil && os.SameFile(a, b) {
-			return usagef("finetune: %s is read and cannot be written to; choose another name for the result", out)
-		}
+// checkResult finds out now what would else fail after hours.
+func (f *finetuning) checkResult(context.Context) error {
+	inputs := []string{f.data, f.init}
+	if f.model != "" {
+		inputs = append(inputs, sources(f.model, f.base)...)
 	}
-	probe, err := atomicfile.Create(out)
+	if err := checkOutput(f.output(), inputs...); err != nil {
+		return err
+	}
+	probe, err := atomicfile.Create(f.output())
 	if err != nil {
 		return fmt.Errorf("the result could not be written: %w", err)
 	}
@@ -285,12 +281,18 @@ func (f *finetuning) evaluate(ctx context.Context) (*float64, error) {
 		return nil, err
 	}
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		if tensor, index := f.decoder.FindNotFinite(); tensor != "" {
-			return nil, fmt.Errorf("%s: %w: element %d of tensor %s is not a finite number; get an undamaged copy of the model", f.report.Model, model.ErrInvalid, index, tensor)
-		}
-		return nil, fmt.Errorf("the loss on the held-out data is %g although all weights are finite; lower --lr, or start from another adapter", loss)
+		return nil, f.blame(fmt.Errorf("the loss on the held-out data is %g although all weights are finite; lower --lr, or start from another adapter", loss))
 	}
 	return &loss, nil
+}
+
+// blame turns an error about a loss that is not finite into one about the weight
+// that is not, if there is one.
+func (f *finetuning) blame(err error) error {
+	if tensor, index := f.decoder.FindNotFinite(); tensor != "" {
+		return fmt.Errorf("%s: %w: element %d of tensor %s is not a finite number; get an undamaged copy of the model", f.report.Model, model.ErrInvalid, index, tensor)
+	}
+	return err
 }
 
 // answer continues the sample prompt greedily.
@@ -313,6 +315,9 @@ func (f *finetuning) train(ctx context.Context) error {
 	f.steps.Set(int64(f.session.Step()))
 	err := f.session.Train(ctx)
 	f.steps.Done()
+	if errors.Is(err, train.ErrDiverged) {
+		return f.blame(err)
+	}
 	if err != nil && ctx.Err() != nil && f.runDir != "" {
 		f.con.say("stopped after step %d; --resume goes on from here", f.session.Step())
 	}

@@ -1,8 +1,6 @@
 package model
 
 import (
-	"encoding/binary"
-	"math"
 	"testing"
 
 	"qtool/gguf"
@@ -33,23 +31,12 @@ func TestYaRNAndBiasesEqualLlamaCpp(t *testing.T) {
 	if d.Rope.ExtFactor != 1 || d.blocks[0].attention.q.Bias == nil {
 		t.Fatal("the model uses neither YaRN nor biases")
 	}
-	raw := sharedtest.Read(t, "golden/archs/tokens.i32")
-	ids := make([]int32, len(raw)/4)
-	for i := range ids {
-		ids[i] = int32(binary.LittleEndian.Uint32(raw[4*i:]))
-	}
+	ids := sharedtest.Tokens(t)
 	pool := kernel.NewPool(1)
 	defer pool.Close()
 	tape := nn.NewTape(pool)
 	got := d.Logits(tape, d.Hidden(tape, NewBatch(ids, []int{0}), nil, false)).Data
-	want := sharedtest.Read(t, "golden/archs/qwen2-bias-yarn-tied.logits.f32")
-	var num, den float64
-	for i, g := range got {
-		w := float64(math.Float32frombits(binary.LittleEndian.Uint32(want[4*i:])))
-		num += (float64(g) - w) * (float64(g) - w)
-		den += w * w
-	}
-	if e := num / den; !(e <= 1e-10) {
+	if e := sharedtest.NMSE(got, sharedtest.Float32s(t, "golden/archs/qwen2-bias-yarn-tied.logits.f32")); !(e <= 1e-10) {
 		t.Errorf("NMSE %g", e)
 	} else {
 		t.Logf("NMSE %.3g", e)
