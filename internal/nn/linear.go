@@ -5,19 +5,22 @@ import "qtool/internal/kernel"
 // Linear computes y = x·Wᵀ + bias + scale·(x·Aᵀ)·Bᵀ for x [tokens, in],
 // giving [tokens, out].
 func (t *Tape) Linear(x *Var, l *Linear) *Var {
-	return t.ExpertLinear(x, l, []int{0, x.Rows})
+	groups := t.ints.take(2)
+	groups[0], groups[1] = 0, int32(x.Rows)
+	return t.ExpertLinear(x, l, groups)
 }
 
 // ExpertLinear is Linear with rows grouped by expert: rows groups[e] to
 // groups[e+1]-1 are multiplied with expert e. Experts without rows are not touched.
-func (t *Tape) ExpertLinear(x *Var, l *Linear, groups []int) *Var {
+func (t *Tape) ExpertLinear(x *Var, l *Linear, groups []int32) *Var {
 	y := t.zeroVar(x.Rows, l.Rows, x.needs || l.trainable())
-	o := &linearOp{x: x, y: y, l: l, groups: groups}
+	o := t.steps.linear.take()
+	*o = linearOp{x: x, y: y, l: l, groups: groups}
 	if l.Pair != nil {
-		o.h = t.arena.Zeros(x.Rows * l.Pair.Rank)
+		o.h = t.floats.zeros(x.Rows * l.Pair.Rank)
 	}
 	for e := range len(groups) - 1 {
-		o.forward(t, e, groups[e], groups[e+1])
+		o.forward(t, e, int(groups[e]), int(groups[e+1]))
 	}
 	t.record(y, o)
 	return y
@@ -26,7 +29,7 @@ func (t *Tape) ExpertLinear(x *Var, l *Linear, groups []int) *Var {
 type linearOp struct {
 	x, y   *Var
 	l      *Linear
-	groups []int
+	groups []int32
 	h      []float32 // scale·x·Aᵀ, [tokens, rank]
 }
 
@@ -59,7 +62,7 @@ func (o *linearOp) backward(t *Tape) {
 	dx := t.gradOf(o.x)
 	for e := range len(o.groups) - 1 {
 		if o.groups[e] < o.groups[e+1] {
-			o.backwardExpert(t, dx, e, o.groups[e], o.groups[e+1])
+			o.backwardExpert(t, dx, e, int(o.groups[e]), int(o.groups[e+1]))
 		}
 	}
 }
@@ -81,10 +84,10 @@ func (o *linearOp) backwardExpert(t *Tape, dx []float32, e, from, to int) {
 		kernel.Backward(t.Pool, dx, dy, n, l.Expert[e])
 	}
 	if p := l.Pair; p != nil {
-		mark := t.arena.Mark()
-		dh := t.arena.Zeros(n * p.Rank)
+		m := t.floats.at
+		dh := t.floats.zeros(n * p.Rank)
 		p.backward(t, e, l, dx, dy, x, o.h[from*p.Rank:to*p.Rank], dh, n)
-		t.arena.Release(mark)
+		t.floats.release(m)
 	}
 }
 

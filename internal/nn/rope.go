@@ -85,15 +85,16 @@ func (o *RopeOptions) correctionRange() (low, high float32) {
 	return float32(max(0, math.Floor(pair(o.BetaFast)))), float32(min(float64(o.Dims-1), math.Ceil(pair(o.BetaSlow))))
 }
 
-// Rope rotates every head of x [tokens, heads·headDim] by its row's position.
-// The table must have been reserved beyond the largest position.
+// Rope rotates every head of x [tokens, heads·headDim] by its row's position, in
+// place: x must not be used afterwards. The table must have been reserved beyond
+// the largest position.
 func (t *Tape) Rope(x *Var, r *Rope, headDim int, positions []int32) *Var {
-	y := t.newVar(x.Rows, x.Cols, x.needs)
-	t.eachRow(x.Rows, func(row int) {
-		copy(y.Row(row), x.Row(row))
-		r.rotate(y.Row(row), headDim, int(positions[row]), 1)
-	})
-	t.record(y, &ropeOp{x, y, r, headDim, positions})
+	y := t.vars.take()
+	*y = Var{Rows: x.Rows, Cols: x.Cols, Data: x.Data, needs: x.needs}
+	o := t.steps.rope.take()
+	*o = ropeOp{x: x, y: y, r: r, headDim: headDim, positions: positions, data: y.Data, direction: 1}
+	t.Pool.Do(rowParts(x.Rows), (*ropeRotate)(o))
+	t.record(y, o)
 	return y
 }
 
@@ -121,18 +122,25 @@ type ropeOp struct {
 	r         *Rope
 	headDim   int
 	positions []int32
+	data      []float32 // what to rotate
+	direction float32
+}
+
+type ropeRotate ropeOp
+
+func (o *ropeRotate) Do(_, part int) {
+	from, to := rowsOf(part, o.y.Rows)
+	n := o.y.Cols
+	for row := from; row < to; row++ {
+		o.r.rotate(o.data[row*n:(row+1)*n], o.headDim, int(o.positions[row]), o.direction)
+	}
 }
 
 func (o *ropeOp) backward(t *Tape) {
 	if o.y.grad == nil {
 		return
 	}
-	dx := t.gradOf(o.x)
-	n := o.x.Cols
-	t.eachRow(o.x.Rows, func(row int) {
-		// The gradient of y is not read again: turn it in place.
-		g := o.y.grad[row*n : (row+1)*n]
-		o.r.rotate(g, o.headDim, int(o.positions[row]), -1)
-		add(dx[row*n:(row+1)*n], g)
-	})
+	o.data, o.direction = o.y.grad, -1
+	t.Pool.Do(rowParts(o.y.Rows), (*ropeRotate)(o))
+	t.giveGrad(o.x, o.y.grad)
 }
