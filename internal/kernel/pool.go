@@ -13,6 +13,15 @@ type Pool struct {
 	workers int
 	start   chan *batch
 	mu      sync.Mutex
+	current batch // of the Run in flight
+
+	// What a multiplication needs, kept so that none of it is allocated again.
+	operation    sync.Mutex
+	product      product
+	packed       []float32
+	scratch      []scratch // one per worker
+	packTask     func(worker, task int)
+	multiplyTask func(worker, task int)
 }
 
 type batch struct {
@@ -47,7 +56,9 @@ func NewPool(workers int) *Pool {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	p := &Pool{workers: workers, start: make(chan *batch)}
+	p := &Pool{workers: workers, start: make(chan *batch), scratch: make([]scratch, workers)}
+	p.packTask = func(worker, task int) { p.product.packPanel(&p.scratch[worker], task) }
+	p.multiplyTask = func(worker, task int) { p.product.run(&p.scratch[worker], task) }
 	for w := 1; w < workers; w++ {
 		go func() {
 			for b := range p.start {
@@ -75,7 +86,10 @@ func (p *Pool) Run(tasks int, f func(worker, task int)) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b := &batch{tasks: int64(tasks), f: f}
+	b := &p.current
+	b.tasks, b.f = int64(tasks), f
+	b.next.Store(0)
+	b.fault.Store(nil)
 	helpers := min(p.workers, tasks) - 1
 	b.done.Add(helpers + 1)
 	for range helpers {
@@ -83,6 +97,7 @@ func (p *Pool) Run(tasks int, f func(worker, task int)) {
 	}
 	b.work(0)
 	b.done.Wait()
+	b.f = nil
 	if ft := b.fault.Load(); ft != nil {
 		panic(ft.value)
 	}
