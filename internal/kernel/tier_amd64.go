@@ -1,0 +1,54 @@
+//go:build !purego
+
+package kernel
+
+import "golang.org/x/sys/cpu"
+
+var avx2Tier = tier{
+	name:      "avx2",
+	tiles:     [2][]tileFunc{wideTilesAVX2, narrowTilesAVX2},
+	widths:    [2]int{16, 8},
+	lanes:     8,
+	transpose: transposeAVX2,
+	dot:       dotAVX2,
+	axpy:      axpyAVX2,
+}
+
+var avx512Tier = tier{
+	name:      "avx512",
+	tiles:     [2][]tileFunc{wideTilesAVX512, narrowTilesAVX512},
+	widths:    [2]int{32, 16},
+	lanes:     16,
+	transpose: transposeAVX512,
+	dot:       dotAVX512,
+	axpy:      axpyAVX512,
+}
+
+func machineTiers() (tiers []*tier) {
+	x := &cpu.X86
+	if !x.HasAVX2 || !x.HasFMA {
+		return nil
+	}
+	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL {
+		tiers = append(tiers, &avx512Tier)
+	}
+	return append(tiers, &avx2Tier)
+}
+
+//go:noescape
+func dotAVX2(a, b *float32, n int) float32
+
+//go:noescape
+func dotAVX512(a, b *float32, n int) float32
+
+//go:noescape
+func axpyAVX2(y *float32, a float32, x *float32, n int)
+
+//go:noescape
+func axpyAVX512(y *float32, a float32, x *float32, n int)
+
+//go:noescape
+func transposeAVX2(dst *float32, stride int, rows *rowPointers, n int)
+
+//go:noescape
+func transposeAVX512(dst *float32, stride int, rows *rowPointers, n int)
