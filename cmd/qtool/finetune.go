@@ -147,7 +147,7 @@ func (o *finetuneOptions) useDemo() {
 			apply()
 		}
 	}
-	set("lr", func() { o.config.Rate = 5e-3 })
+	set("lr", func() { o.config.Rate = 3e-3 })
 	set("batch", func() { o.config.Batch = 4 })
 	set("seq", func() { o.seq = 128 })
 	set("epochs", func() { o.config.Epochs = 4 })
