@@ -39,6 +39,9 @@ func DefaultConfig() Config {
 	}
 }
 
+// maxRows bounds the rows of a step.
+const maxRows = 1 << 20
+
 // Check reports the first setting that makes no sense.
 func (c *Config) Check() error {
 	if err := checkSchedule(c.Schedule); err != nil {
@@ -48,6 +51,9 @@ func (c *Config) Check() error {
 	case "f32", "auto":
 	default:
 		return fmt.Errorf("precision %q is not one of f32, auto", c.Precision)
+	}
+	if c.Batch > maxRows || c.GradAccum > maxRows || c.Batch*c.GradAccum > maxRows {
+		return fmt.Errorf("%d batches of %d rows in a step; at most %d rows make one", c.GradAccum, c.Batch, maxRows)
 	}
 	for _, s := range []struct {
 		name     string

@@ -49,7 +49,7 @@ func TestTrainingOnAnyTypeEqualsTrainingOnItsDecodedWeights(t *testing.T) {
 }
 
 func float32Bytes(v []float32) []byte {
-	b, _ := lora.Float32Tensor("", []int{len(v)}, v).Bytes()
+	b, _ := gguf.Float32Tensor("", []int{len(v)}, v).Bytes()
 	return b
 }
 
@@ -99,5 +99,5 @@ func trainOn(t *testing.T, m gguf.Model) []float32 {
 	if r.Step() != 3 || r.adamw.updates != 3 {
 		t.Fatalf("%d updates in %d steps", r.adamw.updates, r.Step())
 	}
-	return weights(r)
+	return values(r)
 }

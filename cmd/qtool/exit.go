@@ -48,6 +48,7 @@ var codes = []struct {
 	{model.ErrUnsupported, exitUnsupported},
 	{tokenizer.ErrUnsupported, exitUnsupported},
 	{chat.ErrUnsupported, exitUnsupported},
+	{lora.ErrUnsupported, exitUnsupported},
 	{lora.ErrMismatch, exitMismatch},
 	{lora.ErrNoEffect, exitMismatch},
 	{gguf.ErrFormat, exitInvalid},
