@@ -39,10 +39,10 @@ var codecs = byType(
 	Codec{gguf.Q5_1, decodeQ5_1, encodeQ5_1},
 	Codec{gguf.Q8_0, decodeQ8_0, encodeQ8_0},
 
-	Codec{gguf.Q2_K, decodeQ2_K, nil},
-	Codec{gguf.Q3_K, decodeQ3_K, nil},
-	Codec{gguf.Q4_K, decodeQ4_K, nil},
-	Codec{gguf.Q5_K, decodeQ5_K, nil},
+	Codec{gguf.Q2_K, decodeQ2_K, encodeQ2_K},
+	Codec{gguf.Q3_K, decodeQ3_K, encodeQ3_K},
+	Codec{gguf.Q4_K, decodeQ4_K, encodeQ4_K},
+	Codec{gguf.Q5_K, decodeQ5_K, encodeQ5_K},
 	Codec{gguf.Q6_K, decodeQ6_K, encodeQ6_K},
 
 	Codec{gguf.IQ1_S, decodeIQ1_S, nil},
@@ -52,8 +52,8 @@ var codecs = byType(
 	Codec{gguf.IQ2_S, decodeIQ2_S, nil},
 	Codec{gguf.IQ3_XXS, decodeIQ3_XXS, nil},
 	Codec{gguf.IQ3_S, decodeIQ3_S, nil},
-	Codec{gguf.IQ4_NL, decodeIQ4_NL, nil},
-	Codec{gguf.IQ4_XS, decodeIQ4_XS, nil},
+	Codec{gguf.IQ4_NL, decodeIQ4_NL, encodeIQ4_NL},
+	Codec{gguf.IQ4_XS, decodeIQ4_XS, encodeIQ4_XS},
 
 	Codec{gguf.TQ1_0, decodeTQ1_0, nil},
 	Codec{gguf.TQ2_0, decodeTQ2_0, nil},

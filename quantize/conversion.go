@@ -150,7 +150,14 @@ var sixteenBit = map[gguf.Type]struct {
 	gguf.Q5_0: {[]int{0}, 0x7c00},
 	gguf.Q5_1: {[]int{0, 2}, 0x7c00},
 	gguf.Q8_0: {[]int{0}, 0x7c00},
+	gguf.Q2_K: {[]int{80, 82}, 0x7c00},
+	gguf.Q3_K: {[]int{108}, 0x7c00},
+	gguf.Q4_K: {[]int{0, 2}, 0x7c00},
+	gguf.Q5_K: {[]int{0, 2}, 0x7c00},
 	gguf.Q6_K: {[]int{208}, 0x7c00},
+
+	gguf.IQ4_NL: {[]int{0}, 0x7c00},
+	gguf.IQ4_XS: {[]int{0}, 0x7c00},
 }
 
 // overflows reports whether finite weights became infinite in the blocks b of type t.
