@@ -31,8 +31,8 @@ var codecs = byType(
 	Codec{gguf.I16, decodeI16, nil},
 	Codec{gguf.I32, decodeI32, nil},
 
-	Codec{gguf.Q1_0, decodeQ1_0, nil},
-	Codec{gguf.Q2_0, decodeQ2_0, nil},
+	Codec{gguf.Q1_0, decodeQ1_0, encodeQ1_0},
+	Codec{gguf.Q2_0, decodeQ2_0, encodeQ2_0},
 	Codec{gguf.Q4_0, decodeQ4_0, encodeQ4_0},
 	Codec{gguf.Q4_1, decodeQ4_1, encodeQ4_1},
 	Codec{gguf.Q5_0, decodeQ5_0, encodeQ5_0},
@@ -55,10 +55,10 @@ var codecs = byType(
 	Codec{gguf.IQ4_NL, decodeIQ4_NL, encodeIQ4_NL},
 	Codec{gguf.IQ4_XS, decodeIQ4_XS, encodeIQ4_XS},
 
-	Codec{gguf.TQ1_0, decodeTQ1_0, nil},
-	Codec{gguf.TQ2_0, decodeTQ2_0, nil},
-	Codec{gguf.MXFP4, decodeMXFP4, nil},
-	Codec{gguf.NVFP4, decodeNVFP4, nil},
+	Codec{gguf.TQ1_0, decodeTQ1_0, encodeTQ1_0},
+	Codec{gguf.TQ2_0, decodeTQ2_0, encodeTQ2_0},
+	Codec{gguf.MXFP4, decodeMXFP4, encodeMXFP4},
+	Codec{gguf.NVFP4, decodeNVFP4, encodeNVFP4},
 )
 
 func byType(all ...Codec) map[gguf.Type]*Codec {

@@ -145,6 +145,8 @@ var sixteenBit = map[gguf.Type]struct {
 }{
 	gguf.F16:  {[]int{0}, 0x7c00},
 	gguf.BF16: {[]int{0}, 0x7f80},
+	gguf.Q1_0: {[]int{0}, 0x7c00},
+	gguf.Q2_0: {[]int{0}, 0x7c00},
 	gguf.Q4_0: {[]int{0}, 0x7c00},
 	gguf.Q4_1: {[]int{0, 2}, 0x7c00},
 	gguf.Q5_0: {[]int{0}, 0x7c00},
@@ -158,6 +160,9 @@ var sixteenBit = map[gguf.Type]struct {
 
 	gguf.IQ4_NL: {[]int{0}, 0x7c00},
 	gguf.IQ4_XS: {[]int{0}, 0x7c00},
+
+	gguf.TQ1_0: {[]int{52}, 0x7c00},
+	gguf.TQ2_0: {[]int{64}, 0x7c00},
 }
 
 // overflows reports whether finite weights became infinite in the blocks b of type t.

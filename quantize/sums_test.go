@@ -43,6 +43,10 @@ var encodedSums = map[gguf.Type]uint32{
 	gguf.F32:    0xc8943728,
 	gguf.IQ4_NL: 0x1039f370,
 	gguf.IQ4_XS: 0x708b9691,
+	gguf.MXFP4:  0x09a54c20,
+	gguf.NVFP4:  0xafe6a94b,
+	gguf.Q1_0:   0x976eca54,
+	gguf.Q2_0:   0x86262842,
 	gguf.Q2_K:   0x1affc4fc,
 	gguf.Q3_K:   0xa62b5855,
 	gguf.Q4_0:   0x5415d5f6,
@@ -53,6 +57,8 @@ var encodedSums = map[gguf.Type]uint32{
 	gguf.Q5_K:   0x6563821e,
 	gguf.Q6_K:   0x4bdd3716,
 	gguf.Q8_0:   0x2cf0fdf8,
+	gguf.TQ1_0:  0xde81e662,
+	gguf.TQ2_0:  0x104f0430,
 }
 
 var weightedSums = map[gguf.Type]uint32{
@@ -61,6 +67,10 @@ var weightedSums = map[gguf.Type]uint32{
 	gguf.F32:    0xc8943728,
 	gguf.IQ4_NL: 0x9595ee66,
 	gguf.IQ4_XS: 0x891fa0be,
+	gguf.MXFP4:  0x09a54c20,
+	gguf.NVFP4:  0xafe6a94b,
+	gguf.Q1_0:   0x976eca54,
+	gguf.Q2_0:   0x86262842,
 	gguf.Q2_K:   0x2b13159a,
 	gguf.Q3_K:   0x00bec2a8,
 	gguf.Q4_0:   0x960f41ec,
@@ -71,4 +81,6 @@ var weightedSums = map[gguf.Type]uint32{
 	gguf.Q5_K:   0x8f0c0a13,
 	gguf.Q6_K:   0x6d999891,
 	gguf.Q8_0:   0x2cf0fdf8,
+	gguf.TQ1_0:  0xde81e662,
+	gguf.TQ2_0:  0x104f0430,
 }
