@@ -10,8 +10,8 @@ import (
 	"qtool/gguf"
 )
 
-// ErrUnsupported is in the chain of every error about a type that cannot be
-// decoded, or not yet encoded.
+// ErrUnsupported is in the chain of every error about a type that cannot be decoded,
+// or not encoded.
 var ErrUnsupported = errors.New("unsupported type")
 
 // Codec converts rows between float32 and one tensor type. It holds no state
@@ -45,13 +45,13 @@ var codecs = byType(
 	Codec{gguf.Q5_K, decodeQ5_K, encodeQ5_K},
 	Codec{gguf.Q6_K, decodeQ6_K, encodeQ6_K},
 
-	Codec{gguf.IQ1_S, decodeIQ1_S, nil},
-	Codec{gguf.IQ1_M, decodeIQ1_M, nil},
-	Codec{gguf.IQ2_XXS, decodeIQ2_XXS, nil},
-	Codec{gguf.IQ2_XS, decodeIQ2_XS, nil},
-	Codec{gguf.IQ2_S, decodeIQ2_S, nil},
-	Codec{gguf.IQ3_XXS, decodeIQ3_XXS, nil},
-	Codec{gguf.IQ3_S, decodeIQ3_S, nil},
+	Codec{gguf.IQ1_S, decodeIQ1_S, encodeIQ1_S},
+	Codec{gguf.IQ1_M, decodeIQ1_M, encodeIQ1_M},
+	Codec{gguf.IQ2_XXS, decodeIQ2_XXS, encodeIQ2_XXS},
+	Codec{gguf.IQ2_XS, decodeIQ2_XS, encodeIQ2_XS},
+	Codec{gguf.IQ2_S, decodeIQ2_S, encodeIQ2_S},
+	Codec{gguf.IQ3_XXS, decodeIQ3_XXS, encodeIQ3_XXS},
+	Codec{gguf.IQ3_S, decodeIQ3_S, encodeIQ3_S},
 	Codec{gguf.IQ4_NL, decodeIQ4_NL, encodeIQ4_NL},
 	Codec{gguf.IQ4_XS, decodeIQ4_XS, encodeIQ4_XS},
 

@@ -64,9 +64,9 @@ type PlannedTensor struct {
 }
 
 // NewPlan chooses a type for each tensor of m. It fails with [ErrUnsupported] if the
-// file type, or a type that its mix needs, cannot be encoded, with [ErrRequantize] if
-// m is quantized and that is not allowed, and with [ErrNoImportance] if a tensor's
-// type needs importance and has none.
+// file type, or a type in the options, is none that can be written, with
+// [ErrRequantize] if m is quantized and that is not allowed, and with
+// [ErrNoImportance] if a tensor's type needs importance and has none.
 func NewPlan(m gguf.Model, opts Options) (*Plan, error) {
 	mix, err := findFileType(opts.FileType)
 	if err != nil {
