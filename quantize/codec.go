@@ -10,8 +10,8 @@ import (
 	"qtool/gguf"
 )
 
-// ErrUnsupported is in the chain of every error about a type that cannot be
-// decoded, or not yet encoded.
+// ErrUnsupported is in the chain of every error about a type that cannot be decoded,
+// or not encoded.
 var ErrUnsupported = errors.New("unsupported type")
 
 // Codec converts rows between float32 and one tensor type. It holds no state
@@ -31,34 +31,34 @@ var codecs = byType(
 	Codec{gguf.I16, decodeI16, nil},
 	Codec{gguf.I32, decodeI32, nil},
 
-	Codec{gguf.Q1_0, decodeQ1_0, nil},
-	Codec{gguf.Q2_0, decodeQ2_0, nil},
+	Codec{gguf.Q1_0, decodeQ1_0, encodeQ1_0},
+	Codec{gguf.Q2_0, decodeQ2_0, encodeQ2_0},
 	Codec{gguf.Q4_0, decodeQ4_0, encodeQ4_0},
 	Codec{gguf.Q4_1, decodeQ4_1, encodeQ4_1},
 	Codec{gguf.Q5_0, decodeQ5_0, encodeQ5_0},
 	Codec{gguf.Q5_1, decodeQ5_1, encodeQ5_1},
 	Codec{gguf.Q8_0, decodeQ8_0, encodeQ8_0},
 
-	Codec{gguf.Q2_K, decodeQ2_K, nil},
-	Codec{gguf.Q3_K, decodeQ3_K, nil},
-	Codec{gguf.Q4_K, decodeQ4_K, nil},
-	Codec{gguf.Q5_K, decodeQ5_K, nil},
+	Codec{gguf.Q2_K, decodeQ2_K, encodeQ2_K},
+	Codec{gguf.Q3_K, decodeQ3_K, encodeQ3_K},
+	Codec{gguf.Q4_K, decodeQ4_K, encodeQ4_K},
+	Codec{gguf.Q5_K, decodeQ5_K, encodeQ5_K},
 	Codec{gguf.Q6_K, decodeQ6_K, encodeQ6_K},
 
-	Codec{gguf.IQ1_S, decodeIQ1_S, nil},
-	Codec{gguf.IQ1_M, decodeIQ1_M, nil},
-	Codec{gguf.IQ2_XXS, decodeIQ2_XXS, nil},
-	Codec{gguf.IQ2_XS, decodeIQ2_XS, nil},
-	Codec{gguf.IQ2_S, decodeIQ2_S, nil},
-	Codec{gguf.IQ3_XXS, decodeIQ3_XXS, nil},
-	Codec{gguf.IQ3_S, decodeIQ3_S, nil},
-	Codec{gguf.IQ4_NL, decodeIQ4_NL, nil},
-	Codec{gguf.IQ4_XS, decodeIQ4_XS, nil},
+	Codec{gguf.IQ1_S, decodeIQ1_S, encodeIQ1_S},
+	Codec{gguf.IQ1_M, decodeIQ1_M, encodeIQ1_M},
+	Codec{gguf.IQ2_XXS, decodeIQ2_XXS, encodeIQ2_XXS},
+	Codec{gguf.IQ2_XS, decodeIQ2_XS, encodeIQ2_XS},
+	Codec{gguf.IQ2_S, decodeIQ2_S, encodeIQ2_S},
+	Codec{gguf.IQ3_XXS, decodeIQ3_XXS, encodeIQ3_XXS},
+	Codec{gguf.IQ3_S, decodeIQ3_S, encodeIQ3_S},
+	Codec{gguf.IQ4_NL, decodeIQ4_NL, encodeIQ4_NL},
+	Codec{gguf.IQ4_XS, decodeIQ4_XS, encodeIQ4_XS},
 
-	Codec{gguf.TQ1_0, decodeTQ1_0, nil},
-	Codec{gguf.TQ2_0, decodeTQ2_0, nil},
-	Codec{gguf.MXFP4, decodeMXFP4, nil},
-	Codec{gguf.NVFP4, decodeNVFP4, nil},
+	Codec{gguf.TQ1_0, decodeTQ1_0, encodeTQ1_0},
+	Codec{gguf.TQ2_0, decodeTQ2_0, encodeTQ2_0},
+	Codec{gguf.MXFP4, decodeMXFP4, encodeMXFP4},
+	Codec{gguf.NVFP4, decodeNVFP4, encodeNVFP4},
 )
 
 func byType(all ...Codec) map[gguf.Type]*Codec {

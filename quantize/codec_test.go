@@ -216,11 +216,11 @@ func TestUnsupportedTypesAreRefusedByName(t *testing.T) {
 	if !errors.Is(err, quantize.ErrUnsupported) || !strings.Contains(err.Error(), "Q8_1") {
 		t.Errorf("looking up Q8_1: %v", err)
 	}
-	_, err = quantize.LookupEncoder(gguf.IQ1_S)
-	if !errors.Is(err, quantize.ErrUnsupported) || !strings.Contains(err.Error(), "IQ1_S") || !strings.Contains(err.Error(), "Q8_0") {
-		t.Errorf("looking up the encoder of IQ1_S: %v", err)
+	_, err = quantize.LookupEncoder(gguf.F64)
+	if !errors.Is(err, quantize.ErrUnsupported) || !strings.Contains(err.Error(), "F64") || !strings.Contains(err.Error(), "Q8_0") {
+		t.Errorf("looking up the encoder of F64: %v", err)
 	}
-	if quantize.CanEncode(gguf.IQ1_S) || !quantize.CanEncode(gguf.Q6_K) {
+	if quantize.CanEncode(gguf.F64) || !quantize.CanEncode(gguf.IQ1_S) {
 		t.Error("CanEncode does not agree with LookupEncoder")
 	}
 }

@@ -138,24 +138,49 @@ func firstNotFinite(values []float32) int {
 }
 
 // sixteenBit says where the blocks of a type hold 16-bit floats, and the exponent that
-// means infinity.
+// means infinity. IQ1_M scatters its own.
 var sixteenBit = map[gguf.Type]struct {
 	offsets  []int
 	infinite uint16
 }{
 	gguf.F16:  {[]int{0}, 0x7c00},
 	gguf.BF16: {[]int{0}, 0x7f80},
+	gguf.Q1_0: {[]int{0}, 0x7c00},
+	gguf.Q2_0: {[]int{0}, 0x7c00},
 	gguf.Q4_0: {[]int{0}, 0x7c00},
 	gguf.Q4_1: {[]int{0, 2}, 0x7c00},
 	gguf.Q5_0: {[]int{0}, 0x7c00},
 	gguf.Q5_1: {[]int{0, 2}, 0x7c00},
 	gguf.Q8_0: {[]int{0}, 0x7c00},
+	gguf.Q2_K: {[]int{80, 82}, 0x7c00},
+	gguf.Q3_K: {[]int{108}, 0x7c00},
+	gguf.Q4_K: {[]int{0, 2}, 0x7c00},
+	gguf.Q5_K: {[]int{0, 2}, 0x7c00},
 	gguf.Q6_K: {[]int{208}, 0x7c00},
+
+	gguf.IQ1_S:   {[]int{0}, 0x7c00},
+	gguf.IQ2_XXS: {[]int{0}, 0x7c00},
+	gguf.IQ2_XS:  {[]int{0}, 0x7c00},
+	gguf.IQ2_S:   {[]int{0}, 0x7c00},
+	gguf.IQ3_XXS: {[]int{0}, 0x7c00},
+	gguf.IQ3_S:   {[]int{0}, 0x7c00},
+	gguf.IQ4_NL:  {[]int{0}, 0x7c00},
+	gguf.IQ4_XS:  {[]int{0}, 0x7c00},
+
+	gguf.TQ1_0: {[]int{52}, 0x7c00},
+	gguf.TQ2_0: {[]int{64}, 0x7c00},
 }
 
 // overflows reports whether finite weights became infinite in the blocks b of type t.
 func overflows(t gguf.Type, b []byte) bool {
 	f, size := sixteenBit[t], t.BlockBytes()
+	if t == gguf.IQ1_M {
+		for ; len(b) > 0; b = b[size:] {
+			if scaleIQ1_M((*[56]byte)(b))&0x7c00 == 0x7c00 {
+				return true
+			}
+		}
+	}
 	for _, off := range f.offsets {
 		for i := off; i < len(b); i += size {
 			if le.Uint16(b[i:])&f.infinite == f.infinite {

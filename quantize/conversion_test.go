@@ -174,9 +174,13 @@ func TestARealModelGoesToEveryFileTypeAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	importance := map[string][]float32{}
+	for _, tensor := range f.Tensors() {
+		importance[tensor.Name] = gaussianSquares(tensor.Shape[0])
+	}
 	for _, name := range quantize.FileTypes() {
 		path := filepath.Join(t.TempDir(), "out.gguf")
-		p := planOf(t, f, quantize.Options{FileType: name})
+		p := planOf(t, f, quantize.Options{FileType: name, Importance: importance})
 		if err := gguf.WriteFile(context.Background(), path, p.Model()); err != nil {
 			t.Fatal(err)
 		}

@@ -159,17 +159,44 @@ func TestMetadataNamesTheNewFileTypeLast(t *testing.T) {
 	}
 }
 
-func TestFileTypesThatCannotBeWrittenAreRefused(t *testing.T) {
-	for _, name := range []string{"Q4_K_M", "q4_k", "IQ2_XXS", "Q9_9", ""} {
+func TestUnknownTypesAreRefusedWithTheKnownOnes(t *testing.T) {
+	for _, name := range []string{"Q9_9", "Q8_1", ""} {
 		_, err := quantize.NewPlan(smallModel(), quantize.Options{FileType: name})
 		if !errors.Is(err, quantize.ErrUnsupported) || !strings.Contains(err.Error(), "Q8_0, Q5_1") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	_, err := quantize.NewPlan(smallModel(), quantize.Options{FileType: "Q8_0", OutputType: "Q4_K"})
+	_, err := quantize.NewPlan(smallModel(), quantize.Options{FileType: "Q8_0", OutputType: "Q8_1"})
 	if !errors.Is(err, quantize.ErrUnsupported) || !strings.Contains(err.Error(), "output") {
-		t.Errorf("output as Q4_K: %v", err)
+		t.Errorf("output as Q8_1: %v", err)
 	}
+}
+
+func TestTypesOfFewBitsNeedImportance(t *testing.T) {
+	m := gguf.Assemble(&gguf.Metadata{}, []*gguf.Tensor{
+		tensorOf("output.weight", gguf.F32, 256, 4), tensorOf("blk.0.attn_q.weight", gguf.F32, 256, 4),
+	})
+	_, err := quantize.NewPlan(m, quantize.Options{FileType: "Q2_K_S"})
+	if !errors.Is(err, quantize.ErrNoImportance) {
+		t.Fatalf("got %v", err)
+	}
+	for _, part := range []string{"blk.0.attn_q.weight", "Q2_K", "--imatrix"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not mention %s", err, part)
+		}
+	}
+	importance := map[string][]float32{"blk.0.attn_q.weight": gaussianSquares(256)}
+	planOf(t, m, quantize.Options{FileType: "Q2_K_S", Importance: importance})
+	planOf(t, m, quantize.Options{FileType: "Q2_K"})
+}
+
+// gaussianSquares is importance for n columns.
+func gaussianSquares(n int) []float32 {
+	w := gaussian(n)
+	for i, v := range w {
+		w[i] = v * v
+	}
+	return w
 }
 
 func TestQuantizedSourcesNeedPermission(t *testing.T) {

@@ -130,11 +130,23 @@ func (g *group) symmetricSums(count int, inverse, n float32) (xl, ll float32) {
 	return xl, ll
 }
 
+// affineSearch says which scales affineFit tries: those that spread the range over
+// n + first, n + first + step, .. levels, steps + 1 of them. absolute counts |difference|
+// in place of its square.
+type affineSearch struct {
+	first, step float32
+	steps       int
+	absolute    bool
+}
+
+// weightedSearch is the one that goes with importance.
+var weightedSearch = affineSearch{first: -0.9, step: 0.05, steps: 36}
+
 // affineFit searches scale and minimum for which d * q + low, 0 <= q <= n, low <= 0, is
-// nearest to x, and stores q. It starts from the range of x, then tries 37 scales
-// that divide the range above the best minimum so far, each with the minimum that
-// least squares give it.
-func affineFit(q []byte, x, weights []float32, n int32) (d, low float32) {
+// nearest to x, and stores q. It starts from the range of x, then tries scales that
+// divide the range above the best minimum so far, each with the minimum that least
+// squares give it.
+func affineFit(q []byte, x, weights []float32, n int32, search *affineSearch) (d, low float32) {
 	low, high := span(x)
 	var g group
 	g.set(x, weights)
@@ -153,11 +165,14 @@ func affineFit(q []byte, x, weights []float32, n int32) (d, low float32) {
 	var levels, tried [32]float32
 	inverse := float32(n) / (high - low)
 	d = 1 / inverse
-	g.affineSums(&levels, len(x), low, inverse, n)
-	best := g.affineError(&levels, len(x), d, low)
-	for step := range 37 {
-		inverse = (-0.9 + float32(0.05*float32(step)) + float32(n)) / (high - low)
-		l, ll, xl := g.affineSums(&tried, len(x), low, inverse, n)
+	g.affineLevels(&levels, len(x), low, inverse, n)
+	best := g.affineError(&levels, len(x), d, low, search.absolute)
+	for step := range search.steps + 1 {
+		inverse = (search.first + float32(search.step*float32(step)) + float32(n)) / (high - low)
+		if !g.affineLevels(&tried, len(x), low, inverse, n) && step > 0 {
+			continue // as the step before, which had its chance
+		}
+		l, ll, xl := g.affineSums(&tried, len(x))
 		det := float32(sumW*ll) - float32(l*l)
 		if !(det > 0) {
 			continue
@@ -167,7 +182,7 @@ func affineFit(q []byte, x, weights []float32, n int32) (d, low float32) {
 		if offset > 0 {
 			scale, offset = xl/ll, 0
 		}
-		if e := g.affineError(&tried, len(x), scale, offset); e < best {
+		if e := g.affineError(&tried, len(x), scale, offset, search.absolute); e < best {
 			best, d, low, levels = e, scale, offset, tried
 		}
 	}
@@ -177,27 +192,123 @@ func affineFit(q []byte, x, weights []float32, n int32) (d, low float32) {
 	return d, low
 }
 
-// affineSums stores the levels of the first count values and returns the weighted sums
-// of level, level * level and x * level.
-func (g *group) affineSums(levels *[32]float32, count int, low, inverse float32, n int32) (l, ll, xl float32) {
-	x, w, out := g.x[:count], g.w[:count], levels[:count]
+// affineLevels stores the levels of the first count values and reports whether any is new.
+func (g *group) affineLevels(levels *[32]float32, count int, low, inverse float32, n int32) (changed bool) {
+	x, out := g.x[:count], levels[:count]
 	for i, v := range x {
 		level := float32(max(0, min(n, nearest(float32(inverse*(v-low))))))
-		out[i] = level
-		wl := float32(w[i] * level)
+		if level != out[i] {
+			out[i], changed = level, true
+		}
+	}
+	return changed
+}
+
+// affineSums are the weighted sums of level, level * level and x * level.
+func (g *group) affineSums(levels *[32]float32, count int) (l, ll, xl float32) {
+	x, w, levelOf := g.x[:count], g.w[:count], levels[:count]
+	for i, v := range x {
+		wl := float32(w[i] * levelOf[i])
 		l += wl
-		ll += float32(wl * level)
+		ll += float32(wl * levelOf[i])
 		xl += float32(wl * v)
 	}
 	return l, ll, xl
 }
 
-// affineError is the weighted sum of squared differences.
-func (g *group) affineError(levels *[32]float32, count int, d, low float32) (sum float32) {
-	x, w, levelsOf := g.x[:count], g.w[:count], levels[:count]
+// affineError is the weighted sum of squared or absolute differences.
+func (g *group) affineError(levels *[32]float32, count int, d, low float32, absolute bool) (sum float32) {
+	x, w, levelOf := g.x[:count], g.w[:count], levels[:count]
+	if absolute {
+		for i, v := range x {
+			sum += float32(w[i] * abs32(float32(d*levelOf[i])+low-v))
+		}
+		return sum
+	}
 	for i, v := range x {
-		diff := float32(d*levelsOf[i]) + low - v
+		diff := float32(d*levelOf[i]) + low - v
 		sum += float32(w[i] * float32(diff*diff))
 	}
 	return sum
+}
+
+// positiveFit searches the scale d for which d * q, 0 <= q <= n, is nearest to x, and
+// stores q. x should not be negative; what is, gets the low byte of a negative level.
+// It tries nine scales around the one that reaches the greatest value, then moves
+// single levels as long as that helps.
+func positiveFit(q []byte, x, weights []float32, n int32) (d float32) {
+	var top float32
+	for _, v := range x {
+		if v > top {
+			top = v
+		}
+	}
+	if top < allZero {
+		clear(q)
+		return 0
+	}
+	inverse := positiveScale(q, x, weights, n, top)
+	var xl, ll float32
+	for i, v := range x {
+		level := min(n, nearest(float32(inverse*v)))
+		q[i] = byte(level)
+		xl += float32(float32(weights[i]*v) * float32(level))
+		ll += float32(float32(weights[i]*float32(level)) * float32(level))
+	}
+	for range 5 {
+		changed := false
+		for i, v := range x {
+			w, old := weights[i], float32(q[i])
+			restXL := xl - float32(float32(w*v)*old)
+			restLL := ll - float32(float32(w*old)*old)
+			if !(restXL > 0 && restLL > 0) {
+				continue
+			}
+			level := min(n, nearest(float32(v*restLL)/restXL))
+			if level == int32(q[i]) {
+				continue
+			}
+			newXL := restXL + float32(float32(w*v)*float32(level))
+			newLL := restLL + float32(float32(w*float32(level))*float32(level))
+			if float32(float32(newXL*newXL)*ll) > float32(float32(xl*xl)*newLL) {
+				q[i], xl, ll = byte(level), newXL, newLL
+				changed = true
+			}
+		}
+		if !changed {
+			break
+		}
+	}
+	if ll > 0 {
+		return xl / ll
+	}
+	return 0
+}
+
+// positiveScale is the inverse of the best of nine scales. It leaves levels in q.
+func positiveScale(q []byte, x, weights []float32, n int32, top float32) (inverse float32) {
+	inverse = float32(n) / top
+	d := 1 / inverse
+	var best float32
+	for i, v := range x {
+		q[i] = byte(nearest(float32(inverse * v)))
+		diff := v - float32(d*float32(q[i]))
+		best += float32(float32(weights[i]*diff) * diff)
+	}
+	for step := -4; step <= 4; step++ {
+		if step == 0 {
+			continue
+		}
+		tried := (float32(0.1*float32(step)) + float32(n)) / top
+		d := 1 / tried
+		var sum float32
+		for i, v := range x {
+			diff := v - float32(d*float32(min(n, nearest(float32(tried*v)))))
+			sum += float32(float32(weights[i]*diff) * diff)
+		}
+		if sum < best {
+			best, inverse = sum, tried
+		}
+	}
+	return inverse
 }
