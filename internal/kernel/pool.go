@@ -16,6 +16,7 @@ type Pool struct {
 	current batch // of the Run in flight
 
 	// What a multiplication needs, kept so that none of it is allocated again.
+	precision    Precision
 	operation    sync.Mutex
 	product      product
 	packed       []float32

@@ -24,12 +24,27 @@ var avx512Tier = tier{
 	axpy:      axpyAVX512,
 }
 
+// avx512BF16Tier is avx512Tier with bfloat16.
+var avx512BF16Tier = func() tier {
+	t := avx512Tier
+	t.name = "avx512bf16"
+	t.pairs = &pairKernels{
+		tiles:      [2][]tileFunc{wideTilesAVX512BF16, narrowTilesAVX512BF16},
+		round:      roundBF16AVX512,
+		interleave: interleaveAVX512,
+	}
+	return t
+}()
+
 func machineTiers() (tiers []*tier) {
 	x := &cpu.X86
 	if !x.HasAVX2 || !x.HasFMA {
 		return nil
 	}
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL {
+		if x.HasAVX512BF16 {
+			tiers = append(tiers, &avx512BF16Tier)
+		}
 		tiers = append(tiers, &avx512Tier)
 	}
 	return append(tiers, &avx2Tier)
@@ -52,3 +67,9 @@ func transposeAVX2(dst *float32, stride int, rows *rowPointers, n int)
 
 //go:noescape
 func transposeAVX512(dst *float32, stride int, rows *rowPointers, n int)
+
+//go:noescape
+func roundBF16AVX512(dst *uint16, src *float32, n int)
+
+//go:noescape
+func interleaveAVX512(dst *float32, a, b *uint16, n int)
