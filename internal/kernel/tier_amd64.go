@@ -12,6 +12,7 @@ var avx2Tier = tier{
 	transpose: transposeAVX2,
 	dot:       dotAVX2,
 	axpy:      axpyAVX2,
+	decoders:  decodersAVX2,
 }
 
 var avx512Tier = tier{
@@ -22,12 +23,14 @@ var avx512Tier = tier{
 	transpose: transposeAVX512,
 	dot:       dotAVX512,
 	axpy:      axpyAVX512,
+	decoders:  decodersAVX512,
 }
 
 // avx512BF16Tier is avx512Tier with bfloat16.
 var avx512BF16Tier = func() tier {
 	t := avx512Tier
 	t.name = "avx512bf16"
+	t.decoders = decodersAVX512BF16
 	t.pairs = &pairKernels{
 		tiles:      [2][]tileFunc{wideTilesAVX512BF16, narrowTilesAVX512BF16},
 		round:      roundBF16AVX512,
@@ -38,7 +41,7 @@ var avx512BF16Tier = func() tier {
 
 func machineTiers() (tiers []*tier) {
 	x := &cpu.X86
-	if !x.HasAVX2 || !x.HasFMA {
+	if !x.HasAVX2 || !x.HasFMA || !x.HasF16C {
 		return nil
 	}
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL {

@@ -53,13 +53,20 @@ func main() {
 	for _, f := range families {
 		base := "tile_" + lower(f.tier) + "_" + f.arch
 		write(filepath.Join(dir, base+".s"), f.assembly())
-		source, err := format.Source(f.declarations())
-		if err != nil {
-			log.Fatal(err)
-		}
-		write(filepath.Join(dir, base+".go"), source)
+		write(filepath.Join(dir, base+".go"), formatted(f.declarations()))
 	}
 	write(filepath.Join(dir, "bf16_amd64.s"), amd64File(emitRound))
+	write(filepath.Join(dir, "decode_avx2_amd64.s"), amd64File(emitDecoders(func(s sink) bool { return s.lanes == 8 })))
+	write(filepath.Join(dir, "decode_avx512_amd64.s"), amd64File(emitDecoders(func(s sink) bool { return s.lanes == 16 })))
+	write(filepath.Join(dir, "decode_amd64.go"), formatted(decoderDeclarations()))
+}
+
+func formatted(source []byte) []byte {
+	out, err := format.Source(source)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return out
 }
 
 func write(path string, data []byte) {
