@@ -76,13 +76,18 @@ func (m Matrix) part(t *tier, dst []float32, r, from, to int) {
 		copy(dst, m.f32[r*m.Cols+from:])
 		return
 	}
-	row := m.data[r*m.stride : (r+1)*m.stride]
-	row = row[from*m.stride/m.Cols : to*m.stride/m.Cols]
+	src := m.bytesOf(r, from, to)
 	if d := &t.decoders[m.format]; d.float32 != nil && len(dst) > 0 {
-		d.float32(&dst[0], &row[0], len(dst)/d.elements)
+		d.float32(&dst[0], &src[0], len(dst)/d.elements)
 		return
 	}
-	m.decode(dst, row)
+	m.decode(dst, src)
+}
+
+// bytesOf is where columns from to to-1 of encoded row r are stored.
+func (m Matrix) bytesOf(r, from, to int) []byte {
+	row := m.data[r*m.stride : (r+1)*m.stride]
+	return row[from*m.stride/m.Cols : to*m.stride/m.Cols]
 }
 
 // at is element i of the array that p points into.

@@ -99,7 +99,7 @@ func (q *product) packPairs(s *scratch, panel int) {
 // partBF16 is part in bfloat16; row is scratch.
 func (q *product) partBF16(dst []uint16, r, from, to int, row *[]float32) {
 	if d := &q.decoders[q.w.format]; d.bf16 != nil {
-		d.bf16(&dst[0], &q.w.data[r*q.w.stride+from*q.w.stride/q.w.Cols], (to-from)/d.elements)
+		d.bf16(&dst[0], &q.w.bytesOf(r, from, to)[0], (to-from)/d.elements)
 		return
 	}
 	v := sized(row, to-from)
@@ -114,6 +114,8 @@ func (q *product) loadPairs(s *scratch, l0, l1, j0, j1 int) packedB {
 	b := sized(&s.b, ceil(l1-l0, 2)*stride)
 	two := &s.two
 	for l := l0; l < l1; l += 2 {
+		q.expect(l+rowsAhead, j0, j1)
+		q.expect(l+1+rowsAhead, j0, j1)
 		q.partBF16(two[0][:], l, j0, j1, &s.row)
 		if l+1 < l1 {
 			q.partBF16(two[1][:], l+1, j0, j1, &s.row)

@@ -198,9 +198,22 @@ func (q *product) loadB(s *scratch, l0, l1, j0, j1 int) packedB {
 	stride := ceil(j1-j0, q.widths[0])*q.widths[0] + 16
 	b := sized(&s.b, (l1-l0)*stride)
 	for l := l0; l < l1; l++ {
+		q.expect(l+rowsAhead, j0, j1)
 		q.w.part(q.tier, b[(l-l0)*stride:], l, j0, j1)
 	}
 	return packedB{b, q.widths[0], stride}
+}
+
+// rowsAhead is how far the encoded rows that cross a block are fetched before
+// they are decoded: a part of a row is too short for the hardware to see.
+const rowsAhead = 8
+
+// expect fetches a part of encoded row r, if there is one.
+func (q *product) expect(r, from, to int) {
+	if q.prefetch != nil && q.w.decode != nil && r < q.w.Rows {
+		part := q.w.bytesOf(r, from, to)
+		q.prefetch(&part[0], len(part))
+	}
 }
 
 // loadTransposed packs rows j0 to j1-1 of w.

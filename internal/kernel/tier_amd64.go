@@ -12,6 +12,7 @@ var avx2Tier = tier{
 	transpose: transposeAVX2,
 	dot:       dotAVX2,
 	axpy:      axpyAVX2,
+	prefetch:  prefetchAMD64,
 	decoders:  decodersAVX2,
 }
 
@@ -23,6 +24,7 @@ var avx512Tier = tier{
 	transpose: transposeAVX512,
 	dot:       dotAVX512,
 	axpy:      axpyAVX512,
+	prefetch:  prefetchAMD64,
 	decoders:  decodersAVX512,
 }
 
@@ -76,3 +78,6 @@ func roundBF16AVX512(dst *uint16, src *float32, n int)
 
 //go:noescape
 func interleaveAVX512(dst *float32, a, b *uint16, n int)
+
+//go:noescape
+func prefetchAMD64(p *byte, n int)
