@@ -140,7 +140,8 @@ func (q *product) packPanel(s *scratch, i int) {
 		return
 	}
 	from, to := q.panel(i)
-	for r := 0; r < to-from; r += q.lanes {
+	// From the last rows to the first, whose vectors overwrite the excess of theirs.
+	for r := (to - from - 1) / q.lanes * q.lanes; r >= 0; r -= q.lanes {
 		for l := range q.lanes {
 			s.rows[l] = &q.a[min(from+r+l, to-1)*q.lda]
 		}
