@@ -12,8 +12,16 @@ var avx2Tier = tier{
 	transpose: transposeAVX2,
 	dot:       dotAVX2,
 	axpy:      axpyAVX2,
-	prefetch:  prefetchAMD64,
-	decoders:  decodersAVX2,
+	elementwise: elementwise{
+		exp:            expAVX2,
+		highest:        highestAVX2,
+		dot64:          dot64AVX2,
+		scale:          scaleAVX2,
+		swiglu:         swigluAVX2,
+		swigluBackward: swigluBackwardAVX2,
+	},
+	prefetch: prefetchAMD64,
+	decoders: decodersAVX2,
 }
 
 var avx512Tier = tier{
@@ -24,8 +32,16 @@ var avx512Tier = tier{
 	transpose: transposeAVX512,
 	dot:       dotAVX512,
 	axpy:      axpyAVX512,
-	prefetch:  prefetchAMD64,
-	decoders:  decodersAVX512,
+	elementwise: elementwise{
+		exp:            expAVX512,
+		highest:        highestAVX512,
+		dot64:          dot64AVX512,
+		scale:          scaleAVX512,
+		swiglu:         swigluAVX512,
+		swigluBackward: swigluBackwardAVX512,
+	},
+	prefetch: prefetchAMD64,
+	decoders: decodersAVX512,
 }
 
 // avx512BF16Tier is avx512Tier with bfloat16.

@@ -10,6 +10,8 @@ var neonTier = tier{
 	transpose: transposeNEON,
 	dot:       dotNEON,
 	axpy:      axpyNEON,
+	// The Go assembler has no vector multiplication but the fused one.
+	elementwise: elementwiseGo,
 }
 
 // machineTiers needs no detection: every arm64 has NEON.
