@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"qtool/internal/half"
 )
 
 func random(rng *rand.Rand, n int) []float32 {
@@ -71,13 +73,64 @@ func checkProducts(t *testing.T, p *Pool, tokens, rows, cols int, stored func(v 
 	compare("dw", dw, dw0, tokens, func(i, k int) (float32, float32) { return dy[k*rows+i/cols], x[k*cols+i%cols] })
 }
 
+func TestBFloat16ProductsAreTheProductsOfRoundedFactors(t *testing.T) {
+	shapes := [][3]int{
+		{1, 1, 1}, {3, 5, 7}, {2, 16, 32}, {17, 4, 65}, {1, 70, 1030}, {15, 17, 1030}, {29, 64, 8},
+		{40, 130, 300}, {5, 1101, 260}, {1, 32, 2050},
+	}
+	onEachTier(t, func(t *testing.T) {
+		if active.pairs == nil {
+			t.Skip("this tier has no bfloat16")
+		}
+		for _, workers := range []int{1, 3} {
+			p := NewPool(workers)
+			defer p.Close()
+			p.SetPrecision(Auto)
+			for _, s := range shapes {
+				checkBFloat16Products(t, p, s[0], s[1], s[2])
+			}
+		}
+	})
+}
+
+func checkBFloat16Products(t *testing.T, p *Pool, tokens, rows, cols int) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 2))
+	x, dy, w := random(rng, tokens*cols), random(rng, tokens*rows), random(rng, rows*cols)
+	y, dx := newGuarded(rng, tokens*rows, 1), newGuarded(rng, tokens*cols, 2)
+	y0, dx0 := slices.Clone(y.v), slices.Clone(dx.v)
+	m := encoded(w, rows, cols)
+	Forward(p, y.v, x, tokens, m)
+	Backward(p, dx.v, dy, tokens, m)
+	y.check(t, "y")
+	dx.check(t, "dx")
+	round := func(v float32) float32 { return half.FromBFloat16(half.ToBFloat16(v)) }
+	for i, g := range y.v {
+		sum, bound := sumOf(y0[i], cols, func(k int) (float32, float32) {
+			return round(x[i/rows*cols+k]), round(w[i%rows*cols+k])
+		})
+		if !agrees(g, sum, bound) {
+			t.Fatalf("%v: y[%d] = %g, want %g", []int{tokens, rows, cols}, i, g, sum)
+		}
+	}
+	for i, g := range dx.v {
+		sum, bound := sumOf(dx0[i], rows, func(k int) (float32, float32) {
+			return round(dy[i/cols*rows+k]), round(w[k*cols+i%cols])
+		})
+		if !agrees(g, sum, bound) {
+			t.Fatalf("%v: dx[%d] = %g, want %g", []int{tokens, rows, cols}, i, g, sum)
+		}
+	}
+}
+
 func TestResultsDoNotDependOnWorkersTokensOrStorage(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	const tokens, rows, cols = 61, 531, 600
 	x, dy, w := random(rng, tokens*cols), random(rng, tokens*rows), random(rng, rows*cols)
-	run := func(workers, tokens int, m Matrix) (y, dx, dw []float32) {
+	run := func(workers, tokens int, m Matrix, precision Precision) (y, dx, dw []float32) {
 		p := NewPool(workers)
 		defer p.Close()
+		p.SetPrecision(precision)
 		y, dx, dw = make([]float32, tokens*rows), make([]float32, tokens*cols), make([]float32, rows*cols)
 		Forward(p, y, x, tokens, m)
 		Backward(p, dx, dy, tokens, m)
@@ -85,12 +138,19 @@ func TestResultsDoNotDependOnWorkersTokensOrStorage(t *testing.T) {
 		return y, dx, dw
 	}
 	onEachTier(t, func(t *testing.T) {
-		y1, dx1, dw1 := run(1, tokens, Float32Matrix(w, rows, cols))
-		for _, c := range [][2]int{{2, tokens}, {5, tokens}, {2, 1}, {3, 20}} {
-			for _, stored := range []func(v []float32, rows, cols int) Matrix{Float32Matrix, encoded} {
-				y, dx, dw := run(c[0], c[1], stored(w, rows, cols))
+		for _, c := range []struct {
+			precision Precision
+			stored    func(v []float32, rows, cols int) Matrix
+		}{{Float32, Float32Matrix}, {Float32, encoded}, {Auto, encoded}} {
+			base := Float32Matrix
+			if c.precision == Auto {
+				base = encoded
+			}
+			y1, dx1, dw1 := run(1, tokens, base(w, rows, cols), c.precision)
+			for _, n := range [][2]int{{2, tokens}, {5, tokens}, {2, 1}, {3, 20}} {
+				y, dx, dw := run(n[0], n[1], c.stored(w, rows, cols), c.precision)
 				if !slices.Equal(y, y1[:len(y)]) || !slices.Equal(dx, dx1[:len(dx)]) || !slices.Equal(dw, dw1) {
-					t.Fatalf("%d workers, %d tokens: results differ", c[0], c[1])
+					t.Fatalf("%d workers, %d tokens: results differ", n[0], n[1])
 				}
 			}
 		}

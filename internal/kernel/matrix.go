@@ -15,6 +15,7 @@ type Matrix struct {
 	data   []byte    // else the encoded rows
 	stride int       // bytes of one encoded row
 	decode func(dst []float32, src []byte)
+	format format
 }
 
 // Float32Matrix views rows*cols elements in place; writes to them show.
@@ -63,20 +64,30 @@ func (m Matrix) Row(r int, scratch []float32) []float32 {
 		return m.f32[r*m.Cols : (r+1)*m.Cols]
 	}
 	row := scratch[:m.Cols]
-	m.decode(row, m.data[r*m.stride:(r+1)*m.stride])
+	m.part(active, row, r, 0, m.Cols)
 	return row
 }
 
 // part stores columns from to to-1 of row r in dst. Encoded rows can be cut
 // at multiples of decodedColumns.
-func (m Matrix) part(dst []float32, r, from, to int) {
+func (m Matrix) part(t *tier, dst []float32, r, from, to int) {
 	dst = dst[:to-from]
 	if m.decode == nil {
 		copy(dst, m.f32[r*m.Cols+from:])
 		return
 	}
+	src := m.bytesOf(r, from, to)
+	if d := &t.decoders[m.format]; d.float32 != nil && len(dst) > 0 {
+		d.float32(&dst[0], &src[0], len(dst)/d.elements)
+		return
+	}
+	m.decode(dst, src)
+}
+
+// bytesOf is where columns from to to-1 of encoded row r are stored.
+func (m Matrix) bytesOf(r, from, to int) []byte {
 	row := m.data[r*m.stride : (r+1)*m.stride]
-	m.decode(dst, row[from*m.stride/m.Cols:to*m.stride/m.Cols])
+	return row[from*m.stride/m.Cols : to*m.stride/m.Cols]
 }
 
 // at is element i of the array that p points into.

@@ -28,6 +28,7 @@ type Pool struct {
 	job     job
 
 	// What a multiplication needs, kept so that none of it is allocated again.
+	precision    Precision
 	operation    sync.Mutex
 	product      product
 	packed       []float32

@@ -30,7 +30,11 @@ type product struct {
 	m, n, k    int
 
 	*tier
-	panels       int // of a
+	micro        [2][]tileFunc // tier.tiles, or those of pairs
+	pairs        *pairKernels  // not nil: in bfloat16
+	unit         int           // terms per element of packed panels: 1, or 2 for pairs
+	terms        int           // termBlock or pairTermBlock
+	panels       int           // of a
 	packed       []float32
 	panelStride  int // between panels in packed
 	blockColumns int // of a task
@@ -41,9 +45,11 @@ type product struct {
 // scratch is what one worker needs; it grows to the largest shape seen.
 type scratch struct {
 	rows    rowPointers
-	decoded []float32 // rows before they are transposed
-	b       []float32 // the packed part of b
-	edge    []float32 // a tile that reaches beyond c
+	decoded []float32                 // rows before they are transposed
+	row     []float32                 // a row before it is rounded
+	b       []float32                 // the packed part of b
+	two     [2][decodedColumns]uint16 // rows that make pairs
+	edge    []float32                 // a tile that reaches beyond c
 }
 
 // sized is s with n elements, whose content is not defined.
@@ -63,10 +69,20 @@ func (p *Pool) multiply(q product) {
 	defer p.operation.Unlock()
 	p.product = q
 	p.product.tier = active
+	p.product.choosePrecision(p.precision)
 	p.product.cut(p.workers)
 	p.product.pack(p)
 	p.Do(p.product.blocks*p.product.splits, p.multiplyTask)
 	p.product = product{}
+}
+
+func (q *product) choosePrecision(precision Precision) {
+	pairs := q.tier.pairs
+	if precision == Auto && pairs != nil && q.w.decode != nil {
+		q.micro, q.pairs, q.unit, q.terms = pairs.tiles, pairs, 2, pairTermBlock
+		return
+	}
+	q.micro, q.unit, q.terms = q.tiles, 1, termBlock
 }
 
 // cut chooses panels, blocks and splits: about four tasks or more per worker.
@@ -94,15 +110,19 @@ func (q *product) panel(i int) (from, to int) {
 	return i * q.m / q.panels, (i + 1) * q.m / q.panels
 }
 
+// inPlace reports whether the elements that a micro-kernel needs are side by
+// side already: of single rows and stored columns.
+func (q *product) inPlace() bool { return q.columns || q.m == 1 && q.unit == 1 }
+
 // pack transposes a, so that a micro-kernel finds its rows' elements side by
-// side. Single rows and stored columns are like that already.
+// side.
 func (q *product) pack(p *Pool) {
-	if q.columns || q.m == 1 {
+	if q.inPlace() {
 		return
 	}
 	// Transposing stores whole vectors, the next column overwrites the excess:
 	// the last one needs room.
-	q.panelStride = q.k*q.rows() + q.lanes
+	q.panelStride = ceil(q.k, q.unit)*q.rows() + q.lanes
 	q.packed = sized(&p.packed, q.panels*q.panelStride)
 	const worthSharing = 1 << 14
 	if q.m*q.k < worthSharing {
@@ -115,8 +135,13 @@ func (q *product) pack(p *Pool) {
 }
 
 func (q *product) packPanel(s *scratch, i int) {
+	if q.pairs != nil {
+		q.packPairs(s, i)
+		return
+	}
 	from, to := q.panel(i)
-	for r := 0; r < to-from; r += q.lanes {
+	// From the last rows to the first, whose vectors overwrite the excess of theirs.
+	for r := (to - from - 1) / q.lanes * q.lanes; r >= 0; r -= q.lanes {
 		for l := range q.lanes {
 			s.rows[l] = &q.a[min(from+r+l, to-1)*q.lda]
 		}
@@ -145,8 +170,8 @@ func (q *product) run(s *scratch, task int) {
 	j0 := block * q.blockColumns
 	j1 := min(j0+q.blockColumns, q.n)
 	first, last := split*q.panels/q.splits, (split+1)*q.panels/q.splits
-	for l0 := 0; l0 < q.k; l0 += termBlock {
-		l1 := min(l0+termBlock, q.k)
+	for l0 := 0; l0 < q.k; l0 += q.terms {
+		l1 := min(l0+q.terms, q.k)
 		b := q.loadB(s, l0, l1, j0, j1)
 		for i := first; i < last; i++ {
 			q.multiplyPanel(s, i, b, l0, l1, j0, j1)
@@ -165,6 +190,8 @@ func (q *product) loadB(s *scratch, l0, l1, j0, j1 int) packedB {
 	switch {
 	case q.transposed:
 		return q.loadTransposed(s, l0, l1, j0, j1)
+	case q.pairs != nil:
+		return q.loadPairs(s, l0, l1, j0, j1)
 	case q.w.decode == nil && (j1-j0)%q.widths[1] == 0:
 		return packedB{q.w.f32[l0*q.w.Cols+j0:], q.widths[0], q.w.Cols}
 	}
@@ -172,30 +199,46 @@ func (q *product) loadB(s *scratch, l0, l1, j0, j1 int) packedB {
 	stride := ceil(j1-j0, q.widths[0])*q.widths[0] + 16
 	b := sized(&s.b, (l1-l0)*stride)
 	for l := l0; l < l1; l++ {
-		q.w.part(b[(l-l0)*stride:], l, j0, j1)
+		q.expect(l+rowsAhead, j0, j1)
+		q.w.part(q.tier, b[(l-l0)*stride:], l, j0, j1)
 	}
 	return packedB{b, q.widths[0], stride}
 }
 
+// rowsAhead is how far the encoded rows that cross a block are fetched before
+// they are decoded: a part of a row is too short for the hardware to see.
+const rowsAhead = 8
+
+// expect fetches a part of encoded row r, if there is one.
+func (q *product) expect(r, from, to int) {
+	if q.prefetch != nil && q.w.decode != nil && r < q.w.Rows {
+		part := q.w.bytesOf(r, from, to)
+		q.prefetch(&part[0], len(part))
+	}
+}
+
 // loadTransposed packs rows j0 to j1-1 of w.
 func (q *product) loadTransposed(s *scratch, l0, l1, j0, j1 int) packedB {
-	wide, n := q.widths[0], l1-l0
+	wide, n := q.widths[0], ceil(l1-l0, q.unit)
 	b := sized(&s.b, ceil(j1-j0, wide)*wide*n)
 	const gap = 16
 	decoded := sized(&s.decoded, q.lanes*(termBlock+gap))
 	for j := j0; j < j1; j += q.lanes {
 		rows := min(q.lanes, j1-j)
 		for r := range q.lanes {
+			row := decoded[r*(termBlock+gap):]
 			switch {
 			case r >= rows:
 				s.rows[r] = s.rows[rows-1]
-			case q.w.decode == nil:
-				s.rows[r] = &q.w.f32[(j+r)*q.w.Cols+l0]
+				continue
+			case q.pairs != nil:
+				q.partBF16(asPairs(row), j+r, l0, l1, &s.row)
+			case q.w.decode != nil:
+				q.w.part(q.tier, row, j+r, l0, l1)
 			default:
-				row := decoded[r*(termBlock+gap):]
-				q.w.part(row, j+r, l0, l1)
-				s.rows[r] = &row[0]
+				row = q.w.f32[(j+r)*q.w.Cols+l0:]
 			}
+			s.rows[r] = &row[0]
 		}
 		at := j - j0
 		q.transposeRows(b[at/wide*wide*n+at%wide:], wide, s, rows, n)
@@ -207,21 +250,22 @@ func (q *product) loadTransposed(s *scratch, l0, l1, j0, j1 int) packedB {
 func (q *product) multiplyPanel(s *scratch, i int, b packedB, l0, l1, j0, j1 int) {
 	from, to := q.panel(i)
 	rows := to - from
+	n := ceil(l1-l0, q.unit)
 	a, lda := q.panelOfA(i, from, rows, l0)
 	for j := j0; j < j1; j += q.widths[0] {
 		w := 0
 		if j1-j <= q.widths[1] {
 			w = 1
 		}
-		tile := q.tiles[w][rows-1]
+		tile := q.micro[w][rows-1]
 		data := &b.data[(j-j0)/q.widths[0]*b.step]
 		if j1-j >= q.widths[w] {
-			tile(l1-l0, a, lda, data, b.stride, &q.c[from*q.n+j], q.n)
+			tile(n, a, lda, data, b.stride, &q.c[from*q.n+j], q.n)
 			continue
 		}
 		edge := sized(&s.edge, rows*q.widths[w])
 		clear(edge)
-		tile(l1-l0, a, lda, data, b.stride, &edge[0], q.widths[w])
+		tile(n, a, lda, data, b.stride, &edge[0], q.widths[w])
 		for r := range rows {
 			for k := range j1 - j {
 				q.c[(from+r)*q.n+j+k] += edge[r*q.widths[w]+k]
@@ -236,8 +280,8 @@ func (q *product) panelOfA(i, from, rows, l0 int) (a *float32, lda int) {
 	switch {
 	case q.columns:
 		return &q.a[l0*q.lda+from], q.lda
-	case q.m == 1:
+	case q.inPlace():
 		return &q.a[l0], 1
 	}
-	return &q.packed[i*q.panelStride+l0*rows], rows
+	return &q.packed[i*q.panelStride+l0/q.unit*rows], rows
 }

@@ -20,6 +20,12 @@ type tier struct {
 	transpose func(dst *float32, stride int, rows *rowPointers, n int)
 	dot       func(a, b *float32, n int) float32
 	axpy      func(y *float32, a float32, x *float32, n int)
+	elementwise
+	// prefetch fetches n bytes into the cache; nil where that does nothing.
+	prefetch func(p *byte, n int)
+	// pairs is nil where bfloat16 is not faster.
+	pairs    *pairKernels
+	decoders [formats]decoder
 }
 
 // tileFunc computes c[i·ldc+j] += sum over l < k of a[l·lda+i]·b[l·ldb+j] for
@@ -52,7 +58,7 @@ func init() {
 func available() []*tier { return append(machineTiers(), &goTier) }
 
 // knownTiers are the names of all tiers of all platforms.
-var knownTiers = []string{"go", "avx2", "avx512", "neon"}
+var knownTiers = []string{"go", "avx2", "avx512", "avx512bf16", "neon"}
 
 // Tier is the name of the tier in use.
 func Tier() string { return active.name }

@@ -12,6 +12,16 @@ var avx2Tier = tier{
 	transpose: transposeAVX2,
 	dot:       dotAVX2,
 	axpy:      axpyAVX2,
+	elementwise: elementwise{
+		exp:            expAVX2,
+		highest:        highestAVX2,
+		dot64:          dot64AVX2,
+		scale:          scaleAVX2,
+		swiglu:         swigluAVX2,
+		swigluBackward: swigluBackwardAVX2,
+	},
+	prefetch: prefetchAMD64,
+	decoders: decodersAVX2,
 }
 
 var avx512Tier = tier{
@@ -22,14 +32,40 @@ var avx512Tier = tier{
 	transpose: transposeAVX512,
 	dot:       dotAVX512,
 	axpy:      axpyAVX512,
+	elementwise: elementwise{
+		exp:            expAVX512,
+		highest:        highestAVX512,
+		dot64:          dot64AVX512,
+		scale:          scaleAVX512,
+		swiglu:         swigluAVX512,
+		swigluBackward: swigluBackwardAVX512,
+	},
+	prefetch: prefetchAMD64,
+	decoders: decodersAVX512,
 }
+
+// avx512BF16Tier is avx512Tier with bfloat16.
+var avx512BF16Tier = func() tier {
+	t := avx512Tier
+	t.name = "avx512bf16"
+	t.decoders = decodersAVX512BF16
+	t.pairs = &pairKernels{
+		tiles:      [2][]tileFunc{wideTilesAVX512BF16, narrowTilesAVX512BF16},
+		round:      roundBF16AVX512,
+		interleave: interleaveAVX512,
+	}
+	return t
+}()
 
 func machineTiers() (tiers []*tier) {
 	x := &cpu.X86
-	if !x.HasAVX2 || !x.HasFMA {
+	if !x.HasAVX2 || !x.HasFMA || !x.HasF16C {
 		return nil
 	}
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL {
+		if x.HasAVX512BF16 {
+			tiers = append(tiers, &avx512BF16Tier)
+		}
 		tiers = append(tiers, &avx512Tier)
 	}
 	return append(tiers, &avx2Tier)
@@ -52,3 +88,12 @@ func transposeAVX2(dst *float32, stride int, rows *rowPointers, n int)
 
 //go:noescape
 func transposeAVX512(dst *float32, stride int, rows *rowPointers, n int)
+
+//go:noescape
+func roundBF16AVX512(dst *uint16, src *float32, n int)
+
+//go:noescape
+func interleaveAVX512(dst *float32, a, b *uint16, n int)
+
+//go:noescape
+func prefetchAMD64(p *byte, n int)

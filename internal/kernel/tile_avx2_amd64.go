@@ -43,3 +43,6 @@ func tileAVX25x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ld
 
 //go:noescape
 func tileAVX26x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+
+// peakAVX2 multiplies as the widest tile does, n times, without memory; n > 0.
+func peakAVX2(n int)

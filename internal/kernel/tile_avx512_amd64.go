@@ -91,3 +91,6 @@ func tileAVX51213x16(k int, a *float32, lda int, b *float32, ldb int, c *float32
 
 //go:noescape
 func tileAVX51214x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+
+// peakAVX512 multiplies as the widest tile does, n times, without memory; n > 0.
+func peakAVX512(n int)

@@ -125,3 +125,17 @@ loop:
 done:
 	VZEROUPPER
 	RET
+
+// func prefetchAMD64(p *byte, n int)
+//
+//	for i < n { fetch the line of p[i] }
+TEXT ·prefetchAMD64(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), AX
+	MOVQ n+8(FP), CX
+
+loop:
+	PREFETCHT0 (AX)
+	ADDQ       $64, AX
+	SUBQ       $64, CX
+	JGT        loop
+	RET

@@ -1,6 +1,9 @@
 package kernel
 
-import "unsafe"
+import (
+	"math"
+	"unsafe"
+)
 
 // goTier is the pure-Go twin of every kernel: the reference that the others
 // are tested against and what runs where there is no assembly.
@@ -15,6 +18,17 @@ var goTier = tier{
 	transpose: transposeGo,
 	dot:       dotGo,
 	axpy:      axpyGo,
+
+	elementwise: elementwiseGo,
+}
+
+var elementwiseGo = elementwise{
+	exp:            expGo,
+	highest:        highestGo,
+	dot64:          dot64Go,
+	scale:          scaleGo,
+	swiglu:         swigluGo,
+	swigluBackward: swigluBackwardGo,
 }
 
 func tileGo1x4(k int, a *float32, lda int, b *float32, ldb int, c *float32, _ int) {
@@ -91,5 +105,58 @@ func axpyGo(y *float32, a float32, x *float32, n int) {
 	d := unsafe.Slice(y, n)
 	for i, v := range unsafe.Slice(x, n) {
 		d[i] += a * v
+	}
+}
+
+func expGo(dst, src *float32, n int, shift float32) (sum float64) {
+	d := unsafe.Slice(dst, n)
+	for i, x := range unsafe.Slice(src, n) {
+		d[i] = float32(math.Exp(float64(x - shift)))
+		sum += float64(d[i])
+	}
+	return sum
+}
+
+func highestGo(v *float32, n int) float32 {
+	highest := float32(math.Inf(-1))
+	for _, x := range unsafe.Slice(v, n) {
+		if x > highest {
+			highest = x
+		}
+	}
+	return highest
+}
+
+func dot64Go(a, b *float32, n int) (sum float64) {
+	y := unsafe.Slice(b, n)
+	for i, x := range unsafe.Slice(a, n) {
+		sum += float64(x) * float64(y[i])
+	}
+	return sum
+}
+
+func scaleGo(dst, a, b *float32, s float32, n int) {
+	d, y := unsafe.Slice(dst, n), unsafe.Slice(b, n)
+	for i, x := range unsafe.Slice(a, n) {
+		d[i] = x * s * y[i]
+	}
+}
+
+func sigmoid(x float32) float32 { return float32(1 / (1 + math.Exp(-float64(x)))) }
+
+func swigluGo(dst, gate, up *float32, n int) {
+	d, u := unsafe.Slice(dst, n), unsafe.Slice(up, n)
+	for i, x := range unsafe.Slice(gate, n) {
+		d[i] = x * sigmoid(x) * u[i]
+	}
+}
+
+func swigluBackwardGo(dgate, dup, gate, up, dy *float32, n int) {
+	dg, du := unsafe.Slice(dgate, n), unsafe.Slice(dup, n)
+	u, dys := unsafe.Slice(up, n), unsafe.Slice(dy, n)
+	for i, x := range unsafe.Slice(gate, n) {
+		s := sigmoid(x)
+		du[i] += dys[i] * x * s
+		dg[i] += dys[i] * u[i] * s * (1 + x*(1-s))
 	}
 }

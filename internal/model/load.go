@@ -304,7 +304,7 @@ func storedMatrix(t *gguf.Tensor, data []byte, rows, cols int) (kernel.Matrix, e
 	if err != nil {
 		return kernel.Matrix{}, fmt.Errorf("tensor %s: %w", t.Name, err)
 	}
-	return kernel.EncodedMatrix(data, rows, cols, int(t.RowBytes()), codec.DecodeRow), nil
+	return kernel.EncodedMatrix(data, rows, cols, int(t.RowBytes()), codec.DecodeRow).OfType(t.Type.String()), nil
 }
 
 // checkLeftover refuses a file with tensors that the decoder would ignore: its

@@ -44,23 +44,50 @@ func addToC(w *writer, t tile, register string) {
 	w.op("RET")
 }
 
-// emitFMA prints c += a·b with one broadcast of a for each row.
-func emitFMA(w *writer, t tile, register string, b, a int) {
+// A multiplier prints the product of one row and a vector of b.
+type multiplier struct {
+	register string
+	b, a     int // the first register of b's vectors and of a's broadcasts
+	multiply func(w *writer, acc, a, b int)
+	// fromMemory takes the row's element, at 4·index(AX), on the way; nil if
+	// the instruction cannot.
+	fromMemory func(w *writer, acc, b, index int)
+}
+
+var (
+	avx2FMA = multiplier{register: "Y", b: 12, a: 14, multiply: func(w *writer, acc, a, b int) {
+		w.op("VFMADD231PS Y%d, Y%d, Y%d", b, a, acc)
+	}}
+	avx512FMA = multiplier{register: "Z", b: 28, a: 30, multiply: func(w *writer, acc, a, b int) {
+		w.op("VFMADD231PS Z%d, Z%d, Z%d", b, a, acc)
+	}, fromMemory: func(w *writer, acc, b, index int) {
+		w.op("VFMADD231PS.BCST %d(AX), Z%d, Z%d", 4*index, b, acc)
+	}}
+	avx512BF16 = multiplier{register: "Z", b: 28, a: 30, multiply: dotPairs, fromMemory: dotPairsBroadcast}
+)
+
+// tile prints c += a·b. A row that meets one vector of b takes its element from
+// memory; where it meets more, broadcasting it once is cheaper.
+func (m multiplier) tile(w *writer, t tile) {
 	loadArguments(w)
 	touchC(w, t)
 	for i := range t.rows * t.vectors {
-		w.op("VXORPS %[1]s%[2]d, %[1]s%[2]d, %[1]s%[2]d", register, i)
+		w.op("VXORPS %[1]s%[2]d, %[1]s%[2]d, %[1]s%[2]d", m.register, i)
 	}
 	w.op("TESTQ CX, CX")
 	w.op("JZ   done")
 	w.printf("\nloop:\n")
 	for v := range t.vectors {
-		w.op("VMOVUPS %d(BX), %s%d", v*t.lanes*4, register, b+v)
+		w.op("VMOVUPS %d(BX), %s%d", v*t.lanes*4, m.register, m.b+v)
 	}
 	for r := range t.rows {
-		w.op("VBROADCASTSS %d(AX), %s%d", 4*r, register, a+r%2)
+		if t.vectors == 1 && m.fromMemory != nil {
+			m.fromMemory(w, r, m.b, r)
+			continue
+		}
+		w.op("VBROADCASTSS %d(AX), %s%d", 4*r, m.register, m.a+r%2)
 		for v := range t.vectors {
-			w.op("VFMADD231PS %[1]s%[2]d, %[1]s%[3]d, %[1]s%[4]d", register, b+v, a+r%2, r*t.vectors+v)
+			m.multiply(w, r*t.vectors+v, m.a+r%2, m.b+v)
 		}
 	}
 	w.op("ADDQ R8, AX")
@@ -68,8 +95,21 @@ func emitFMA(w *writer, t tile, register string, b, a int) {
 	w.op("DECQ CX")
 	w.op("JNZ  loop")
 	w.printf("\ndone:\n")
-	addToC(w, t, register)
+	addToC(w, t, m.register)
 }
 
-func emitAVX2(w *writer, t tile)   { emitFMA(w, t, "Y", 12, 14) }
-func emitAVX512(w *writer, t tile) { emitFMA(w, t, "Z", 28, 30) }
+// peak prints n rounds of the widest tile's multiplications alone.
+func (m multiplier) peak(w *writer) {
+	w.op("MOVQ n+0(FP), CX")
+	for i := range m.a + 1 {
+		w.op("VXORPS %[1]s%[2]d, %[1]s%[2]d, %[1]s%[2]d", m.register, i)
+	}
+	w.printf("\nloop:\n")
+	for i := range m.b {
+		m.multiply(w, i, m.a, m.b)
+	}
+	w.op("DECQ CX")
+	w.op("JNZ  loop")
+	w.op("VZEROUPPER")
+	w.op("RET")
+}
