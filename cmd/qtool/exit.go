@@ -44,6 +44,7 @@ var codes = []struct {
 	{errUnsupported, exitUnsupported},
 	{quantize.ErrRequantize, exitUsage},
 	{quantize.ErrUnsupported, exitUnsupported},
+	{quantize.ErrNoImportance, exitUnsupported},
 	{convert.ErrUnsupported, exitUnsupported},
 	{model.ErrUnsupported, exitUnsupported},
 	{tokenizer.ErrUnsupported, exitUnsupported},
