@@ -3,6 +3,8 @@ package train
 import (
 	"fmt"
 	"math"
+
+	"qtool/internal/kernel"
 )
 
 // Config is what decides the course of a run. Two runs with equal Config, base
@@ -37,6 +39,14 @@ func DefaultConfig() Config {
 		Rate: 2e-4, Schedule: "cosine", Warmup: 0.03, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Clip: 1,
 		Batch: 1, GradAccum: 1, Epochs: 3, Seed: 42, Precision: "auto", EvalTokens: 16384, SaveEvery: 25,
 	}
+}
+
+// precision is how base weights are multiplied.
+func (c *Config) precision() kernel.Precision {
+	if c.Precision == "auto" {
+		return kernel.Auto
+	}
+	return kernel.Float32
 }
 
 // maxRows bounds the rows of a step.

@@ -70,6 +70,7 @@ func New(s Setup) (*Run, error) {
 	}
 	s.HeldOut = firstTokens(s.HeldOut, s.Config.EvalTokens)
 	c := &s.Config
+	s.Pool.SetPrecision(c.precision())
 	r := &Run{
 		Setup:   s,
 		learner: newLearner(s.Decoder, s.Params, s.Pool, c.Checkpointing),

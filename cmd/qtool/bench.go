@@ -42,6 +42,7 @@ qtool bench train --experts 64 --experts-used 8 --expert-ff 512 --json`,
 			&cli.IntFlag{Name: "rank", Value: 16, Usage: "rank of the pairs on all linear targets"},
 			&cli.IntFlag{Name: "steps", Value: 5, Usage: "steps to measure, after one that is not"},
 			&cli.BoolFlag{Name: "checkpointing", Usage: "compute blocks twice to save memory"},
+			&cli.StringFlag{Name: "precision", Value: "auto", Usage: "f32, or auto for what the CPU does best"},
 			&cli.BoolFlag{Name: "forward", Usage: "measure forward passes only, as when a prompt is read"},
 			threadsFlag(), jsonFlag(),
 		},
@@ -58,6 +59,9 @@ func runBenchTrain(c *cli.Context) error {
 			return usagef("bench train: --%s %d: expected at least 1", flag, c.Int(flag))
 		}
 	}
+	if p := c.String("precision"); p != "f32" && p != "auto" {
+		return usagef("bench train: --precision %s: expected f32 or auto", p)
+	}
 	shape := fixtures.Shape{
 		Name: "synthetic", Layers: c.Int("layers"), Dim: c.Int("dim"), Heads: c.Int("heads"), KVHeads: c.Int("kv-heads"),
 		FF: c.Int("ff"), Vocab: c.Int("vocab"), Context: max(2048, c.Int("seq")), Untied: true,
@@ -73,7 +77,7 @@ func runBenchTrain(c *cli.Context) error {
 	}
 	r, err := bench.Train(c.Context, bench.TrainOptions{
 		Shape: shape, FileType: c.String("type"), Seq: c.Int("seq"), Rank: c.Int("rank"), Steps: c.Int("steps"),
-		Threads: c.Int("threads"), Checkpointing: c.Bool("checkpointing"), Forward: c.Bool("forward"),
+		Threads: c.Int("threads"), Checkpointing: c.Bool("checkpointing"), Forward: c.Bool("forward"), Precision: c.String("precision"),
 	})
 	if err != nil {
 		return err
@@ -84,7 +88,7 @@ func runBenchTrain(c *cli.Context) error {
 	}
 	fmt.Fprintf(con.out, "model    %d parameters, %s\n", r.Parameters, formatBytes(r.ModelBytes))
 	fmt.Fprintf(con.out, "speed    %.1f tokens/s, %.3f s a step of %d tokens (best %.3f)\n", r.TokensPerSecond, r.StepSeconds, r.Tokens, r.BestSeconds)
-	fmt.Fprintf(con.out, "work     %.1f GFLOP/s on %d threads\n", r.GFLOPS, r.Threads)
+	fmt.Fprintf(con.out, "work     %.1f GFLOP/s in %s on %d threads\n", r.GFLOPS, r.Precision, r.Threads)
 	if r.PeakRSSBytes > 0 {
 		fmt.Fprintf(con.out, "memory   %s resident at most, %s planned beside the mapped base\n", formatBytes(r.PeakRSSBytes), formatBytes(r.PlannedBytes))
 	}

@@ -28,7 +28,8 @@ type TrainOptions struct {
 	Steps         int    // measured, after one that is not
 	Threads       int    // 0 is all
 	Checkpointing bool
-	Forward       bool // only forward passes, without a loss
+	Precision     string // as in train.Config
+	Forward       bool   // only forward passes, without a loss
 }
 
 // TrainResult is what [Train] measured.
@@ -37,6 +38,7 @@ type TrainResult struct {
 	Trained         int     `json:"trained_parameters"`
 	ModelBytes      int64   `json:"model_bytes"`
 	Threads         int     `json:"threads"`
+	Precision       string  `json:"precision"`
 	Tokens          int     `json:"tokens_per_step"`
 	TokensPerSecond float64 `json:"tokens_per_second"` // of the median step
 	StepSeconds     float64 `json:"step_seconds"`      // median
@@ -93,7 +95,7 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 	r.BestSeconds, r.StepSeconds = seconds[0], seconds[len(seconds)/2]
 	r.TokensPerSecond = float64(opt.Seq) / r.StepSeconds
 	r.GFLOPS = r.FLOPsPerToken * r.TokensPerSecond / 1e9
-	r.PeakRSSBytes = peakRSS()
+	r.Precision, r.PeakRSSBytes = pool.Precision(), peakRSS()
 	return r, nil
 }
 
@@ -133,7 +135,7 @@ func trainingSteps(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt
 		return nil, err
 	}
 	c := train.DefaultConfig()
-	c.Steps, c.Checkpointing, c.SaveEvery = opt.Steps, opt.Checkpointing, 0
+	c.Steps, c.Checkpointing, c.Precision, c.SaveEvery = opt.Steps, opt.Checkpointing, opt.Precision, 0
 	var seconds []float64
 	last := time.Now()
 	run, err := train.New(train.Setup{
@@ -158,6 +160,9 @@ func forwardPasses(d *model.Decoder, pool *kernel.Pool, opt TrainOptions) (secon
 	row := randomRow(d, opt.Seq)
 	batch := model.NewBatch(row.Tokens, row.Docs)
 	tape := nn.NewTape(pool)
+	if opt.Precision == "auto" {
+		pool.SetPrecision(kernel.Auto)
+	}
 	for pass := range opt.Steps + 1 {
 		start := time.Now()
 		tape.Reset(false)
