@@ -23,6 +23,7 @@ type Pool struct {
 	scratch      []scratch // one per worker
 	packTask     func(worker, task int)
 	multiplyTask func(worker, task int)
+	vectorTask   func(worker, task int)
 }
 
 type batch struct {
@@ -59,6 +60,7 @@ func NewPool(workers int) *Pool {
 	}
 	p := &Pool{workers: workers, start: make(chan *batch), scratch: make([]scratch, workers)}
 	p.packTask = func(worker, task int) { p.product.packPanel(&p.scratch[worker], task) }
+	p.vectorTask = func(worker, task int) { p.product.multiplyVector(&p.scratch[worker], task) }
 	p.multiplyTask = func(worker, task int) { p.product.run(&p.scratch[worker], task) }
 	for w := 1; w < workers; w++ {
 		go func() {
