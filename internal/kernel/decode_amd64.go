@@ -5,42 +5,42 @@
 package kernel
 
 var decodersAVX2 = [formats]decoder{
-	formatF16:  {elements: 32, float32: decodeF16AVX2},
-	formatBF16: {elements: 32, float32: decodeBF16AVX2},
-	formatQ4_0: {elements: 32, float32: decodeQ4_0AVX2},
-	formatQ4_1: {elements: 32, float32: decodeQ4_1AVX2},
-	formatQ5_0: {elements: 32, float32: decodeQ5_0AVX2},
-	formatQ5_1: {elements: 32, float32: decodeQ5_1AVX2},
-	formatQ8_0: {elements: 32, float32: decodeQ8_0AVX2},
-	formatQ4_K: {elements: 256, float32: decodeQ4_KAVX2},
-	formatQ5_K: {elements: 256, float32: decodeQ5_KAVX2},
-	formatQ6_K: {elements: 256, float32: decodeQ6_KAVX2},
+	formatF16:  {elements: 32, float32: decodeF16AVX2, dot: dotF16AVX2},
+	formatBF16: {elements: 32, float32: decodeBF16AVX2, dot: dotBF16AVX2},
+	formatQ4_0: {elements: 32, float32: decodeQ4_0AVX2, dot: dotQ4_0AVX2},
+	formatQ4_1: {elements: 32, float32: decodeQ4_1AVX2, dot: dotQ4_1AVX2},
+	formatQ5_0: {elements: 32, float32: decodeQ5_0AVX2, dot: dotQ5_0AVX2},
+	formatQ5_1: {elements: 32, float32: decodeQ5_1AVX2, dot: dotQ5_1AVX2},
+	formatQ8_0: {elements: 32, float32: decodeQ8_0AVX2, dot: dotQ8_0AVX2},
+	formatQ4_K: {elements: 256, float32: decodeQ4_KAVX2, dot: dotQ4_KAVX2},
+	formatQ5_K: {elements: 256, float32: decodeQ5_KAVX2, dot: dotQ5_KAVX2},
+	formatQ6_K: {elements: 256, float32: decodeQ6_KAVX2, dot: dotQ6_KAVX2},
 }
 
 var decodersAVX512 = [formats]decoder{
-	formatF16:  {elements: 32, float32: decodeF16AVX512},
-	formatBF16: {elements: 32, float32: decodeBF16AVX512},
-	formatQ4_0: {elements: 32, float32: decodeQ4_0AVX512},
-	formatQ4_1: {elements: 32, float32: decodeQ4_1AVX512},
-	formatQ5_0: {elements: 32, float32: decodeQ5_0AVX512},
-	formatQ5_1: {elements: 32, float32: decodeQ5_1AVX512},
-	formatQ8_0: {elements: 32, float32: decodeQ8_0AVX512},
-	formatQ4_K: {elements: 256, float32: decodeQ4_KAVX512},
-	formatQ5_K: {elements: 256, float32: decodeQ5_KAVX512},
-	formatQ6_K: {elements: 256, float32: decodeQ6_KAVX512},
+	formatF16:  {elements: 32, float32: decodeF16AVX512, dot: dotF16AVX512},
+	formatBF16: {elements: 32, float32: decodeBF16AVX512, dot: dotBF16AVX512},
+	formatQ4_0: {elements: 32, float32: decodeQ4_0AVX512, dot: dotQ4_0AVX512},
+	formatQ4_1: {elements: 32, float32: decodeQ4_1AVX512, dot: dotQ4_1AVX512},
+	formatQ5_0: {elements: 32, float32: decodeQ5_0AVX512, dot: dotQ5_0AVX512},
+	formatQ5_1: {elements: 32, float32: decodeQ5_1AVX512, dot: dotQ5_1AVX512},
+	formatQ8_0: {elements: 32, float32: decodeQ8_0AVX512, dot: dotQ8_0AVX512},
+	formatQ4_K: {elements: 256, float32: decodeQ4_KAVX512, dot: dotQ4_KAVX512},
+	formatQ5_K: {elements: 256, float32: decodeQ5_KAVX512, dot: dotQ5_KAVX512},
+	formatQ6_K: {elements: 256, float32: decodeQ6_KAVX512, dot: dotQ6_KAVX512},
 }
 
 var decodersAVX512BF16 = [formats]decoder{
-	formatF16:  {elements: 32, float32: decodeF16AVX512, bf16: decodeF16BF16AVX512},
-	formatBF16: {elements: 32, float32: decodeBF16AVX512, bf16: decodeBF16BF16AVX512},
-	formatQ4_0: {elements: 32, float32: decodeQ4_0AVX512, bf16: decodeQ4_0BF16AVX512},
-	formatQ4_1: {elements: 32, float32: decodeQ4_1AVX512, bf16: decodeQ4_1BF16AVX512},
-	formatQ5_0: {elements: 32, float32: decodeQ5_0AVX512, bf16: decodeQ5_0BF16AVX512},
-	formatQ5_1: {elements: 32, float32: decodeQ5_1AVX512, bf16: decodeQ5_1BF16AVX512},
-	formatQ8_0: {elements: 32, float32: decodeQ8_0AVX512, bf16: decodeQ8_0BF16AVX512},
-	formatQ4_K: {elements: 256, float32: decodeQ4_KAVX512, bf16: decodeQ4_KBF16AVX512},
-	formatQ5_K: {elements: 256, float32: decodeQ5_KAVX512, bf16: decodeQ5_KBF16AVX512},
-	formatQ6_K: {elements: 256, float32: decodeQ6_KAVX512, bf16: decodeQ6_KBF16AVX512},
+	formatF16:  {elements: 32, float32: decodeF16AVX512, dot: dotF16AVX512, bf16: decodeF16BF16AVX512},
+	formatBF16: {elements: 32, float32: decodeBF16AVX512, dot: dotBF16AVX512, bf16: decodeBF16BF16AVX512},
+	formatQ4_0: {elements: 32, float32: decodeQ4_0AVX512, dot: dotQ4_0AVX512, bf16: decodeQ4_0BF16AVX512},
+	formatQ4_1: {elements: 32, float32: decodeQ4_1AVX512, dot: dotQ4_1AVX512, bf16: decodeQ4_1BF16AVX512},
+	formatQ5_0: {elements: 32, float32: decodeQ5_0AVX512, dot: dotQ5_0AVX512, bf16: decodeQ5_0BF16AVX512},
+	formatQ5_1: {elements: 32, float32: decodeQ5_1AVX512, dot: dotQ5_1AVX512, bf16: decodeQ5_1BF16AVX512},
+	formatQ8_0: {elements: 32, float32: decodeQ8_0AVX512, dot: dotQ8_0AVX512, bf16: decodeQ8_0BF16AVX512},
+	formatQ4_K: {elements: 256, float32: decodeQ4_KAVX512, dot: dotQ4_KAVX512, bf16: decodeQ4_KBF16AVX512},
+	formatQ5_K: {elements: 256, float32: decodeQ5_KAVX512, dot: dotQ5_KAVX512, bf16: decodeQ5_KBF16AVX512},
+	formatQ6_K: {elements: 256, float32: decodeQ6_KAVX512, dot: dotQ6_KAVX512, bf16: decodeQ6_KBF16AVX512},
 }
 
 //go:noescape
@@ -74,6 +74,36 @@ func decodeQ5_KAVX2(dst *float32, src *byte, blocks int)
 func decodeQ6_KAVX2(dst *float32, src *byte, blocks int)
 
 //go:noescape
+func dotF16AVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotBF16AVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ4_0AVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ4_1AVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ5_0AVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ5_1AVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ8_0AVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ4_KAVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ5_KAVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ6_KAVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
 func decodeF16AVX512(dst *float32, src *byte, blocks int)
 
 //go:noescape
@@ -102,6 +132,36 @@ func decodeQ5_KAVX512(dst *float32, src *byte, blocks int)
 
 //go:noescape
 func decodeQ6_KAVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func dotF16AVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotBF16AVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ4_0AVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ4_1AVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ5_0AVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ5_1AVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ8_0AVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ4_KAVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ5_KAVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ6_KAVX512(x *float32, src *byte, blocks int) float32
 
 //go:noescape
 func decodeF16BF16AVX512(dst *uint16, src *byte, blocks int)

@@ -16,7 +16,7 @@ type elementwise struct {
 func start(v []float32, n int) *float32 { return unsafe.SliceData(v[:n]) }
 
 // Exp computes dst[i] = exp(src[i] - shift) and returns the sum of the results.
-// A result is off by at most 2 units in its last place. dst may be src.
+// A result is off by at most 1 unit in its last place. dst may be src.
 func Exp(dst, src []float32, shift float32) float64 {
 	n := len(src)
 	return active.exp(start(dst, n), start(src, n), n, shift)

@@ -41,6 +41,8 @@ type decoder struct {
 	elements int // of the blocks that the functions count
 	float32  func(dst *float32, src *byte, blocks int)
 	bf16     func(dst *uint16, src *byte, blocks int)
+	// dot is the sum of the elements times those of x.
+	dot func(x *float32, src *byte, blocks int) float32
 }
 
 // OfType is m, known to be stored in the ggml type of that name, so that a tier

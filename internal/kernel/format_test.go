@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"qtool/gguf"
@@ -105,6 +106,65 @@ func checkDecoder(t *testing.T, name string, finite bool) {
 		if _, bf16 := kernel.HasDecoder(m); bf16 && finite {
 			checkBF16Row(t, m, r, want)
 		}
+	}
+}
+
+func TestMatVecIsTheProductWithDecodedRows(t *testing.T) {
+	for _, tier := range kernel.Tiers() {
+		undo, err := kernel.UseTier(tier)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer undo()
+		for _, name := range kernel.Formats() {
+			rng := rand.New(rand.NewPCG(19, 20))
+			typ, codec := codecOf(t, name)
+			const rows, cols = 67, 768
+			data := randomRows(rng, typ, rows, cols, true)
+			m := kernel.EncodedMatrix(data, rows, cols, len(data)/rows, codec.DecodeRow).OfType(name)
+			checkMatVec(t, rng, tier+"/"+name, m)
+		}
+		rng := rand.New(rand.NewPCG(21, 22))
+		v := make([]float32, 5*77)
+		for i := range v {
+			v[i] = float32(rng.NormFloat64())
+		}
+		checkMatVec(t, rng, tier+"/F32", kernel.Float32Matrix(v, 5, 77))
+	}
+}
+
+func checkMatVec(t *testing.T, rng *rand.Rand, name string, m kernel.Matrix) {
+	t.Helper()
+	x, scratch := make([]float32, m.Cols), make([]float32, m.Cols)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	var first []float32
+	for _, workers := range []int{1, 3} {
+		p := kernel.NewPool(workers)
+		defer p.Close()
+		y := make([]float32, m.Rows+1)
+		for i := range y {
+			y[i] = 1
+		}
+		kernel.MatVec(p, y, x, m)
+		for r := range m.Rows {
+			sum, magnitude := 1.0, 1.0
+			for i, w := range m.Row(r, scratch) {
+				sum += float64(w) * float64(x[i])
+				magnitude += math.Abs(float64(w) * float64(x[i]))
+			}
+			if math.Abs(float64(y[r])-sum) > 1e-5*magnitude {
+				t.Fatalf("%s: y[%d] = %g, want %g", name, r, y[r], sum)
+			}
+		}
+		if y[m.Rows] != 1 {
+			t.Fatalf("%s: the element after y was overwritten", name)
+		}
+		if first != nil && !slices.Equal(first, y) {
+			t.Fatalf("%s: the result depends on the number of workers", name)
+		}
+		first = y
 	}
 }
 

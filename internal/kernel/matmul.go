@@ -27,3 +27,35 @@ func AddOuter(p *Pool, dw, dy, x []float32, tokens, rows, cols int) {
 		m: rows, n: cols, k: tokens,
 	})
 }
+
+// MatVec computes y[o] += sum over i of x[i]·w[o,i] for one token, at the speed
+// at which memory delivers w: rows are multiplied as they are decoded. It has
+// an order of sums of its own, so its bits are not those of Forward, and it is
+// always in float32.
+func MatVec(p *Pool, y, x []float32, w Matrix) {
+	if w.Rows == 0 || w.Cols == 0 {
+		return
+	}
+	p.operation.Lock()
+	defer p.operation.Unlock()
+	p.product = product{c: y[:w.Rows], a: x[:w.Cols], w: w, tier: active}
+	p.Run(ceil(w.Rows, vectorRows), p.vectorTask)
+	p.product = product{}
+}
+
+// vectorRows is how many rows a task of MatVec multiplies.
+const vectorRows = 32
+
+func (q *product) multiplyVector(s *scratch, task int) {
+	from := task * vectorRows
+	dot := q.decoders[q.w.format].dot
+	for r := from; r < min(from+vectorRows, q.w.Rows); r++ {
+		if dot != nil {
+			row := q.w.bytesOf(r, 0, q.w.Cols)
+			q.c[r] += dot(&q.a[0], &row[0], q.w.Cols/q.decoders[q.w.format].elements)
+			continue
+		}
+		row := q.w.Row(r, sized(&s.row, q.w.Cols))
+		q.c[r] += q.dot(&q.a[0], &row[0], q.w.Cols)
+	}
+}

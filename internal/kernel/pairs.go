@@ -34,6 +34,7 @@ func (p *Pool) Precision() string {
 type pairKernels struct {
 	// tiles are as in tier, with k, lda and ldb counting pairs.
 	tiles [2][]tileFunc
+	peak  peak
 	// round stores src as bfloat16; n is a multiple of 16.
 	round func(dst *uint16, src *float32, n int)
 	// interleave makes pair i of dst of a[i] and b[i]; n is a multiple of 16.

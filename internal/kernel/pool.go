@@ -35,6 +35,7 @@ type Pool struct {
 	scratch      []scratch // one per worker
 	packTask     TaskFunc
 	multiplyTask TaskFunc
+	vectorTask   TaskFunc
 }
 
 // job is what the Do in flight shares with the workers.
@@ -72,6 +73,7 @@ func NewPool(workers int) *Pool {
 	}
 	p := &Pool{workers: workers, start: make(chan struct{}), scratch: make([]scratch, workers)}
 	p.packTask = func(worker, task int) { p.product.packPanel(&p.scratch[worker], task) }
+	p.vectorTask = func(worker, task int) { p.product.multiplyVector(&p.scratch[worker], task) }
 	p.multiplyTask = func(worker, task int) { p.product.run(&p.scratch[worker], task) }
 	for w := 1; w < workers; w++ {
 		go func() {

@@ -12,6 +12,7 @@ var avx2Tier = tier{
 	transpose: transposeAVX2,
 	dot:       dotAVX2,
 	axpy:      axpyAVX2,
+	peak:      peak{peakAVX2, 12 * 8 * 2},
 	elementwise: elementwise{
 		exp:            expAVX2,
 		highest:        highestAVX2,
@@ -32,6 +33,7 @@ var avx512Tier = tier{
 	transpose: transposeAVX512,
 	dot:       dotAVX512,
 	axpy:      axpyAVX512,
+	peak:      peak{peakAVX512, 28 * 16 * 2},
 	elementwise: elementwise{
 		exp:            expAVX512,
 		highest:        highestAVX512,
@@ -51,6 +53,7 @@ var avx512BF16Tier = func() tier {
 	t.decoders = decodersAVX512BF16
 	t.pairs = &pairKernels{
 		tiles:      [2][]tileFunc{wideTilesAVX512BF16, narrowTilesAVX512BF16},
+		peak:       peak{peakAVX512BF16, 28 * 32 * 2},
 		round:      roundBF16AVX512,
 		interleave: interleaveAVX512,
 	}

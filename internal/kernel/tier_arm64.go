@@ -10,6 +10,7 @@ var neonTier = tier{
 	transpose: transposeNEON,
 	dot:       dotNEON,
 	axpy:      axpyNEON,
+	peak:      peak{peakNEON, 24 * 4 * 2},
 	// The Go assembler has no vector multiplication but the fused one.
 	elementwise: elementwiseGo,
 }

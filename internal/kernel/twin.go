@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"math"
+	"runtime"
 	"unsafe"
 )
 
@@ -18,6 +19,7 @@ var goTier = tier{
 	transpose: transposeGo,
 	dot:       dotGo,
 	axpy:      axpyGo,
+	peak:      peak{peakGo, 8 * 2},
 
 	elementwise: elementwiseGo,
 }
@@ -76,6 +78,25 @@ func tileGo2x4(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc 
 	ds[1] += t1
 	ds[2] += t2
 	ds[3] += t3
+}
+
+// peakGo is tileGo2x4 without memory.
+func peakGo(rounds int) {
+	var s0, s1, s2, s3, t0, t1, t2, t3 float32
+	x0, x1 := float32(0.5), float32(-0.5)
+	w0, w1, w2, w3 := float32(1), float32(2), float32(3), float32(4)
+	for range rounds {
+		s0 += x0 * w0
+		s1 += x0 * w1
+		s2 += x0 * w2
+		s3 += x0 * w3
+		t0 += x1 * w0
+		t1 += x1 * w1
+		t2 += x1 * w2
+		t3 += x1 * w3
+		x0, x1 = x1, x0 // keeps the products in the loop
+	}
+	runtime.KeepAlive([]float32{s0, s1, s2, s3, t0, t1, t2, t3})
 }
 
 // transposeGo computes dst[k·stride+r] = rows[r][k] for r < 4 and k < n, in

@@ -1,20 +1,40 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
-// A sink is what a decoder leaves of the elements: float32 in vectors of 8 or
-// 16 lanes, or those rounded to bfloat16.
+// A sink is what becomes of the elements, in vectors of 8 or 16 lanes.
 type sink struct {
+	kind     kind
 	tier     string
 	register string // of the vectors
 	lanes    int
-	bf16     bool
 }
 
+// A kind of sink: elements are stored, stored as bfloat16 or multiplied with
+// those of a vector and added up.
+type kind struct {
+	function, arguments, result string
+	frame                       int
+	size                        int // bytes that DI moves for each element
+}
+
+var (
+	toFloat32 = kind{"decode%s%s", "dst *float32, src *byte, blocks int", "", 24, 4}
+	toBF16    = kind{"decode%sBF16%s", "dst *uint16, src *byte, blocks int", "", 24, 2}
+	toDot     = kind{"dot%s%s", "x *float32, src *byte, blocks int", "float32", 28, 4}
+)
+
+func (s sink) name(d decoding) string { return fmt.Sprintf(s.kind.function, d.name, s.tier) }
+
 var sinks = []sink{
-	{"AVX2", "Y", 8, false},
-	{"AVX512", "Z", 16, false},
-	{"BF16AVX512", "Z", 16, true},
+	{toFloat32, "AVX2", "Y", 8},
+	{toDot, "AVX2", "Y", 8},
+	{toFloat32, "AVX512", "Z", 16},
+	{toDot, "AVX512", "Z", 16},
+	{toBF16, "AVX512", "Z", 16},
 }
 
 // A decoding prints one ggml type's decoder. The block is at SI; elements go
@@ -29,7 +49,7 @@ type decoding struct {
 // A constant is a vector register that holds one integer in every lane.
 type constant struct{ register, value int }
 
-// Vector registers: 0..3 values, 4 a group's scale, 5 its minimum, 6 bytes of
+// Vector registers: 0..2 values, 3 a sum of toDot, 4 a group's scale, 5 its minimum, 6 bytes of
 // low bits, 7..10 bytes of high bits, 11..14 constants, 15 each lane's number.
 const (
 	scale, low       = 4, 5
@@ -132,7 +152,7 @@ var decodings = []decoding{
 }
 
 func decodeBF16(d *decoderWriter) {
-	if d.bf16 {
+	if d.kind == toBF16 {
 		d.op("VMOVDQU64 (SI), Z0")
 		d.op("VMOVDQU64 Z0, (DI)")
 		return
@@ -173,6 +193,20 @@ func decodeQ6K(d *decoderWriter) {
 type decoderWriter struct {
 	*writer
 	sink
+	sums []int // the registers of toDot's sums
+}
+
+// sumsOf are registers that the decoding leaves alone.
+func sumsOf(s sink, d decoding) []int {
+	switch {
+	case s.kind != toDot:
+		return nil
+	case s.register == "Z":
+		return []int{3, 16, 17, 18}
+	case d.name == "Q5_K":
+		return []int{3, 13, 14}
+	}
+	return []int{3, 9, 10}
 }
 
 func (d *decoderWriter) v(i int) string { return fmt.Sprint(d.register, i) }
@@ -304,26 +338,40 @@ func (d *decoderWriter) affine(i, at int, op string) {
 }
 
 func (d *decoderWriter) store(i, at int) {
-	if d.bf16 {
+	switch d.kind {
+	case toBF16:
 		roundToBF16(d.writer, i, i)
 		d.op("VMOVDQU Y%d, %d(DI)", i, 2*at)
-		return
+	case toDot: // sums take turns: one would wait for itself
+		d.op("VFMADD231PS %d(DI), %s, %s", 4*at, d.v(i), d.v(d.sums[at/d.lanes%len(d.sums)]))
+	default:
+		d.op("VMOVUPS %s, %d(DI)", d.v(i), 4*at)
 	}
-	d.op("VMOVUPS %s, %d(DI)", d.v(i), 4*at)
 }
 
-func (s sink) element() (size int, name string) {
-	if s.bf16 {
-		return 2, "uint16"
+// foldSums adds up the lanes of the sums.
+func (d *decoderWriter) foldSums() {
+	for _, r := range d.sums[1:] {
+		d.op("VADDPS %s, %s, %s", d.v(r), d.v(3), d.v(3))
 	}
-	return 4, "float32"
+	if d.register == "Z" {
+		d.op("VEXTRACTF64X4 $1, Z3, Y0")
+		d.op("VADDPS Y0, Y3, Y3")
+	}
+	d.op("VEXTRACTF128 $1, Y3, X0")
+	d.op("VADDPS X0, X3, X0")
+	d.op("VMOVHLPS X0, X0, X1")
+	d.op("VADDPS X1, X0, X0")
+	d.op("VMOVSHDUP X0, X1")
+	d.op("VADDSS X1, X0, X0")
+	d.op("VMOVSS X0, ret+24(FP)")
 }
 
-// emitDecoders prints the decoders of the tiers that end in suffix.
-func emitDecoders(tier func(s sink) bool) func(w *writer) {
+// emitDecoders prints the decoders with so many lanes.
+func emitDecoders(lanes int) func(w *writer) {
 	return func(w *writer) {
 		for _, s := range sinks {
-			if !tier(s) {
+			if s.lanes != lanes {
 				continue
 			}
 			for _, d := range decodings {
@@ -334,11 +382,9 @@ func emitDecoders(tier func(s sink) bool) func(w *writer) {
 }
 
 func emitDecoder(w *writer, s sink, d decoding) {
-	size, element := s.element()
-	name := "decode" + d.name + s.tier
-	w.printf("\n// func %s(dst *%s, src *byte, blocks int)\n", name, element)
-	w.printf("TEXT ·%s(SB), NOSPLIT, $64-24\n", name)
-	w.op("MOVQ dst+0(FP), DI")
+	w.printf("\n// func %s(%s) %s\n", s.name(d), s.kind.arguments, s.kind.result)
+	w.printf("TEXT ·%s(SB), NOSPLIT, $64-%d\n", s.name(d), s.kind.frame)
+	w.op("MOVQ %s+0(FP), DI", strings.Fields(s.kind.arguments)[0])
 	w.op("MOVQ src+8(FP), SI")
 	w.op("MOVQ blocks+16(FP), CX")
 	for _, c := range d.constants {
@@ -353,15 +399,22 @@ func emitDecoder(w *writer, s sink, d decoding) {
 		w.op("VPINSRQ $1, AX, X%[1]d, X%[1]d", laneNumbers)
 	}
 	w.op("VPMOVZXBD X%[1]d, %[2]s%[1]d", laneNumbers, s.register)
+	block := &decoderWriter{w, s, sumsOf(s, d)}
+	for _, r := range block.sums {
+		w.op("VXORPS %[1]s, %[1]s, %[1]s", block.v(r))
+	}
 	w.op("TESTQ CX, CX")
 	w.op("JZ done")
 	w.printf("\nloop:\n")
-	d.block(&decoderWriter{w, s})
+	d.block(block)
 	w.op("ADDQ $%d, SI", d.bytes)
-	w.op("ADDQ $%d, DI", d.elements*size)
+	w.op("ADDQ $%d, DI", d.elements*s.kind.size)
 	w.op("DECQ CX")
 	w.op("JNZ loop")
 	w.printf("\ndone:\n")
+	if s.kind == toDot {
+		block.foldSums()
+	}
 	w.op("VZEROUPPER")
 	w.op("RET")
 }
@@ -371,22 +424,23 @@ func decoderDeclarations() []byte {
 	w := &writer{}
 	w.WriteString(header)
 	w.WriteString("package kernel\n\n")
-	for _, tier := range []string{"AVX2", "AVX512"} {
-		w.printf("var decoders%s = [formats]decoder{\n", tier)
+	for _, t := range []struct {
+		tier, simd string
+		bf16       bool
+	}{{"AVX2", "AVX2", false}, {"AVX512", "AVX512", false}, {"AVX512BF16", "AVX512", true}} {
+		w.printf("var decoders%s = [formats]decoder{\n", t.tier)
 		for _, d := range decodings {
-			w.printf("format%s: {elements: %d, float32: decode%s%s},\n", d.name, d.elements, d.name, tier)
+			w.printf("format%[1]s: {elements: %[2]d, float32: decode%[1]s%[3]s, dot: dot%[1]s%[3]s,", d.name, d.elements, t.simd)
+			if t.bf16 {
+				w.printf("bf16: decode%sBF16%s,", d.name, t.simd)
+			}
+			w.printf("},\n")
 		}
 		w.printf("}\n\n")
 	}
-	w.printf("var decodersAVX512BF16 = [formats]decoder{\n")
-	for _, d := range decodings {
-		w.printf("format%[1]s: {elements: %[2]d, float32: decode%[1]sAVX512, bf16: decode%[1]sBF16AVX512},\n", d.name, d.elements)
-	}
-	w.printf("}\n\n")
 	for _, s := range sinks {
 		for _, d := range decodings {
-			_, element := s.element()
-			w.printf("//go:noescape\nfunc decode%s%s(dst *%s, src *byte, blocks int)\n\n", d.name, s.tier, element)
+			w.printf("//go:noescape\nfunc %s(%s) %s\n\n", s.name(d), s.kind.arguments, s.kind.result)
 		}
 	}
 	return w.Bytes()

@@ -58,8 +58,8 @@ func main() {
 		write(filepath.Join(dir, base+".go"), formatted(f.declarations()))
 	}
 	write(filepath.Join(dir, "bf16_amd64.s"), amd64File(emitRound))
-	write(filepath.Join(dir, "decode_avx2_amd64.s"), amd64File(emitDecoders(func(s sink) bool { return s.lanes == 8 })))
-	write(filepath.Join(dir, "decode_avx512_amd64.s"), amd64File(emitDecoders(func(s sink) bool { return s.lanes == 16 })))
+	write(filepath.Join(dir, "decode_avx2_amd64.s"), amd64File(emitDecoders(8)))
+	write(filepath.Join(dir, "decode_avx512_amd64.s"), amd64File(emitDecoders(16)))
 	write(filepath.Join(dir, "elementwise_avx2_amd64.s"), amd64File(emitOperations("AVX2", "Y", 8)))
 	write(filepath.Join(dir, "elementwise_avx512_amd64.s"), amd64File(emitOperations("AVX512", "Z", 16)))
 	write(filepath.Join(dir, "elementwise_amd64.go"), formatted(operationDeclarations()))
