@@ -112,6 +112,8 @@ func TestWeightsThatAreNotFiniteAreRefusedAndNoFileIsLeft(t *testing.T) {
 		{"NaN in a tensor that stays", math.NaN(), "F32", []string{"row 5", "column 17"}},
 		{"too large for F16", 1e6, "F16", []string{"row 5", "1e+06", "BF16"}},
 		{"too large for a scale", 1e8, "Q8_0", []string{"row 5", "Q8_0"}},
+		{"too large for a scale of scales", 4e8, "IQ4_XS", []string{"row 5", "IQ4_XS"}},
+		{"too large for the sums of a search", 1e20, "Q4_K_S", []string{"row 5", "column 17", "1e+20", "Q4_K"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bad := tensorOf("blk.2.attn_q.weight", gguf.F32, 256, 7)

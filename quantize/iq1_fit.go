@@ -11,7 +11,7 @@ import (
 // highest, and all ways to divide them are tried, with each shift.
 
 // iq1Levels are the levels shifted up and down.
-var iq1Levels = [2][3]float32{
+var iq1Levels = [2][8]float32{
 	{-1 + iq1Delta, iq1Delta, 1 + iq1Delta},
 	{-1 - iq1Delta, -iq1Delta, 1 - iq1Delta},
 }
@@ -150,15 +150,22 @@ type shiftSums struct {
 	xl, ll [4]float32
 }
 
-func (s *shiftSums) add(t *shiftSums) {
-	s.xl[0] += t.xl[0]
-	s.xl[1] += t.xl[1]
-	s.xl[2] += t.xl[2]
-	s.xl[3] += t.xl[3]
-	s.ll[0] += t.ll[0]
-	s.ll[1] += t.ll[1]
-	s.ll[2] += t.ll[2]
-	s.ll[3] += t.ll[3]
+// add adds terms in order.
+func (s *shiftSums) add(terms []shiftSums) {
+	x0, x1, x2, x3 := s.xl[0], s.xl[1], s.xl[2], s.xl[3]
+	l0, l1, l2, l3 := s.ll[0], s.ll[1], s.ll[2], s.ll[3]
+	for i := range terms {
+		t := &terms[i]
+		x0 += t.xl[0]
+		x1 += t.xl[1]
+		x2 += t.xl[2]
+		x3 += t.xl[3]
+		l0 += t.ll[0]
+		l1 += t.ll[1]
+		l2 += t.ll[2]
+		l3 += t.ll[3]
+	}
+	s.xl, s.ll = [4]float32{x0, x1, x2, x3}, [4]float32{l0, l1, l2, l3}
 }
 
 // divide16 is the search of IQ1_M, with a shift for each half of 16 values. Its sums run
@@ -173,7 +180,7 @@ func (g *iq1Group) divide16() (scale float32, ok bool) {
 			if i >= 8 {
 				down = k & 1
 			}
-			for c, level := range iq1Levels[down] {
+			for c, level := range iq1Levels[down][:3] {
 				terms[c][j].xl[k] = float32(w*level) * x
 				terms[c][j].ll[k] = float32(w*level) * level
 			}
@@ -185,9 +192,7 @@ func (g *iq1Group) divide16() (scale float32, ok bool) {
 		middle := head
 		for high := low; high <= 16; high++ {
 			sums := middle
-			for j := high; j < 16; j++ {
-				sums.add(&terms[2][j])
-			}
+			sums.add(terms[2][high:])
 			for k, xl := range sums.xl {
 				if ll := sums.ll[k]; ll > 0 && float32(xl*xl) > float32(best*ll) {
 					scale = xl / ll
@@ -197,11 +202,11 @@ func (g *iq1Group) divide16() (scale float32, ok bool) {
 				}
 			}
 			if high < 16 {
-				middle.add(&terms[1][high])
+				middle.add(terms[1][high : high+1])
 			}
 		}
 		if low < 16 {
-			head.add(&terms[0][low])
+			head.add(terms[0][low : low+1])
 		}
 	}
 	return scale, ok

@@ -42,32 +42,26 @@ func decodeIQ4Group(y *[32]float32, qs *[16]byte, d float32) {
 // iq4Middles are the middles between neighbouring levels; there, the greater is nearest.
 var iq4Middles = [16]float32{float32(math.Inf(-1)), -115.5, -93.5, -74, -57, -42, -28.5, -16, -4.5, 7, 19, 31.5, 45.5, 61, 79, 101}
 
-// iq4Guess is the level nearest to (i - 256) / 2.
-var iq4Guess = func() (guess [512]uint8) {
-	for i := range guess {
-		for l, middle := range iq4Middles {
-			if float32(i-256)/2 >= middle {
-				guess[i] = uint8(l)
-			}
-		}
+// iq4Near is the level nearest to (i - 512) / 2 and what follows up to the next half.
+var iq4Near = func() (near [1024]float32) {
+	for i := range near {
+		near[i] = iq4Levels[nearestIQ4(float32(i-512)/2)]
 	}
-	return guess
+	return near
 }()
 
 // nearestIQ4 is the index of the level nearest to v. What is not a number goes where
 // ggml's bisection ends.
-func nearestIQ4(v float32) uint8 {
-	if !(v < 127) {
-		return 15
+func nearestIQ4(v float32) (index uint8) {
+	if !(v < iq4Middles[8]) {
+		index = 8
 	}
-	if v < -127 {
-		return 0
+	for step := uint8(4); step > 0; step /= 2 {
+		if !(v < iq4Middles[index+step]) {
+			index += step
+		}
 	}
-	l := iq4Guess[uint32(int32(2*v+256))%512]
-	if v < iq4Middles[l] { // the sum above was rounded up
-		l--
-	}
-	return l
+	return index
 }
 
 // iq4Fit searches the scale d for which d * level is nearest to x. It tries the one that
@@ -78,45 +72,52 @@ func iq4Fit(x, w *[32]float32) (d float32) {
 	if magnitude < allZero {
 		return 0
 	}
-	var levels [32]uint8
-	iq4Nearest(&levels, x, 1/(-top/iq4Levels[0]))
-	xl, ll := iq4Sums(&levels, x, w)
-	if ll > 0 {
-		d = xl / ll
+	var inverses, xl, ll [16]float32
+	inverses[0] = 1 / (-top / iq4Levels[0])
+	for i := range 15 {
+		inverses[1+i] = (float32(i-7) + iq4Levels[0]) / top
 	}
-	best := d * xl
-	for try := -7; try <= 7; try++ {
-		if !iq4Nearest(&levels, x, (float32(try)+iq4Levels[0])/top) {
-			continue // as the scale before, which had its chance
-		}
-		xl, ll := iq4Sums(&levels, x, w)
-		if ll > 0 && float32(xl*xl) > float32(best*ll) {
-			d = xl / ll
-			best = d * xl
+	for i := 0; i < 16; i += 2 {
+		iq4Sums(x, w, (*[2]float32)(inverses[i:]), (*[2]float32)(xl[i:]), (*[2]float32)(ll[i:]))
+	}
+	if ll[0] > 0 {
+		d = xl[0] / ll[0]
+	}
+	best := d * xl[0]
+	for i := 1; i < 16; i++ {
+		if ll[i] > 0 && float32(xl[i]*xl[i]) > float32(best*ll[i]) {
+			d = xl[i] / ll[i]
+			best = d * xl[i]
 		}
 	}
 	return d
 }
 
-// iq4Nearest stores the levels for a scale and reports whether any is new.
-func iq4Nearest(levels *[32]uint8, x *[32]float32, inverse float32) (changed bool) {
+// iq4Sums stores, for two scales, the weighted sums of x * level and level * level. No
+// x / scale is beyond 135. Where its distance to a middle matters, it is a multiple of
+// 2^-21, so that it can be cut to halves as an integer.
+func iq4Sums(x, w *[32]float32, inverses, xl, ll *[2]float32) {
+	const unit = 1 << 21
+	i0, i1 := inverses[0]*unit, inverses[1]*unit
+	var xl0, xl1, ll0, ll1 float32
 	for i, v := range x {
-		if l := nearestIQ4(float32(inverse * v)); l != levels[i] {
-			levels[i], changed = l, true
-		}
+		w := w[i]
+		q0 := iq4Near[uint32(int32(i0*v)>>20+512)%1024]
+		q1 := iq4Near[uint32(int32(i1*v)>>20+512)%1024]
+		wq0, wq1 := w*q0, w*q1
+		xl0 += float32(wq0 * v)
+		ll0 += float32(wq0 * q0)
+		xl1 += float32(wq1 * v)
+		ll1 += float32(wq1 * q1)
 	}
-	return changed
+	*xl, *ll = [2]float32{xl0, xl1}, [2]float32{ll0, ll1}
 }
 
-// iq4Sums are the weighted sums of x * level and level * level.
-func iq4Sums(levels *[32]uint8, x, w *[32]float32) (xl, ll float32) {
+// iq4Nearest stores the levels nearest to x * inverse.
+func iq4Nearest(levels *[32]uint8, x *[32]float32, inverse float32) {
 	for i, v := range x {
-		level := iq4Levels[levels[i]&15]
-		wl := w[i] * level
-		xl += float32(wl * v)
-		ll += float32(wl * level)
+		levels[i] = nearestIQ4(float32(inverse * v))
 	}
-	return xl, ll
 }
 
 func encodeIQ4_NL(dst []byte, src, importance []float32) {

@@ -11,10 +11,12 @@ import (
 // are no points have a list of those at the least distances.
 type lattice struct {
 	dims, bits int
-	top        int32     // the greatest coordinate
-	at         []int32   // by place: the index of a point, or -1 - where its list is
-	near       []uint16  // lists: their length, then indices by distance, then by index
-	levels     []float32 // dims for each point
+	top        int32      // the greatest coordinate
+	at         []int32    // by place: the index of a point, or -1 - where its list is
+	near       []uint16   // lists: their length, then indices by distance, then by index
+	levels     []float32  // dims for each point
+	level      [8]float32 // of each coordinate
+	terms      [][8]uint8 // for each point: where nearest finds the term of its coordinate i
 }
 
 // The formats differ in how many distances a list reaches.
@@ -40,7 +42,13 @@ func newLattice(points []uint16, dims, bits, distances int) *lattice {
 	for i, p := range points {
 		l.at[p] = int32(i)
 	}
-	l.setLevels(points, func(c uint16) float32 { return float32(2*c + 1) })
+	l.setLevels(points, [8]float32{1, 3, 5, 7, 9, 11, 13, 15})
+	l.terms = make([][8]uint8, len(points))
+	for i, p := range points {
+		for j := range dims {
+			l.terms[i][j] = uint8(p>>(bits*j)&(1<<bits-1)<<3) | uint8(j)
+		}
+	}
 	distance := make([]uint8, len(points))
 	for place := range l.at {
 		if l.at[place] < 0 && l.reachable(uint16(place)) {
@@ -55,16 +63,17 @@ func newLattice(points []uint16, dims, bits, distances int) *lattice {
 func newLatticesIQ1() (up, down *lattice) {
 	up = newLattice(gridIQ1Points[:], 8, 2, 3)
 	shifted := *up
-	up.setLevels(gridIQ1Points[:], func(c uint16) float32 { return iq1Levels[0][c] })
-	shifted.setLevels(gridIQ1Points[:], func(c uint16) float32 { return iq1Levels[1][c] })
+	up.setLevels(gridIQ1Points[:], iq1Levels[0])
+	shifted.setLevels(gridIQ1Points[:], iq1Levels[1])
 	return up, &shifted
 }
 
-func (l *lattice) setLevels(points []uint16, level func(c uint16) float32) {
+func (l *lattice) setLevels(points []uint16, level [8]float32) {
+	l.level = level
 	l.levels = make([]float32, 0, len(points)*l.dims)
 	for _, p := range points {
 		for j := range l.dims {
-			l.levels = append(l.levels, level(p>>(l.bits*j)&(1<<l.bits-1)))
+			l.levels = append(l.levels, level[p>>(l.bits*j)&(1<<l.bits-1)])
 		}
 	}
 }
@@ -122,21 +131,26 @@ func (l *lattice) find(place uint16, x, weights []float32, scale float32) (index
 }
 
 // nearest is the point of the list for which the weighted sum of squared differences of
-// scale * level and x is least, the first of equals.
+// scale * level and x is least, the first of equals. Points share coordinates, so the
+// terms of the sums are computed first: that of coordinate c for value i at 8*c + i.
 func (l *lattice) nearest(list []uint16, x, weights []float32, scale float32) (index uint16) {
+	var term [64]float32
+	x, weights = x[:l.dims], weights[:l.dims]
+	for c := range int(l.top) + 1 {
+		level := float32(scale * l.level[c&7])
+		row := (*[8]float32)(term[8*(c&7):])
+		for i, v := range x {
+			diff := level - v
+			row[i&7] = float32(weights[i]*diff) * diff
+		}
+	}
 	index = list[0]
 	best := float32(math.MaxFloat32)
-	dims := l.dims
-	x, weights = x[:dims], weights[:dims]
 	for _, p := range list {
-		levels := l.levels[int(p)*dims:][:dims]
-		var sum float32
-		for i, v := range x {
-			diff := float32(scale*levels[i]) - v
-			sum += float32(float32(weights[i]*diff) * diff)
-			if i == 3 && sum >= best {
-				break // it only grows
-			}
+		at := &l.terms[p]
+		sum := term[at[0]&63] + term[at[1]&63] + term[at[2]&63] + term[at[3]&63]
+		if len(x) == 8 {
+			sum = sum + term[at[4]&63] + term[at[5]&63] + term[at[6]&63] + term[at[7]&63]
 		}
 		if sum < best {
 			best, index = sum, p
