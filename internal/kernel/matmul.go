@@ -39,7 +39,7 @@ func MatVec(p *Pool, y, x []float32, w Matrix) {
 	p.operation.Lock()
 	defer p.operation.Unlock()
 	p.product = product{c: y[:w.Rows], a: x[:w.Cols], w: w, tier: active}
-	p.Run(ceil(w.Rows, vectorRows), p.vectorTask)
+	p.Do(ceil(w.Rows, vectorRows), p.vectorTask)
 	p.product = product{}
 }
 
