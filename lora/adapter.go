@@ -60,6 +60,9 @@ func New(d *model.Decoder, c Config) (*Adapter, error) {
 	if c.Rank < 1 {
 		return nil, fmt.Errorf("an adapter of rank %d: the rank must be at least 1", c.Rank)
 	}
+	if c.Rank > d.Embedding {
+		return nil, fmt.Errorf("an adapter of rank %d on a model %d wide: a rank beyond the width adds nothing", c.Rank, d.Embedding)
+	}
 	if !(c.Alpha > 0) || math.IsInf(float64(c.Alpha), 0) {
 		return nil, fmt.Errorf("an adapter with alpha %g: alpha must be a positive number", c.Alpha)
 	}

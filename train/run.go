@@ -70,6 +70,7 @@ func New(s Setup) (*Run, error) {
 	}
 	s.HeldOut = firstTokens(s.HeldOut, s.Config.EvalTokens)
 	c := &s.Config
+	c.Batch = min(c.Batch, len(s.Rows)) // more would compute rows twice
 	s.Pool.SetPrecision(c.precision())
 	r := &Run{
 		Setup:   s,
@@ -125,7 +126,10 @@ func (r *Run) Train(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return errors.Join(err, r.save())
 		}
-		if err := r.oneStep(total); err != nil {
+		switch err := r.oneStep(ctx, total); {
+		case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+			continue
+		case err != nil:
 			return err
 		}
 		if r.step%goodEvery == 0 && r.guard.bad == 0 {
@@ -142,6 +146,9 @@ func (r *Run) Train(ctx context.Context) error {
 			}
 		}
 	}
+	if r.adamw.updates == 0 && r.step > 0 {
+		return fmt.Errorf("%w: every step failed", ErrDiverged)
+	}
 	if r.guard.bad > 0 { // what came last may be broken
 		if err := r.rollBack(); err != nil {
 			return err
@@ -150,17 +157,22 @@ func (r *Run) Train(ctx context.Context) error {
 	return r.save()
 }
 
-func (r *Run) oneStep(total int) error {
-	start := time.Now()
+// oneStep takes a step. If ctx ends meanwhile, the run stands where it stood
+// before.
+func (r *Run) oneStep(ctx context.Context, total int) error {
+	start, before := time.Now(), r.sampler.Position()
 	rows := r.nextRows()
 	scored, tokens := countScored(rows)
-	r.step++
 	r.learner.clearGradients()
 	var sum float64
 	for from := 0; from < len(rows); from += r.Config.Batch {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(err, r.sampler.Restore(before))
+		}
 		s, _ := r.learner.accumulate(rows[from:min(from+r.Config.Batch, len(rows))], 1/float32(scored))
 		sum += s
 	}
+	r.step++
 	loss, norm := sum/float64(scored), gradNorm(r.Params)
 	if why := r.guard.refuse(loss, norm); why != "" {
 		return r.drop(why)

@@ -53,6 +53,7 @@ var codes = []struct {
 	{lora.ErrMismatch, exitMismatch},
 	{lora.ErrNoEffect, exitMismatch},
 	{gguf.ErrFormat, exitInvalid},
+	{gguf.ErrMissing, exitInvalid},
 	{safetensors.ErrFormat, exitInvalid},
 	{convert.ErrInvalid, exitInvalid},
 	{quantize.ErrInvalidWeights, exitInvalid},

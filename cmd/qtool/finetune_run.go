@@ -76,6 +76,13 @@ func (f *finetuning) checkResult(context.Context) error {
 	if err := checkOutput(f.output(), inputs...); err != nil {
 		return err
 	}
+	for _, file := range []string{f.checkpoint(), f.metricsPath()} {
+		a, errA := filepath.Abs(file)
+		b, errB := filepath.Abs(f.output())
+		if f.runDir != "" && errA == nil && errB == nil && a == b {
+			return usagef("finetune: %s is a file of --run-dir; choose another name for the result", f.output())
+		}
+	}
 	probe, err := atomicfile.Create(f.output())
 	if err != nil {
 		return fmt.Errorf("the result could not be written: %w", err)
@@ -191,7 +198,9 @@ func (f *finetuning) prepare(ctx context.Context) error {
 		return err
 	}
 	f.con.detail("measuring the speed of one batch")
-	f.report.Plan = f.session.Probe()
+	if f.report.Plan, err = f.session.Probe(ctx); err != nil {
+		return err
+	}
 	f.report.printPlan(f)
 	return nil
 }
@@ -231,6 +240,8 @@ func (f *finetuning) checkpoint() string {
 	return filepath.Join(f.runDir, "checkpoint.gguf")
 }
 
+func (f *finetuning) metricsPath() string { return filepath.Join(f.runDir, "metrics.jsonl") }
+
 func (f *finetuning) openRunDir() (err error) {
 	if f.runDir == "" {
 		return nil
@@ -254,7 +265,7 @@ func (f *finetuning) openRunDir() (err error) {
 		f.report.Steps = f.session.Step()
 		f.con.say("resuming after step %d", f.report.Steps)
 	}
-	f.metrics, err = train.OpenMetrics(filepath.Join(f.runDir, "metrics.jsonl"), f.session.Step())
+	f.metrics, err = train.OpenMetrics(f.metricsPath(), f.session.Step())
 	return err
 }
 

@@ -149,7 +149,10 @@ func trainingSteps(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt
 	if err != nil {
 		return nil, err
 	}
-	plan := run.Probe()
+	plan, err := run.Probe(ctx)
+	if err != nil {
+		return nil, err
+	}
 	r.Trained, r.PlannedBytes = plan.Parameters, plan.MemoryBytes
 	last = time.Now()
 	err = run.Train(ctx)
