@@ -192,16 +192,17 @@ func affineFit(q []byte, x, weights []float32, n int32, search *affineSearch) (d
 	return d, low
 }
 
-// affineLevels stores the levels of the first count values and reports whether any is new.
+// affineLevels stores the levels of the first count values and reports whether any is
+// new. Which one is cannot be foreseen, so it collects the differences without a branch.
 func (g *group) affineLevels(levels *[32]float32, count int, low, inverse float32, n int32) (changed bool) {
 	x, out := g.x[:count], levels[:count]
+	var difference uint32
 	for i, v := range x {
 		level := float32(max(0, min(n, nearest(float32(inverse*(v-low))))))
-		if level != out[i] {
-			out[i], changed = level, true
-		}
+		difference |= math.Float32bits(level) ^ math.Float32bits(out[i])
+		out[i] = level
 	}
-	return changed
+	return difference != 0
 }
 
 // affineSums are the weighted sums of level, level * level and x * level.
