@@ -63,17 +63,16 @@ func halfUE4M3(x byte) float32 {
 // putE2M1 stores x as the nearest of such floats times d, values j and j + len(qs) in
 // byte j.
 func putE2M1(qs []byte, x []float32, d float32) {
-	var middles [7]float32
-	for i := range middles {
-		middles[i] = (e2m1[i] + e2m1[i+1]) * 0.5 * d
-	}
 	low, high := x[:len(qs)], x[len(qs):2*len(qs)]
-	_, magnitude := extreme(x)
-	if magnitude > 24*d {
+	if _, magnitude := extreme(x); magnitude > 24*d {
 		for j := range qs {
 			qs[j] = farE2M1(low[j], d) | farE2M1(high[j], d)<<4
 		}
 		return
+	}
+	var middles [7]uint32
+	for i := range middles {
+		middles[i] = math.Float32bits((e2m1[i] + e2m1[i+1]) * 0.5 * d)
 	}
 	for j := range qs {
 		qs[j] = nearestE2M1(low[j], &middles) | nearestE2M1(high[j], &middles)<<4
@@ -93,35 +92,16 @@ func farE2M1(x, d float32) (q byte) {
 }
 
 // nearestE2M1 is the float nearest to x, of two the one nearer to zero. Within twice the
-// range no distance is rounded, so that comparing with the middles does the same.
-func nearestE2M1(x float32, middles *[7]float32) (q byte) {
-	a := abs32(x)
-	if a > middles[3] {
-		q = 4
-		if a > middles[4] {
-			q = 5
-		}
-		if a > middles[5] {
-			q = 6
-		}
-		if a > middles[6] {
-			q = 7
-		}
-	} else {
-		if a > middles[0] {
-			q = 1
-		}
-		if a > middles[1] {
-			q = 2
-		}
-		if a > middles[2] {
-			q = 3
-		}
-	}
-	if x < 0 && q > 0 {
-		q |= 8
-	}
-	return q
+// range no distance is rounded, so that comparing with the middles does the same. The
+// bits of positive floats compare as the floats do, and differences as signs need no
+// branch, which could not be foreseen.
+func nearestE2M1(x float32, middles *[7]uint32) byte {
+	bits := math.Float32bits(x)
+	a := bits &^ (1 << 31)
+	q := (middles[0]-a)>>31 + (middles[1]-a)>>31 + (middles[2]-a)>>31 + (middles[3]-a)>>31 +
+		(middles[4]-a)>>31 + (middles[5]-a)>>31 + (middles[6]-a)>>31
+	negative := bits >> 31 << 3
+	return byte(q | negative&-q) // there is no negative zero
 }
 
 func encodeMXFP4(dst []byte, src, _ []float32) {

@@ -89,21 +89,20 @@ func symmetricFit(q []byte, x, weights []float32, n int32) (d float32) {
 	}
 	var g group
 	g.set(x, weights)
-	chosen := -float32(n) / top
-	xl, ll := g.symmetricSums(len(x), chosen, float32(n))
-	if ll != 0 {
-		d = xl / ll
+	inverses := symmetricScales(top, n)
+	var xl, ll [len(inverses)]float32
+	for i := 0; i < len(inverses); i += 2 {
+		g.symmetricSums(len(x), (*[2]float32)(inverses[i:]), (*[2]float32)(xl[i:]), (*[2]float32)(ll[i:]), n)
 	}
-	best := d * xl
-	for step := -9; step <= 9; step++ {
-		if step == 0 {
-			continue
-		}
-		inverse := -(float32(n) + float32(0.1*float32(step))) / top
-		xl, ll := g.symmetricSums(len(x), inverse, float32(n))
-		if ll > 0 && float32(xl*xl) > float32(best*ll) {
-			d, chosen = xl/ll, inverse
-			best = d * xl
+	chosen := inverses[0]
+	if ll[0] != 0 {
+		d = xl[0] / ll[0]
+	}
+	best := d * xl[0]
+	for i := 1; i < len(inverses); i++ {
+		if ll[i] > 0 && float32(xl[i]*xl[i]) > float32(best*ll[i]) {
+			d, chosen = xl[i]/ll[i], inverses[i]
+			best = d * xl[i]
 		}
 	}
 	for i, v := range x {
@@ -112,22 +111,35 @@ func symmetricFit(q []byte, x, weights []float32, n int32) (d float32) {
 	return d
 }
 
-// symmetricSums are the weighted sums of x * level and level * level over the first
-// count values. No level is beyond n+1, so adding and subtracting 1.5 * 2^23 rounds it.
-func (g *group) symmetricSums(count int, inverse, n float32) (xl, ll float32) {
-	x, w, wx := g.x[:count], g.w[:count], g.wx[:count]
-	for i, v := range x {
-		level := (float32(inverse*v) + 12582912) - 12582912
-		if level > n-1 {
-			level = n - 1
-		}
-		if level < -n {
-			level = -n
-		}
-		xl += float32(wx[i] * level)
-		ll += float32(float32(w[i]*level) * level)
+// symmetricScales are the inverses of the scales to try, in order. The last one comes
+// twice, to make their number even.
+func symmetricScales(top float32, n int32) (inverses [20]float32) {
+	inverses[0] = -float32(n) / top
+	for i := range 9 {
+		inverses[1+i] = -(float32(n) + float32(0.1*float32(i-9))) / top
+		inverses[10+i] = -(float32(n) + float32(0.1*float32(i+1))) / top
 	}
-	return xl, ll
+	inverses[19] = inverses[18]
+	return inverses
+}
+
+// symmetricSums stores, for two scales, the weighted sums of x * level and level * level
+// over the first count values. Side by side, their additions need not wait for each
+// other.
+func (g *group) symmetricSums(count int, inverses, xl, ll *[2]float32, n int32) {
+	x, w, wx := g.x[:count], g.w[:count], g.wx[:count]
+	i0, i1 := inverses[0], inverses[1]
+	low, high := -n, n-1
+	var xl0, xl1, ll0, ll1 float32
+	for i, v := range x {
+		l0 := float32(max(low, min(high, nearest(float32(i0*v)))))
+		l1 := float32(max(low, min(high, nearest(float32(i1*v)))))
+		xl0 += float32(wx[i] * l0)
+		ll0 += float32(float32(w[i]*l0) * l0)
+		xl1 += float32(wx[i] * l1)
+		ll1 += float32(float32(w[i]*l1) * l1)
+	}
+	*xl, *ll = [2]float32{xl0, xl1}, [2]float32{ll0, ll1}
 }
 
 // affineSearch says which scales affineFit tries: those that spread the range over
@@ -192,16 +204,17 @@ func affineFit(q []byte, x, weights []float32, n int32, search *affineSearch) (d
 	return d, low
 }
 
-// affineLevels stores the levels of the first count values and reports whether any is new.
+// affineLevels stores the levels of the first count values and reports whether any is
+// new. Which one is cannot be foreseen, so it collects the differences without a branch.
 func (g *group) affineLevels(levels *[32]float32, count int, low, inverse float32, n int32) (changed bool) {
 	x, out := g.x[:count], levels[:count]
+	var difference uint32
 	for i, v := range x {
 		level := float32(max(0, min(n, nearest(float32(inverse*(v-low))))))
-		if level != out[i] {
-			out[i], changed = level, true
-		}
+		difference |= math.Float32bits(level) ^ math.Float32bits(out[i])
+		out[i] = level
 	}
-	return changed
+	return difference != 0
 }
 
 // affineSums are the weighted sums of level, level * level and x * level.
