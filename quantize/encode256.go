@@ -23,12 +23,13 @@ func sumSquares(x []float32) (sum float32) {
 }
 
 // energyWeights multiplies importance by a value's own size and that of its kind, whose
-// mean square is given.
+// mean square is given. That is rounded before it is added to, also where it is a
+// product in a caller that this is inlined in.
 func energyWeights(w, x, importance []float32, meanSquare float32) {
 	importance = importance[:len(x)]
 	w = w[:len(x)]
 	for i, v := range x {
-		w[i] = importance[i] * sqrt32(meanSquare+float32(v*v))
+		w[i] = importance[i] * sqrt32(float32(meanSquare)+float32(v*v))
 	}
 }
 
