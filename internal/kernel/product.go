@@ -252,9 +252,13 @@ func (q *product) loadB(s *scratch, l0, l1, j0, j1 int) packedB {
 	return packedB{b, q.widths[0], stride}
 }
 
-// rowsAhead is how far the encoded rows that cross a block are fetched before
-// they are decoded: a part of a row is too short for the hardware to see.
-const rowsAhead = 8
+// How many rows ahead encoded parts are fetched before they are decoded, where
+// rows cross a block and where they run along its terms: a part of a row is too
+// short for the hardware to see.
+const (
+	rowsAhead  = 8
+	partsAhead = 4
+)
 
 // expect fetches a part of encoded row r, if there is one.
 func (q *product) expect(r, from, to int) {
@@ -274,6 +278,7 @@ func (q *product) loadTransposed(s *scratch, l0, l1, j0, j1 int) packedB {
 		rows := min(q.lanes, j1-j)
 		for r := range q.lanes {
 			row := decoded[r*(termBlock+gap):]
+			q.expect(j+r+partsAhead, l0, l1)
 			switch {
 			case r >= rows:
 				s.rows[r] = s.rows[rows-1]
