@@ -190,6 +190,27 @@ func TestGroupsAreTheProductsOfEachGroupBitForBit(t *testing.T) {
 	})
 }
 
+func TestASliceThatIsTooShortPanicsBeforeAnythingIsWritten(t *testing.T) {
+	p := NewPool(1)
+	defer p.Close()
+	m := Float32Matrix(make([]float32, 6), 2, 3)
+	for name, f := range map[string]func(){
+		"y":  func() { Forward(p, make([]float32, 3), make([]float32, 6), 2, m) },
+		"x":  func() { Forward(p, make([]float32, 4), make([]float32, 5), 2, m) },
+		"dw": func() { AddOuter(p, make([]float32, 5), make([]float32, 4), make([]float32, 6), 2, 2, 3) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+				Forward(p, make([]float32, 4), make([]float32, 6), 2, m) // the pool is still usable
+			}()
+			f()
+		})
+	}
+}
+
 func TestMultiplyingDoesNotAllocateOnceItIsWarm(t *testing.T) {
 	p := NewPool(2)
 	defer p.Close()

@@ -70,10 +70,17 @@ func (p *Pool) multiply(q product) {
 	p.multiplyAll()
 }
 
-// add puts q on the list of what multiplyAll will do. The operation lock is held.
+// add puts q on the list of what multiplyAll will do. The operation lock is
+// held. It panics if a slice is too short: micro-kernels do not check.
 func (p *Pool) add(q product) {
 	if q.m == 0 || q.n == 0 || q.k == 0 {
 		return
+	}
+	q.c = q.c[:q.m*q.n]
+	if q.columns {
+		q.a = q.a[:(q.k-1)*q.lda+q.m]
+	} else {
+		q.a = q.a[:(q.m-1)*q.lda+q.k]
 	}
 	q.tier = active
 	q.choosePrecision(p.precision)
