@@ -157,13 +157,70 @@ func TestResultsDoNotDependOnWorkersTokensOrStorage(t *testing.T) {
 	})
 }
 
+func TestGroupsAreTheProductsOfEachGroupBitForBit(t *testing.T) {
+	rng := rand.New(rand.NewPCG(23, 24))
+	const rows, cols = 70, 96
+	groups := []int{0, 3, 3, 20, 21, 21, 50, 50}
+	tokens, experts := 50, len(groups)-1
+	x, dy := random(rng, tokens*cols), random(rng, tokens*rows)
+	var w []Matrix
+	for range experts {
+		w = append(w, encoded(random(rng, rows*cols), rows, cols))
+	}
+	onEachTier(t, func(t *testing.T) {
+		for _, precision := range []Precision{Float32, Auto} {
+			p := NewPool(3)
+			defer p.Close()
+			p.SetPrecision(precision)
+			y, dx, dw := make([]float32, tokens*rows), make([]float32, tokens*cols), make([]float32, experts*rows*cols)
+			y1, dx1, dw1 := slices.Clone(y), slices.Clone(dx), slices.Clone(dw)
+			ForwardGroups(p, y, x, groups, w)
+			BackwardGroups(p, dx, dy, groups, w)
+			AddOuterGroups(p, dw, dy, x, groups, rows, cols)
+			for e := range experts {
+				from, n := groups[e], groups[e+1]-groups[e]
+				Forward(p, y1[from*rows:], x[from*cols:], n, w[e])
+				Backward(p, dx1[from*cols:], dy[from*rows:], n, w[e])
+				AddOuter(p, dw1[e*rows*cols:], dy[from*rows:], x[from*cols:], n, rows, cols)
+			}
+			if !slices.Equal(y, y1) || !slices.Equal(dx, dx1) || !slices.Equal(dw, dw1) {
+				t.Fatal("the groups' results differ from the single products'")
+			}
+		}
+	})
+}
+
+func TestASliceThatIsTooShortPanicsBeforeAnythingIsWritten(t *testing.T) {
+	p := NewPool(1)
+	defer p.Close()
+	m := Float32Matrix(make([]float32, 6), 2, 3)
+	for name, f := range map[string]func(){
+		"y":  func() { Forward(p, make([]float32, 3), make([]float32, 6), 2, m) },
+		"x":  func() { Forward(p, make([]float32, 4), make([]float32, 5), 2, m) },
+		"dw": func() { AddOuter(p, make([]float32, 5), make([]float32, 4), make([]float32, 6), 2, 2, 3) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+				Forward(p, make([]float32, 4), make([]float32, 6), 2, m) // the pool is still usable
+			}()
+			f()
+		})
+	}
+}
+
 func TestMultiplyingDoesNotAllocateOnceItIsWarm(t *testing.T) {
 	p := NewPool(2)
 	defer p.Close()
 	const tokens, rows, cols = 40, 300, 600
 	x, y, w := make([]float32, tokens*cols), make([]float32, tokens*rows), make([]float32, rows*cols)
 	m := encoded(w, rows, cols)
+	groups, experts := []int{0, 10, 40}, []Matrix{m, m}
 	step := func() {
+		ForwardGroups(p, y, x, groups, experts)
+		BackwardGroups(p, x, y, groups, experts)
 		Forward(p, y, x, tokens, m)
 		Backward(p, x, y, tokens, m)
 		AddOuter(p, w, y, x, tokens, rows, cols)

@@ -79,7 +79,7 @@ func (p *pairKernels) interleaveRows(dst []float32, a, b []uint16) {
 
 // packPairs is packPanel for bfloat16: rows are rounded, then their pairs are
 // transposed.
-func (q *product) packPairs(s *scratch, panel int) {
+func (q *product) packPairs(s *scratch, packed []float32, panel int) {
 	from, to := q.panel(panel)
 	rows := to - from
 	const gap = 16
@@ -93,7 +93,7 @@ func (q *product) packPairs(s *scratch, panel int) {
 			}
 			s.rows[r] = &rounded[min(r, rows-1)*stride]
 		}
-		q.transposeRows(q.packed[panel*q.panelStride+l0/2*rows:], rows, s, rows, ceil(l1-l0, 2))
+		q.transposeRows(packed[l0/2*rows:], rows, s, rows, ceil(l1-l0, 2))
 	}
 }
 

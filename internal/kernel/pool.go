@@ -30,7 +30,7 @@ type Pool struct {
 	// What a multiplication needs, kept so that none of it is allocated again.
 	precision    Precision
 	operation    sync.Mutex
-	product      product
+	products     []product
 	packed       []float32
 	scratch      []scratch // one per worker
 	packTask     TaskFunc
@@ -72,9 +72,15 @@ func NewPool(workers int) *Pool {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	p := &Pool{workers: workers, start: make(chan struct{}), scratch: make([]scratch, workers)}
-	p.packTask = func(worker, task int) { p.product.packPanel(&p.scratch[worker], task) }
-	p.vectorTask = func(worker, task int) { p.product.multiplyVector(&p.scratch[worker], task) }
-	p.multiplyTask = func(worker, task int) { p.product.run(&p.scratch[worker], task) }
+	p.packTask = func(worker, panel int) {
+		q := p.find(panel, firstPanel)
+		q.packPanel(&p.scratch[worker], p.packed, panel-q.firstPanel)
+	}
+	p.multiplyTask = func(worker, task int) {
+		q := p.find(task, firstTask)
+		q.run(&p.scratch[worker], p.packed, task-q.firstTask)
+	}
+	p.vectorTask = func(worker, task int) { p.products[0].multiplyVector(&p.scratch[worker], task) }
 	for w := 1; w < workers; w++ {
 		go func() {
 			for range p.start {

@@ -35,11 +35,13 @@ type product struct {
 	unit         int           // terms per element of packed panels: 1, or 2 for pairs
 	terms        int           // termBlock or pairTermBlock
 	panels       int           // of a
-	packed       []float32
-	panelStride  int // between panels in packed
-	blockColumns int // of a task
+	panelStride  int           // between panels, as packed
+	blockColumns int           // of a task
 	blocks       int
 	splits       int // of the panels
+
+	// Where it is among the products that run together.
+	firstTask, firstPanel, packedAt int
 }
 
 // scratch is what one worker needs; it grows to the largest shape seen.
@@ -62,19 +64,88 @@ func sized(s *[]float32, n int) []float32 {
 
 // multiply runs q on the pool.
 func (p *Pool) multiply(q product) {
+	p.operation.Lock()
+	defer p.operation.Unlock()
+	p.add(q)
+	p.multiplyAll()
+}
+
+// add puts q on the list of what multiplyAll will do. The operation lock is
+// held. It panics if a slice is too short: micro-kernels do not check.
+func (p *Pool) add(q product) {
 	if q.m == 0 || q.n == 0 || q.k == 0 {
 		return
 	}
-	p.operation.Lock()
-	defer p.operation.Unlock()
-	p.product = q
-	p.product.tier = active
-	p.product.choosePrecision(p.precision)
-	p.product.cut(p.workers)
-	p.product.pack(p)
-	p.Do(p.product.blocks*p.product.splits, p.multiplyTask)
-	p.product = product{}
+	q.c = q.c[:q.m*q.n]
+	if q.columns {
+		q.a = q.a[:(q.k-1)*q.lda+q.m]
+	} else {
+		q.a = q.a[:(q.m-1)*q.lda+q.k]
+	}
+	q.tier = active
+	q.choosePrecision(p.precision)
+	p.products = append(p.products, q)
 }
+
+// multiplyAll runs the products of the list together and clears it.
+func (p *Pool) multiplyAll() {
+	defer p.forget()
+	const tasksPerWorker = 4
+	wanted := 1
+	if p.workers > 1 && len(p.products) > 0 {
+		wanted = ceil(tasksPerWorker*p.workers, len(p.products))
+	}
+	tasks, panels, packed, elements := 0, 0, 0, 0
+	for i := range p.products {
+		q := &p.products[i]
+		q.cut(wanted)
+		q.firstTask, q.firstPanel, q.packedAt = tasks, panels, packed
+		tasks += q.blocks * q.splits
+		if !q.inPlace() {
+			panels += q.panels
+			packed += q.panels * q.panelStride
+			elements += q.m * q.k
+		}
+	}
+	p.packed = sized(&p.packed, packed)
+	p.pack(panels, elements)
+	p.Do(tasks, p.multiplyTask)
+}
+
+// forget clears the list, after a panic too.
+func (p *Pool) forget() {
+	clear(p.products)
+	p.products = p.products[:0]
+}
+
+// pack packs all panels of the list.
+func (p *Pool) pack(panels, elements int) {
+	const worthSharing = 1 << 14
+	if elements >= worthSharing {
+		p.Do(panels, p.packTask)
+		return
+	}
+	for i := range panels {
+		p.packTask(0, i)
+	}
+}
+
+// find returns the last product whose first is at most i.
+func (p *Pool) find(i int, first func(q *product) int) *product {
+	low, high := 0, len(p.products)
+	for high-low > 1 {
+		middle := (low + high) / 2
+		if first(&p.products[middle]) <= i {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return &p.products[low]
+}
+
+func firstTask(q *product) int  { return q.firstTask }
+func firstPanel(q *product) int { return q.firstPanel }
 
 func (q *product) choosePrecision(precision Precision) {
 	pairs := q.tier.pairs
@@ -85,22 +156,22 @@ func (q *product) choosePrecision(precision Precision) {
 	q.micro, q.unit, q.terms = q.tiles, 1, termBlock
 }
 
-// cut chooses panels, blocks and splits: about four tasks or more per worker.
+// cut chooses panels, blocks and splits: the wanted number of tasks or more.
 // More splits of the panels mean that b is decoded more often, so they come last.
-func (q *product) cut(workers int) {
+func (q *product) cut(wanted int) {
 	wide := q.widths[0]
 	q.panels = ceil(q.m, q.rows())
+	// Transposing stores whole vectors, the next column overwrites the excess:
+	// the last one needs room.
+	q.panelStride = ceil(q.k, q.unit)*q.rows() + q.lanes
 	if q.w.decode != nil && !q.transposed {
 		q.blockColumns = decodedColumns
 	} else {
-		q.blockColumns = min(max(q.n/(4*workers)/wide, 1), max(128/wide, 1)) * wide
+		q.blockColumns = min(max(q.n/wanted/wide, 1), max(128/wide, 1)) * wide
 	}
 	q.blocks = ceil(q.n, q.blockColumns)
-	q.splits = 1
-	if workers > 1 {
-		const panelsPerSplit = 4
-		q.splits = max(1, min(ceil(4*workers, q.blocks), q.panels/panelsPerSplit))
-	}
+	const panelsPerSplit = 4
+	q.splits = max(1, min(ceil(wanted, q.blocks), q.panels/panelsPerSplit))
 }
 
 func ceil(a, b int) int { return (a + b - 1) / b }
@@ -114,29 +185,12 @@ func (q *product) panel(i int) (from, to int) {
 // side already: of single rows and stored columns.
 func (q *product) inPlace() bool { return q.columns || q.m == 1 && q.unit == 1 }
 
-// pack transposes a, so that a micro-kernel finds its rows' elements side by
-// side.
-func (q *product) pack(p *Pool) {
-	if q.inPlace() {
-		return
-	}
-	// Transposing stores whole vectors, the next column overwrites the excess:
-	// the last one needs room.
-	q.panelStride = ceil(q.k, q.unit)*q.rows() + q.lanes
-	q.packed = sized(&p.packed, q.panels*q.panelStride)
-	const worthSharing = 1 << 14
-	if q.m*q.k < worthSharing {
-		for i := range q.panels {
-			q.packPanel(&p.scratch[0], i)
-		}
-		return
-	}
-	p.Do(q.panels, p.packTask)
-}
-
-func (q *product) packPanel(s *scratch, i int) {
+// packPanel transposes panel i of a, so that a micro-kernel finds its rows'
+// elements side by side.
+func (q *product) packPanel(s *scratch, packed []float32, i int) {
+	packed = packed[q.packedAt+i*q.panelStride:][:q.panelStride]
 	if q.pairs != nil {
-		q.packPairs(s, i)
+		q.packPairs(s, packed, i)
 		return
 	}
 	from, to := q.panel(i)
@@ -145,7 +199,7 @@ func (q *product) packPanel(s *scratch, i int) {
 		for l := range q.lanes {
 			s.rows[l] = &q.a[min(from+r+l, to-1)*q.lda]
 		}
-		q.transposeRows(q.packed[i*q.panelStride+r:], to-from, s, min(q.lanes, to-from-r), q.k)
+		q.transposeRows(packed[r:], to-from, s, min(q.lanes, to-from-r), q.k)
 	}
 }
 
@@ -165,7 +219,7 @@ func (q *product) transposeRows(dst []float32, stride int, s *scratch, rows, n i
 }
 
 // run computes one task.
-func (q *product) run(s *scratch, task int) {
+func (q *product) run(s *scratch, packed []float32, task int) {
 	block, split := task/q.splits, task%q.splits
 	j0 := block * q.blockColumns
 	j1 := min(j0+q.blockColumns, q.n)
@@ -174,7 +228,7 @@ func (q *product) run(s *scratch, task int) {
 		l1 := min(l0+q.terms, q.k)
 		b := q.loadB(s, l0, l1, j0, j1)
 		for i := first; i < last; i++ {
-			q.multiplyPanel(s, i, b, l0, l1, j0, j1)
+			q.multiplyPanel(s, packed, i, b, l0, l1, j0, j1)
 		}
 	}
 }
@@ -205,9 +259,13 @@ func (q *product) loadB(s *scratch, l0, l1, j0, j1 int) packedB {
 	return packedB{b, q.widths[0], stride}
 }
 
-// rowsAhead is how far the encoded rows that cross a block are fetched before
-// they are decoded: a part of a row is too short for the hardware to see.
-const rowsAhead = 8
+// How many rows ahead encoded parts are fetched before they are decoded, where
+// rows cross a block and where they run along its terms: a part of a row is too
+// short for the hardware to see.
+const (
+	rowsAhead  = 8
+	partsAhead = 4
+)
 
 // expect fetches a part of encoded row r, if there is one.
 func (q *product) expect(r, from, to int) {
@@ -227,6 +285,7 @@ func (q *product) loadTransposed(s *scratch, l0, l1, j0, j1 int) packedB {
 		rows := min(q.lanes, j1-j)
 		for r := range q.lanes {
 			row := decoded[r*(termBlock+gap):]
+			q.expect(j+r+partsAhead, l0, l1)
 			switch {
 			case r >= rows:
 				s.rows[r] = s.rows[rows-1]
@@ -247,11 +306,11 @@ func (q *product) loadTransposed(s *scratch, l0, l1, j0, j1 int) packedB {
 }
 
 // multiplyPanel adds the products of panel i and b to c.
-func (q *product) multiplyPanel(s *scratch, i int, b packedB, l0, l1, j0, j1 int) {
+func (q *product) multiplyPanel(s *scratch, packed []float32, i int, b packedB, l0, l1, j0, j1 int) {
 	from, to := q.panel(i)
 	rows := to - from
 	n := ceil(l1-l0, q.unit)
-	a, lda := q.panelOfA(i, from, rows, l0)
+	a, lda := q.panelOfA(packed, i, from, rows, l0)
 	for j := j0; j < j1; j += q.widths[0] {
 		w := 0
 		if j1-j <= q.widths[1] {
@@ -276,12 +335,12 @@ func (q *product) multiplyPanel(s *scratch, i int, b packedB, l0, l1, j0, j1 int
 
 // panelOfA is the first element of panel i at term l0 and the distance from
 // one term to the next.
-func (q *product) panelOfA(i, from, rows, l0 int) (a *float32, lda int) {
+func (q *product) panelOfA(packed []float32, i, from, rows, l0 int) (a *float32, lda int) {
 	switch {
 	case q.columns:
 		return &q.a[l0*q.lda+from], q.lda
 	case q.inPlace():
 		return &q.a[l0], 1
 	}
-	return &q.packed[i*q.panelStride+l0/q.unit*rows], rows
+	return &packed[q.packedAt+i*q.panelStride+l0/q.unit*rows], rows
 }

@@ -406,6 +406,11 @@ func emitDecoder(w *writer, s sink, d decoding) {
 	w.op("TESTQ CX, CX")
 	w.op("JZ done")
 	w.printf("\nloop:\n")
+	if s.kind == toDot {
+		for line := 0; line < d.bytes; line += 64 {
+			w.op("PREFETCHT0 %d(SI)", 1024+line)
+		}
+	}
 	d.block(block)
 	w.op("ADDQ $%d, SI", d.bytes)
 	w.op("ADDQ $%d, DI", d.elements*s.kind.size)
