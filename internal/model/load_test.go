@@ -10,6 +10,7 @@ import (
 	"qtool/fixtures"
 	"qtool/gguf"
 	"qtool/internal/model"
+	"qtool/internal/sharedtest"
 )
 
 // spoiled is a tiny model with some metadata and tensors changed.
@@ -108,7 +109,8 @@ func TestCachedChunksGiveTheLogitsOfTheWhole(t *testing.T) {
 	cache.Truncate(6)
 	tape.Reset(false)
 	again := d.Logits(tape, d.Hidden(tape, model.NewBatch(ids[6:], []int{0}), cache, false)).Data
-	if !slices.Equal(got, want) || !slices.Equal(again, want[6*d.Vocabulary:]) {
-		t.Error("chunks give other logits")
+	// A token alone is multiplied in another order of sums.
+	if e := max(sharedtest.NMSE(got, want), sharedtest.NMSE(again, want[6*d.Vocabulary:])); e > 1e-11 {
+		t.Errorf("chunks give other logits: NMSE %g", e)
 	}
 }

@@ -41,7 +41,8 @@ func (t *Tape) CrossEntropy(x *Var, head *Linear, targets []int32, weight float3
 	}
 	if p := head.Pair; p != nil {
 		o.h = t.floats.zeros(scored * p.Rank)
-		kernel.Forward(t.Pool, o.h, o.xs, scored, p.matrixA(0, head.Cols))
+		p.view(head.Weight)
+		kernel.Forward(t.Pool, o.h, o.xs, scored, p.a[0])
 		scale(o.h, p.Scale)
 	}
 	sum = o.forward(t)
@@ -91,7 +92,7 @@ func (o *crossEntropyOp) chunk(t *Tape, from int, buffer []float32) {
 	}
 	kernel.Forward(t.Pool, o.logits, o.xs, scored, o.head.Expert[0].Slice(o.from, o.to))
 	if p := o.head.Pair; p != nil {
-		kernel.Forward(t.Pool, o.logits, o.h, scored, p.matrixB(0, o.head.Rows).Slice(o.from, o.to))
+		kernel.Forward(t.Pool, o.logits, o.h, scored, p.b[0].Slice(o.from, o.to))
 	}
 }
 
@@ -165,7 +166,9 @@ func (o *crossEntropyOp) backward(t *Tape) {
 		o.backwardChunk(t, dxs, dh)
 	}
 	if p != nil {
-		p.backwardA(t, 0, n, dxs, o.xs, dh, scored)
+		groups := t.ints.take(2)
+		groups[0], groups[1] = 0, int32(scored)
+		p.backwardA(t, dxs, o.xs, dh, groups, n)
 	}
 	if dx != nil {
 		for i, r := range o.rows {
@@ -208,6 +211,6 @@ func (o *crossEntropyOp) backwardChunk(t *Tape, dxs, dh []float32) {
 		if p.B.Trainable() {
 			kernel.AddOuter(t.Pool, p.B.Grad[o.from*p.Rank:o.to*p.Rank], dl, o.h, scored, width, p.Rank)
 		}
-		kernel.Backward(t.Pool, dh, dl, scored, p.matrixB(0, l.Rows).Slice(o.from, o.to))
+		kernel.Backward(t.Pool, dh, dl, scored, p.b[0].Slice(o.from, o.to))
 	}
 }
