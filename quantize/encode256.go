@@ -22,13 +22,16 @@ func sumSquares(x []float32) (sum float32) {
 	return sum
 }
 
+// meanOf256 is sum / 256, rounded also where a platform could fuse it with an addition.
+func meanOf256(sum float32) float32 { return float32(sum / 256) }
+
 // energyWeights multiplies importance by a value's own size and that of its kind, whose
 // mean square is given.
 func energyWeights(w, x, importance []float32, meanSquare float32) {
 	importance = importance[:len(x)]
 	w = w[:len(x)]
 	for i, v := range x {
-		w[i] = importance[i] * sqrt32(meanSquare+float32(v*v))
+		w[i] = float32(importance[i] * sqrt32(meanSquare+float32(v*v)))
 	}
 }
 
@@ -36,7 +39,7 @@ func energyWeights(w, x, importance []float32, meanSquare float32) {
 func squareWeights(w, x []float32) {
 	w = w[:len(x)]
 	for i, v := range x {
-		w[i] = v * v
+		w[i] = float32(v * v)
 	}
 }
 

@@ -141,7 +141,7 @@ func (l *lattice) nearest(list []uint16, x, weights []float32, scale float32) (i
 		row := (*[8]float32)(term[8*(c&7):])
 		for i, v := range x {
 			diff := level - v
-			row[i&7] = float32(weights[i]*diff) * diff
+			row[i&7] = float32(float32(weights[i]*diff) * diff)
 		}
 	}
 	index = list[0]
