@@ -43,6 +43,7 @@ var codes = []struct {
 	{errUsage, exitUsage},
 	{errUnsupported, exitUnsupported},
 	{quantize.ErrRequantize, exitUsage},
+	{quantize.ErrNoImportance, exitUsage},
 	{quantize.ErrUnsupported, exitUnsupported},
 	{convert.ErrUnsupported, exitUnsupported},
 	{model.ErrUnsupported, exitUnsupported},
