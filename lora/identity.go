@@ -15,7 +15,7 @@ type Base struct {
 	Architecture string
 	Name         string
 	FileType     int    // llama.cpp's number, -1 if the file does not say
-	SHA256       string // of the tensor data in file order, in hexadecimal
+	SHA256       string // of the tensors in file order: name, type, shape, data; in hexadecimal
 }
 
 // Identify reads all tensor data of m. progress, unless nil, gets the bytes read
@@ -32,6 +32,7 @@ func Identify(ctx context.Context, m gguf.Model, progress func(done int64)) (Bas
 	chunk := make([]byte, 1<<20)
 	var done int64
 	for _, t := range m.Tensors() {
+		fmt.Fprintf(hash, "%s %v %v\n", t.Name, t.Type, t.Shape)
 		r := io.NewSectionReader(t.Data, 0, t.Size())
 		for {
 			if err := ctx.Err(); err != nil {

@@ -3,7 +3,9 @@ package lora
 import (
 	"context"
 	"errors"
+	"math"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -123,11 +125,11 @@ func TestAFreshAdapterChangesNothingAndAStirredOneDoes(t *testing.T) {
 	base := fixtures.TinyLlama(1, fixtures.Shape{Untied: true})
 	for _, targets := range [][]string{nil, {"token_embd"}, {"output"}} {
 		a := fresh(t, decoder(t, fixtures.Shape{Untied: true}), targets...)
-		if _, err := Verify(base, a, []int32{1, 2, 3}, pool); !errors.Is(err, ErrNoEffect) {
+		if _, err := Verify(base, model.Options{}, a, []int32{1, 2, 3}, pool); !errors.Is(err, ErrNoEffect) {
 			t.Errorf("%v: a fresh adapter: %v", targets, err)
 		}
 		stir(a)
-		if change, err := Verify(base, a, []int32{1, 2, 3}, pool); err != nil || !(change > 0) {
+		if change, err := Verify(base, model.Options{}, a, []int32{1, 2, 3}, pool); err != nil || !(change > 0) {
 			t.Errorf("%v: a stirred adapter: %g, %v", targets, change, err)
 		}
 	}
@@ -180,6 +182,8 @@ func TestFilesThatBreakTheRulesAreRefused(t *testing.T) {
 		"a model":       set("general.type", "model"),
 		"another kind":  set("adapter.type", "dora"),
 		"double alpha":  set("adapter.lora.alpha", float64(8)),
+		"alpha NaN":     set("adapter.lora.alpha", float32(math.NaN())),
+		"nothing in it": edit(func(_ *gguf.Metadata, ts []*gguf.Tensor) []*gguf.Tensor { ts[0].Shape = []int{0, 4}; return ts }),
 		"lone half":     edit(func(_ *gguf.Metadata, ts []*gguf.Tensor) []*gguf.Tensor { return ts[1:] }),
 		"no pairs":      edit(func(*gguf.Metadata, []*gguf.Tensor) []*gguf.Tensor { return nil }),
 		"odd suffix":    rename("blk.0.attn_q.weight.lora_magnitude"),
@@ -189,6 +193,23 @@ func TestFilesThatBreakTheRulesAreRefused(t *testing.T) {
 		if _, err := FromModel(m); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestAForeignAdapterCostsNoMoreThanItsFile(t *testing.T) {
+	d := decoder(t, fixtures.Shape{})
+	a := fresh(t, d, "attn_q")
+	const rank = 1 << 20
+	for _, p := range a.Pairs {
+		p.Rank = rank
+		p.A.Shape, p.B.Shape = []int{1, rank}, []int{rank, 1}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err := a.Attach(d)
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, ErrMismatch) || n > 1<<20 {
+		t.Errorf("%d bytes were allocated to say %v", n, err)
 	}
 }
 

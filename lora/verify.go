@@ -15,11 +15,15 @@ import (
 // but does not change what the base says.
 var ErrNoEffect = errors.New("adapter has no effect")
 
-// Verify binds a to a fresh decoder of base and compares the logits for tokens
-// with and without it. It returns the largest change of a logit. Errors match
-// [ErrMismatch] or [ErrNoEffect].
-func Verify(base gguf.Model, a *Adapter, tokens []int32, pool *kernel.Pool) (change float64, err error) {
-	d, err := model.Load(base, model.Options{})
+// ErrNotFinite is in the chain of the error about an adapter that makes the base
+// compute infinities or NaN.
+var ErrNotFinite = errors.New("adapter spoils the logits")
+
+// Verify binds a to a fresh decoder of base, loaded with opt, and compares the
+// logits for tokens with and without it. It returns the largest change of a
+// logit. Errors match [ErrMismatch], [ErrNoEffect] or [ErrNotFinite].
+func Verify(base gguf.Model, opt model.Options, a *Adapter, tokens []int32, pool *kernel.Pool) (change float64, err error) {
+	d, err := model.Load(base, opt)
 	if err != nil {
 		return 0, err
 	}
@@ -37,7 +41,7 @@ func Verify(base gguf.Model, a *Adapter, tokens []int32, pool *kernel.Pool) (cha
 	}
 	adapted := logits()
 	if i := kernel.FirstNotFinite(adapted); i >= 0 {
-		return 0, fmt.Errorf("%w: with it a logit is %g", ErrMismatch, adapted[i])
+		return 0, fmt.Errorf("%w: with it one is %g", ErrNotFinite, adapted[i])
 	}
 	for i, v := range adapted {
 		change = max(change, math.Abs(float64(v)-float64(plain[i])))

@@ -157,16 +157,19 @@ func TestAFailedWriteStopsTheWork(t *testing.T) {
 	}
 }
 
-func TestTensorsOfOtherTypesPassAsTheyAre(t *testing.T) {
+func TestIntegersPassAsTheyAreAndUnknownTypesAreRefused(t *testing.T) {
 	content := gguf.Memory("bytes of a type from the future.")
-	m := gguf.Assemble(&gguf.Metadata{}, []*gguf.Tensor{
-		{Name: "a.weight", Type: gguf.Type(99), Shape: []int{4, 2}, Data: content, RawSize: int64(len(content))},
-		{Name: "b.weight", Type: gguf.I32, Shape: []int{4, 2}, Data: content},
-	})
+	numbers := &gguf.Tensor{Name: "b.weight", Type: gguf.I32, Shape: []int{4, 2}, Data: content}
+	m := gguf.Assemble(&gguf.Metadata{}, []*gguf.Tensor{numbers})
 	for _, tensor := range planOf(t, m, quantize.Options{FileType: "Q8_0"}).Model().Tensors() {
 		if b, err := tensor.Bytes(); err != nil || !bytes.Equal(b, content) {
 			t.Errorf("%s became %q, %v", tensor.Name, b, err)
 		}
+	}
+	strange := &gguf.Tensor{Name: "a.weight", Type: gguf.Type(99), Shape: []int{4, 2}, Data: content, RawSize: int64(len(content))}
+	m = gguf.Assemble(&gguf.Metadata{}, []*gguf.Tensor{strange, numbers})
+	if _, err := quantize.NewPlan(m, quantize.Options{FileType: "Q8_0"}); !errors.Is(err, quantize.ErrUnsupported) {
+		t.Errorf("a tensor of type 99: %v", err)
 	}
 }
 

@@ -22,16 +22,14 @@ func sumSquares(x []float32) (sum float32) {
 	return sum
 }
 
-// meanOf256 is sum / 256, rounded also where a platform could fuse it with an addition.
-func meanOf256(sum float32) float32 { return float32(sum / 256) }
-
 // energyWeights multiplies importance by a value's own size and that of its kind, whose
-// mean square is given.
+// mean square is given. That is rounded before it is added to, also where it is a
+// product in a caller that this is inlined in.
 func energyWeights(w, x, importance []float32, meanSquare float32) {
 	importance = importance[:len(x)]
 	w = w[:len(x)]
 	for i, v := range x {
-		w[i] = float32(importance[i] * sqrt32(meanSquare+float32(v*v)))
+		w[i] = float32(importance[i] * sqrt32(float32(meanSquare)+float32(v*v)))
 	}
 }
 

@@ -220,7 +220,7 @@ func encodeIQ1_S(dst []byte, src, importance []float32) {
 		var scales [8]float32
 		var down [8]bool
 		var greatest float32
-		meanSquare := meanOf256(2*sumSquares(x[:]))
+		meanSquare := float32(2*sumSquares(x[:])) / 256
 		for i := range scales {
 			g := iq1Group{x: x[32*i : 32*i+32], w: w[:]}
 			g.weigh(importance, 32*i, meanSquare)
@@ -279,7 +279,7 @@ func encodeIQ1_M(dst []byte, src, importance []float32) {
 		var groups [16]iq1Group
 		var scales [16]float32
 		var greatest float32
-		meanSquare := meanOf256(2*sumSquares(x[:]))
+		meanSquare := float32(2*sumSquares(x[:])) / 256
 		for i := range groups {
 			g := &groups[i]
 			g.x, g.w = x[16*i:16*i+16], weights[16*i:16*i+16]

@@ -67,7 +67,7 @@ func (f *affineFormat) fit(b *affineBlock, x *[256]float32, importance []float32
 	var meanSquare float32
 	if importance != nil {
 		search = &weightedSearch
-		meanSquare = meanOf256(f.energy*sumSquares(x[:]))
+		meanSquare = float32(f.energy*sumSquares(x[:])) / 256
 	}
 	groups := 256 / f.size
 	for g := range groups {

@@ -75,7 +75,7 @@ type latticeGroup struct {
 func (f *latticeFormat) fit(b *latticeBlock, x *[256]float32, importance []float32) {
 	var scales [16]float32
 	var greatest float32
-	meanSquare := meanOf256(f.energy*sumSquares(x[:]))
+	meanSquare := float32(f.energy*sumSquares(x[:])) / 256
 	g := latticeGroup{lattice: f.lattice(), size: f.size}
 	groups, points := 256/f.size, f.size/g.lattice.dims
 	for i := range groups {

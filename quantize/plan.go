@@ -79,7 +79,13 @@ func NewPlan(m gguf.Model, opts Options) (*Plan, error) {
 	tensors := slices.Clone(m.Tensors())
 	slices.SortStableFunc(tensors, byLayerAndName)
 	p := &Plan{FileType: mix.name, source: m, id: mix.id, opts: opts}
+	if kind, _ := m.Metadata().Str("general.type"); kind != "" && kind != "model" {
+		return nil, fmt.Errorf("%w: this file is of general.type %q; only models can be quantized", ErrUnsupported, kind)
+	}
 	for _, t := range tensors {
+		if !t.Type.Known() {
+			return nil, fmt.Errorf("tensor %s: %w: its type %v is not known, so its elements cannot be read; update qtool, or get the model in another type", t.Name, ErrUnsupported, t.Type)
+		}
 		pt := PlannedTensor{Name: t.Name, Shape: t.Shape, From: t.Type, FromBytes: t.Size()}
 		pt.To, pt.Note = c.choose(t)
 		if pt.ToBytes, err = p.check(t, pt.To); err != nil {

@@ -56,7 +56,7 @@ func encodeQ3_K(dst []byte, src, importance []float32) {
 func fitQ3_K(q *[256]byte, scale *[16]byte, x *[256]float32, importance []float32) (d float32) {
 	var scales, total [16]float32
 	var w [16]float32
-	meanSquare := meanOf256(2*sumSquares(x[:]))
+	meanSquare := float32(2*sumSquares(x[:])) / 256
 	for g := range scales {
 		from, to := 16*g, 16*g+16
 		energyWeights(w[:], x[from:to], importance[from:to], meanSquare)

@@ -3,6 +3,8 @@ package train
 import (
 	"fmt"
 	"math"
+
+	"qtool/internal/kernel"
 )
 
 // Config is what decides the course of a run. Two runs with equal Config, base
@@ -39,6 +41,20 @@ func DefaultConfig() Config {
 	}
 }
 
+// precision is how base weights are multiplied.
+func (c *Config) precision() kernel.Precision {
+	if c.Precision == "auto" {
+		return kernel.Auto
+	}
+	return kernel.Float32
+}
+
+// maxRows bounds the rows of a step.
+const maxRows = 1 << 20
+
+// maxSteps bounds a run.
+const maxSteps = 1 << 30
+
 // Check reports the first setting that makes no sense.
 func (c *Config) Check() error {
 	if err := checkSchedule(c.Schedule); err != nil {
@@ -49,6 +65,12 @@ func (c *Config) Check() error {
 	default:
 		return fmt.Errorf("precision %q is not one of f32, auto", c.Precision)
 	}
+	if c.Steps > maxSteps || c.Epochs > maxSteps {
+		return fmt.Errorf("%d steps or %d epochs; at most %d are taken", c.Steps, c.Epochs, maxSteps)
+	}
+	if c.Batch > maxRows || c.GradAccum > maxRows || c.Batch*c.GradAccum > maxRows {
+		return fmt.Errorf("%d batches of %d rows in a step; at most %d rows make one", c.GradAccum, c.Batch, maxRows)
+	}
 	for _, s := range []struct {
 		name     string
 		value    float64
@@ -57,7 +79,7 @@ func (c *Config) Check() error {
 		{"learning rate", c.Rate, true}, {"warm-up", c.Warmup, false}, {"weight decay", c.WeightDecay, false},
 		{"clipping", c.Clip, false}, {"batch", float64(c.Batch), true}, {"gradient accumulation", float64(c.GradAccum), true},
 		{"number of steps", float64(c.Steps), false}, {"number of epochs", float64(c.Epochs), c.Steps == 0},
-		{"steps between evaluations", float64(c.EvalEvery), false}, {"steps between checkpoints", float64(c.SaveEvery), false},
+		{"steps between evaluations", float64(c.EvalEvery), false}, {"steps between checkpoints", float64(c.SaveEvery), false}, {"number of tokens to evaluate", float64(c.EvalTokens), false},
 	} {
 		if math.IsNaN(s.value) || math.IsInf(s.value, 0) || s.value < 0 || s.positive && s.value == 0 {
 			return fmt.Errorf("the %s is %g; it must be a number above %s", s.name, s.value, map[bool]string{true: "0", false: "or equal to 0"}[s.positive])

@@ -62,7 +62,7 @@ func start(t *testing.T, s Setup) *Run {
 	return r
 }
 
-func weights(r *Run) []float32 {
+func values(r *Run) []float32 {
 	var all []float32
 	for _, p := range r.Params {
 		all = append(all, p.Data...)
@@ -108,8 +108,8 @@ func TestTheResultDoesNotDependOnThreadsOrCheckpointing(t *testing.T) {
 			t.Fatal(err)
 		}
 		if first == nil {
-			first = weights(r)
-		} else if !sameBits(first, weights(r)) {
+			first = values(r)
+		} else if !sameBits(first, values(r)) {
 			t.Errorf("%+v gives other weights", c)
 		}
 	}
@@ -170,7 +170,7 @@ func TestAStoppedRunGoesOnToTheSameBits(t *testing.T) {
 		if err := again.Train(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		if !sameBits(weights(whole), weights(again)) {
+		if !sameBits(values(whole), values(again)) {
 			t.Errorf("stopped at step %d the result is another", stopAt)
 		}
 	}

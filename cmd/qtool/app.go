@@ -29,6 +29,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 corrupt or invalid input,
 			perplexityCommand(),
 			logitsCommand(),
 			tokenizeCommand(),
+			benchCommand(),
 			versionCommand(),
 		},
 		Reader: stdin, Writer: stdout, ErrWriter: stderr,
@@ -39,8 +40,17 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 corrupt or invalid input,
 			return usagef("no command given; qtool help lists them")
 		},
 	}
-	for _, c := range app.Commands {
-		c.Flags = append(c.Flags, consoleFlags()...)
+	finishCommands(app.Commands)
+	return app
+}
+
+// finishCommands gives every command what all have.
+func finishCommands(commands []*cli.Command) {
+	for _, c := range commands {
+		finishCommands(c.Subcommands)
+		if len(c.Subcommands) == 0 {
+			c.Flags = append(c.Flags, consoleFlags()...)
+		}
 		c.HideHelpCommand = true
 		for _, f := range c.Flags {
 			if b, ok := f.(*cli.BoolFlag); ok {
@@ -51,7 +61,6 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 corrupt or invalid input,
 			return usagef("%s: %v", c.Name, err)
 		}
 	}
-	return app
 }
 
 // orderArgs puts a command line into the only order that the flag library reads
@@ -69,15 +78,36 @@ func orderArgs(app *cli.App, args []string) ([]string, error) {
 	if name == "help" || name == "h" {
 		return rest, nil
 	}
-	i := slices.IndexFunc(app.Commands, func(c *cli.Command) bool { return c.HasName(name) })
-	if i < 0 {
-		return nil, usagef("there is no command %q; qtool help lists them", name)
-	}
-	flags, positional, err := separate(app.Commands[i].Flags, rest[1:], false)
+	path, command, rest, err := findCommand(app.Commands, rest)
 	if err != nil {
+		return nil, err
+	}
+	flags, positional, err := separate(command.Flags, rest, false)
+	if err != nil {
+		name := strings.Join(path, " ")
 		return nil, usagef("%s: %v; see qtool %s --help", name, err, name)
 	}
-	return slices.Concat([]string{name}, early, flags, []string{"--"}, positional), nil
+	if len(command.Subcommands) > 0 { // without its subcommand; it prints its help
+		return slices.Concat(path, flags), nil
+	}
+	return slices.Concat(path, early, flags, []string{"--"}, positional), nil
+}
+
+// findCommand takes the names of a command and its subcommand off args.
+func findCommand(commands []*cli.Command, args []string) (path []string, command *cli.Command, rest []string, err error) {
+	for len(args) > 0 && (command == nil || !strings.HasPrefix(args[0], "-")) {
+		i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(args[0]) })
+		if i < 0 {
+			return nil, nil, nil, usagef("there is no command %q; qtool %s lists them",
+				strings.Join(append(path, args[0]), " "), strings.Join(append(path, "--help"), " "))
+		}
+		command = commands[i]
+		path, args, commands = append(path, args[0]), args[1:], command.Subcommands
+		if len(commands) == 0 {
+			break
+		}
+	}
+	return path, command, args, nil
 }
 
 // separate divides args into flags with their values and everything else. With

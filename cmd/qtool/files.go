@@ -38,6 +38,9 @@ func readInput(ctx context.Context, con *console, path string) (string, error) {
 // checkOutput refuses an output path that names one of the inputs: files, or
 // folders that hold them. Paths that are "" do not count.
 func checkOutput(output string, inputs ...string) error {
+	if output == "" || output == "-" {
+		return usagef("output %q is no name of a file", output)
+	}
 	out, err := os.Stat(output)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil

@@ -147,7 +147,7 @@ func (o *finetuneOptions) useDemo() {
 			apply()
 		}
 	}
-	set("lr", func() { o.config.Rate = 5e-3 })
+	set("lr", func() { o.config.Rate = 3e-3 })
 	set("batch", func() { o.config.Batch = 4 })
 	set("seq", func() { o.seq = 128 })
 	set("epochs", func() { o.config.Epochs = 4 })
@@ -168,7 +168,7 @@ func (o *finetuneOptions) check() error {
 		return usagef("finetune: --resume needs --run-dir, where the checkpoint is")
 	case o.seq < 0 || o.seq == 1:
 		return usagef("finetune: --seq %d: a row needs at least 2 tokens", o.seq)
-	case o.evalSplit < 0 || o.evalSplit >= 1:
+	case !(o.evalSplit >= 0 && o.evalSplit < 1):
 		return usagef("finetune: --eval-split %g: expected a part of the data, from 0 to below 1", o.evalSplit)
 	case o.isSet("packing") && o.isSet("no-packing"):
 		return usagef("finetune: --packing and --no-packing contradict each other")

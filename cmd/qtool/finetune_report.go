@@ -44,7 +44,7 @@ func (r *finetuneReport) printPlan(f *finetuning) {
 		say("train     all weights, %d parameters", p.Parameters)
 	}
 	say("data      %s: %d records, %d tokens, %d of them learned; %d rows, %d held out",
-		r.Data, r.Records.Records, r.Records.Tokens, r.Records.Scored, p.TrainRows, p.EvalRows)
+		r.Data, r.Records.Records, r.Records.Tokens, r.Records.Scored, p.TrainRows, len(f.heldOut))
 	if n := r.Records.Truncated; n > 0 {
 		say("          %d records were cut to %d tokens", n, f.seq)
 	}

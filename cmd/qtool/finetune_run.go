@@ -31,6 +31,7 @@ type finetuning struct {
 	con *console
 
 	base    modelFile
+	load    model.Options // how decoder is made of base
 	decoder *model.Decoder
 	tok     *tokenizer.Tokenizer // nil for a model without vocabulary
 	adapter *lora.Adapter        // nil with --full
@@ -57,7 +58,7 @@ func (f *finetuning) close() {
 
 func (f *finetuning) run(ctx context.Context) error {
 	for _, stage := range []func(context.Context) error{
-		f.openBase, f.checkResult, f.readData, f.makeAdapter, f.prepare, f.before, f.train, f.write, f.after,
+		f.openBase, f.checkResult, f.readData, f.makeAdapter, f.prepare, f.before, f.train, f.after, f.verify, f.write,
 	} {
 		if err := stage(ctx); err != nil {
 			return err
@@ -74,6 +75,13 @@ func (f *finetuning) checkResult(context.Context) error {
 	}
 	if err := checkOutput(f.output(), inputs...); err != nil {
 		return err
+	}
+	for _, file := range []string{f.checkpoint(), f.metricsPath()} {
+		a, errA := filepath.Abs(file)
+		b, errB := filepath.Abs(f.output())
+		if f.runDir != "" && errA == nil && errB == nil && a == b {
+			return usagef("finetune: %s is a file of --run-dir; choose another name for the result", f.output())
+		}
 	}
 	probe, err := atomicfile.Create(f.output())
 	if err != nil {
@@ -94,14 +102,19 @@ func (f *finetuning) openBase(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if f.decoder, err = model.Load(f.base, model.Options{TrainWeights: f.full != "", Context: f.seq}); err != nil {
+	context, err := model.ContextLength(f.base)
+	if err != nil {
 		return fmt.Errorf("loading %s: %w", f.report.Model, err)
 	}
 	if f.seq == 0 {
-		f.seq = min(f.decoder.Context, defaultSeq)
+		f.seq = min(context, defaultSeq)
 	}
-	if f.seq > f.decoder.Context {
-		return usagef("finetune: --seq %d is more than the context of %d that the model was made for", f.seq, f.decoder.Context)
+	if f.seq > context {
+		return usagef("finetune: --seq %d is more than the context of %d that the model was made for", f.seq, context)
+	}
+	f.load = model.Options{TrainWeights: f.full != "", Context: f.seq}
+	if f.decoder, err = model.Load(f.base, f.load); err != nil {
+		return fmt.Errorf("loading %s: %w", f.report.Model, err)
 	}
 	f.tok, err = loadTokenizer(f.base)
 	if err != nil && !errors.Is(err, tokenizer.ErrNoVocab) { // pre-tokenized data need none
@@ -185,7 +198,9 @@ func (f *finetuning) prepare(ctx context.Context) error {
 		return err
 	}
 	f.con.detail("measuring the speed of one batch")
-	f.report.Plan = f.session.Probe()
+	if f.report.Plan, err = f.session.Probe(ctx); err != nil {
+		return err
+	}
 	f.report.printPlan(f)
 	return nil
 }
@@ -213,7 +228,7 @@ func (f *finetuning) identity(ctx context.Context) (string, error) {
 		}
 	}
 	body, err := json.Marshal(map[string]string{
-		"base": base.SHA256, "trained": what, "init": f.init, "rows": train.Fingerprint(f.rows), "held_out": train.Fingerprint(f.heldOut),
+		"base": base.SHA256, "config": fmt.Sprintf("%+v", f.decoder.Config), "trained": what, "rows": train.Fingerprint(f.rows), "held_out": train.Fingerprint(f.heldOut),
 	})
 	return string(body), err
 }
@@ -224,6 +239,8 @@ func (f *finetuning) checkpoint() string {
 	}
 	return filepath.Join(f.runDir, "checkpoint.gguf")
 }
+
+func (f *finetuning) metricsPath() string { return filepath.Join(f.runDir, "metrics.jsonl") }
 
 func (f *finetuning) openRunDir() (err error) {
 	if f.runDir == "" {
@@ -245,37 +262,39 @@ func (f *finetuning) openRunDir() (err error) {
 		if err := f.session.Resume(f.checkpoint()); err != nil {
 			return err
 		}
-		f.con.say("resuming after step %d", f.session.Step())
+		f.report.Steps = f.session.Step()
+		f.con.say("resuming after step %d", f.report.Steps)
 	}
-	f.metrics, err = train.OpenMetrics(filepath.Join(f.runDir, "metrics.jsonl"), f.session.Step())
+	f.metrics, err = train.OpenMetrics(f.metricsPath(), f.session.Step())
 	return err
 }
 
-// before measures what the base can do. A resumed run measures it without the
-// pairs it has trained already.
+// before measures what the model can do at the start. A resumed run that began
+// with a fresh adapter measures it without that; any other has forgotten it.
 func (f *finetuning) before(ctx context.Context) (err error) {
-	resumed := f.session.Step() > 0
-	if resumed && f.adapter == nil {
-		return nil
-	}
-	if resumed {
+	measure := f.session.Evaluate
+	if f.session.Step() > 0 {
+		if f.adapter == nil || f.init != "" {
+			return nil
+		}
+		measure = f.session.Measure // it is no event of this step
 		lora.Detach(f.decoder)
 		defer func() { err = errors.Join(err, f.adapter.Attach(f.decoder)) }()
 	}
-	if f.report.Before.Loss, err = f.evaluate(ctx); err != nil {
+	if f.report.Before.Loss, err = f.evaluate(ctx, measure); err != nil {
 		return err
 	}
 	f.report.Before.Answer, err = f.answer(ctx)
 	return err
 }
 
-func (f *finetuning) evaluate(ctx context.Context) (*float64, error) {
+func (f *finetuning) evaluate(ctx context.Context, measure func(context.Context, func(done int)) (float64, error)) (*float64, error) {
 	if len(f.heldOut) == 0 {
 		return nil, nil
 	}
 	bar := f.con.progress()
 	bar.Start(int64(f.report.Plan.EvalRows), "rows", "evaluating")
-	loss, err := f.session.Evaluate(ctx, func(done int) { bar.Set(int64(done)) })
+	loss, err := measure(ctx, func(done int) { bar.Set(int64(done)) })
 	bar.Done()
 	if err != nil {
 		return nil, err
@@ -345,6 +364,31 @@ func (f *finetuning) event(e train.Event) error {
 	return f.metrics.Write(e)
 }
 
+func (f *finetuning) after(ctx context.Context) (err error) {
+	if f.report.After.Loss, err = f.evaluate(ctx, f.session.Evaluate); err != nil {
+		return err
+	}
+	f.report.After.Answer, err = f.answer(ctx)
+	return err
+}
+
+// verify binds what will be written to a fresh decoder: it must fit and have an
+// effect. The file of an earlier run is not touched before.
+func (f *finetuning) verify(context.Context) error {
+	if f.adapter == nil {
+		return nil
+	}
+	a, err := lora.FromModel(f.adapter.Model())
+	if err == nil {
+		tokens := f.rows[0].Tokens
+		f.report.LogitChange, err = lora.Verify(f.base, f.load, a, tokens[:min(len(tokens), 32)], f.pool)
+	}
+	if err != nil {
+		return fmt.Errorf("the trained adapter is not written: %w", err)
+	}
+	return nil
+}
+
 // write writes the result and reads it back.
 func (f *finetuning) write(ctx context.Context) error {
 	f.report.Output = f.output()
@@ -354,24 +398,10 @@ func (f *finetuning) write(ctx context.Context) error {
 	if err := f.adapter.WriteFile(ctx, f.report.Output); err != nil {
 		return err
 	}
-	written, err := lora.Open(f.report.Output)
-	if err != nil {
+	if _, err := lora.Open(f.report.Output); err != nil {
 		return fmt.Errorf("reading the written adapter back: %w", err)
 	}
-	tokens := f.rows[0].Tokens
-	f.report.LogitChange, err = lora.Verify(f.base, written, tokens[:min(len(tokens), 32)], f.pool)
-	if err != nil {
-		return fmt.Errorf("verifying %s: %w", f.report.Output, err)
-	}
 	return nil
-}
-
-func (f *finetuning) after(ctx context.Context) (err error) {
-	if f.report.After.Loss, err = f.evaluate(ctx); err != nil {
-		return err
-	}
-	f.report.After.Answer, err = f.answer(ctx)
-	return err
 }
 
 // finish prints the report as data or as text.

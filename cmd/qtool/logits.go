@@ -50,7 +50,7 @@ func runLogits(c *cli.Context) error {
 		return err
 	}
 	defer l.Close()
-	if err := checkOutput(output, append(sources(args[0], l.file), c.String("lora"))...); err != nil {
+	if err := checkOutput(output, append(sources(args[0], l.file), c.String("lora"), idsFile(c.String("tokens")))...); err != nil {
 		return err
 	}
 	con := newConsole(c)
@@ -89,10 +89,19 @@ func idsToRun(c *cli.Context, con *console, l *loaded) ([]int32, error) {
 	return tok.Encode(prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
 }
 
+// idsFile is the file that --tokens @FILE names, else "".
+func idsFile(list string) string {
+	path, ok := strings.CutPrefix(list, "@")
+	if !ok {
+		return ""
+	}
+	return strings.TrimSpace(path)
+}
+
 // parseIDs reads ids separated by commas and white space, from a file if list begins
 // with "@".
 func parseIDs(list string) ([]int32, error) {
-	if path, ok := strings.CutPrefix(list, "@"); ok {
+	if path := idsFile(list); path != "" {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("reading token ids: %w", err)

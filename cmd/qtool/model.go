@@ -39,6 +39,8 @@ func openModel(path string) (modelFile, error) {
 		return nil, fmt.Errorf("opening the model: %w", err)
 	case info.IsDir():
 		return opened(convert.Open(path))
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is neither a file nor a folder", path)
 	case filepath.Ext(path) == ".safetensors":
 		return nil, usagef("%s is one file of a Hugging Face model; give its folder, %s", path, filepath.Dir(path))
 	}

@@ -23,7 +23,7 @@ qtool quantize --type F16 hugging-face-folder/ model-f16.gguf
 qtool quantize --type Q4_0 --dry-run model.gguf`,
 		Description: fmt.Sprintf("TYPE is one of %s.", strings.Join(quantize.FileTypes(), ", ")),
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "type", Value: "Q8_0", Usage: "file `TYPE` to make"},
+			&cli.StringFlag{Name: "type", Value: "Q4_K_M", Usage: "file `TYPE` to make"},
 			&cli.BoolFlag{Name: "pure", Usage: "give all weights the same type, without the mix of TYPE"},
 			&cli.StringFlag{Name: "output-tensor-type", Usage: "store the output head as `TYPE`"},
 			&cli.StringFlag{Name: "token-embedding-type", Usage: "store the token embedding as `TYPE`"},

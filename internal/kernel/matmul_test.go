@@ -1,10 +1,11 @@
 package kernel
 
 import (
-	"fmt"
-	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
+
+	"qtool/internal/half"
 )
 
 func random(rng *rand.Rand, n int) []float32 {
@@ -31,77 +32,147 @@ func encoded(v []float32, rows, cols int) Matrix {
 }
 
 func TestProductsEqualTheDefinitionForOddShapesAndAnyWorkers(t *testing.T) {
-	for _, workers := range []int{1, 3} {
-		p := NewPool(workers)
-		defer p.Close()
-		for _, s := range [][3]int{{1, 1, 1}, {3, 5, 7}, {2, 16, 32}, {9, 33, 20}, {17, 4, 65}, {0, 3, 4}} {
-			tokens, rows, cols := s[0], s[1], s[2]
-			t.Run(fmt.Sprint(workers, s), func(t *testing.T) {
-				rng := rand.New(rand.NewPCG(1, 2))
-				x, dy, w := random(rng, tokens*cols), random(rng, tokens*rows), random(rng, rows*cols)
-				y, dx, dw := make([]float32, tokens*rows), make([]float32, tokens*cols), make([]float32, rows*cols)
-				m := encoded(w, rows, cols)
-				Forward(p, y, x, tokens, m)
-				Backward(p, dx, dy, tokens, m)
-				AddOuter(p, dw, dy, x, tokens, rows, cols)
-				near(t, "y", y, func(i int) (s float64) {
-					for k := range cols {
-						s += float64(x[i/rows*cols+k]) * float64(w[i%rows*cols+k])
-					}
-					return s
-				})
-				near(t, "dx", dx, func(i int) (s float64) {
-					for k := range rows {
-						s += float64(dy[i/cols*rows+k]) * float64(w[k*cols+i%cols])
-					}
-					return s
-				})
-				near(t, "dw", dw, func(i int) (s float64) {
-					for k := range tokens {
-						s += float64(dy[k*rows+i/cols]) * float64(x[k*cols+i%cols])
-					}
-					return s
-				})
-			})
-		}
+	shapes := [][3]int{
+		{1, 1, 1}, {3, 5, 7}, {2, 16, 32}, {9, 33, 20}, {17, 4, 65}, {0, 3, 4}, {4, 0, 3}, {3, 4, 0},
+		{1, 70, 515}, {15, 16, 1030}, {29, 64, 8}, {40, 130, 300}, {5, 1100, 260}, {513, 3, 2},
 	}
+	onEachTier(t, func(t *testing.T) {
+		for _, workers := range []int{1, 3} {
+			p := NewPool(workers)
+			defer p.Close()
+			for _, s := range shapes {
+				for _, stored := range []func(v []float32, rows, cols int) Matrix{Float32Matrix, encoded} {
+					checkProducts(t, p, s[0], s[1], s[2], stored)
+				}
+			}
+		}
+	})
 }
 
-func near(t *testing.T, name string, got []float32, want func(i int) float64) {
+func checkProducts(t *testing.T, p *Pool, tokens, rows, cols int, stored func(v []float32, rows, cols int) Matrix) {
 	t.Helper()
-	for i, g := range got {
-		if w := want(i); math.Abs(float64(g)-w) > 1e-5*(1+math.Abs(w)) {
-			t.Fatalf("%s[%d] = %g, want %g", name, i, g, w)
+	rng := rand.New(rand.NewPCG(1, 2))
+	x, dy, w := random(rng, tokens*cols), random(rng, tokens*rows), random(rng, rows*cols)
+	y, dx, dw := newGuarded(rng, tokens*rows, 1), newGuarded(rng, tokens*cols, 2), newGuarded(rng, rows*cols, 3)
+	y0, dx0, dw0 := slices.Clone(y.v), slices.Clone(dx.v), slices.Clone(dw.v)
+	m := stored(w, rows, cols)
+	Forward(p, y.v, x, tokens, m)
+	Backward(p, dx.v, dy, tokens, m)
+	AddOuter(p, dw.v, dy, x, tokens, rows, cols)
+	compare := func(name string, got guarded, before []float32, n int, term func(i, k int) (a, b float32)) {
+		got.check(t, name)
+		for i, g := range got.v {
+			sum, bound := sumOf(before[i], n, func(k int) (float32, float32) { return term(i, k) })
+			if !agrees(g, sum, bound) {
+				t.Fatalf("%d tokens, %d workers, %d×%d: %s[%d] = %g, want %g", tokens, p.Workers(), rows, cols, name, i, g, sum)
+			}
+		}
+	}
+	compare("y", y, y0, cols, func(i, k int) (float32, float32) { return x[i/rows*cols+k], w[i%rows*cols+k] })
+	compare("dx", dx, dx0, rows, func(i, k int) (float32, float32) { return dy[i/cols*rows+k], w[k*cols+i%cols] })
+	compare("dw", dw, dw0, tokens, func(i, k int) (float32, float32) { return dy[k*rows+i/cols], x[k*cols+i%cols] })
+}
+
+func TestBFloat16ProductsAreTheProductsOfRoundedFactors(t *testing.T) {
+	shapes := [][3]int{
+		{1, 1, 1}, {3, 5, 7}, {2, 16, 32}, {17, 4, 65}, {1, 70, 1030}, {15, 17, 1030}, {29, 64, 8},
+		{40, 130, 300}, {5, 1101, 260}, {1, 32, 2050},
+	}
+	onEachTier(t, func(t *testing.T) {
+		if active.pairs == nil {
+			t.Skip("this tier has no bfloat16")
+		}
+		for _, workers := range []int{1, 3} {
+			p := NewPool(workers)
+			defer p.Close()
+			p.SetPrecision(Auto)
+			for _, s := range shapes {
+				checkBFloat16Products(t, p, s[0], s[1], s[2])
+			}
+		}
+	})
+}
+
+func checkBFloat16Products(t *testing.T, p *Pool, tokens, rows, cols int) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 2))
+	x, dy, w := random(rng, tokens*cols), random(rng, tokens*rows), random(rng, rows*cols)
+	y, dx := newGuarded(rng, tokens*rows, 1), newGuarded(rng, tokens*cols, 2)
+	y0, dx0 := slices.Clone(y.v), slices.Clone(dx.v)
+	m := encoded(w, rows, cols)
+	Forward(p, y.v, x, tokens, m)
+	Backward(p, dx.v, dy, tokens, m)
+	y.check(t, "y")
+	dx.check(t, "dx")
+	round := func(v float32) float32 { return half.FromBFloat16(half.ToBFloat16(v)) }
+	for i, g := range y.v {
+		sum, bound := sumOf(y0[i], cols, func(k int) (float32, float32) {
+			return round(x[i/rows*cols+k]), round(w[i%rows*cols+k])
+		})
+		if !agrees(g, sum, bound) {
+			t.Fatalf("%v: y[%d] = %g, want %g", []int{tokens, rows, cols}, i, g, sum)
+		}
+	}
+	for i, g := range dx.v {
+		sum, bound := sumOf(dx0[i], rows, func(k int) (float32, float32) {
+			return round(dy[i/cols*rows+k]), round(w[k*cols+i%cols])
+		})
+		if !agrees(g, sum, bound) {
+			t.Fatalf("%v: dx[%d] = %g, want %g", []int{tokens, rows, cols}, i, g, sum)
 		}
 	}
 }
 
-func TestResultsDoNotDependOnWorkersOrTokens(t *testing.T) {
+func TestResultsDoNotDependOnWorkersTokensOrStorage(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	const tokens, rows, cols = 37, 50, 96
-	x, dy := random(rng, tokens*cols), random(rng, tokens*rows)
-	m := Float32Matrix(random(rng, rows*cols), rows, cols)
-	run := func(workers, tokens int) (y, dx []float32) {
+	const tokens, rows, cols = 61, 531, 600
+	x, dy, w := random(rng, tokens*cols), random(rng, tokens*rows), random(rng, rows*cols)
+	run := func(workers, tokens int, m Matrix, precision Precision) (y, dx, dw []float32) {
 		p := NewPool(workers)
 		defer p.Close()
-		y, dx = make([]float32, tokens*rows), make([]float32, tokens*cols)
+		p.SetPrecision(precision)
+		y, dx, dw = make([]float32, tokens*rows), make([]float32, tokens*cols), make([]float32, rows*cols)
 		Forward(p, y, x, tokens, m)
 		Backward(p, dx, dy, tokens, m)
-		return y, dx
+		AddOuter(p, dw, dy, x, 61, rows, cols)
+		return y, dx, dw
 	}
-	y1, dx1 := run(1, tokens)
-	for _, c := range [][2]int{{2, tokens}, {5, tokens}, {2, 1}, {3, 20}} {
-		y, dx := run(c[0], c[1])
-		for i := range y {
-			if y[i] != y1[i] {
-				t.Fatalf("%v: y[%d] differs", c, i)
+	onEachTier(t, func(t *testing.T) {
+		for _, c := range []struct {
+			precision Precision
+			stored    func(v []float32, rows, cols int) Matrix
+		}{{Float32, Float32Matrix}, {Float32, encoded}, {Auto, encoded}} {
+			base := Float32Matrix
+			if c.precision == Auto {
+				base = encoded
+			}
+			y1, dx1, dw1 := run(1, tokens, base(w, rows, cols), c.precision)
+			for _, n := range [][2]int{{2, tokens}, {5, tokens}, {2, 1}, {3, 20}} {
+				y, dx, dw := run(n[0], n[1], c.stored(w, rows, cols), c.precision)
+				if !slices.Equal(y, y1[:len(y)]) || !slices.Equal(dx, dx1[:len(dx)]) || !slices.Equal(dw, dw1) {
+					t.Fatalf("%d workers, %d tokens: results differ", n[0], n[1])
+				}
 			}
 		}
-		for i := range dx {
-			if dx[i] != dx1[i] {
-				t.Fatalf("%v: dx[%d] differs", c, i)
-			}
-		}
+	})
+}
+
+func TestMultiplyingDoesNotAllocateOnceItIsWarm(t *testing.T) {
+	p := NewPool(2)
+	defer p.Close()
+	const tokens, rows, cols = 40, 300, 600
+	x, y, w := make([]float32, tokens*cols), make([]float32, tokens*rows), make([]float32, rows*cols)
+	m := encoded(w, rows, cols)
+	step := func() {
+		Forward(p, y, x, tokens, m)
+		Backward(p, x, y, tokens, m)
+		AddOuter(p, w, y, x, tokens, rows, cols)
+	}
+	for range 20 { // both workers meet every shape
+		step()
+	}
+	if n := testing.AllocsPerRun(20, step); n >= 1 {
+		t.Errorf("%g allocations", n)
 	}
 }
 
@@ -127,30 +198,4 @@ func TestPoolRunsEveryTaskOnceAndPassesPanicsOn(t *testing.T) {
 			panic("seven")
 		}
 	})
-}
-
-func BenchmarkForward(b *testing.B) {
-	p := NewPool(0)
-	defer p.Close()
-	const tokens, rows, cols = 256, 512, 512
-	rng := rand.New(rand.NewPCG(1, 2))
-	x, y := random(rng, tokens*cols), make([]float32, tokens*rows)
-	w := Float32Matrix(random(rng, rows*cols), rows, cols)
-	for b.Loop() {
-		Forward(p, y, x, tokens, w)
-	}
-	b.ReportMetric(2*tokens*rows*cols*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-}
-
-func BenchmarkBackward(b *testing.B) {
-	p := NewPool(0)
-	defer p.Close()
-	const tokens, rows, cols = 256, 512, 512
-	rng := rand.New(rand.NewPCG(1, 2))
-	dy, dx := random(rng, tokens*rows), make([]float32, tokens*cols)
-	w := Float32Matrix(random(rng, rows*cols), rows, cols)
-	for b.Loop() {
-		Backward(p, dx, dy, tokens, w)
-	}
-	b.ReportMetric(2*tokens*rows*cols*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 }

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"encoding/binary"
-	"math"
 	"unsafe"
 )
 
@@ -16,6 +15,7 @@ type Matrix struct {
 	data   []byte    // else the encoded rows
 	stride int       // bytes of one encoded row
 	decode func(dst []float32, src []byte)
+	format format
 }
 
 // Float32Matrix views rows*cols elements in place; writes to them show.
@@ -24,7 +24,8 @@ func Float32Matrix(elements []float32, rows, cols int) Matrix {
 }
 
 // EncodedMatrix views encoded rows, stride bytes each, that decode turns into
-// cols elements.
+// cols elements. decode is also given parts of a row that begin and end at
+// multiples of 256 elements or at the row's end; every ggml block divides 256.
 func EncodedMatrix(data []byte, rows, cols, stride int, decode func(dst []float32, src []byte)) Matrix {
 	return Matrix{Rows: rows, Cols: cols, data: data[:rows*stride], stride: stride, decode: decode}
 }
@@ -63,28 +64,33 @@ func (m Matrix) Row(r int, scratch []float32) []float32 {
 		return m.f32[r*m.Cols : (r+1)*m.Cols]
 	}
 	row := scratch[:m.Cols]
-	m.decode(row, m.data[r*m.stride:(r+1)*m.stride])
+	m.part(active, row, r, 0, m.Cols)
 	return row
 }
 
-// panel returns rows from to to-1, back to back.
-func (m Matrix) panel(from, to int, scratch []float32) []float32 {
+// part stores columns from to to-1 of row r in dst. Encoded rows can be cut
+// at multiples of decodedColumns.
+func (m Matrix) part(t *tier, dst []float32, r, from, to int) {
+	dst = dst[:to-from]
 	if m.decode == nil {
-		return m.f32[from*m.Cols : to*m.Cols]
+		copy(dst, m.f32[r*m.Cols+from:])
+		return
 	}
-	for r := from; r < to; r++ {
-		m.Row(r, scratch[(r-from)*m.Cols:])
+	src := m.bytesOf(r, from, to)
+	if d := &t.decoders[m.format]; d.float32 != nil && len(dst) > 0 {
+		d.float32(&dst[0], &src[0], len(dst)/d.elements)
+		return
 	}
-	return scratch[:(to-from)*m.Cols]
+	m.decode(dst, src)
 }
 
-// FirstNotFinite is the index of the first element of v that is NaN or
-// infinite, or -1.
-func FirstNotFinite(v []float32) int {
-	for i, x := range v {
-		if math.Float32bits(x)&0x7f800000 == 0x7f800000 {
-			return i
-		}
-	}
-	return -1
+// bytesOf is where columns from to to-1 of encoded row r are stored.
+func (m Matrix) bytesOf(r, from, to int) []byte {
+	row := m.data[r*m.stride : (r+1)*m.stride]
+	return row[from*m.stride/m.Cols : to*m.stride/m.Cols]
+}
+
+// at is element i of the array that p points into.
+func at(p *float32, i int) float32 {
+	return *(*float32)(unsafe.Add(unsafe.Pointer(p), 4*i))
 }

@@ -26,6 +26,16 @@ type Pool struct {
 	start   chan struct{}
 	mu      sync.Mutex // held by the Do in flight
 	job     job
+
+	// What a multiplication needs, kept so that none of it is allocated again.
+	precision    Precision
+	operation    sync.Mutex
+	product      product
+	packed       []float32
+	scratch      []scratch // one per worker
+	packTask     TaskFunc
+	multiplyTask TaskFunc
+	vectorTask   TaskFunc
 }
 
 // job is what the Do in flight shares with the workers.
@@ -61,7 +71,10 @@ func NewPool(workers int) *Pool {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	p := &Pool{workers: workers, start: make(chan struct{})}
+	p := &Pool{workers: workers, start: make(chan struct{}), scratch: make([]scratch, workers)}
+	p.packTask = func(worker, task int) { p.product.packPanel(&p.scratch[worker], task) }
+	p.vectorTask = func(worker, task int) { p.product.multiplyVector(&p.scratch[worker], task) }
+	p.multiplyTask = func(worker, task int) { p.product.run(&p.scratch[worker], task) }
 	for w := 1; w < workers; w++ {
 		go func() {
 			for range p.start {

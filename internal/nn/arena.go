@@ -44,6 +44,15 @@ func (a *arena[E]) zeros(n int) []E {
 // release takes back everything handed out since m.
 func (a *arena[E]) release(m mark) { a.at = m }
 
+// reset takes everything back. What had to be put into several slabs will find
+// one that holds it all.
+func (a *arena[E]) reset() {
+	a.at = mark{}
+	if len(a.slabs) > 1 {
+		a.slabs = [][]E{make([]E, a.peak)}
+	}
+}
+
 // objects hands out zeroed values one by one, all taken back at once.
 type objects[E any] struct {
 	chunks [][]E

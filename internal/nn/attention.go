@@ -75,17 +75,11 @@ func (o *attentionOp) forwardRow(h, r int, scores []float32) {
 	q := o.query(h, r, o.q.Data)
 	first, last := int(o.First[r]), o.Offset+r
 	s := scores[:last+1-first]
-	highest := float32(math.Inf(-1))
 	for i := range s {
 		s[i] = o.Scale * kernel.Dot(q, o.key(kv, first+i, o.k.Data))
-		highest = max(highest, s[i])
 	}
-	var sum float64
-	for i, x := range s {
-		e := math.Exp(float64(x - highest))
-		s[i] = float32(e)
-		sum += e
-	}
+	highest := kernel.Highest(s)
+	sum := kernel.Exp(s, s, highest)
 	out := o.output(h, r, o.y.Data)
 	for i, p := range s {
 		kernel.Axpy(out, p, o.value(kv, first+i, o.v.Data))
@@ -114,30 +108,35 @@ func (o *attentionOp) backward(t *Tape) {
 
 type attentionBackward attentionOp
 
-func (b *attentionBackward) Do(_, part int) {
+func (b *attentionBackward) Do(worker, part int) {
 	o := (*attentionOp)(b)
 	kv, d := part%o.KVHeads, part/o.KVHeads
 	group := o.Heads / o.KVHeads
+	scratch := o.t.workerScratch(worker, o.Offset+int(o.documents[d+1]))
 	for h := kv * group; h < (kv+1)*group; h++ {
 		for r := int(o.documents[d]); r < int(o.documents[d+1]); r++ {
-			o.backwardRow(h, kv, r)
+			o.backwardRow(h, kv, r, scratch)
 		}
 	}
 }
 
-func (o *attentionOp) backwardRow(h, kv, r int) {
+func (o *attentionOp) backwardRow(h, kv, r int, scratch []float32) {
 	q, dy := o.query(h, r, o.q.Data), o.output(h, r, o.y.grad)
 	d := kernel.Dot(dy, o.output(h, r, o.y.Data))
-	logSum := o.logSum[h*o.q.Rows+r]
-	for j := int(o.First[r]); j <= o.Offset+r; j++ {
-		k := o.key(kv, j, o.k.Data)
-		p := float32(math.Exp(float64(o.Scale*kernel.Dot(q, k) - logSum)))
+	first := int(o.First[r])
+	p := scratch[:o.Offset+r+1-first]
+	for i := range p {
+		p[i] = o.Scale * kernel.Dot(q, o.key(kv, first+i, o.k.Data))
+	}
+	kernel.Exp(p, p, o.logSum[h*o.q.Rows+r])
+	for i, p := range p {
+		j := first + i
 		if o.dv != nil {
 			kernel.Axpy(o.value(kv, j, o.dv), p, dy)
 		}
 		ds := p * (kernel.Dot(dy, o.value(kv, j, o.v.Data)) - d) * o.Scale
 		if o.dq != nil {
-			kernel.Axpy(o.query(h, r, o.dq), ds, k)
+			kernel.Axpy(o.query(h, r, o.dq), ds, o.key(kv, j, o.k.Data))
 		}
 		if o.dk != nil {
 			kernel.Axpy(o.key(kv, j, o.dk), ds, q)

@@ -28,7 +28,7 @@ func (t *Tape) CrossEntropy(x *Var, head *Linear, targets []int32, weight float3
 	}
 	o := t.steps.crossEntropy.take()
 	*o = crossEntropyOp{
-		x: x, head: head, weight: weight, rows: t.ints.take(scored)[:0], targets: t.ints.take(scored)[:0],
+		t: t, x: x, head: head, weight: weight, rows: t.ints.take(scored)[:0], targets: t.ints.take(scored)[:0],
 		xs: t.floats.take(scored * x.Cols), highest: t.floats.take(scored),
 		total: t.doubles.zeros(scored), atTarget: t.doubles.zeros(scored), logSum: t.doubles.take(scored),
 	}
@@ -52,6 +52,7 @@ func (t *Tape) CrossEntropy(x *Var, head *Linear, targets []int32, weight float3
 }
 
 type crossEntropyOp struct {
+	t       *Tape
 	x       *Var
 	head    *Linear
 	weight  float32
@@ -128,20 +129,15 @@ func (o *crossEntropyOp) forward(t *Tape) (sum float64) {
 // logSumTask takes a chunk into the running sums.
 type logSumTask crossEntropyOp
 
-func (s *logSumTask) Do(_, part int) {
+func (s *logSumTask) Do(worker, part int) {
 	o := (*crossEntropyOp)(s)
 	from, to := rowsOf(part, len(o.rows))
+	scratch := o.t.workerScratch(worker, o.to-o.from)
 	for i := from; i < to; i++ {
 		row, target := o.row(i)
-		highest := o.highest[i]
-		for _, l := range row {
-			highest = max(highest, l)
-		}
-		total := o.total[i] * math.Exp(float64(o.highest[i]-highest))
-		for _, l := range row {
-			total += math.Exp(float64(l - highest))
-		}
-		o.highest[i], o.total[i] = highest, total
+		highest := max(o.highest[i], kernel.Highest(row))
+		o.total[i] = o.total[i]*math.Exp(float64(o.highest[i]-highest)) + kernel.Exp(scratch, row, highest)
+		o.highest[i] = highest
 		if target >= 0 {
 			o.atTarget[i] = float64(row[target])
 		}
@@ -186,9 +182,8 @@ func (g *logitGradTask) Do(_, part int) {
 	from, to := rowsOf(part, len(o.rows))
 	for i := from; i < to; i++ {
 		row, target := o.row(i)
-		for k, l := range row {
-			row[k] = o.weight * float32(math.Exp(float64(l)-o.logSum[i]))
-		}
+		kernel.Exp(row, row, float32(o.logSum[i]))
+		scale(row, o.weight)
 		if target >= 0 {
 			row[target] -= o.weight
 		}

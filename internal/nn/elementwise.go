@@ -1,6 +1,6 @@
 package nn
 
-import "math"
+import "qtool/internal/kernel"
 
 // rowsPerTask keeps tasks of row-wise operators large enough to be worth handing out.
 const rowsPerTask = 16
@@ -56,11 +56,8 @@ type swigluForward swigluOp
 
 func (o *swigluForward) Do(_, part int) {
 	from, to := rowsOf(part, o.y.Rows)
-	n := o.y.Cols
-	for i := from * n; i < to*n; i++ {
-		x := o.gate.Data[i]
-		o.y.Data[i] = x * sigmoid(x) * o.up.Data[i]
-	}
+	from, to = from*o.y.Cols, to*o.y.Cols
+	kernel.SwiGLU(o.y.Data[from:to], o.gate.Data[from:to], o.up.Data[from:to])
 }
 
 func (o *swigluOp) backward(t *Tape) {
@@ -68,24 +65,21 @@ func (o *swigluOp) backward(t *Tape) {
 		return
 	}
 	o.dg, o.du = t.gradOf(o.gate), t.gradOf(o.up)
+	m := t.floats.at
+	if o.dg == nil {
+		o.dg = t.floats.take(len(o.y.Data)) // computed along with the other
+	}
+	if o.du == nil {
+		o.du = t.floats.take(len(o.y.Data))
+	}
 	t.Pool.Do(rowParts(o.y.Rows), (*swigluBackward)(o))
+	t.floats.release(m)
 }
 
 type swigluBackward swigluOp
 
 func (o *swigluBackward) Do(_, part int) {
 	from, to := rowsOf(part, o.y.Rows)
-	n := o.y.Cols
-	for i := from * n; i < to*n; i++ {
-		x, dy := o.gate.Data[i], o.y.grad[i]
-		s := sigmoid(x)
-		if o.du != nil {
-			o.du[i] += dy * x * s
-		}
-		if o.dg != nil {
-			o.dg[i] += dy * o.up.Data[i] * s * (1 + x*(1-s))
-		}
-	}
+	from, to = from*o.y.Cols, to*o.y.Cols
+	kernel.SwiGLUBackward(o.dg[from:to], o.du[from:to], o.gate.Data[from:to], o.up.Data[from:to], o.y.grad[from:to])
 }
-
-func sigmoid(x float32) float32 { return float32(1 / (1 + math.Exp(-float64(x)))) }

@@ -1,8 +1,6 @@
 package nn
 
 import (
-	"math"
-
 	"qtool/internal/kernel"
 )
 
@@ -56,7 +54,7 @@ type routeOp struct {
 func (o *routeOp) choose(tok int) {
 	experts := o.logits.Cols
 	p := o.p[tok*experts : (tok+1)*experts]
-	softmax(p, o.logits.Row(tok))
+	kernel.Softmax(p, o.logits.Row(tok))
 	chosen, w := o.r.Expert[tok*o.Used:(tok+1)*o.Used], o.r.Weights.Row(tok)
 	for slot := range chosen {
 		best := -1
@@ -87,20 +85,6 @@ func sum(v []float32) (s float32) {
 		s += x
 	}
 	return s
-}
-
-func softmax(dst, src []float32) {
-	highest := float32(math.Inf(-1))
-	for _, x := range src {
-		highest = max(highest, x)
-	}
-	var total float64
-	for i, x := range src {
-		e := math.Exp(float64(x - highest))
-		dst[i] = float32(e)
-		total += e
-	}
-	scale(dst, float32(1/total))
 }
 
 // group sorts the slots by expert, tokens ascending within one.

@@ -246,3 +246,20 @@ func TestRecomputingGivesTheSameBitsInLessMemory(t *testing.T) {
 		t.Errorf("recomputing took %d bytes, keeping %d", less, much)
 	}
 }
+
+func TestTheArenaHoldsNoMoreThanItEverGaveOut(t *testing.T) {
+	var a arena[float32]
+	for round := range 12 {
+		for range 4 {
+			a.take((round + 1) << 20)
+		}
+		a.reset()
+	}
+	held := 0
+	for _, s := range a.slabs {
+		held += len(s)
+	}
+	if held > a.peak {
+		t.Errorf("%d elements are held, at most %d were given out at once", held, a.peak)
+	}
+}

@@ -1,19 +1,24 @@
 package nn
 
-import "math"
+import (
+	"math"
+
+	"qtool/internal/kernel"
+)
 
 // RMSNorm computes x·w/sqrt(mean(x²)+eps) over each run of len(w) elements of a
 // row: the whole row, or one head of it.
 func (t *Tape) RMSNorm(x *Var, w *Param, eps float32) *Var {
 	y := t.newVar(x.Rows, x.Cols, x.needs || w.Trainable())
 	o := t.steps.rmsNorm.take()
-	*o = rmsNormOp{x: x, y: y, w: w, eps: eps, inv: t.floats.take(len(x.Data) / len(w.Data))}
+	*o = rmsNormOp{t: t, x: x, y: y, w: w, eps: eps, inv: t.floats.take(len(x.Data) / len(w.Data))}
 	t.Pool.Do(rowParts(x.Rows), (*rmsNormForward)(o))
 	t.record(y, o)
 	return y
 }
 
 type rmsNormOp struct {
+	t    *Tape
 	x, y *Var
 	w    *Param
 	eps  float32
@@ -35,15 +40,9 @@ func (o *rmsNormForward) Do(_, part int) {
 	n := len(o.w.Data)
 	for i := from; i < to; i++ {
 		in, out := o.x.Data[i*n:(i+1)*n], o.y.Data[i*n:(i+1)*n]
-		var sum float64
-		for _, v := range in {
-			sum += float64(v) * float64(v)
-		}
-		s := float32(1 / math.Sqrt(sum/float64(n)+float64(o.eps)))
+		s := float32(1 / math.Sqrt(kernel.Dot64(in, in)/float64(n)+float64(o.eps)))
 		o.inv[i] = s
-		for k, v := range in {
-			out[k] = v * s * o.w.Data[k]
-		}
+		kernel.Scale(out, in, s, o.w.Data)
 	}
 }
 
@@ -68,19 +67,15 @@ func (o *rmsNormOp) backward(t *Tape) {
 
 type rmsNormBackward rmsNormOp
 
-func (o *rmsNormBackward) Do(_, part int) {
+func (o *rmsNormBackward) Do(worker, part int) {
 	from, to := (*rmsNormOp)(o).runs(part)
 	n := len(o.w.Data)
+	g := o.t.workerScratch(worker, n)
 	for i := from; i < to; i++ {
 		x, dy, d := o.x.Data[i*n:(i+1)*n], o.y.grad[i*n:(i+1)*n], o.dx[i*n:(i+1)*n]
-		var dot float64
-		for k, v := range x {
-			dot += float64(dy[k]) * float64(o.w.Data[k]) * float64(v)
-		}
-		s := o.inv[i]
-		c := float32(dot * float64(s) * float64(s) * float64(s) / float64(n))
-		for k, v := range x {
-			d[k] += s*dy[k]*o.w.Data[k] - c*v
-		}
+		s := float64(o.inv[i])
+		kernel.Scale(g, dy, o.inv[i], o.w.Data)
+		kernel.Axpy(d, 1, g)
+		kernel.Axpy(d, float32(-kernel.Dot64(g, x)*s*s/float64(n)), x)
 	}
 }

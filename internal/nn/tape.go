@@ -83,9 +83,9 @@ func NewTape(pool *kernel.Pool) *Tape {
 
 // Reset forgets every Var made so far and sets whether to record from here on.
 func (t *Tape) Reset(record bool) {
-	t.floats.release(mark{})
-	t.doubles.release(mark{})
-	t.ints.release(mark{})
+	t.floats.reset()
+	t.doubles.reset()
+	t.ints.reset()
 	t.vars.reset()
 	t.steps.reset()
 	t.ops = t.ops[:0]

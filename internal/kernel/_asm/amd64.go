@@ -1,0 +1,115 @@
+package main
+
+// Registers: CX counts k; AX, BX, DX point into a, b, c; R8, R9, R10 are their
+// strides in bytes. Accumulators come first, row by row; the vectors of b and
+// the broadcast element of a follow.
+
+func loadArguments(w *writer) {
+	w.op("MOVQ k+0(FP), CX")
+	w.op("MOVQ a+8(FP), AX")
+	w.op("MOVQ lda+16(FP), R8")
+	w.op("MOVQ b+24(FP), BX")
+	w.op("MOVQ ldb+32(FP), R9")
+	w.op("MOVQ c+40(FP), DX")
+	w.op("MOVQ ldc+48(FP), R10")
+	w.op("SHLQ $2, R8")
+	w.op("SHLQ $2, R9")
+	w.op("SHLQ $2, R10")
+}
+
+// touchC fetches the lines of c while the loop runs.
+func touchC(w *writer, t tile) {
+	w.op("MOVQ DX, SI")
+	for range t.rows {
+		for line := 0; line < t.vectors*t.lanes*4; line += 64 {
+			w.op("PREFETCHT0 %d(SI)", line)
+		}
+		w.op("ADDQ R10, SI")
+	}
+}
+
+// addToC adds the accumulators to c.
+func addToC(w *writer, t tile, register string) {
+	for r := range t.rows {
+		for v := range t.vectors {
+			acc, at := r*t.vectors+v, v*t.lanes*4
+			w.op("VADDPS %d(DX), %s%d, %s%d", at, register, acc, register, acc)
+			w.op("VMOVUPS %s%d, %d(DX)", register, acc, at)
+		}
+		if r < t.rows-1 {
+			w.op("ADDQ R10, DX")
+		}
+	}
+	w.op("VZEROUPPER")
+	w.op("RET")
+}
+
+// A multiplier prints the product of one row and a vector of b.
+type multiplier struct {
+	register string
+	b, a     int // the first register of b's vectors and of a's broadcasts
+	multiply func(w *writer, acc, a, b int)
+	// fromMemory takes the row's element, at 4·index(AX), on the way; nil if
+	// the instruction cannot.
+	fromMemory func(w *writer, acc, b, index int)
+}
+
+var (
+	avx2FMA = multiplier{register: "Y", b: 12, a: 14, multiply: func(w *writer, acc, a, b int) {
+		w.op("VFMADD231PS Y%d, Y%d, Y%d", b, a, acc)
+	}}
+	avx512FMA = multiplier{register: "Z", b: 28, a: 30, multiply: func(w *writer, acc, a, b int) {
+		w.op("VFMADD231PS Z%d, Z%d, Z%d", b, a, acc)
+	}, fromMemory: func(w *writer, acc, b, index int) {
+		w.op("VFMADD231PS.BCST %d(AX), Z%d, Z%d", 4*index, b, acc)
+	}}
+	avx512BF16 = multiplier{register: "Z", b: 28, a: 30, multiply: dotPairs, fromMemory: dotPairsBroadcast}
+)
+
+// tile prints c += a·b. A row that meets one vector of b takes its element from
+// memory; where it meets more, broadcasting it once is cheaper.
+func (m multiplier) tile(w *writer, t tile) {
+	loadArguments(w)
+	touchC(w, t)
+	for i := range t.rows * t.vectors {
+		w.op("VXORPS %[1]s%[2]d, %[1]s%[2]d, %[1]s%[2]d", m.register, i)
+	}
+	w.op("TESTQ CX, CX")
+	w.op("JZ   done")
+	w.printf("\nloop:\n")
+	for v := range t.vectors {
+		w.op("VMOVUPS %d(BX), %s%d", v*t.lanes*4, m.register, m.b+v)
+	}
+	for r := range t.rows {
+		if t.vectors == 1 && m.fromMemory != nil {
+			m.fromMemory(w, r, m.b, r)
+			continue
+		}
+		w.op("VBROADCASTSS %d(AX), %s%d", 4*r, m.register, m.a+r%2)
+		for v := range t.vectors {
+			m.multiply(w, r*t.vectors+v, m.a+r%2, m.b+v)
+		}
+	}
+	w.op("ADDQ R8, AX")
+	w.op("ADDQ R9, BX")
+	w.op("DECQ CX")
+	w.op("JNZ  loop")
+	w.printf("\ndone:\n")
+	addToC(w, t, m.register)
+}
+
+// peak prints n rounds of the widest tile's multiplications alone.
+func (m multiplier) peak(w *writer) {
+	w.op("MOVQ n+0(FP), CX")
+	for i := range m.a + 1 {
+		w.op("VXORPS %[1]s%[2]d, %[1]s%[2]d, %[1]s%[2]d", m.register, i)
+	}
+	w.printf("\nloop:\n")
+	for i := range m.b {
+		m.multiply(w, i, m.a, m.b)
+	}
+	w.op("DECQ CX")
+	w.op("JNZ  loop")
+	w.op("VZEROUPPER")
+	w.op("RET")
+}

@@ -1,0 +1,447 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A sink is what becomes of the elements, in vectors of 8 or 16 lanes.
+type sink struct {
+	kind     kind
+	tier     string
+	register string // of the vectors
+	lanes    int
+}
+
+// A kind of sink: elements are stored, stored as bfloat16 or multiplied with
+// those of a vector and added up.
+type kind struct {
+	function, arguments, result string
+	frame                       int
+	size                        int // bytes that DI moves for each element
+}
+
+var (
+	toFloat32 = kind{"decode%s%s", "dst *float32, src *byte, blocks int", "", 24, 4}
+	toBF16    = kind{"decode%sBF16%s", "dst *uint16, src *byte, blocks int", "", 24, 2}
+	toDot     = kind{"dot%s%s", "x *float32, src *byte, blocks int", "float32", 28, 4}
+)
+
+func (s sink) name(d decoding) string { return fmt.Sprintf(s.kind.function, d.name, s.tier) }
+
+var sinks = []sink{
+	{toFloat32, "AVX2", "Y", 8},
+	{toDot, "AVX2", "Y", 8},
+	{toFloat32, "AVX512", "Z", 16},
+	{toDot, "AVX512", "Z", 16},
+	{toBF16, "AVX512", "Z", 16},
+}
+
+// A decoding prints one ggml type's decoder. The block is at SI; elements go
+// to DI; CX counts blocks.
+type decoding struct {
+	name            string
+	elements, bytes int
+	constants       []constant
+	block           func(d *decoderWriter)
+}
+
+// A constant is a vector register that holds one integer in every lane.
+type constant struct{ register, value int }
+
+// Vector registers: 0..2 values, 3 a sum of toDot, 4 a group's scale, 5 its minimum, 6 bytes of
+// low bits, 7..10 bytes of high bits, 11..14 constants, 15 each lane's number.
+const (
+	scale, low       = 4, 5
+	bytesLow         = 6
+	bytesHigh        = 7
+	lowBits, five    = 11, 12
+	eight, thirtytwo = 13, 14
+	laneNumbers      = 15
+)
+
+// Every type's layout is drawn in package quantize.
+var decodings = []decoding{
+	{"F16", 32, 64, nil, func(d *decoderWriter) {
+		for at := 0; at < 32; at += d.lanes {
+			d.op("VCVTPH2PS %d(SI), %s", 2*at, d.v(0))
+			d.store(0, at)
+		}
+	}},
+	{"BF16", 32, 64, nil, decodeBF16},
+	{"Q4_0", 32, 18, []constant{{lowBits, 15}, {eight, 8}}, func(d *decoderWriter) {
+		d.float16("0(SI)", scale)
+		for at := 0; at < 16; at += d.lanes {
+			d.nibbles(2 + at)
+			d.op("VPSUBD %s, %s, %s", d.v(eight), d.v(0), d.v(0))
+			d.op("VPSUBD %s, %s, %s", d.v(eight), d.v(1), d.v(1))
+			d.scaled(0, at)
+			d.scaled(1, at+16)
+		}
+	}},
+	{"Q4_1", 32, 20, []constant{{lowBits, 15}}, func(d *decoderWriter) {
+		d.float16("0(SI)", scale)
+		d.float16("2(SI)", low)
+		for at := 0; at < 16; at += d.lanes {
+			d.nibbles(4 + at)
+			d.affine(0, at, "VADDPS")
+			d.affine(1, at+16, "VADDPS")
+		}
+	}},
+	{"Q5_0", 32, 22, []constant{{lowBits, 15}, {five, 16}}, func(d *decoderWriter) {
+		d.float16("0(SI)", scale)
+		d.fifthBits(2)
+		for at := 0; at < 16; at += d.lanes {
+			d.nibbles(6 + at)
+			d.nextFifthBits()
+			for i := range 2 {
+				d.op("VPSUBD %s, %s, %s", d.v(five), d.v(i), d.v(i))
+				d.scaled(i, at+16*i)
+			}
+		}
+	}},
+	{"Q5_1", 32, 24, []constant{{lowBits, 15}, {five, 16}}, func(d *decoderWriter) {
+		d.float16("0(SI)", scale)
+		d.float16("2(SI)", low)
+		d.fifthBits(4)
+		for at := 0; at < 16; at += d.lanes {
+			d.nibbles(8 + at)
+			d.nextFifthBits()
+			for i := range 2 {
+				d.affine(i, at+16*i, "VADDPS")
+			}
+		}
+	}},
+	{"Q8_0", 32, 34, nil, func(d *decoderWriter) {
+		d.float16("0(SI)", scale)
+		for at := 0; at < 32; at += d.lanes {
+			d.op("VPMOVSXBD %d(SI), %s", 2+at, d.v(0))
+			d.scaled(0, at)
+		}
+	}},
+	{"Q4_K", 256, 144, []constant{{lowBits, 15}}, func(d *decoderWriter) {
+		d.scalesAndMins()
+		for g := 0; g < 8; g += 2 {
+			for at := 0; at < 32; at += d.lanes {
+				d.nibbles(16 + 16*g + at)
+				d.group(g)
+				d.affine(0, 32*g+at, "VSUBPS")
+				d.group(g + 1)
+				d.affine(1, 32*g+32+at, "VSUBPS")
+			}
+		}
+	}},
+	{"Q5_K", 256, 176, []constant{{lowBits, 15}, {five, 16}}, func(d *decoderWriter) {
+		d.scalesAndMins()
+		for at := 0; at < 32; at += d.lanes {
+			d.op("VPMOVZXBD %d(SI), %s", 16+at, d.v(bytesHigh+at/d.lanes))
+		}
+		for g := 0; g < 8; g += 2 {
+			for at := 0; at < 32; at += d.lanes {
+				d.nibbles(48 + 16*g + at)
+				d.highBit(0, bytesHigh+at/d.lanes, g)
+				d.highBit(1, bytesHigh+at/d.lanes, g+1)
+				d.group(g)
+				d.affine(0, 32*g+at, "VSUBPS")
+				d.group(g + 1)
+				d.affine(1, 32*g+32+at, "VSUBPS")
+			}
+		}
+	}},
+	{"Q6_K", 256, 210, []constant{{lowBits, 15}, {five, 0x30}, {thirtytwo, 32}}, decodeQ6K},
+}
+
+func decodeBF16(d *decoderWriter) {
+	if d.kind == toBF16 {
+		d.op("VMOVDQU64 (SI), Z0")
+		d.op("VMOVDQU64 Z0, (DI)")
+		return
+	}
+	for at := 0; at < 32; at += d.lanes {
+		d.op("VPMOVZXWD %d(SI), %s", 2*at, d.v(0))
+		d.op("VPSLLD $16, %s, %s", d.v(0), d.v(0))
+		d.store(0, at)
+	}
+}
+
+func decodeQ6K(d *decoderWriter) {
+	d.float16("208(SI)", scale)
+	for g := 0; g < 16; g += d.lanes {
+		d.op("VPMOVSXBD %d(SI), %s", 192+g, d.v(0))
+		d.op("VCVTDQ2PS %s, %s", d.v(0), d.v(0))
+		d.op("VMULPS %s, %s, %s", d.v(scale), d.v(0), d.v(0))
+		d.op("VMOVUPS %s, %d(SP)", d.v(0), 4*g)
+	}
+	for half := range 2 {
+		for at := 0; at < 32; at += d.lanes {
+			d.op("VPMOVZXBD %d(SI), %s", 128+32*half+at, d.v(bytesHigh))
+			for pair := range 2 { // values at and at+64, then at+32 and at+96
+				d.nibbles(64*half + 32*pair + at)
+				for n := range 2 {
+					quarter := pair + 2*n
+					d.twoHighBits(n, quarter)
+					d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+2*quarter+at/16), d.v(scale))
+					d.op("VPSUBD %s, %s, %s", d.v(thirtytwo), d.v(n), d.v(n))
+					d.scaled(n, 128*half+32*quarter+at)
+				}
+			}
+		}
+	}
+}
+
+// A decoderWriter prints the parts that decoders have in common.
+type decoderWriter struct {
+	*writer
+	sink
+	sums []int // the registers of toDot's sums
+}
+
+// sumsOf are registers that the decoding leaves alone.
+func sumsOf(s sink, d decoding) []int {
+	switch {
+	case s.kind != toDot:
+		return nil
+	case s.register == "Z":
+		return []int{3, 16, 17, 18}
+	case d.name == "Q5_K":
+		return []int{3, 13, 14}
+	}
+	return []int{3, 9, 10}
+}
+
+func (d *decoderWriter) v(i int) string { return fmt.Sprint(d.register, i) }
+
+// bitwise is VPAND or VPOR, which have another name in 512 bits.
+func (d *decoderWriter) bitwise(op string) string {
+	if d.register == "Z" {
+		return op + "D"
+	}
+	return op
+}
+
+// float16 broadcasts the binary16 at address.
+func (d *decoderWriter) float16(address string, to int) {
+	d.op("MOVWLZX %s, AX", address)
+	d.op("VMOVD AX, X%d", to)
+	d.op("VCVTPH2PS X%d, X%d", to, to)
+	d.op("VBROADCASTSS X%d, %s", to, d.v(to))
+}
+
+// nibbles loads a vector of bytes: their low halves into 0, their high ones into 1.
+func (d *decoderWriter) nibbles(at int) {
+	d.op("VPMOVZXBD %d(SI), %s", at, d.v(bytesLow))
+	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(lowBits), d.v(bytesLow), d.v(0))
+	d.op("VPSRLD $4, %s, %s", d.v(bytesLow), d.v(1))
+}
+
+// fifthBits loads 32 bits: bit l of the first vectors of values 0.. and 16.. to
+// bit 4 of lane l of the high bytes' registers.
+func (d *decoderWriter) fifthBits(at int) {
+	first, second := d.v(bytesHigh), d.v(bytesHigh+1)
+	d.op("VPBROADCASTD %d(SI), %s", at, second)
+	d.op("VPSLLD $4, %s, %s", second, first)
+	d.op("VPSRLD $12, %s, %s", second, second)
+	d.op("VPSRLVD %s, %s, %s", d.v(laneNumbers), first, first)
+	d.op("VPSRLVD %s, %s, %s", d.v(laneNumbers), second, second)
+}
+
+// nextFifthBits adds a vector of fifth bits to 0 and 1 each and moves on.
+func (d *decoderWriter) nextFifthBits() {
+	for i := range 2 {
+		from := d.v(bytesHigh + i)
+		d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(five), from, d.v(2))
+		d.op("%s %s, %s, %s", d.bitwise("VPOR"), d.v(2), d.v(i), d.v(i))
+		d.op("VPSRLD $%d, %s, %s", d.lanes, from, from)
+	}
+}
+
+// highBit adds bit g of the bytes in register from, as a value of 16.
+func (d *decoderWriter) highBit(to, from, g int) {
+	source := d.v(2)
+	switch {
+	case g < 4:
+		d.op("VPSLLD $%d, %s, %s", 4-g, d.v(from), source)
+	case g == 4:
+		source = d.v(from)
+	default:
+		d.op("VPSRLD $%d, %s, %s", g-4, d.v(from), source)
+	}
+	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(five), source, d.v(2))
+	d.op("%s %s, %s, %s", d.bitwise("VPOR"), d.v(2), d.v(to), d.v(to))
+}
+
+// twoHighBits adds bit pair i of the high bytes, as a value of 16.
+func (d *decoderWriter) twoHighBits(to, i int) {
+	source := d.v(2)
+	switch {
+	case i < 2:
+		d.op("VPSLLD $%d, %s, %s", 4-2*i, d.v(bytesHigh), source)
+	case i == 2:
+		source = d.v(bytesHigh)
+	default:
+		d.op("VPSRLD $2, %s, %s", d.v(bytesHigh), source)
+	}
+	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(five), source, d.v(2))
+	d.op("%s %s, %s, %s", d.bitwise("VPOR"), d.v(2), d.v(to), d.v(to))
+}
+
+// scalesAndMins unpacks the 6-bit pairs of Q4_K and Q5_K: d·scale of group g
+// goes to 4g(SP), dmin·min to 32+4g(SP).
+func (d *decoderWriter) scalesAndMins() {
+	d.op("MOVL 4(SI), R8 // scales 0..3, on top of them bits of 4..7")
+	d.op("MOVL 8(SI), R9 // mins 0..3 likewise")
+	d.op("MOVL 12(SI), R10 // the low halves of scales and mins 4..7")
+	for i, low := range []string{"R8", "R9"} {
+		d.op("MOVL %s, R11", low)
+		d.op("ANDL $0x3f3f3f3f, R11")
+		d.op("SHRL $2, %s", low)
+		d.op("ANDL $0x30303030, %s", low)
+		d.op("MOVL R10, R12")
+		if i == 1 {
+			d.op("SHRL $4, R12")
+		}
+		d.op("ANDL $0x0f0f0f0f, R12")
+		d.op("ORL R12, %s", low)
+		d.op("SHLQ $32, %s", low)
+		d.op("ORQ R11, %s", low)
+		d.op("VMOVQ %s, X0", low)
+		d.op("VPMOVZXBD X0, Y0")
+		d.op("VCVTDQ2PS Y0, Y0")
+		d.op("MOVWLZX %d(SI), AX", 2*i)
+		d.op("VMOVD AX, X1")
+		d.op("VCVTPH2PS X1, X1")
+		d.op("VBROADCASTSS X1, Y1")
+		d.op("VMULPS Y1, Y0, Y0")
+		d.op("VMOVUPS Y0, %d(SP)", 32*i)
+	}
+}
+
+func (d *decoderWriter) group(g int) {
+	d.op("VBROADCASTSS %d(SP), %s", 4*g, d.v(scale))
+	d.op("VBROADCASTSS %d(SP), %s", 32+4*g, d.v(low))
+}
+
+// scaled stores the integers of register i times scale at element at.
+func (d *decoderWriter) scaled(i, at int) {
+	d.op("VCVTDQ2PS %s, %s", d.v(i), d.v(i))
+	d.op("VMULPS %s, %s, %s", d.v(scale), d.v(i), d.v(i))
+	d.store(i, at)
+}
+
+// affine stores the integers of register i times scale plus or minus low: two
+// roundings, as ggml has them.
+func (d *decoderWriter) affine(i, at int, op string) {
+	d.op("VCVTDQ2PS %s, %s", d.v(i), d.v(i))
+	d.op("VMULPS %s, %s, %s", d.v(scale), d.v(i), d.v(i))
+	d.op("%s %s, %s, %s", op, d.v(low), d.v(i), d.v(i))
+	d.store(i, at)
+}
+
+func (d *decoderWriter) store(i, at int) {
+	switch d.kind {
+	case toBF16:
+		roundToBF16(d.writer, i, i)
+		d.op("VMOVDQU Y%d, %d(DI)", i, 2*at)
+	case toDot: // sums take turns: one would wait for itself
+		d.op("VFMADD231PS %d(DI), %s, %s", 4*at, d.v(i), d.v(d.sums[at/d.lanes%len(d.sums)]))
+	default:
+		d.op("VMOVUPS %s, %d(DI)", d.v(i), 4*at)
+	}
+}
+
+// foldSums adds up the lanes of the sums.
+func (d *decoderWriter) foldSums() {
+	for _, r := range d.sums[1:] {
+		d.op("VADDPS %s, %s, %s", d.v(r), d.v(3), d.v(3))
+	}
+	if d.register == "Z" {
+		d.op("VEXTRACTF64X4 $1, Z3, Y0")
+		d.op("VADDPS Y0, Y3, Y3")
+	}
+	d.op("VEXTRACTF128 $1, Y3, X0")
+	d.op("VADDPS X0, X3, X0")
+	d.op("VMOVHLPS X0, X0, X1")
+	d.op("VADDPS X1, X0, X0")
+	d.op("VMOVSHDUP X0, X1")
+	d.op("VADDSS X1, X0, X0")
+	d.op("VMOVSS X0, ret+24(FP)")
+}
+
+// emitDecoders prints the decoders with so many lanes.
+func emitDecoders(lanes int) func(w *writer) {
+	return func(w *writer) {
+		for _, s := range sinks {
+			if s.lanes != lanes {
+				continue
+			}
+			for _, d := range decodings {
+				emitDecoder(w, s, d)
+			}
+		}
+	}
+}
+
+func emitDecoder(w *writer, s sink, d decoding) {
+	w.printf("\n// func %s(%s) %s\n", s.name(d), s.kind.arguments, s.kind.result)
+	w.printf("TEXT ·%s(SB), NOSPLIT, $64-%d\n", s.name(d), s.kind.frame)
+	w.op("MOVQ %s+0(FP), DI", strings.Fields(s.kind.arguments)[0])
+	w.op("MOVQ src+8(FP), SI")
+	w.op("MOVQ blocks+16(FP), CX")
+	for _, c := range d.constants {
+		w.op("MOVL $%d, AX", c.value)
+		w.op("VMOVD AX, X%d", c.register)
+		w.op("VPBROADCASTD X%d, %s%d", c.register, s.register, c.register)
+	}
+	w.op("MOVQ $0x0706050403020100, AX")
+	w.op("VMOVQ AX, X%d", laneNumbers)
+	if s.lanes == 16 {
+		w.op("MOVQ $0x0f0e0d0c0b0a0908, AX")
+		w.op("VPINSRQ $1, AX, X%[1]d, X%[1]d", laneNumbers)
+	}
+	w.op("VPMOVZXBD X%[1]d, %[2]s%[1]d", laneNumbers, s.register)
+	block := &decoderWriter{w, s, sumsOf(s, d)}
+	for _, r := range block.sums {
+		w.op("VXORPS %[1]s, %[1]s, %[1]s", block.v(r))
+	}
+	w.op("TESTQ CX, CX")
+	w.op("JZ done")
+	w.printf("\nloop:\n")
+	d.block(block)
+	w.op("ADDQ $%d, SI", d.bytes)
+	w.op("ADDQ $%d, DI", d.elements*s.kind.size)
+	w.op("DECQ CX")
+	w.op("JNZ loop")
+	w.printf("\ndone:\n")
+	if s.kind == toDot {
+		block.foldSums()
+	}
+	w.op("VZEROUPPER")
+	w.op("RET")
+}
+
+// decoderDeclarations declares the decoders and lists them for the tiers.
+func decoderDeclarations() []byte {
+	w := &writer{}
+	w.WriteString(header)
+	w.WriteString("package kernel\n\n")
+	for _, t := range []struct {
+		tier, simd string
+		bf16       bool
+	}{{"AVX2", "AVX2", false}, {"AVX512", "AVX512", false}, {"AVX512BF16", "AVX512", true}} {
+		w.printf("var decoders%s = [formats]decoder{\n", t.tier)
+		for _, d := range decodings {
+			w.printf("format%[1]s: {elements: %[2]d, float32: decode%[1]s%[3]s, dot: dot%[1]s%[3]s,", d.name, d.elements, t.simd)
+			if t.bf16 {
+				w.printf("bf16: decode%sBF16%s,", d.name, t.simd)
+			}
+			w.printf("},\n")
+		}
+		w.printf("}\n\n")
+	}
+	for _, s := range sinks {
+		for _, d := range decodings {
+			w.printf("//go:noescape\nfunc %s(%s) %s\n\n", s.name(d), s.kind.arguments, s.kind.result)
+		}
+	}
+	return w.Bytes()
+}

@@ -1,0 +1,62 @@
+package kernel
+
+import "unsafe"
+
+// elementwise are a tier's functions over plain vectors; n may be 0.
+type elementwise struct {
+	exp            func(dst, src *float32, n int, shift float32) float64
+	highest        func(v *float32, n int) float32
+	dot64          func(a, b *float32, n int) float64
+	scale          func(dst, a, b *float32, s float32, n int)
+	swiglu         func(dst, gate, up *float32, n int)
+	swigluBackward func(dgate, dup, gate, up, dy *float32, n int)
+}
+
+// start is the first of at least n elements; it panics if there are fewer.
+func start(v []float32, n int) *float32 { return unsafe.SliceData(v[:n]) }
+
+// Exp computes dst[i] = exp(src[i] - shift) and returns the sum of the results.
+// A result is off by at most 1 unit in its last place. dst may be src.
+func Exp(dst, src []float32, shift float32) float64 {
+	n := len(src)
+	return active.exp(start(dst, n), start(src, n), n, shift)
+}
+
+// Highest is the largest element of v: -Inf if there is none. NaN is passed over.
+func Highest(v []float32) float32 { return active.highest(start(v, len(v)), len(v)) }
+
+// Softmax computes dst[i] = exp(src[i]) / sum over j of exp(src[j]). dst may be src.
+func Softmax(dst, src []float32) {
+	sum := Exp(dst, src, Highest(src))
+	s := float32(1 / sum)
+	for i := range dst[:len(src)] {
+		dst[i] *= s
+	}
+}
+
+// Dot64 is the sum of a[i]·b[i] in float64; b is at least as long as a. The
+// order of the sum depends on the length and the tier alone.
+func Dot64(a, b []float32) float64 {
+	n := len(a)
+	return active.dot64(start(a, n), start(b, n), n)
+}
+
+// Scale computes dst[i] = (a[i]·s)·b[i]. dst may be a or b.
+func Scale(dst, a []float32, s float32, b []float32) {
+	n := len(dst)
+	active.scale(start(dst, n), start(a, n), start(b, n), s, n)
+}
+
+// SwiGLU computes dst[i] = silu(gate[i])·up[i], silu(x) = x/(1+exp(-x)). dst may
+// be gate or up.
+func SwiGLU(dst, gate, up []float32) {
+	n := len(dst)
+	active.swiglu(start(dst, n), start(gate, n), start(up, n), n)
+}
+
+// SwiGLUBackward adds the gradients of SwiGLU's arguments, given dy, that of
+// its result. No slice may overlap another.
+func SwiGLUBackward(dgate, dup, gate, up, dy []float32) {
+	n := len(dy)
+	active.swigluBackward(start(dgate, n), start(dup, n), start(gate, n), start(up, n), start(dy, n), n)
+}

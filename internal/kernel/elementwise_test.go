@@ -1,0 +1,185 @@
+package kernel
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// unitsApart is how many float32 lie between got and the exact value want.
+func unitsApart(got float32, want float64) float64 {
+	w := float32(want)
+	if got == w || got != got && w != w {
+		return 0
+	}
+	unit := float64(math.Nextafter32(float32(math.Abs(want)), math.MaxFloat32)) - math.Abs(float64(w))
+	return math.Abs(float64(got)-want) / unit
+}
+
+func TestExpIsWithinOneUnitOfTheExactValue(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		const step = 9973 // one in 97 was tried once: 0.86 units at most
+		in, out := make([]float32, 0, 1<<32/step+20), []float32(nil)
+		for bits := uint64(0); bits < 1<<32; bits += step {
+			in = append(in, math.Float32frombits(uint32(bits)))
+		}
+		in = append(in, special...)
+		in = append(in, 88.72283, 88.72284, 88.7, -87.3, -87.4, -103.2, -103.9, -104.1, -150, 1000, 0.34657, -0.34658)
+		out = make([]float32, len(in))
+		Exp(out, in, 0)
+		for i, x := range in {
+			if u := unitsApart(out[i], math.Exp(float64(x))); u > 1 {
+				t.Fatalf("exp(%g) = %g, %g units from %g", x, out[i], u, math.Exp(float64(x)))
+			}
+		}
+	})
+}
+
+// eachLength calls f with n guarded vectors of every length and some alignments,
+// some of which hold special values.
+func eachLength(vectors int, f func(v []guarded)) {
+	rng := rand.New(rand.NewPCG(15, 16))
+	for n := range 200 {
+		v := make([]guarded, vectors)
+		for i := range v {
+			v[i] = newGuarded(rng, n, (n+i)%5)
+			if n%4 == 3 {
+				sprinkle(rng, v[i].v)
+			}
+		}
+		f(v)
+	}
+}
+
+// close reports whether got is want within a relative error; where want is
+// not finite or too large, got must be the same or overflow.
+func closeTo(got float32, want, tolerance float64) bool {
+	g := float64(got)
+	if math.IsNaN(want) {
+		return math.IsNaN(g)
+	}
+	if math.Abs(want) > math.MaxFloat32 {
+		return math.Abs(g) >= math.MaxFloat32 && (g > 0) == (want > 0)
+	}
+	return math.Abs(g-want) <= tolerance*math.Abs(want)+1e-37
+}
+
+func TestExpSumsWhatItStores(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		eachLength(2, func(v []guarded) {
+			dst, src := v[0], v[1]
+			sum := Exp(dst.v, src.v, 0.5)
+			dst.check(t, "dst")
+			var want float64
+			for i, x := range src.v {
+				if !closeTo(dst.v[i], math.Exp(float64(x-0.5)), 1e-6) {
+					t.Fatalf("exp(%g - 0.5) = %g", x, dst.v[i])
+				}
+				want += float64(dst.v[i])
+			}
+			if !(math.Abs(sum-want) <= 1e-12*want) && want == want && !math.IsInf(want, 0) {
+				t.Fatalf("length %d: sum %g, want %g", len(src.v), sum, want)
+			}
+		})
+	})
+}
+
+func TestHighestPassesNaNOver(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		eachLength(1, func(v []guarded) {
+			if got, want := Highest(v[0].v), highestGo(start(v[0].v, len(v[0].v)), len(v[0].v)); got != want {
+				t.Fatalf("length %d: %g, want %g", len(v[0].v), got, want)
+			}
+		})
+		for n := range 70 {
+			v := slices.Repeat([]float32{-3}, n+1)
+			v[n] = -2
+			if Highest(v) != -2 || Highest(v[:n]) == -2 {
+				t.Fatalf("the element after %d is missed", n)
+			}
+		}
+	})
+}
+
+func TestDot64KeepsFloat64(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		eachLength(2, func(v []guarded) {
+			got, sum, magnitude := Dot64(v[0].v, v[1].v), 0.0, 0.0
+			for i, x := range v[0].v {
+				sum += float64(x) * float64(v[1].v[i])
+				magnitude += math.Abs(float64(x) * float64(v[1].v[i]))
+			}
+			if sum == sum && !math.IsInf(sum, 0) && math.Abs(got-sum) > 1e-13*magnitude || math.IsNaN(sum) != math.IsNaN(got) {
+				t.Fatalf("length %d: %g, want %g", len(v[0].v), got, sum)
+			}
+		})
+	})
+}
+
+func TestScaleAndSwiGLUEqualTheirTwins(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		eachLength(3, func(v []guarded) {
+			dst, a, b := v[0], v[1], v[2]
+			Scale(dst.v, a.v, 1.25, b.v)
+			dst.check(t, "scale")
+			for i, x := range a.v {
+				if want := float32(x*1.25) * b.v[i]; dst.v[i] != want && want == want {
+					t.Fatalf("scale: %g, want %g", dst.v[i], want)
+				}
+			}
+			SwiGLU(dst.v, a.v, b.v)
+			dst.check(t, "swiglu")
+			for i, x := range a.v {
+				s := float32(float64(x) / (1 + math.Exp(-float64(x))))
+				if math.IsInf(float64(x), -1) {
+					s = float32(math.NaN()) // -Inf · 0
+				}
+				if want := float64(s) * float64(b.v[i]); !closeTo(dst.v[i], want, 2e-6) {
+					t.Fatalf("swiglu(%g, %g) = %g, want %g", x, b.v[i], dst.v[i], want)
+				}
+			}
+		})
+	})
+}
+
+func TestSwiGLUBackwardEqualsItsTwin(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		eachLength(5, func(v []guarded) {
+			n := len(v[0].v)
+			dgate, dup := slices.Clone(v[0].v), slices.Clone(v[1].v)
+			gate, up, dy := v[2].v, v[3].v, v[4].v
+			swigluBackwardGo(start(dgate, n), start(dup, n), start(gate, n), start(up, n), start(dy, n), n)
+			SwiGLUBackward(v[0].v, v[1].v, gate, up, dy)
+			v[0].check(t, "dgate")
+			v[1].check(t, "dup")
+			if n%4 == 3 { // special values overflow on the way in other orders
+				return
+			}
+			for i := range n {
+				scale := 1 + math.Abs(float64(dy[i])*(1+math.Abs(float64(gate[i])))*(1+math.Abs(float64(up[i]))))
+				if math.Abs(float64(v[0].v[i]-dgate[i])) > 1e-6*scale || math.Abs(float64(v[1].v[i]-dup[i])) > 1e-6*scale {
+					t.Fatalf("element %d of %d: %g %g, want %g %g", i, n, v[0].v[i], v[1].v[i], dgate[i], dup[i])
+				}
+			}
+		})
+	})
+}
+
+func TestSoftmaxSumsToOne(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(17, 18))
+		for n := 1; n < 100; n++ {
+			v := random(rng, n)
+			v[rng.IntN(n)] = 500
+			Softmax(v, v)
+			var sum float64
+			for _, p := range v {
+				sum += float64(p)
+			}
+			if math.Abs(sum-1) > 1e-6 {
+				t.Fatalf("length %d: the sum is %g", n, sum)
+			}
+		}
+	})
+}

@@ -1,0 +1,22 @@
+package kernel
+
+// Formats are the names of the types that some tier decodes by itself.
+func Formats() (names []string) {
+	for _, b := range blocks[1:] {
+		names = append(names, b.name)
+	}
+	return names
+}
+
+// HasDecoder reports whether the tier in use decodes m by itself, to float32
+// and to bfloat16.
+func HasDecoder(m Matrix) (float32, bf16 bool) {
+	d := active.decoders[m.format]
+	return d.float32 != nil, d.bf16 != nil
+}
+
+// PartBF16 decodes a part of row r to bfloat16.
+func PartBF16(m Matrix, dst []uint16, r, from, to int) {
+	q := product{w: m, tier: active, pairs: active.pairs}
+	q.partBF16(dst, r, from, to, new([]float32))
+}

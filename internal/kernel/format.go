@@ -1,0 +1,62 @@
+package kernel
+
+// format is a ggml type that tiers may decode by themselves.
+type format uint8
+
+const (
+	otherFormat format = iota // decoded by the matrix's own function
+	formatF16
+	formatBF16
+	formatQ4_0
+	formatQ4_1
+	formatQ5_0
+	formatQ5_1
+	formatQ8_0
+	formatQ4_K
+	formatQ5_K
+	formatQ6_K
+	formats
+)
+
+// blocks are the elements and bytes of each format's block.
+var blocks = [formats]struct {
+	name            string
+	elements, bytes int
+}{
+	formatF16:  {"F16", 1, 2},
+	formatBF16: {"BF16", 1, 2},
+	formatQ4_0: {"Q4_0", 32, 18},
+	formatQ4_1: {"Q4_1", 32, 20},
+	formatQ5_0: {"Q5_0", 32, 22},
+	formatQ5_1: {"Q5_1", 32, 24},
+	formatQ8_0: {"Q8_0", 32, 34},
+	formatQ4_K: {"Q4_K", 256, 144},
+	formatQ5_K: {"Q5_K", 256, 176},
+	formatQ6_K: {"Q6_K", 256, 210},
+}
+
+// decoder turns whole blocks of a format into elements: exactly the values of
+// package quantize, and those rounded to bfloat16. A nil function: none.
+type decoder struct {
+	elements int // of the blocks that the functions count
+	float32  func(dst *float32, src *byte, blocks int)
+	bf16     func(dst *uint16, src *byte, blocks int)
+	// dot is the sum of the elements times those of x.
+	dot func(x *float32, src *byte, blocks int) float32
+}
+
+// OfType is m, known to be stored in the ggml type of that name, so that a tier
+// may decode it with instructions of its own instead of m's function. Names
+// and shapes that no tier knows change nothing.
+func (m Matrix) OfType(name string) Matrix {
+	for f, b := range blocks {
+		if f > 0 && b.name == name && m.decode != nil && m.Cols%decodableColumns == 0 && m.stride == m.Cols/b.elements*b.bytes {
+			m.format = format(f)
+		}
+	}
+	return m
+}
+
+// decodableColumns divides the rows that tiers decode: their decoders work on
+// 32 elements at least.
+const decodableColumns = 32

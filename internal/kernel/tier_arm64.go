@@ -1,0 +1,28 @@
+//go:build !purego
+
+package kernel
+
+var neonTier = tier{
+	name:      "neon",
+	tiles:     [2][]tileFunc{wideTilesNEON, narrowTilesNEON},
+	widths:    [2]int{16, 8},
+	lanes:     4,
+	transpose: transposeNEON,
+	dot:       dotNEON,
+	axpy:      axpyNEON,
+	peak:      peak{peakNEON, 24 * 4 * 2},
+	// The Go assembler has no vector multiplication but the fused one.
+	elementwise: elementwiseGo,
+}
+
+// machineTiers needs no detection: every arm64 has NEON.
+func machineTiers() []*tier { return []*tier{&neonTier} }
+
+//go:noescape
+func dotNEON(a, b *float32, n int) float32
+
+//go:noescape
+func axpyNEON(y *float32, a float32, x *float32, n int)
+
+//go:noescape
+func transposeNEON(dst *float32, stride int, rows *rowPointers, n int)
