@@ -119,9 +119,10 @@ func (c *Codec) DecodeRow(dst []float32, src []byte) {
 }
 
 // EncodeRow stores one row, src, in dst. importance is nil or has one weight of
-// at least 0 for each column; formats without a search ignore it. src must be
-// finite. It panics if CanEncode is false, or if dst is not exactly
-// Type().RowSize(len(src)) bytes.
+// at least 0 for each column; formats without a search ignore it. The bytes are those
+// of ggml's reference; where that refuses to work without importance, for IQ1_S,
+// IQ2_XXS and IQ2_XS, the square of a value weighs. src must be finite. It panics if
+// CanEncode is false, or if dst is not exactly Type().RowSize(len(src)) bytes.
 func (c *Codec) EncodeRow(dst []byte, src, importance []float32) {
 	c.check(len(src), len(dst))
 	if importance != nil && len(importance) != len(src) {

@@ -29,7 +29,7 @@ func energyWeights(w, x, importance []float32, meanSquare float32) {
 	importance = importance[:len(x)]
 	w = w[:len(x)]
 	for i, v := range x {
-		w[i] = importance[i] * sqrt32(float32(meanSquare)+float32(v*v))
+		w[i] = float32(importance[i] * sqrt32(float32(meanSquare)+float32(v*v)))
 	}
 }
 
@@ -37,7 +37,7 @@ func energyWeights(w, x, importance []float32, meanSquare float32) {
 func squareWeights(w, x []float32) {
 	w = w[:len(x)]
 	for i, v := range x {
-		w[i] = v * v
+		w[i] = float32(v * v)
 	}
 }
 

@@ -115,16 +115,16 @@ func (g *iq1Group) divide32() (scale float32, ok bool) {
 	var tailX, tailW [2][33]float32 // of the highest level
 	for s, levels := range iq1Levels {
 		for j := range tailX[s] {
-			tailX[s][j] = (sumX[32] - sumX[j]) * levels[2]
-			tailW[s][j] = float32((sumW[32]-sumW[j])*levels[2]) * levels[2]
+			tailX[s][j] = float32((sumX[32] - sumX[j]) * levels[2])
+			tailW[s][j] = float32(float32((sumW[32]-sumW[j])*levels[2]) * levels[2])
 		}
 	}
 	best := float32(-math.MaxFloat32)
 	for low := range 33 {
 		var headX, headW [2]float32
 		for s, levels := range iq1Levels {
-			headX[s] = sumX[low] * levels[0]
-			headW[s] = float32(sumW[low]*levels[0]) * levels[0]
+			headX[s] = float32(sumX[low] * levels[0])
+			headW[s] = float32(float32(sumW[low]*levels[0]) * levels[0])
 		}
 		for high := low; high <= 32; high++ {
 			middleX, middleW := sumX[high]-sumX[low], sumW[high]-sumW[low]
@@ -181,8 +181,8 @@ func (g *iq1Group) divide16() (scale float32, ok bool) {
 				down = k & 1
 			}
 			for c, level := range iq1Levels[down][:3] {
-				terms[c][j].xl[k] = float32(w*level) * x
-				terms[c][j].ll[k] = float32(w*level) * level
+				terms[c][j].xl[k] = float32(float32(w*level) * x)
+				terms[c][j].ll[k] = float32(float32(w*level) * level)
 			}
 		}
 	}

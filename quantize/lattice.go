@@ -16,7 +16,7 @@ type lattice struct {
 	near       []uint16   // lists: their length, then indices by distance, then by index
 	levels     []float32  // dims for each point
 	level      [8]float32 // of each coordinate
-	terms      [][8]uint8 // for each point: where nearest finds the term of its coordinate i
+	terms      [][8]uint8 // for each point of 8: where nearestOf8 finds the term of coordinate i
 }
 
 // The formats differ in how many distances a list reaches.
@@ -43,10 +43,12 @@ func newLattice(points []uint16, dims, bits, distances int) *lattice {
 		l.at[p] = int32(i)
 	}
 	l.setLevels(points, [8]float32{1, 3, 5, 7, 9, 11, 13, 15})
-	l.terms = make([][8]uint8, len(points))
-	for i, p := range points {
-		for j := range dims {
-			l.terms[i][j] = uint8(p>>(bits*j)&(1<<bits-1)<<3) | uint8(j)
+	if dims == 8 {
+		l.terms = make([][8]uint8, len(points))
+	}
+	for i := range l.terms {
+		for j := range 8 {
+			l.terms[i][j] = uint8(points[i]>>(2*j)&3<<3) | uint8(j)
 		}
 	}
 	distance := make([]uint8, len(points))
@@ -127,31 +129,48 @@ func (l *lattice) find(place uint16, x, weights []float32, scale float32) (index
 	}
 	list := l.near[-1-at:]
 	list = list[1 : 1+int(list[0])]
-	return l.nearest(list, x, weights, scale), false
+	if l.dims == 4 {
+		return l.nearestOf4(list, (*[4]float32)(x), (*[4]float32)(weights), scale), false
+	}
+	return l.nearestOf8(list, (*[8]float32)(x), (*[8]float32)(weights), scale), false
 }
 
-// nearest is the point of the list for which the weighted sum of squared differences of
-// scale * level and x is least, the first of equals. Points share coordinates, so the
-// terms of the sums are computed first: that of coordinate c for value i at 8*c + i.
-func (l *lattice) nearest(list []uint16, x, weights []float32, scale float32) (index uint16) {
-	var term [64]float32
-	x, weights = x[:l.dims], weights[:l.dims]
-	for c := range int(l.top) + 1 {
-		level := float32(scale * l.level[c&7])
-		row := (*[8]float32)(term[8*(c&7):])
+// nearestOf4 is the point of the list for which the weighted sum of squared differences of
+// scale * level and x is least, the first of equals.
+func (l *lattice) nearestOf4(list []uint16, x, weights *[4]float32, scale float32) (index uint16) {
+	index = list[0]
+	best := float32(math.MaxFloat32)
+	for _, p := range list {
+		var sum float32
+		for i, level := range (*[4]float32)(l.levels[4*int(p):]) {
+			diff := float32(scale*level) - x[i]
+			sum += float32(float32(weights[i]*diff) * diff)
+		}
+		if sum < best {
+			best, index = sum, p
+		}
+	}
+	return index
+}
+
+// nearestOf8 does the same for longer lists of points with three levels. They share
+// coordinates, so the terms of the sums are computed first: that of coordinate c for
+// value i at 8*c + i.
+func (l *lattice) nearestOf8(list []uint16, x, weights *[8]float32, scale float32) (index uint16) {
+	var term [32]float32
+	for c := range 3 {
+		level := float32(scale * l.level[c])
 		for i, v := range x {
 			diff := level - v
-			row[i&7] = float32(weights[i]*diff) * diff
+			term[8*c+i] = float32(float32(weights[i]*diff) * diff)
 		}
 	}
 	index = list[0]
 	best := float32(math.MaxFloat32)
 	for _, p := range list {
 		at := &l.terms[p]
-		sum := term[at[0]&63] + term[at[1]&63] + term[at[2]&63] + term[at[3]&63]
-		if len(x) == 8 {
-			sum = sum + term[at[4]&63] + term[at[5]&63] + term[at[6]&63] + term[at[7]&63]
-		}
+		sum := term[at[0]&31] + term[at[1]&31] + term[at[2]&31] + term[at[3]&31] +
+			term[at[4]&31] + term[at[5]&31] + term[at[6]&31] + term[at[7]&31]
 		if sum < best {
 			best, index = sum, p
 		}

@@ -43,6 +43,7 @@ var codes = []struct {
 	{errUsage, exitUsage},
 	{errUnsupported, exitUnsupported},
 	{quantize.ErrRequantize, exitUsage},
+	{quantize.ErrNoImportance, exitUsage},
 	{quantize.ErrUnsupported, exitUnsupported},
 	{quantize.ErrNoImportance, exitUnsupported},
 	{convert.ErrUnsupported, exitUnsupported},
