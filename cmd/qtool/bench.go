@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -13,9 +15,72 @@ func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "bench",
 		Usage:       "measure this machine",
-		UsageText:   "qtool bench train [flags]",
-		Subcommands: []*cli.Command{benchTrainCommand()},
+		UsageText:   "qtool bench gemm|train [flags]",
+		Subcommands: []*cli.Command{benchGEMMCommand(), benchTrainCommand()},
 	}
+}
+
+func precisionFlag() cli.Flag {
+	return &cli.StringFlag{Name: "precision", Value: "auto", Usage: "f32, or auto for what the CPU does best",
+		Action: func(_ *cli.Context, p string) error {
+			if p != "f32" && p != "auto" {
+				return usagef("--precision %s: expected f32 or auto", p)
+			}
+			return nil
+		}}
+}
+
+func benchGEMMCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "gemm",
+		Usage: "measure products over quantized weights against this CPU's own peak",
+		UsageText: `qtool bench gemm [flags]
+
+qtool bench gemm --tokens 256
+qtool bench gemm --types Q4_K,Q8_0 --precision f32 --json`,
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "tokens", Value: 256, Usage: "rows that are multiplied with the weight"},
+			&cli.StringFlag{Name: "types", Usage: "tensor types, separated by commas (default: the usual ones)"},
+			&cli.DurationFlag{Name: "time", Value: 300 * time.Millisecond, Usage: "time for each product"},
+			precisionFlag(), threadsFlag(), jsonFlag(),
+		},
+		Action: runBenchGEMM,
+	}
+}
+
+func runBenchGEMM(c *cli.Context) error {
+	if _, err := arguments(c); err != nil {
+		return err
+	}
+	if n := c.Int("tokens"); n < 1 || n > 1<<16 {
+		return usagef("bench gemm: --tokens %d: expected 1 to 65536", n)
+	}
+	opt := bench.GEMMOptions{Tokens: c.Int("tokens"), Threads: c.Int("threads"), Precision: c.String("precision"), Each: c.Duration("time")}
+	if types := c.String("types"); types != "" {
+		opt.Types = strings.Split(types, ",")
+	}
+	con := newConsole(c)
+	bar := con.progress()
+	started := false
+	r, err := bench.GEMM(opt, func(done, total int) {
+		if !started {
+			bar.Start(int64(total), "products", "measuring")
+			started = true
+		}
+		bar.Set(int64(done))
+	})
+	bar.Done()
+	if err != nil {
+		return err
+	}
+	if con.json {
+		return con.printJSON(r)
+	}
+	fmt.Fprintf(con.out, "%s, tier %s, %s, %d threads: peak %.0f GFLOP/s, memory %.1f GB/s\n", r.CPU, r.Tier, r.Precision, r.Threads, r.Peak, r.Bandwidth)
+	for _, p := range r.Results {
+		fmt.Fprintf(con.out, "%-8s %-8s  m %d  n %5d  k %5d  %7.1f GFLOP/s  %3.0f%% of peak\n", p.Type, p.Direction, p.M, p.N, p.K, p.GFLOPS, 100*p.Fraction)
+	}
+	return nil
 }
 
 func benchTrainCommand() *cli.Command {
@@ -42,7 +107,7 @@ qtool bench train --experts 64 --experts-used 8 --expert-ff 512 --json`,
 			&cli.IntFlag{Name: "rank", Value: 16, Usage: "rank of the pairs on all linear targets"},
 			&cli.IntFlag{Name: "steps", Value: 5, Usage: "steps to measure, after one that is not"},
 			&cli.BoolFlag{Name: "checkpointing", Usage: "compute blocks twice to save memory"},
-			&cli.StringFlag{Name: "precision", Value: "auto", Usage: "f32, or auto for what the CPU does best"},
+			precisionFlag(),
 			&cli.BoolFlag{Name: "forward", Usage: "measure forward passes only, as when a prompt is read"},
 			threadsFlag(), jsonFlag(),
 		},
@@ -58,9 +123,6 @@ func runBenchTrain(c *cli.Context) error {
 		if c.Int(flag) < 1 {
 			return usagef("bench train: --%s %d: expected at least 1", flag, c.Int(flag))
 		}
-	}
-	if p := c.String("precision"); p != "f32" && p != "auto" {
-		return usagef("bench train: --precision %s: expected f32 or auto", p)
 	}
 	shape := fixtures.Shape{
 		Name: "synthetic", Layers: c.Int("layers"), Dim: c.Int("dim"), Heads: c.Int("heads"), KVHeads: c.Int("kv-heads"),

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"qtool/internal/kernel"
 )
 
 func main() {
@@ -21,6 +23,9 @@ func main() {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	app := newApp(stdin, stdout, stderr)
 	args, err := orderArgs(app, args)
+	if tierErr := kernel.EnvironmentError(); tierErr != nil {
+		err = usagef("%v", tierErr)
+	}
 	if err == nil {
 		err = app.RunContext(ctx, append([]string{app.Name}, args...))
 	}
