@@ -1,5 +1,7 @@
 package nn
 
+import "runtime/debug"
+
 // arena hands out memory that lives until the arena is released to an earlier
 // mark. Memory is kept for reuse, so a loop that repeats its work allocates only
 // the first time round.
@@ -44,11 +46,17 @@ func (a *arena[E]) zeros(n int) []E {
 // release takes back everything handed out since m.
 func (a *arena[E]) release(m mark) { a.at = m }
 
-// reset takes everything back. What had to be put into several slabs will find
-// one that holds it all.
+// reset takes everything back. Where much of the memory lies in slabs that were
+// too small for what came, one that holds it all takes their place.
 func (a *arena[E]) reset() {
 	a.at = mark{}
-	if len(a.slabs) > 1 {
+	held := 0
+	for _, s := range a.slabs {
+		held += len(s)
+	}
+	if len(a.slabs) > 1 && held > a.peak+a.peak/4 {
+		a.slabs = nil
+		debug.FreeOSMemory() // before the new slab: both would be twice the peak
 		a.slabs = [][]E{make([]E, a.peak)}
 	}
 }

