@@ -205,11 +205,11 @@ func (q *product) packPanel(s *scratch, packed []float32, i int) {
 
 // transposeRows stores element l of each of the first rows pointers in s at
 // dst[l·stride:]. dst must have room for tier.lanes elements there.
-func (q *product) transposeRows(dst []float32, stride int, s *scratch, rows, n int) {
+func (t *tier) transposeRows(dst []float32, stride int, s *scratch, rows, n int) {
 	whole := n &^ 3
 	if whole > 0 {
-		_ = dst[(whole-1)*stride+q.lanes-1]
-		q.transpose(&dst[0], stride, &s.rows, whole)
+		_ = dst[(whole-1)*stride+t.lanes-1]
+		t.transpose(&dst[0], stride, &s.rows, whole)
 	}
 	for l := whole; l < n; l++ {
 		for r := range rows {

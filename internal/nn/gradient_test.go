@@ -163,25 +163,6 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 	}
 }
 
-func TestGradientsOfAttentionEqualCentralDifferences(t *testing.T) {
-	for name, first := range map[string][]int32{
-		"one document":    {0, 0, 0, 0, 0, 0},
-		"three documents": {0, 0, 2, 3, 3, 3},
-	} {
-		for _, heads := range [][2]int{{4, 2}, {2, 2}, {3, 1}} {
-			t.Run(fmt.Sprint(name, heads), func(t *testing.T) {
-				rng := rand.New(rand.NewPCG(7, 8))
-				q := randomParam(rng, "q", heads[0]*4, 6)
-				k, v := randomParam(rng, "k", heads[1]*4, 6), randomParam(rng, "v", heads[1]*3, 6)
-				checkGradients(t, graph{[]*Param{q, k, v}, func(t *Tape) (*Var, float64) {
-					return t.Attention(variable(t, q), variable(t, k), variable(t, v), AttentionSpec{
-						Heads: heads[0], KVHeads: heads[1], HeadDim: 4, ValueDim: 3, Scale: 0.6, First: first}), 0
-				}})
-			})
-		}
-	}
-}
-
 func TestGradientsOfExpertsEqualCentralDifferences(t *testing.T) {
 	for _, normalize := range []bool{true, false} {
 		t.Run(fmt.Sprint("normalize ", normalize), func(t *testing.T) {

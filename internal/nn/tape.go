@@ -32,7 +32,8 @@ type Tape struct {
 	steps     steps
 	recording bool
 	ops       []op
-	scratch   [][]float32 // per worker
+	scratch   [][]float32     // per worker
+	attention []attentionWork // per worker
 }
 
 // op is one recorded step. backward adds to the gradients of its inputs, given
@@ -78,7 +79,7 @@ func (s *steps) reset() {
 
 // NewTape makes a tape whose operators run on pool.
 func NewTape(pool *kernel.Pool) *Tape {
-	return &Tape{Pool: pool, scratch: make([][]float32, pool.Workers())}
+	return &Tape{Pool: pool, scratch: make([][]float32, pool.Workers()), attention: make([]attentionWork, pool.Workers())}
 }
 
 // Reset forgets every Var made so far and sets whether to record from here on.

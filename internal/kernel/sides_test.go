@@ -1,0 +1,111 @@
+package kernel
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+func TestProductsOfSidesAreTheLoop(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(31, 32))
+		var a Left
+		var b Right
+		for _, s := range [][3]int{{1, 1, 1}, {2, 5, 3}, {7, 64, 128}, {15, 33, 31}, {29, 17, 49}, {113, 3, 16}, {5, 130, 70}, {28, 8, 96}} {
+			m, k, n := s[0], s[1], s[2]
+			for form := range 4 {
+				viewed, transposed := form&1 != 0, form&2 != 0
+				lda, ldb := k+3, n+1
+				if viewed {
+					lda = m + 3
+				}
+				if transposed {
+					ldb = k + 1
+				}
+				x, y := newGuarded(rng, (max(m, k)-1)*lda+max(m, k), 1), newGuarded(rng, (max(n, k)-1)*ldb+max(n, k), 2)
+				left, right := func(i, l int) float32 { return x.v[i*lda+l] }, func(l, j int) float32 { return y.v[l*ldb+j] }
+				a.Pack(x.v, lda, m, k)
+				b.Pack(y.v, ldb, k, n)
+				if viewed {
+					a.View(x.v, lda, m, k)
+					left = func(i, l int) float32 { return x.v[l*lda+i] }
+				}
+				if transposed {
+					b.PackTransposed(y.v, ldb, k, n)
+					right = func(l, j int) float32 { return y.v[j*ldb+l] }
+				}
+				from, to, columns := k/3, k-k/5, n-n/4
+				stride := n + 2
+				c := newGuarded(rng, (m-1)*stride+columns, 3)
+				before := append([]float32(nil), c.v...)
+				for p := range a.Panels() {
+					MultiplyAdd(c.v, stride, &a, p, &b, from, to, columns)
+				}
+				c.check(t, "c")
+				for i, got := range c.v {
+					r, j := i/stride, i%stride
+					if j >= columns {
+						if got != before[i] {
+							t.Fatalf("%v form %d: [%d,%d] was written", s, form, r, j)
+						}
+						continue
+					}
+					sum, bound := sumOf(before[i], to-from, func(l int) (float32, float32) { return left(r, from+l), right(from+l, j) })
+					if !agrees(got, sum, bound) {
+						t.Fatalf("%v form %d: [%d,%d] = %g, want %g", s, form, r, j, got, sum)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestARowOfAProductDependsOnNoOtherRowNorOnTermsThatAreZero(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(33, 34))
+		const m, k, n = 31, 40, 50
+		x, y := random(rng, m*k), random(rng, k*n)
+		for i := range m {
+			clear(x[i*k : i*k+5])
+			clear(x[i*k+30 : (i+1)*k])
+		}
+		var all, one Left
+		var b Right
+		all.Pack(x, k, m, k)
+		b.Pack(y, n, k, n)
+		whole := make([]float32, m*n)
+		for p := range all.Panels() {
+			MultiplyAdd(whole, n, &all, p, &b, 0, k, n)
+		}
+		for i := range m {
+			row := make([]float32, n)
+			one.Pack(x[i*k:], k, 1, k)
+			MultiplyAdd(row, n, &one, 0, &b, 5, 30, n)
+			for j, v := range row {
+				if v != whole[i*n+j] {
+					t.Fatalf("[%d,%d] is %g alone, %g among others", i, j, v, whole[i*n+j])
+				}
+			}
+		}
+	})
+}
+
+func TestTanhIsWithinFourUnitsOfTheExactValue(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		var in []float32
+		for bits := uint64(0); bits < 1<<32; bits += 99991 {
+			in = append(in, math.Float32frombits(uint32(bits)))
+		}
+		for i := range 1000 {
+			in = append(in, float32(i)/400, -float32(i)/4000)
+		}
+		in = append(in, special...)
+		out := make([]float32, len(in))
+		Tanh(out, in)
+		for i, x := range in {
+			if u := unitsApart(out[i], math.Tanh(float64(x))); u > 4 || math.IsNaN(float64(x)) != math.IsNaN(float64(out[i])) {
+				t.Fatalf("tanh(%g) = %g, %g units from %g", x, out[i], u, math.Tanh(float64(x)))
+			}
+		}
+	})
+}
