@@ -213,7 +213,7 @@ func (q *product) transposeRows(dst []float32, stride int, s *scratch, rows, n i
 	}
 	for l := whole; l < n; l++ {
 		for r := range rows {
-			dst[l*stride+r] = at(s.rows[r], l)
+			dst[l*stride+r] = *after(s.rows[r], l)
 		}
 	}
 }
