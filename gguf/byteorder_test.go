@@ -26,8 +26,7 @@ func TestEveryTypeSaysWhatItsByteOrderIs(t *testing.T) {
 	}
 }
 
-// In ggml every block with a scale in 16 bits has it at one of its ends; these
-// are blocks with other wide fields, written out.
+// The blocks are written out field by field as ggml's structs have them.
 func TestBigEndianBlocksBecomeLittleEndian(t *testing.T) {
 	block := func(order binary.ByteOrder, parts ...any) []byte {
 		var b bytes.Buffer

@@ -11,10 +11,10 @@ const magic = "GGUF"
 // what to do about each.
 var foreign = []struct{ starts, is string }{
 	{"PK\x03\x04", "a ZIP archive, perhaps a PyTorch checkpoint; save the model as safetensors and convert that"},
-	{"\x80\x02", "a Python pickle, perhaps a PyTorch checkpoint; save the model as safetensors and convert that"},
-	{"\x80\x04", "a Python pickle, perhaps a PyTorch checkpoint; save the model as safetensors and convert that"},
+	{"\x80", "a Python pickle, perhaps a PyTorch checkpoint; save the model as safetensors and convert that"},
 	{"version https://git-lfs", "a Git LFS pointer, not the model itself; run `git lfs pull`, or download the file"},
 	{"<", "an HTML or XML page; the download gave a web page instead of the model, fetch it again"},
+	{"{", "JSON text; for a Hugging Face model give the folder that it is in"},
 	{"lmgg", "a GGML file of 2023, from before GGUF; get the model in GGUF or convert the original"},
 	{"fmgg", "a GGML file of 2023, from before GGUF; get the model in GGUF or convert the original"},
 	{"tjgg", "a GGML file of 2023, from before GGUF; get the model in GGUF or convert the original"},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"golang.org/x/exp/constraints"
 )
 
 // ErrMissing is in the chain of every error about a key that is not there.
@@ -168,46 +170,48 @@ func (m *Metadata) Ints(key string) ([]int, error) {
 		return nil, err
 	}
 	var out []int
-	ok := true
-	each := func(n int, at func(int) Value) {
-		out = make([]int, n)
-		for i := range out {
-			var fits bool
-			out[i], fits = integer(at(i))
-			ok = ok && fits
-		}
-	}
+	ok := false
 	switch a := v.(type) {
 	case []uint8:
-		each(len(a), func(i int) Value { return a[i] })
+		out, ok = toInts(a)
 	case []int8:
-		each(len(a), func(i int) Value { return a[i] })
+		out, ok = toInts(a)
 	case []uint16:
-		each(len(a), func(i int) Value { return a[i] })
+		out, ok = toInts(a)
 	case []int16:
-		each(len(a), func(i int) Value { return a[i] })
+		out, ok = toInts(a)
 	case []uint32:
-		each(len(a), func(i int) Value { return a[i] })
+		out, ok = toInts(a)
 	case []int32:
-		each(len(a), func(i int) Value { return a[i] })
+		out, ok = toInts(a)
 	case []uint64:
-		each(len(a), func(i int) Value { return a[i] })
+		out, ok = toInts(a)
 	case []int64:
-		each(len(a), func(i int) Value { return a[i] })
+		out, ok = toInts(a)
 	case []bool:
-		out = make([]int, len(a))
+		out, ok = make([]int, len(a)), true
 		for i, b := range a {
 			if b {
 				out[i] = 1
 			}
 		}
-	default:
-		ok = false
 	}
 	if !ok {
 		return nil, mismatch(key, "an array of integers", v)
 	}
 	return out, nil
+}
+
+// toInts fails if an element does not fit.
+func toInts[E constraints.Integer](a []E) ([]int, bool) {
+	out := make([]int, len(a))
+	for i, x := range a {
+		out[i] = int(x)
+		if E(out[i]) != x || (out[i] < 0) != (x < 0) {
+			return nil, false
+		}
+	}
+	return out, true
 }
 
 func array[E any](m *Metadata, key, of string) ([]E, error) {

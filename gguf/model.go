@@ -102,6 +102,23 @@ func (t *Tensor) DontNeed() {
 	}
 }
 
+// SameShape compares shapes; trailing dimensions of 1 make no difference.
+func SameShape(a, b []int) bool {
+	for i := range max(len(a), len(b)) {
+		x, y := 1, 1
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if x != y {
+			return false
+		}
+	}
+	return true
+}
+
 // Assemble makes a Model of metadata and tensors. Names must be unique; it
 // panics otherwise, since a caller that builds names owns that rule.
 func Assemble(md *Metadata, tensors []*Tensor) Model {

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -302,6 +303,7 @@ func TestOtherFilesAreRecognised(t *testing.T) {
 		"<!DOCTYPE html><html>":                            "web page",
 		"\n<html>":                                         "web page",
 		"version https://git-lfs.github.com/spec/v1\n":     "git lfs pull",
+		"{\n  \"architectures\": []}":                      "give the folder",
 		"tjgg\x03\x00\x00\x00":                             "before GGUF",
 		"\x00\x00\x00\x00\x00\x00\x00\x00":                 "incomplete",
 		"gguf....":                                         `found "gguf"`,
@@ -355,6 +357,33 @@ func TestAFileCutWhileOpenIsAnError(t *testing.T) {
 	if _, err := mustFind(t, f, "t").Bytes(); err == nil {
 		t.Error("data that is gone was read")
 	}
+}
+
+func TestTensorsCanBeReadConcurrently(t *testing.T) {
+	m := floats(10_000, "a", "b", "c", "d")
+	path := filepath.Join(t.TempDir(), "m.gguf")
+	if err := WriteFile(t.Context(), path, m); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for _, x := range f.Tensors() {
+				x.WillNeed()
+				view, err := x.Bytes()
+				if err != nil || !bytes.Equal(view, mustFind(t, m, x.Name).Data.(Memory)) {
+					t.Errorf("tensor %s: %v", x.Name, err)
+				}
+				x.DontNeed()
+			}
+		})
+	}
+	readers.Wait()
 }
 
 func TestUnknownTensorTypesAreCarried(t *testing.T) {

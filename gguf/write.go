@@ -86,10 +86,14 @@ func Write(ctx context.Context, w io.Writer, m Model, opts ...WriteOption) error
 	return out.image(w, im)
 }
 
-// WriteFile writes m to the file at path as [Write] does. The file is complete
-// or, after an error, not there; one that was there before stays until then. A
-// split that needs several shards writes them to the names of [ShardPath]
-// instead and replaces them together; [ShardPaths] lists them beforehand.
+// WriteFile writes m to the file at path as [Write] does. The file gets its name
+// only when it is complete; until then, and after an error, a file that was
+// there before stays as it was.
+//
+// A split that needs several shards writes them to the names of [ShardPath]
+// instead; [ShardPaths] lists them beforehand. They get their names once all
+// are complete, the first shard last, so that an interruption leaves no mixture
+// that can be opened. A model that fits one shard is one ordinary file at path.
 func WriteFile(ctx context.Context, path string, m Model, opts ...WriteOption) error {
 	o, err := optionsOf(opts)
 	if err != nil {
@@ -125,8 +129,8 @@ func WriteFile(ctx context.Context, path string, m Model, opts ...WriteOption) e
 	return commit(files, paths)
 }
 
-// commit gives the shards their names, the first one last: a set is readable
-// only if it is complete.
+// commit gives the files their names. An old first shard goes before the others
+// are replaced and the new one comes last.
 func commit(files []*atomicfile.File, paths []string) error {
 	if len(files) > 1 {
 		if err := os.Remove(paths[0]); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -196,11 +200,11 @@ func (w *writer) tensor(dst io.Writer, t *Tensor, size int64) error {
 
 // copy reads size bytes of data in chunks, and one byte more, which must not exist.
 func (w *writer) copy(dst *tensorWriter, data io.ReaderAt, size int64) error {
-	if w.buf == nil {
-		w.buf = make([]byte, chunk)
+	if need := int(min(chunk, max(1, size))); len(w.buf) < need {
+		w.buf = make([]byte, need)
 	}
 	for off := int64(0); off < size; {
-		p := w.buf[:min(chunk, size-off)]
+		p := w.buf[:min(int64(len(w.buf)), size-off)]
 		n, err := data.ReadAt(p, off)
 		if n < len(p) {
 			if err == nil || errors.Is(err, io.EOF) {

@@ -60,6 +60,9 @@ func New(d *model.Decoder, c Config) (*Adapter, error) {
 	if c.Rank < 1 {
 		return nil, fmt.Errorf("an adapter of rank %d: the rank must be at least 1", c.Rank)
 	}
+	if c.Rank > d.Embedding {
+		return nil, fmt.Errorf("an adapter of rank %d on a model %d wide: a rank beyond the width adds nothing", c.Rank, d.Embedding)
+	}
 	if !(c.Alpha > 0) || math.IsInf(float64(c.Alpha), 0) {
 		return nil, fmt.Errorf("an adapter with alpha %g: alpha must be a positive number", c.Alpha)
 	}
@@ -86,17 +89,23 @@ func New(d *model.Decoder, c Config) (*Adapter, error) {
 
 // newPair makes a zero pair of the right shape for a target.
 func newPair(t model.Target, rank int) *Pair {
+	a, b := pairShapes(t, rank)
+	return &Pair{Tensor: t.Tensor, Pair: nn.Pair{
+		A: nn.NewParam(t.Tensor+suffixA, a...), B: nn.NewParam(t.Tensor+suffixB, b...), Rank: rank,
+	}}
+}
+
+// pairShapes are the shapes of both halves of a pair on a target.
+func pairShapes(t model.Target, rank int) (a, b []int) {
 	in, out, experts := t.Shape()
-	shapeA, shapeB := []int{in, rank}, []int{rank, out}
+	a, b = []int{in, rank}, []int{rank, out}
 	if t.Transposed {
-		shapeA = []int{rank, in}
+		a = []int{rank, in}
 	}
 	if experts > 1 {
-		shapeA, shapeB = append(shapeA, experts), append(shapeB, experts)
+		a, b = append(a, experts), append(b, experts)
 	}
-	return &Pair{Tensor: t.Tensor, Pair: nn.Pair{
-		A: nn.NewParam(t.Tensor+suffixA, shapeA...), B: nn.NewParam(t.Tensor+suffixB, shapeB...), Rank: rank,
-	}}
+	return a, b
 }
 
 // Attach binds the pairs to d's weights, so that every pass computes with them.
@@ -115,10 +124,13 @@ func (a *Adapter) Attach(d *model.Decoder) error {
 		if !ok {
 			return fmt.Errorf("%w: it has a pair for %s, which the base does not have or where llama.cpp ignores or refuses adapters", ErrMismatch, p.Tensor)
 		}
-		want := newPair(t, p.Rank)
-		for _, half := range [2][2]*nn.Param{{p.A, want.A}, {p.B, want.B}} {
-			if !equalShape(half[0].Shape, half[1].Shape) {
-				return fmt.Errorf("%w: %s has shape %v, the base asks for %v", ErrMismatch, half[0].Name, half[0].Shape, half[1].Shape)
+		a, b := pairShapes(t, p.Rank)
+		for _, half := range []struct {
+			*nn.Param
+			want []int
+		}{{p.A, a}, {p.B, b}} {
+			if !gguf.SameShape(half.Shape, half.want) {
+				return fmt.Errorf("%w: %s has shape %v, the base asks for %v", ErrMismatch, half.Name, half.Shape, half.want)
 			}
 		}
 	}
@@ -135,23 +147,4 @@ func Detach(d *model.Decoder) {
 	for _, t := range d.Targets() {
 		t.Linear.Pair = nil
 	}
-}
-
-// equalShape compares shapes up to trailing ones.
-func equalShape(a, b []int) bool {
-	for len(a) > 0 && a[len(a)-1] == 1 {
-		a = a[:len(a)-1]
-	}
-	for len(b) > 0 && b[len(b)-1] == 1 {
-		b = b[:len(b)-1]
-	}
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }

@@ -11,6 +11,10 @@ import "errors"
 // the rules of its format.
 var ErrInvalid = errors.New("invalid adapter")
 
+// ErrUnsupported is in the chain of every error about an adapter that is valid
+// but of a kind that is not computed.
+var ErrUnsupported = errors.New("unsupported adapter")
+
 // ErrMismatch is in the chain of every error about an adapter that is valid but
 // does not fit the base model.
 var ErrMismatch = errors.New("adapter does not fit the base model")

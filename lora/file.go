@@ -2,10 +2,8 @@ package lora
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"qtool/gguf"
@@ -22,6 +20,7 @@ const (
 	keyArchitecture = "general.architecture"
 	keyAdapterType  = "adapter.type"
 	keyAlpha        = "adapter.lora.alpha"
+	keyInvocation   = "adapter.alora.invocation_tokens"
 )
 
 // Open reads an adapter file.
@@ -56,7 +55,13 @@ func FromModel(m gguf.Model) (*Adapter, error) {
 		if !isFloat {
 			return nil, fmt.Errorf("%w: metadata key %s must be a float32 and is %T", ErrInvalid, keyAlpha, v)
 		}
+		if !(math.Abs(float64(alpha)) <= math.MaxFloat32) {
+			return nil, fmt.Errorf("%w: metadata key %s is %g", ErrInvalid, keyAlpha, alpha)
+		}
 		a.Alpha = alpha
+	}
+	if m.Metadata().Has(keyInvocation) {
+		return nil, fmt.Errorf("%w: it is an activated LoRA, which works only behind its invocation tokens (%s)", ErrUnsupported, keyInvocation)
 	}
 	for _, key := range []string{keyType, keyArchitecture, keyAdapterType, keyAlpha} {
 		a.Extra.Delete(key)
@@ -128,19 +133,14 @@ func readParam(t *gguf.Tensor) (*nn.Param, error) {
 	if len(t.Shape) < 2 || len(t.Shape) > 3 {
 		return nil, fmt.Errorf("%w: tensor %s has %d dimensions, a half of a pair has 2 or 3", ErrInvalid, t.Name, len(t.Shape))
 	}
-	codec, err := quantize.Lookup(t.Type)
-	if err != nil {
-		return nil, fmt.Errorf("tensor %s: %w", t.Name, err)
+	if t.Elements() == 0 {
+		return nil, fmt.Errorf("%w: tensor %s has shape %v, which holds nothing", ErrInvalid, t.Name, t.Shape)
 	}
-	data, err := t.Bytes()
+	data, err := quantize.Decode(t)
 	if err != nil {
 		return nil, err
 	}
-	p := nn.NewParam(t.Name, t.Shape...)
-	stride := int(t.RowBytes())
-	for r := range t.Rows() {
-		codec.DecodeRow(p.Data[r*t.Shape[0]:(r+1)*t.Shape[0]], data[r*stride:(r+1)*stride])
-	}
+	p := &nn.Param{Name: t.Name, Shape: t.Shape, Data: data}
 	if i := kernel.FirstNotFinite(p.Data); i >= 0 {
 		return nil, fmt.Errorf("%w: element %d of tensor %s is %g", ErrInvalid, i, t.Name, p.Data[i])
 	}
@@ -148,7 +148,7 @@ func readParam(t *gguf.Tensor) (*nn.Param, error) {
 }
 
 // Model is the adapter as the GGUF that llama.cpp loads, all halves F32. It
-// copies the current values.
+// shares their memory.
 func (a *Adapter) Model() gguf.Model {
 	md := &gguf.Metadata{}
 	md.Set(keyArchitecture, a.Architecture)
@@ -162,27 +162,9 @@ func (a *Adapter) Model() gguf.Model {
 	}
 	var tensors []*gguf.Tensor
 	for _, p := range a.Params() {
-		tensors = append(tensors, Float32Tensor(p.Name, p.Shape, p.Data))
+		tensors = append(tensors, gguf.Float32Tensor(p.Name, p.Shape, p.Data))
 	}
 	return gguf.Assemble(md, tensors)
-}
-
-// Float32Tensor copies data into an F32 tensor.
-func Float32Tensor(name string, shape []int, data []float32) *gguf.Tensor {
-	b := make([]byte, 4*len(data))
-	for i, v := range data {
-		binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(v))
-	}
-	return &gguf.Tensor{Name: name, Type: gguf.F32, Shape: slices.Clone(shape), Data: gguf.Memory(b)}
-}
-
-// Float32s reads little-endian float32.
-func Float32s(b []byte) []float32 {
-	out := make([]float32, len(b)/4)
-	for i := range out {
-		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
-	}
-	return out
 }
 
 // WriteFile writes the adapter; the file appears whole or not at all.

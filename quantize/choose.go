@@ -143,7 +143,7 @@ func (c *chooser) wanted(t *gguf.Tensor) gguf.Type {
 		return *c.outputType
 	}
 	s := &site{
-		mix: c.mix, role: r, index: c.seen[r], count: c.arch.layers,
+		mix: c.mix, role: r, index: c.seen[r], before: c.seen[r], count: c.arch.layers,
 		columns: t.Shape[0], stacked: len(t.Shape) > 2 && t.Shape[2] > 1,
 		imatrix: c.imatrix, arch: c.arch,
 	}

@@ -32,6 +32,7 @@ type conversion struct {
 	columns, rows  int // of the units that are converted
 	srcRow, dstRow int // bytes of one
 	chunkRows      int
+	beyond         float32 // values of this size are refused
 }
 
 // newConversion returns the data of src as type to. Data that cannot be looked into,
@@ -51,6 +52,10 @@ func newConversion(src *gguf.Tensor, to gguf.Type, importance []float32, threads
 	c.srcRow = c.columns / src.Type.BlockElements() * src.Type.BlockBytes()
 	c.dstRow = c.columns / to.BlockElements() * to.BlockBytes()
 	c.chunkRows = max(1, chunkValues/c.columns)
+	c.beyond = float32(math.Inf(1))
+	if _, scaled := sixteenBit[to]; scaled && src.Type != to && to != gguf.BF16 {
+		c.beyond = beyondScales
+	}
 	return c
 }
 
@@ -74,10 +79,8 @@ func (c *conversion) convert(dst []byte, first int, s *scratch) error {
 	}
 	values := s.values[:n*c.columns]
 	c.from.DecodeRow(values, raw)
-	if i := firstNotFinite(values); i >= 0 {
-		row, column := c.position(first, i)
-		return fmt.Errorf("%w: tensor %s, row %d, column %d is %g, expected a finite number: the source is damaged",
-			ErrInvalidWeights, c.tensor.Name, row, column, values[i])
+	if i := firstFrom(values, c.beyond); i >= 0 {
+		return c.refuse(first, i, values[i])
 	}
 	if c.from == c.to {
 		copy(dst, raw)
@@ -93,6 +96,17 @@ func (c *conversion) convert(dst []byte, first int, s *scratch) error {
 		}
 	}
 	return nil
+}
+
+// refuse is the error about value i of the rows from first on.
+func (c *conversion) refuse(first, i int, value float32) error {
+	row, column := c.position(first, i)
+	if math.Float32bits(value)&0x7f800000 == 0x7f800000 {
+		return fmt.Errorf("%w: tensor %s, row %d, column %d is %g, expected a finite number: the source is damaged",
+			ErrInvalidWeights, c.tensor.Name, row, column, value)
+	}
+	return fmt.Errorf("%w: tensor %s, row %d, column %d is %g, too large for %v: choose BF16 or F32",
+		ErrInvalidWeights, c.tensor.Name, row, column, value, c.to.typ)
 }
 
 // read returns the bytes of n source rows: a view where the source has one.
@@ -128,34 +142,66 @@ func (c *conversion) importanceOf(row int) []float32 {
 	return c.importance[matrix*c.columns : (matrix+1)*c.columns]
 }
 
-func firstNotFinite(values []float32) int {
+// firstFrom is the first value of at least the given size, or not a number; -1 is none.
+func firstFrom(values []float32, size float32) int {
+	limit := math.Float32bits(size)
 	for i, v := range values {
-		if math.Float32bits(v)&0x7f800000 == 0x7f800000 {
+		if math.Float32bits(v)&^(1<<31) >= limit {
 			return i
 		}
 	}
 	return -1
 }
 
+// beyondScales is more than any type with a float16 scale can hold, and little enough
+// that no sum of a search overflows, which could pass unnoticed.
+const beyondScales = 1 << 29
+
 // sixteenBit says where the blocks of a type hold 16-bit floats, and the exponent that
-// means infinity.
+// means infinity. IQ1_M scatters its own.
 var sixteenBit = map[gguf.Type]struct {
 	offsets  []int
 	infinite uint16
 }{
 	gguf.F16:  {[]int{0}, 0x7c00},
 	gguf.BF16: {[]int{0}, 0x7f80},
+	gguf.Q1_0: {[]int{0}, 0x7c00},
+	gguf.Q2_0: {[]int{0}, 0x7c00},
 	gguf.Q4_0: {[]int{0}, 0x7c00},
 	gguf.Q4_1: {[]int{0, 2}, 0x7c00},
 	gguf.Q5_0: {[]int{0}, 0x7c00},
 	gguf.Q5_1: {[]int{0, 2}, 0x7c00},
 	gguf.Q8_0: {[]int{0}, 0x7c00},
+	gguf.Q2_K: {[]int{80, 82}, 0x7c00},
+	gguf.Q3_K: {[]int{108}, 0x7c00},
+	gguf.Q4_K: {[]int{0, 2}, 0x7c00},
+	gguf.Q5_K: {[]int{0, 2}, 0x7c00},
 	gguf.Q6_K: {[]int{208}, 0x7c00},
+
+	gguf.IQ1_S:   {[]int{0}, 0x7c00},
+	gguf.IQ1_M:   {nil, 0x7c00},
+	gguf.IQ2_XXS: {[]int{0}, 0x7c00},
+	gguf.IQ2_XS:  {[]int{0}, 0x7c00},
+	gguf.IQ2_S:   {[]int{0}, 0x7c00},
+	gguf.IQ3_XXS: {[]int{0}, 0x7c00},
+	gguf.IQ3_S:   {[]int{0}, 0x7c00},
+	gguf.IQ4_NL:  {[]int{0}, 0x7c00},
+	gguf.IQ4_XS:  {[]int{0}, 0x7c00},
+
+	gguf.TQ1_0: {[]int{52}, 0x7c00},
+	gguf.TQ2_0: {[]int{64}, 0x7c00},
 }
 
 // overflows reports whether finite weights became infinite in the blocks b of type t.
 func overflows(t gguf.Type, b []byte) bool {
 	f, size := sixteenBit[t], t.BlockBytes()
+	if t == gguf.IQ1_M {
+		for ; len(b) > 0; b = b[size:] {
+			if scaleIQ1_M((*[56]byte)(b))&0x7c00 == 0x7c00 {
+				return true
+			}
+		}
+	}
 	for _, off := range f.offsets {
 		for i := off; i < len(b); i += size {
 			if le.Uint16(b[i:])&f.infinite == f.infinite {
@@ -205,6 +251,10 @@ func (c *conversion) ReadAt(p []byte, off int64) (int, error) {
 // WriteTo converts on all workers and writes in order. It holds two batches of chunks,
 // a few megabytes for each worker.
 func (c *conversion) WriteTo(w io.Writer) (written int64, err error) {
+	if m, ok := c.tensor.Data.(mapped); ok {
+		m.WillNeed()
+		defer m.DontNeed()
+	}
 	pool := kernel.NewPool(c.threads)
 	defer pool.Close()
 	free, ready := make(chan []byte, 2), make(chan batch)
@@ -232,6 +282,13 @@ func (c *conversion) WriteTo(w io.Writer) (written int64, err error) {
 		free <- b.data[:batchBytes]
 	}
 	return written, nil
+}
+
+// mapped is source data in a mapping, which takes hints: each tensor is read once, so
+// that of a large one need not stay in memory.
+type mapped interface {
+	WillNeed()
+	DontNeed()
 }
 
 // batch is a run of converted rows, or the error that ends them.

@@ -42,7 +42,7 @@ func symmetric32(q *[32]byte, x, weights []float32, n int32) (d float32) {
 // affine32 chooses d, low and q for value = d * q + low, 0 <= q <= n.
 func affine32(q *[32]byte, x, weights []float32, n int32) (d, low float32) {
 	if weights != nil {
-		return affineFit(q[:], x, weights, n)
+		return affineFit(q[:], x, weights, n, &weightedSearch)
 	}
 	low, high := span(x)
 	d = (high - low) / float32(n)

@@ -40,28 +40,21 @@ var fileTypeAliases = map[string]string{"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_
 func FileTypes() []string {
 	var names []string
 	for _, f := range fileTypes {
-		if CanEncode(f.base) {
-			names = append(names, f.name)
-		}
+		names = append(names, f.name)
 	}
 	return names
 }
 
-// findFileType finds a file type that can be written, by name in any case.
+// findFileType finds a file type by name in any case.
 func findFileType(name string) (fileType, error) {
 	upper := strings.ToUpper(name)
 	if full, ok := fileTypeAliases[upper]; ok {
 		upper = full
 	}
 	for _, f := range fileTypes {
-		if f.name != upper {
-			continue
+		if f.name == upper {
+			return f, nil
 		}
-		if !CanEncode(f.base) {
-			return f, fmt.Errorf("%w: file type %s needs %v, which cannot be encoded; choose one of %s",
-				ErrUnsupported, f.name, f.base, strings.Join(FileTypes(), ", "))
-		}
-		return f, nil
 	}
 	return fileType{}, fmt.Errorf("%w: no file type is named %q; choose one of %s",
 		ErrUnsupported, name, strings.Join(FileTypes(), ", "))

@@ -13,37 +13,43 @@ var le = binary.LittleEndian
 
 func decodeF32(dst []float32, src []byte) {
 	for i := range dst {
-		dst[i] = math.Float32frombits(le.Uint32(src[4*i:]))
+		dst[i] = math.Float32frombits(le.Uint32(src))
+		src = src[4:]
 	}
 }
 
 func encodeF32(dst []byte, src, _ []float32) {
-	for i, v := range src {
-		le.PutUint32(dst[4*i:], math.Float32bits(v))
+	for _, v := range src {
+		le.PutUint32(dst, math.Float32bits(v))
+		dst = dst[4:]
 	}
 }
 
 func decodeF16(dst []float32, src []byte) {
 	for i := range dst {
-		dst[i] = half.FromFloat16(le.Uint16(src[2*i:]))
+		dst[i] = half.FromFloat16(le.Uint16(src))
+		src = src[2:]
 	}
 }
 
 func encodeF16(dst []byte, src, _ []float32) {
-	for i, v := range src {
-		le.PutUint16(dst[2*i:], half.ToFloat16(v))
+	for _, v := range src {
+		le.PutUint16(dst, half.ToFloat16(v))
+		dst = dst[2:]
 	}
 }
 
 func decodeBF16(dst []float32, src []byte) {
 	for i := range dst {
-		dst[i] = half.FromBFloat16(le.Uint16(src[2*i:]))
+		dst[i] = half.FromBFloat16(le.Uint16(src))
+		src = src[2:]
 	}
 }
 
 func encodeBF16(dst []byte, src, _ []float32) {
-	for i, v := range src {
-		le.PutUint16(dst[2*i:], half.ToBFloat16(v))
+	for _, v := range src {
+		le.PutUint16(dst, half.ToBFloat16(v))
+		dst = dst[2:]
 	}
 }
 

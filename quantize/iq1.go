@@ -40,18 +40,24 @@ func decodeIQ1_M(dst []float32, src []byte) {
 	for ; len(src) >= 56; dst, src = dst[256:], src[56:] {
 		b := (*[56]byte)(src)
 		var word [4]uint16
-		var bits uint16
 		for w := range word {
 			word[w] = le.Uint16(b[48+2*w:])
-			bits |= word[w] >> 12 << (4 * w)
 		}
-		d := half.FromFloat16(bits)
+		d := half.FromFloat16(scaleIQ1_M(b))
 		for k := range 32 {
 			h := uint32(b[32+k/2] >> (k % 2 * 4))
 			scale := d * float32(2*(word[k/8]>>(k%8/2*3)&7)+1)
 			shifted8((*[8]float32)(dst[8*k:]), &gridIQ1[uint32(b[k])|h&7<<8], scale, h&8 != 0)
 		}
 	}
+}
+
+// scaleIQ1_M gathers the bits of d.
+func scaleIQ1_M(b *[56]byte) (bits uint16) {
+	for w := range 4 {
+		bits |= uint16(b[49+2*w]>>4) << (4 * w)
+	}
+	return bits
 }
 
 func shifted8(y, point *[8]float32, scale float32, down bool) {

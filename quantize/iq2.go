@@ -59,3 +59,66 @@ func decodeIQ2_S(dst []float32, src []byte) {
 		}
 	}
 }
+
+func encodeIQ2_XXS(dst []byte, src, importance []float32) {
+	encode256(dst, src, importance, func(out []byte, x *[256]float32, importance []float32) {
+		var b latticeBlock
+		formatIQ2_XXS.fit(&b, x, importance)
+		putFloat16(out, b.d)
+		if clear(out[2:]); b.blank {
+			return
+		}
+		for g := range 8 {
+			group := (*[8]byte)(out[2+8*g:])
+			for l := range 4 {
+				group[l] = byte(b.index[4*g+l])
+			}
+			le.PutUint32(group[4:], b.signsAndScale(g))
+		}
+	})
+}
+
+// signsAndScale is the word that IQ2_XXS and IQ3_XXS store for 32 values.
+func (b *latticeBlock) signsAndScale(g int) (word uint32) {
+	for l := range 4 {
+		word |= uint32(b.signs[4*g+l]&127) << (7 * l)
+	}
+	return word | uint32(b.scale[g])<<28
+}
+
+func encodeIQ2_XS(dst []byte, src, importance []float32) {
+	encode256(dst, src, importance, func(out []byte, x *[256]float32, importance []float32) {
+		var b latticeBlock
+		formatIQ2_XS.fit(&b, x, importance)
+		putFloat16(out, b.d)
+		if clear(out[2:]); b.blank {
+			return
+		}
+		for k := range 32 {
+			le.PutUint16(out[2+2*k:], b.index[k]|uint16(b.signs[k]&127)<<9)
+		}
+		b.putScales(out[66:74])
+	})
+}
+
+// putScales stores the scales of groups 2*i and 2*i+1 in the halves of byte i.
+func (b *latticeBlock) putScales(scales []byte) {
+	for i := range scales {
+		scales[i] = b.scale[2*i] | b.scale[2*i+1]<<4
+	}
+}
+
+func encodeIQ2_S(dst []byte, src, importance []float32) {
+	encode256(dst, src, importance, func(out []byte, x *[256]float32, importance []float32) {
+		var b latticeBlock
+		formatIQ2_S.fit(&b, x, importance)
+		putFloat16(out, b.d)
+		clear(out[66:74])
+		for k := range 32 {
+			out[2+k] = byte(b.index[k])
+			out[34+k] = b.signs[k]
+			out[66+k/4] |= byte(b.index[k]>>8) << (k % 4 * 2)
+		}
+		b.putScales(out[74:82])
+	})
+}

@@ -44,3 +44,44 @@ func decodeIQ3_S(dst []float32, src []byte) {
 		}
 	}
 }
+
+func encodeIQ3_XXS(dst []byte, src, importance []float32) {
+	encode256(dst, src, importance, func(out []byte, x *[256]float32, importance []float32) {
+		var b latticeBlock
+		formatIQ3_XXS.fit(&b, x, importance)
+		putFloat16(out, b.d)
+		if clear(out[2:]); b.blank {
+			return
+		}
+		for i := range 64 {
+			out[2+i] = byte(b.index[i])
+		}
+		for g := range 8 {
+			le.PutUint32(out[66+4*g:], b.signsAndScale(g))
+		}
+	})
+}
+
+// encodeIQ3_S does as ggml does even for a group of zeros: it stores no signs and no low
+// bits of indices for that, so that those of the groups after it come too early.
+func encodeIQ3_S(dst []byte, src, importance []float32) {
+	encode256(dst, src, importance, func(out []byte, x *[256]float32, importance []float32) {
+		var b latticeBlock
+		formatIQ3_S.fit(&b, x, importance)
+		putFloat16(out, b.d)
+		clear(out[2:])
+		qs, signs := out[2:66], out[74:106]
+		for g := range 8 {
+			if b.zero[g] {
+				continue
+			}
+			for i, index := range b.index[8*g : 8*g+8] {
+				qs[i] = byte(index)
+				out[66+g] |= byte(index>>8) << i
+			}
+			copy(signs, b.signs[4*g:4*g+4])
+			qs, signs = qs[8:], signs[4:]
+		}
+		b.putScales(out[106:110])
+	})
+}

@@ -1,5 +1,7 @@
 package quantize
 
+import "math"
+
 // The non-linear 4-bit levels of IQ4_NL and IQ4_XS.
 var iq4Levels = [16]float32{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
 
@@ -35,4 +37,135 @@ func decodeIQ4Group(y *[32]float32, qs *[16]byte, d float32) {
 		y[j] = d * iq4Levels[q&15]
 		y[j+16] = d * iq4Levels[q>>4]
 	}
+}
+
+// iq4Middles are the middles between neighbouring levels; there, the greater is nearest.
+var iq4Middles = [16]float32{float32(math.Inf(-1)), -115.5, -93.5, -74, -57, -42, -28.5, -16, -4.5, 7, 19, 31.5, 45.5, 61, 79, 101}
+
+// iq4Near is the level nearest to (i - 512) / 2 and what follows up to the next half.
+var iq4Near = func() (near [1024]float32) {
+	for i := range near {
+		near[i] = iq4Levels[nearestIQ4(float32(i-512)/2)]
+	}
+	return near
+}()
+
+// nearestIQ4 is the index of the level nearest to v. What is not a number goes where
+// ggml's bisection ends.
+func nearestIQ4(v float32) (index uint8) {
+	if !(v < iq4Middles[8]) {
+		index = 8
+	}
+	for step := uint8(4); step > 0; step /= 2 {
+		if !(v < iq4Middles[index+step]) {
+			index += step
+		}
+	}
+	return index
+}
+
+// iq4Fit searches the scale d for which d * level is nearest to x. It tries the one that
+// puts the extreme value at the level opposite in sign to the lowest, then 15 that
+// put it near the lowest.
+func iq4Fit(x, w *[32]float32) (d float32) {
+	top, magnitude := extreme(x[:])
+	if magnitude < allZero {
+		return 0
+	}
+	var inverses, xl, ll [16]float32
+	inverses[0] = 1 / (-top / iq4Levels[0])
+	for i := range 15 {
+		inverses[1+i] = (float32(i-7) + iq4Levels[0]) / top
+	}
+	for i := 0; i < 16; i += 2 {
+		iq4Sums(x, w, (*[2]float32)(inverses[i:]), (*[2]float32)(xl[i:]), (*[2]float32)(ll[i:]))
+	}
+	if ll[0] > 0 {
+		d = xl[0] / ll[0]
+	}
+	best := d * xl[0]
+	for i := 1; i < 16; i++ {
+		if ll[i] > 0 && float32(xl[i]*xl[i]) > float32(best*ll[i]) {
+			d = xl[i] / ll[i]
+			best = d * xl[i]
+		}
+	}
+	return d
+}
+
+// iq4Sums stores, for two scales, the weighted sums of x * level and level * level. No
+// x / scale is beyond 135. Where its distance to a middle matters, it is a multiple of
+// 2^-21, so that it can be cut to halves as an integer.
+func iq4Sums(x, w *[32]float32, inverses, xl, ll *[2]float32) {
+	const unit = 1 << 21
+	i0, i1 := inverses[0]*unit, inverses[1]*unit
+	var xl0, xl1, ll0, ll1 float32
+	for i, v := range x {
+		w := w[i]
+		q0 := iq4Near[uint32(int32(i0*v)>>20+512)%1024]
+		q1 := iq4Near[uint32(int32(i1*v)>>20+512)%1024]
+		wq0, wq1 := w*q0, w*q1
+		xl0 += float32(wq0 * v)
+		ll0 += float32(wq0 * q0)
+		xl1 += float32(wq1 * v)
+		ll1 += float32(wq1 * q1)
+	}
+	*xl, *ll = [2]float32{xl0, xl1}, [2]float32{ll0, ll1}
+}
+
+// iq4Nearest stores the levels nearest to x * inverse.
+func iq4Nearest(levels *[32]uint8, x *[32]float32, inverse float32) {
+	for i, v := range x {
+		levels[i] = nearestIQ4(float32(inverse * v))
+	}
+}
+
+func encodeIQ4_NL(dst []byte, src, importance []float32) {
+	var w [32]float32
+	var levels [32]uint8
+	for i := 0; i < len(src); i += 32 {
+		x, b := (*[32]float32)(src[i:]), (*[18]byte)(dst[i/32*18:])
+		if importance != nil {
+			energyWeights(w[:], x[:], importance[i:], float32(sumSquares(x[:])*(2.0/32)))
+		} else {
+			squareWeights(w[:], x[:])
+		}
+		d := iq4Fit(x, &w)
+		putFloat16(b[:], d)
+		iq4Nearest(&levels, x, reciprocal(d))
+		putLow4(b[2:], &levels)
+	}
+}
+
+func encodeIQ4_XS(dst []byte, src, importance []float32) {
+	encode256(dst, src, importance, func(out []byte, x *[256]float32, importance []float32) {
+		b := (*[136]byte)(out)
+		var w [32]float32
+		var scales [8]float32
+		meanSquare := float32(sumSquares(x[:]) * (2.0 / 256))
+		for g := range scales {
+			x := (*[32]float32)(x[32*g:])
+			if importance != nil {
+				energyWeights(w[:], x[:], importance[32*g:], meanSquare)
+			} else {
+				squareWeights(w[:], x[:])
+			}
+			scales[g] = iq4Fit(x, &w)
+		}
+		top, _ := extreme(scales[:])
+		d := -top / 32
+		inverse := reciprocal(d)
+		putFloat16(b[:], d)
+		var high uint16
+		var levels [32]uint8
+		clear(b[4:8])
+		for g, s := range scales {
+			scale := max(-32, min(31, nearest(float32(inverse*s))))
+			iq4Nearest(&levels, (*[32]float32)(x[32*g:]), reciprocal(d*float32(scale)))
+			putLow4(b[8+16*g:], &levels)
+			b[4+g/2] |= byte(scale+32) & 15 << (g % 2 * 4)
+			high |= uint16(scale+32) >> 4 << (2 * g)
+		}
+		le.PutUint16(b[2:], high)
+	})
 }

@@ -25,33 +25,6 @@ func decodeQ2_K(dst []float32, src []byte) {
 	}
 }
 
-// Q3_K: 16 groups of 16; value = d * (scale - 32) * (q - 4), where the third bit of
-// q is in hmask: bit g/2 of byte l for value l of 32 in the pair of groups g. qs is
-// as in Q2_K.
-//
-//	0           32       96           108 110
-//	| hmask[32] | qs[64] | scales[12] | d |
-//
-// Scale g has its low 4 bits in half g/8 of scales[g%8] and its high 2 bits in bit
-// pair g/4 of scales[8+g%4].
-func decodeQ3_K(dst []float32, src []byte) {
-	for ; len(src) >= 110; dst, src = dst[256:], src[110:] {
-		b := (*[110]byte)(src)
-		d := float16At(b[108:])
-		for g := range 16 {
-			q := (*[16]byte)(b[32+g/8*32+g%2*16:])
-			high := (*[16]byte)(b[g%2*16:])
-			y := (*[16]float32)(dst[16*g:])
-			shift, bit := g%8/2*2, g/2
-			s := b[96+g%8]>>(g/8*4)&15 | b[104+g%4]>>(g/4*2)&3<<4
-			scale := d * float32(int32(s)-32)
-			for l := range y {
-				y[l] = scale * float32(int32(q[l]>>shift&3|high[l]>>bit&1<<2)-4)
-			}
-		}
-	}
-}
-
 // scaleAndMin reads the 6-bit scale and minimum of group j of 8. The first four
 // fill the low 6 bits of bytes 0..3 and 4..7; the last four have their low halves
 // together in bytes 8..11 and their high 2 bits on top of the first four.

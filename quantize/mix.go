@@ -17,6 +17,7 @@ type site struct {
 	// index of count: the position among the tensors that share a role, in layers
 	// for the FFN. The first and last layers suffer most from few bits.
 	index, count int
+	before       int // tensors of the same role before this one
 	columns      int
 	stacked      bool // one matrix per expert
 	imatrix      bool
@@ -32,6 +33,9 @@ type rule struct {
 	to    gguf.Type
 }
 
+// lowMixes have rules of their own.
+const lowMixes = "IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S IQ2_M"
+
 // base as a rule's type ends the search with the base type of the mix.
 const base = ^gguf.Type(0)
 
@@ -40,18 +44,34 @@ var rules = []rule{
 	{"", head, falcon, gguf.Q8_0},
 	{"", head, undivided, gguf.Q8_0},
 	{"Q8_0", head, nil, gguf.Q8_0},
+	{lowMixes + " IQ3_XXS", head, nil, gguf.Q5_K},
 	{"", head, nil, gguf.Q6_K},
 
 	{"MXFP4_MOE", anyRole, stacked, gguf.MXFP4},
 	{"MXFP4_MOE", anyRole, nil, gguf.Q8_0},
 
 	{"TQ1_0 TQ2_0 Q2_0", embedding, nil, gguf.Q4_K},
+	{"IQ1_S IQ1_M IQ2_XXS IQ2_XS", embedding, nil, gguf.Q2_K},
+	{"IQ2_S IQ2_M IQ3_XXS", embedding, nil, gguf.IQ3_S},
+
+	{lowMixes, value, sharedKV, gguf.Q4_K},
+	{lowMixes, value, fourExperts, gguf.Q4_K},
+	{"IQ2_S IQ2_M", value, nil, gguf.IQ3_S},
+	{lowMixes, value, nil, gguf.Q2_K},
+	{lowMixes, key, eightExperts, gguf.Q4_K},
+	{"IQ2_S IQ2_M", down, firstTensors(8), gguf.IQ3_S},
+	{lowMixes, down, firstTensors(8), gguf.Q2_K},
+	{lowMixes, projection, eightExperts, gguf.Q5_K},
+	{"IQ1_S IQ1_M", projection, nil, gguf.IQ2_XXS},
+	{"IQ2_S IQ2_M", projection, nil, gguf.IQ3_S},
+	{lowMixes, anyRole, nil, base},
 
 	{"", value, eightExperts, gguf.Q8_0},
 	{"Q4_K_M Q5_K_M", value, sensitiveLayer, gguf.Q6_K},
 	{"Q2_K Q3_K_S Q3_K_M Q4_K_S Q4_K_M IQ3_M", value, size70B, gguf.Q5_K},
-	{"Q2_K_S IQ3_XS IQ3_S", value, both(size70B, sharedKV), gguf.Q5_K},
-	{"Q2_K Q2_K_S IQ3_XS IQ3_S", value, sharedKV, gguf.Q4_K},
+	{"Q2_K_S IQ3_XXS IQ3_XS IQ3_S", value, both(size70B, sharedKV), gguf.Q5_K},
+	{"Q2_K Q2_K_S IQ3_XXS IQ3_XS IQ3_S", value, sharedKV, gguf.Q4_K},
+	{"IQ3_XXS", value, not(withImatrix), gguf.IQ3_S},
 	{"Q2_K", value, nil, gguf.Q3_K},
 	{"IQ3_M", value, nil, gguf.Q4_K},
 	{"Q3_K_M", value, amongFirst(2), gguf.Q5_K},
@@ -63,12 +83,15 @@ var rules = []rule{
 	{"", key, eightExperts, gguf.Q8_0},
 	{"IQ3_XS", key, nil, gguf.IQ3_XXS},
 	{"IQ3_XS", query, nil, gguf.IQ3_XXS},
+	{"IQ3_XXS", key, nil, gguf.IQ2_S},
+	{"IQ3_XXS", query, nil, gguf.IQ2_S},
 
 	{"Q3_K_L", projection, falcon, gguf.Q4_K},
 	{"", projection, falcon, base},
-	{"Q2_K Q3_K_S Q3_K_M Q4_K_S Q4_K_M IQ3_XS IQ3_S IQ3_M IQ4_NL IQ4_XS", projection, eightExperts, gguf.Q5_K},
+	{"Q2_K Q3_K_S Q3_K_M Q4_K_S Q4_K_M IQ3_XXS IQ3_XS IQ3_S IQ3_M IQ4_NL IQ4_XS", projection, eightExperts, gguf.Q5_K},
 	{"", projection, eightExperts, base},
 	{"Q2_K", projection, nil, gguf.Q3_K},
+	{"IQ3_XXS", projection, nil, gguf.IQ3_S},
 	{"Q3_K_M IQ3_M", projection, nil, gguf.Q4_K},
 	{"Q3_K_L", projection, nil, gguf.Q5_K},
 
@@ -77,6 +100,9 @@ var rules = []rule{
 
 	{"Q2_K", down, nil, gguf.Q3_K},
 	{"Q2_K_S", down, firstPart(8), gguf.Q4_K},
+	{"IQ3_XXS", down, withImatrix, base},
+	{"IQ3_XXS", down, firstPart(8), gguf.Q4_K},
+	{"IQ3_XXS", down, nil, gguf.Q3_K},
 	{"Q3_K_M", down, firstPart(16), gguf.Q5_K},
 	{"Q3_K_M", down, both(falcon, not(sensitiveLayer)), base},
 	{"Q3_K_M", down, nil, gguf.Q4_K},
@@ -120,6 +146,7 @@ func falcon(s *site) bool       { return s.arch.name == "falcon" }
 func undivided(s *site) bool    { return s.columns%s.mix.base.BlockElements() != 0 }
 func stacked(s *site) bool      { return s.stacked }
 func withImatrix(s *site) bool  { return s.imatrix }
+func fourExperts(s *site) bool  { return s.arch.experts >= 4 }
 func eightExperts(s *site) bool { return s.arch.experts == 8 }
 
 // sharedKV: with four query heads or more for each key head, attn_v is small and worth
@@ -144,6 +171,7 @@ func sensitiveLayer(s *site) bool {
 func middleLayer(s *site) bool { return s.index >= s.count/8 && s.index < 7*s.count/8 }
 
 func amongFirst(n int) func(*site) bool       { return func(s *site) bool { return s.index < n } }
+func firstTensors(n int) func(*site) bool     { return func(s *site) bool { return s.before < s.count/n } }
 func firstPart(n int) func(*site) bool        { return func(s *site) bool { return s.index < s.count/n } }
 func not(f func(*site) bool) func(*site) bool { return func(s *site) bool { return !f(s) } }
 func both(f, g func(*site) bool) func(*site) bool {

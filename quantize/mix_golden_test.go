@@ -94,3 +94,70 @@ func TestMixesAreThoseOfTheReference(t *testing.T) {
 		}
 	}
 }
+
+// What the rules of llama-quantize say of file types that its dry run was not recorded for.
+func TestMixesOfFewBits(t *testing.T) {
+	dense := goldenModel{Arch: "llama", L: 16, D: 2048, H: 16, KV: 16, FF: 4096}
+	grouped := dense
+	grouped.KV = 4
+	eight := dense
+	eight.E, eight.Fe = 8, 4096
+	for _, c := range []struct {
+		mix     string
+		model   goldenModel
+		imatrix bool
+		want    map[string]gguf.Type
+	}{
+		{"IQ1_S", dense, true, map[string]gguf.Type{
+			"output.weight": gguf.Q5_K, "token_embd.weight": gguf.Q2_K, "blk.3.attn_q.weight": gguf.IQ1_S,
+			"blk.3.attn_v.weight": gguf.Q2_K, "blk.3.attn_output.weight": gguf.IQ2_XXS,
+			"blk.1.ffn_down.weight": gguf.Q2_K, "blk.2.ffn_down.weight": gguf.Q2_K, "blk.3.ffn_down.weight": gguf.IQ1_S,
+		}},
+		{"IQ2_M", grouped, true, map[string]gguf.Type{
+			"token_embd.weight": gguf.IQ3_S, "blk.3.attn_k.weight": gguf.IQ2_S, "blk.3.attn_v.weight": gguf.Q4_K,
+			"blk.0.ffn_down.weight": gguf.IQ3_S, "blk.3.attn_output.weight": gguf.IQ3_S, "blk.3.ffn_up.weight": gguf.IQ2_S,
+		}},
+		{"IQ2_XS", eight, true, map[string]gguf.Type{
+			"blk.0.attn_k.weight": gguf.Q4_K, "blk.0.attn_v.weight": gguf.Q4_K, "blk.0.attn_output.weight": gguf.Q5_K,
+			"blk.9.ffn_down_exps.weight": gguf.Q2_K, // the first that there is, in whatever layer
+		}},
+		{"IQ3_XXS", dense, true, map[string]gguf.Type{
+			"output.weight": gguf.Q5_K, "token_embd.weight": gguf.IQ3_S, "blk.0.attn_v.weight": gguf.IQ3_XXS,
+			"blk.0.attn_q.weight": gguf.IQ2_S, "blk.0.attn_output.weight": gguf.IQ3_S, "blk.0.ffn_down.weight": gguf.IQ3_XXS,
+		}},
+		{"IQ3_XXS", dense, false, map[string]gguf.Type{
+			"blk.0.attn_v.weight": gguf.IQ3_S, "blk.0.ffn_down.weight": gguf.Q4_K, "blk.9.ffn_down.weight": gguf.Q4_K,
+			"blk.10.ffn_down.weight": gguf.Q3_K,
+		}},
+		{"IQ3_XXS", eight, true, map[string]gguf.Type{
+			"blk.0.attn_k.weight": gguf.Q8_0, "blk.0.attn_v.weight": gguf.Q8_0, "blk.0.attn_output.weight": gguf.Q5_K,
+		}},
+	} {
+		var tensors []*gguf.Tensor
+		for name := range c.want {
+			tensors = append(tensors, c.model.tensor(name))
+		}
+		if _, ok := c.want["output.weight"]; !ok {
+			tensors = append(tensors, c.model.tensor("output.weight"))
+		}
+		slices.SortFunc(tensors, byLayerAndName)
+		mix, err := findFileType(c.mix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts := Options{}
+		if c.imatrix {
+			opts.Importance = map[string][]float32{}
+		}
+		chooser, err := newChooser(gguf.Assemble(c.model.metadata(), tensors), mix, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tensor := range tensors {
+			want, ok := c.want[tensor.Name]
+			if got, _ := chooser.choose(tensor); ok && got != want {
+				t.Errorf("%s, imatrix %t: %s became %v, want %v", c.mix, c.imatrix, tensor.Name, got, want)
+			}
+		}
+	}
+}

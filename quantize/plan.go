@@ -15,6 +15,10 @@ import (
 // ErrRequantize is in the chain of the error about weights that are quantized already.
 var ErrRequantize = errors.New("already quantized")
 
+// ErrNoImportance is in the chain of the error about a type of so few bits that it is
+// not used without importance.
+var ErrNoImportance = errors.New("importance needed")
+
 // Options say what to make of a model. Types are named as llama-quantize does, in any
 // case.
 type Options struct {
@@ -60,8 +64,9 @@ type PlannedTensor struct {
 }
 
 // NewPlan chooses a type for each tensor of m. It fails with [ErrUnsupported] if the
-// file type, or a type that its mix needs, cannot be encoded, and with
-// [ErrRequantize] if m is quantized and that is not allowed.
+// file type, or a type in the options, is none that can be written, with
+// [ErrRequantize] if m is quantized and that is not allowed, and with
+// [ErrNoImportance] if a tensor's type needs importance and has none.
 func NewPlan(m gguf.Model, opts Options) (*Plan, error) {
 	mix, err := findFileType(opts.FileType)
 	if err != nil {
@@ -74,7 +79,13 @@ func NewPlan(m gguf.Model, opts Options) (*Plan, error) {
 	tensors := slices.Clone(m.Tensors())
 	slices.SortStableFunc(tensors, byLayerAndName)
 	p := &Plan{FileType: mix.name, source: m, id: mix.id, opts: opts}
+	if kind, _ := m.Metadata().Str("general.type"); kind != "" && kind != "model" {
+		return nil, fmt.Errorf("%w: this file is of general.type %q; only models can be quantized", ErrUnsupported, kind)
+	}
 	for _, t := range tensors {
+		if !t.Type.Known() {
+			return nil, fmt.Errorf("tensor %s: %w: its type %v is not known, so its elements cannot be read; update qtool, or get the model in another type", t.Name, ErrUnsupported, t.Type)
+		}
 		pt := PlannedTensor{Name: t.Name, Shape: t.Shape, From: t.Type, FromBytes: t.Size()}
 		pt.To, pt.Note = c.choose(t)
 		if pt.ToBytes, err = p.check(t, pt.To); err != nil {
@@ -102,11 +113,34 @@ func (p *Plan) check(t *gguf.Tensor, to gguf.Type) (bytes int64, err error) {
 	if _, err := LookupEncoder(to); err != nil {
 		return 0, err
 	}
-	if err := checkImportance(t, p.opts.Importance[t.Name]); err != nil {
+	importance := p.opts.Importance[t.Name]
+	if importance == nil && p.needsImportance(t.Name, to) {
+		return 0, fmt.Errorf("%w to make it %v: give its importance matrix with --imatrix, or choose a type of more bits",
+			ErrNoImportance, to)
+	}
+	if err := checkImportance(t, importance); err != nil {
 		return 0, err
 	}
 	row, err := to.RowSize(t.Shape[0])
 	return row * int64(t.Rows()), err
+}
+
+// needsImportance follows llama-quantize, which makes some types without importance for
+// the embedding and the output head alone.
+func (p *Plan) needsImportance(name string, to gguf.Type) bool {
+	switch to {
+	case gguf.IQ1_S, gguf.IQ2_XXS, gguf.IQ2_XS:
+		return true
+	case gguf.IQ1_M, gguf.IQ2_S, gguf.IQ3_XXS:
+	case gguf.Q2_K:
+		if p.FileType != "Q2_K_S" {
+			return false
+		}
+	default:
+		return false
+	}
+	r := roleOf(name)
+	return r != head && r != embedding
 }
 
 func checkImportance(t *gguf.Tensor, importance []float32) error {

@@ -35,3 +35,41 @@ func decodeQ2_0(dst []float32, src []byte) {
 		}
 	}
 }
+
+// The scale of Q1_0 is the mean size, that of Q2_0 the greatest.
+
+func encodeQ1_0(dst []byte, src, _ []float32) {
+	for ; len(dst) >= 18; dst, src = dst[18:], src[128:] {
+		b, x := (*[18]byte)(dst), (*[128]float32)(src)
+		var sum float32
+		for _, v := range x {
+			sum += abs32(v)
+		}
+		putFloat16(b[:], sum/128)
+		for i := range 16 {
+			var signs byte
+			for j, v := range x[8*i : 8*i+8] {
+				if v >= 0 {
+					signs |= 1 << j
+				}
+			}
+			b[2+i] = signs
+		}
+	}
+}
+
+func encodeQ2_0(dst []byte, src, _ []float32) {
+	for ; len(dst) >= 18; dst, src = dst[18:], src[64:] {
+		b, x := (*[18]byte)(dst), (*[64]float32)(src)
+		_, d := extreme(x[:])
+		inverse := reciprocal(d)
+		putFloat16(b[:], d)
+		for i := range 16 {
+			var pairs byte
+			for j, v := range x[4*i : 4*i+4] {
+				pairs |= byte(max(0, min(3, awayFromZero(float32(v*inverse))+1))) << (2 * j)
+			}
+			b[2+i] = pairs
+		}
+	}
+}

@@ -1,5 +1,7 @@
 package quantize
 
+import "math"
+
 // TQ1_0: 256 values of -d, 0 or d. Each byte is a fraction of 256 whose base-3
 // digits are the values: multiplying by 3 pushes the next digit over the top.
 //
@@ -50,5 +52,54 @@ func decodeTQ2_0(dst []float32, src []byte) {
 				y[l+96] = level[q>>6]
 			}
 		}
+	}
+}
+
+// trits rounds 256 values to the digits 0, 1, 2 for -d, 0, d, where d is the greatest
+// size. Where the reciprocal of d is infinite, ggml rounds to 0.
+func trits(q *[256]byte, x *[256]float32) (d float32) {
+	_, d = extreme(x[:])
+	inverse := reciprocal(d)
+	for i, v := range x {
+		t := awayFromZero(float32(v * inverse))
+		if t == math.MinInt32 {
+			t = 0
+		}
+		q[i] = byte(t + 1)
+	}
+	return d
+}
+
+func encodeTQ1_0(dst []byte, src, _ []float32) {
+	var q [256]byte
+	for ; len(dst) >= 54; dst, src = dst[54:], src[256:] {
+		b := (*[54]byte)(dst)
+		putFloat16(b[52:], trits(&q, (*[256]float32)(src)))
+		putTrits(b[:32], q[:160])
+		putTrits(b[32:48], q[160:240])
+		putTrits(b[48:52], q[240:])
+	}
+}
+
+// putTrits is the reverse of decodeTrits. The fraction is rounded up, so that
+// multiplying finds the digits again.
+func putTrits(qs, digits []byte) {
+	for m := range qs {
+		n := uint16(0)
+		for j := range 5 {
+			n *= 3
+			if i := m + j*len(qs); i < len(digits) {
+				n += uint16(digits[i])
+			}
+		}
+		qs[m] = byte((n*256 + 242) / 243)
+	}
+}
+
+func encodeTQ2_0(dst []byte, src, _ []float32) {
+	var q [256]byte
+	for ; len(dst) >= 66; dst, src = dst[66:], src[256:] {
+		putFloat16(dst[64:], trits(&q, (*[256]float32)(src)))
+		putPairs((*[64]byte)(dst), &q)
 	}
 }

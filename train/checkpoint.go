@@ -5,44 +5,49 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"qtool/gguf"
 	"qtool/internal/dataset"
-	"qtool/lora"
 )
 
 // ErrCheckpoint is in the chain of every error about a checkpoint that cannot
 // continue the run.
 var ErrCheckpoint = errors.New("checkpoint cannot be resumed")
 
-// state is what a run must remember to go on exactly.
-type state struct {
-	step    int
+// weights is a copy of what training changes.
+type weights struct {
+	step    int // after which it was taken
 	updates int
-	average float64
-	bad     int
-	at      dataset.Position
-	data    [][]float32 // parameters, first and second moments: 3 per parameter
+	data    [][]float32 // of each parameter: its values, first and second moments
 }
 
-// capture copies the state.
-func (r *Run) capture() *state {
-	s := &state{step: r.step, updates: r.adamw.updates, average: r.guard.average, bad: r.guard.bad, at: r.sampler.Position()}
+// live lists what training changes, in the order of weights.data.
+func (r *Run) live() [][]float32 {
+	var out [][]float32
 	for i, p := range r.Params {
-		s.data = append(s.data, slices.Clone(p.Data), slices.Clone(r.adamw.m[i]), slices.Clone(r.adamw.v[i]))
+		out = append(out, p.Data, r.adamw.m[i], r.adamw.v[i])
 	}
-	return s
+	return out
 }
 
-// restoreWeights puts parameters and moments back; the run's place stays.
-func (r *Run) restoreWeights(s *state) {
-	for i, p := range r.Params {
-		copy(p.Data, s.data[3*i])
-		copy(r.adamw.m[i], s.data[3*i+1])
-		copy(r.adamw.v[i], s.data[3*i+2])
+// capture copies the weights as they are.
+func (w *weights) capture(r *Run) {
+	live := r.live()
+	if w.data == nil {
+		w.data = make([][]float32, len(live))
 	}
-	r.adamw.updates = s.updates
+	for i, v := range live {
+		w.data[i] = append(w.data[i][:0], v...)
+	}
+	w.step, w.updates = r.step, r.adamw.updates
+}
+
+// restore puts the weights back; the run's place in the data stays.
+func (w *weights) restore(r *Run) {
+	for i, v := range r.live() {
+		copy(v, w.data[i])
+	}
+	r.adamw.updates = w.updates
 }
 
 const (
@@ -50,18 +55,24 @@ const (
 	checkpointVersion = 1
 )
 
-// momentSuffixes name the three tensors that a parameter has in a checkpoint.
-var momentSuffixes = [3]string{"", ".m", ".v"}
+// A parameter has three tensors in a checkpoint, and three more with the last
+// good state in their names.
+var (
+	momentSuffixes = [3]string{"", ".m", ".v"}
+	goodSuffix     = ".good"
+)
 
 // progress is the part of a checkpoint that is not tensors.
 type progress struct {
-	Step     int              `json:"step"`
-	Updates  int              `json:"updates"`
-	Average  float64          `json:"average_loss"`
-	Bad      int              `json:"bad_steps"`
-	Position dataset.Position `json:"position"`
-	Steps    int              `json:"steps"`
-	Config   Config           `json:"config"`
+	Step        int              `json:"step"`
+	Updates     int              `json:"updates"`
+	Average     float64          `json:"average_loss"`
+	Bad         int              `json:"bad_steps"`
+	GoodStep    int              `json:"good_step"`
+	GoodUpdates int              `json:"good_updates"`
+	Position    dataset.Position `json:"position"`
+	Steps       int              `json:"steps"`
+	Config      Config           `json:"config"`
 }
 
 // save writes a checkpoint if the run has a place for it. The file is a GGUF and
@@ -70,8 +81,11 @@ func (r *Run) save() error {
 	if r.CheckpointPath == "" {
 		return nil
 	}
-	s := r.capture()
-	body, err := json.Marshal(progress{s.step, s.updates, s.average, s.bad, s.at, r.totalSteps(), r.Config})
+	body, err := json.Marshal(progress{
+		Step: r.step, Updates: r.adamw.updates, Average: r.guard.average, Bad: r.guard.bad,
+		GoodStep: r.good.step, GoodUpdates: r.good.updates,
+		Position: r.sampler.Position(), Steps: r.totalSteps(), Config: r.Config,
+	})
 	if err != nil {
 		return fmt.Errorf("writing checkpoint: %w", err)
 	}
@@ -81,9 +95,12 @@ func (r *Run) save() error {
 	md.Set("qtool.checkpoint.identity", r.Identity)
 	md.Set("qtool.checkpoint.progress", string(body))
 	var tensors []*gguf.Tensor
+	live := r.live()
 	for i, p := range r.Params {
 		for k, suffix := range momentSuffixes {
-			tensors = append(tensors, lora.Float32Tensor(p.Name+suffix, p.Shape, s.data[3*i+k]))
+			tensors = append(tensors,
+				gguf.Float32Tensor(p.Name+suffix, p.Shape, live[3*i+k]),
+				gguf.Float32Tensor(p.Name+goodSuffix+suffix, p.Shape, r.good.data[3*i+k]))
 		}
 	}
 	// A checkpoint must be written even when the run was told to stop.
@@ -101,17 +118,42 @@ func (r *Run) Resume(path string) error {
 		return fmt.Errorf("resuming: %w", err)
 	}
 	defer f.Close()
-	s, err := r.readState(f)
-	if err != nil {
+	if err := r.resume(f); err != nil {
 		return fmt.Errorf("%s: %w: %w", path, ErrCheckpoint, err)
 	}
-	r.restoreWeights(s)
-	r.step, r.guard.average, r.guard.bad = s.step, s.average, s.bad
 	return nil
 }
 
-func (r *Run) readState(m gguf.Model) (*state, error) {
-	md := m.Metadata()
+func (r *Run) resume(m gguf.Model) error {
+	p, err := r.readProgress(m.Metadata())
+	if err != nil {
+		return err
+	}
+	now := weights{step: p.Step, updates: p.Updates}
+	good := weights{step: p.GoodStep, updates: p.GoodUpdates}
+	for _, param := range r.Params {
+		for _, suffix := range momentSuffixes {
+			v, err := readFloats(m, param.Name+suffix, len(param.Data))
+			if err != nil {
+				return err
+			}
+			g, err := readFloats(m, param.Name+goodSuffix+suffix, len(param.Data))
+			if err != nil {
+				return err
+			}
+			now.data, good.data = append(now.data, v), append(good.data, g)
+		}
+	}
+	if err := r.sampler.Restore(p.Position); err != nil {
+		return err
+	}
+	now.restore(r)
+	r.good, r.step, r.guard.average, r.guard.bad = good, p.Step, p.Average, p.Bad
+	return nil
+}
+
+// readProgress reads a checkpoint's metadata and makes sure that it is of this run.
+func (r *Run) readProgress(md *gguf.Metadata) (*progress, error) {
 	if kind, _ := md.Str("general.type"); kind != checkpointKind {
 		return nil, fmt.Errorf("it is no checkpoint: general.type is %q", kind)
 	}
@@ -129,35 +171,14 @@ func (r *Run) readState(m gguf.Model) (*state, error) {
 	if err := json.Unmarshal([]byte(text), &p); err != nil {
 		return nil, err
 	}
-	if err := r.sameCourse(p); err != nil {
-		return nil, err
-	}
-	if err := r.sampler.Restore(p.Position); err != nil {
-		return nil, err
-	}
-	s := &state{step: p.Step, updates: p.Updates, average: p.Average, bad: p.Bad, at: p.Position}
-	for _, param := range r.Params {
-		for _, suffix := range momentSuffixes {
-			v, err := readFloats(m, param.Name+suffix, len(param.Data))
-			if err != nil {
-				return nil, err
-			}
-			s.data = append(s.data, v)
-		}
-	}
-	return s, nil
-}
-
-// sameCourse asks for equal settings, as far as they decide the result.
-func (r *Run) sameCourse(p progress) error {
 	there, here := p.Config, r.Config
-	there.EvalEvery, there.EvalRows, there.SaveEvery = here.EvalEvery, here.EvalRows, here.SaveEvery
+	there.EvalEvery, there.EvalTokens, there.SaveEvery = here.EvalEvery, here.EvalTokens, here.SaveEvery
 	if there != here || p.Steps != r.totalSteps() {
 		a, _ := json.Marshal(there)
 		b, _ := json.Marshal(here)
-		return fmt.Errorf("its settings differ, so the result would not be that of one run:\nthere: %d steps, %s\nhere:  %d steps, %s", p.Steps, a, r.totalSteps(), b)
+		return nil, fmt.Errorf("its settings differ, so the result would not be that of one run:\nthere: %d steps, %s\nhere:  %d steps, %s", p.Steps, a, r.totalSteps(), b)
 	}
-	return nil
+	return &p, nil
 }
 
 func readFloats(m gguf.Model, name string, n int) ([]float32, error) {
@@ -169,5 +190,5 @@ func readFloats(m gguf.Model, name string, n int) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lora.Float32s(b), nil
+	return gguf.DecodeFloat32(b), nil
 }

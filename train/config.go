@@ -3,6 +3,8 @@ package train
 import (
 	"fmt"
 	"math"
+
+	"qtool/internal/kernel"
 )
 
 // Config is what decides the course of a run. Two runs with equal Config, base
@@ -26,18 +28,32 @@ type Config struct {
 	Seed          uint64 `json:"seed"`
 	Precision     string `json:"precision"`
 
-	EvalEvery int `json:"-"` // steps between evaluations; 0 is only first and last
-	EvalRows  int `json:"-"` // most rows to evaluate; 0 is all
-	SaveEvery int `json:"-"` // steps between checkpoints
+	EvalEvery  int `json:"-"` // steps between evaluations; 0 is only first and last
+	EvalTokens int `json:"-"` // held-out rows are evaluated up to so many tokens; 0 is all
+	SaveEvery  int `json:"-"` // steps between checkpoints
 }
 
 // DefaultConfig works without thought for LoRA.
 func DefaultConfig() Config {
 	return Config{
 		Rate: 2e-4, Schedule: "cosine", Warmup: 0.03, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Clip: 1,
-		Batch: 1, GradAccum: 1, Epochs: 3, Seed: 42, Precision: "auto", EvalRows: 64, SaveEvery: 25,
+		Batch: 1, GradAccum: 1, Epochs: 3, Seed: 42, Precision: "auto", EvalTokens: 16384, SaveEvery: 25,
 	}
 }
+
+// precision is how base weights are multiplied.
+func (c *Config) precision() kernel.Precision {
+	if c.Precision == "auto" {
+		return kernel.Auto
+	}
+	return kernel.Float32
+}
+
+// maxRows bounds the rows of a step.
+const maxRows = 1 << 20
+
+// maxSteps bounds a run.
+const maxSteps = 1 << 30
 
 // Check reports the first setting that makes no sense.
 func (c *Config) Check() error {
@@ -49,6 +65,12 @@ func (c *Config) Check() error {
 	default:
 		return fmt.Errorf("precision %q is not one of f32, auto", c.Precision)
 	}
+	if c.Steps > maxSteps || c.Epochs > maxSteps {
+		return fmt.Errorf("%d steps or %d epochs; at most %d are taken", c.Steps, c.Epochs, maxSteps)
+	}
+	if c.Batch > maxRows || c.GradAccum > maxRows || c.Batch*c.GradAccum > maxRows {
+		return fmt.Errorf("%d batches of %d rows in a step; at most %d rows make one", c.GradAccum, c.Batch, maxRows)
+	}
 	for _, s := range []struct {
 		name     string
 		value    float64
@@ -57,7 +79,7 @@ func (c *Config) Check() error {
 		{"learning rate", c.Rate, true}, {"warm-up", c.Warmup, false}, {"weight decay", c.WeightDecay, false},
 		{"clipping", c.Clip, false}, {"batch", float64(c.Batch), true}, {"gradient accumulation", float64(c.GradAccum), true},
 		{"number of steps", float64(c.Steps), false}, {"number of epochs", float64(c.Epochs), c.Steps == 0},
-		{"steps between evaluations", float64(c.EvalEvery), false}, {"steps between checkpoints", float64(c.SaveEvery), false},
+		{"steps between evaluations", float64(c.EvalEvery), false}, {"steps between checkpoints", float64(c.SaveEvery), false}, {"number of tokens to evaluate", float64(c.EvalTokens), false},
 	} {
 		if math.IsNaN(s.value) || math.IsInf(s.value, 0) || s.value < 0 || s.positive && s.value == 0 {
 			return fmt.Errorf("the %s is %g; it must be a number above %s", s.name, s.value, map[bool]string{true: "0", false: "or equal to 0"}[s.positive])

@@ -1,5 +1,7 @@
 package train
 
+import "encoding/json"
+
 // EventType names what happened.
 type EventType string
 
@@ -12,16 +14,49 @@ const (
 	CheckpointEvent EventType = "checkpoint" // a checkpoint was written
 )
 
-// Event is one thing that happened; it is also one line of metrics.jsonl.
+// Event is one thing that happened.
 type Event struct {
-	Type            EventType `json:"type"`
-	Step            int       `json:"step"`
-	Epoch           float64   `json:"epoch,omitempty"`
-	Loss            float64   `json:"loss"` // mean per scored token, in nats
-	Rate            float64   `json:"lr,omitempty"`
-	GradNorm        float64   `json:"grad_norm,omitempty"` // before clipping
-	TokensPerSecond float64   `json:"tokens_per_second,omitempty"`
-	Tokens          int       `json:"tokens,omitempty"` // processed in this step
-	MemoryBytes     int64     `json:"memory_bytes,omitempty"`
-	Reason          string    `json:"reason,omitempty"` // of a skip or a rollback
+	Type            EventType
+	Step            int
+	Epoch           float64 // of a step: how often the data were gone through
+	Loss            float64 // of a step or an evaluation: mean per scored token, in nats
+	Rate            float64 // of a step: the learning rate
+	GradNorm        float64 // of a step: before clipping
+	Tokens          int     // of a step or an evaluation: processed
+	TokensPerSecond float64
+	MemoryBytes     int64  // of a step: see [Run.MemoryBytes]
+	Reason          string // of a skip or a rollback
+}
+
+// MarshalJSON gives one line of metrics.jsonl, with the keys that events of
+// this type have.
+func (e Event) MarshalJSON() ([]byte, error) {
+	type about struct {
+		Type EventType `json:"type"`
+		Step int       `json:"step"`
+	}
+	type measured struct {
+		about
+		Loss            float64 `json:"loss"`
+		Tokens          int     `json:"tokens"`
+		TokensPerSecond float64 `json:"tokens_per_second"`
+	}
+	head := about{e.Type, e.Step}
+	body := measured{head, e.Loss, e.Tokens, e.TokensPerSecond}
+	switch e.Type {
+	case StepEvent:
+		return json.Marshal(struct {
+			measured
+			Epoch       float64 `json:"epoch"`
+			Rate        float64 `json:"lr"`
+			GradNorm    float64 `json:"grad_norm"`
+			MemoryBytes int64   `json:"memory_bytes"`
+		}{body, e.Epoch, e.Rate, e.GradNorm, e.MemoryBytes})
+	case EvalEvent:
+		return json.Marshal(body)
+	}
+	return json.Marshal(struct {
+		about
+		Reason string `json:"reason,omitempty"`
+	}{head, e.Reason})
 }

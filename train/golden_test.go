@@ -78,11 +78,7 @@ func goldenLearner(t *testing.T, name string, checkpointing bool) *learner {
 }
 
 func goldenRow(t *testing.T) dataset.Row {
-	b := sharedtest.Read(t, "golden/archs/tokens.i32")
-	row := dataset.Row{Docs: []int{0}}
-	for i := 0; i < len(b); i += 4 {
-		row.Tokens = append(row.Tokens, int32(b[i])|int32(b[i+1])<<8)
-	}
+	row := dataset.Row{Docs: []int{0}, Tokens: sharedtest.Tokens(t)}
 	row.Targets = append(append(row.Targets, row.Tokens[1:]...), dataset.Unscored)
 	return row
 }
@@ -104,13 +100,7 @@ func compare(t *testing.T, params []*nn.Param, file string, of func(*nn.Param) [
 	}
 	worst := 0.0
 	for _, p := range params {
-		var num, den float64
-		for i, w := range golden[p.Name] {
-			d := float64(of(p)[i]) - float64(w)
-			num += d * d
-			den += float64(w) * float64(w)
-		}
-		e := num / den
+		e := sharedtest.NMSE(of(p), golden[p.Name])
 		worst = max(worst, e)
 		if !(e <= limit) {
 			t.Errorf("%s: %s: NMSE %g", file, p.Name, e)

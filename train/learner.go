@@ -13,6 +13,10 @@ type learner struct {
 	params        []*nn.Param
 	tape          *nn.Tape
 	checkpointing bool
+
+	// The batch at hand, in memory that is used again.
+	batch  model.Batch
+	joined dataset.Row
 }
 
 func newLearner(d *model.Decoder, params []*nn.Param, pool *kernel.Pool, checkpointing bool) *learner {
@@ -43,17 +47,16 @@ func (l *learner) loss(rows []dataset.Row) (sum float64, scored int) {
 }
 
 func (l *learner) forward(rows []dataset.Row, weight float32) (sum float64, scored int) {
-	all := join(rows)
-	hidden := l.decoder.Hidden(l.tape, model.NewBatch(all.Tokens, all.Docs), nil, l.checkpointing)
-	return l.decoder.Loss(l.tape, hidden, all.Targets, weight)
+	l.join(rows)
+	l.batch.Set(l.joined.Tokens, l.joined.Docs)
+	hidden := l.decoder.Hidden(l.tape, &l.batch, nil, l.checkpointing)
+	return l.decoder.Loss(l.tape, hidden, l.joined.Targets, weight)
 }
 
 // join lays the documents of rows side by side: a batch needs no padding.
-func join(rows []dataset.Row) dataset.Row {
-	if len(rows) == 1 {
-		return rows[0]
-	}
-	var all dataset.Row
+func (l *learner) join(rows []dataset.Row) {
+	all := &l.joined
+	all.Tokens, all.Targets, all.Docs = all.Tokens[:0], all.Targets[:0], all.Docs[:0]
 	for _, r := range rows {
 		for _, d := range r.Docs {
 			all.Docs = append(all.Docs, len(all.Tokens)+d)
@@ -61,7 +64,6 @@ func join(rows []dataset.Row) dataset.Row {
 		all.Tokens = append(all.Tokens, r.Tokens...)
 		all.Targets = append(all.Targets, r.Targets...)
 	}
-	return all
 }
 
 func countScored(rows []dataset.Row) (scored, tokens int) {

@@ -50,7 +50,9 @@ func eventsUpTo(path string, step int) ([]byte, error) {
 	}
 	var kept bytes.Buffer
 	for lines := bufio.NewScanner(bytes.NewReader(old)); lines.Scan(); {
-		var e Event
+		var e struct {
+			Step int `json:"step"`
+		}
 		// A line that does not parse was cut off when the run was killed.
 		if json.Unmarshal(lines.Bytes(), &e) == nil && e.Step <= step {
 			kept.Write(lines.Bytes())

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -47,10 +48,13 @@ func (r *Run) makePlan() Plan {
 
 // Probe computes the gradients of the largest batch that can occur, throws them
 // away, and so measures speed and peak memory.
-func (r *Run) Probe() Plan {
+func (r *Run) Probe(ctx context.Context) (Plan, error) {
 	rows := longest(r.Rows, r.Config.Batch)
 	_, tokens := countScored(rows)
 	r.learner.accumulate(rows, 0) // the first time allocates
+	if err := ctx.Err(); err != nil {
+		return r.plan, err
+	}
 	start := time.Now()
 	r.learner.accumulate(rows, 0)
 	r.learner.clearGradients()
@@ -58,7 +62,7 @@ func (r *Run) Probe() Plan {
 	p.TokensPerSecond = float64(tokens) / time.Since(start).Seconds()
 	p.MemoryBytes = r.MemoryBytes()
 	p.Seconds = float64(p.TotalTokens) * (1 - float64(r.step)/float64(p.Steps)) / p.TokensPerSecond
-	return *p
+	return *p, nil
 }
 
 // longest returns the n longest rows.

@@ -43,7 +43,7 @@ type Run struct {
 	sampler *dataset.Sampler
 	guard   *guard
 	step    int // optimizer steps done, dropped ones included
-	good    *state
+	good    weights
 	plan    Plan
 }
 
@@ -68,10 +68,10 @@ func New(s Setup) (*Run, error) {
 			}
 		}
 	}
-	if n := s.Config.EvalRows; n > 0 && len(s.HeldOut) > n {
-		s.HeldOut = s.HeldOut[:n]
-	}
+	s.HeldOut = firstTokens(s.HeldOut, s.Config.EvalTokens)
 	c := &s.Config
+	c.Batch = min(c.Batch, len(s.Rows)) // more would compute rows twice
+	s.Pool.SetPrecision(c.precision())
 	r := &Run{
 		Setup:   s,
 		learner: newLearner(s.Decoder, s.Params, s.Pool, c.Checkpointing),
@@ -79,6 +79,7 @@ func New(s Setup) (*Run, error) {
 		sampler: dataset.NewSampler(len(s.Rows), c.Seed),
 		guard:   newGuard(s.Decoder.Vocabulary),
 	}
+	r.good.capture(r)
 	r.plan = r.makePlan()
 	return r, nil
 }
@@ -113,47 +114,65 @@ func (r *Run) nextRows() []dataset.Row {
 	return rows
 }
 
+// goodEvery is how many steps apart the weights are remembered as the last good
+// state. It decides what a rollback gives, so it is no setting.
+const goodEvery = 25
+
 // Train runs to the end. When ctx is cancelled it writes a checkpoint, if there
 // is a place for one, and returns the context's error.
 func (r *Run) Train(ctx context.Context) error {
 	total := r.totalSteps()
-	r.good = r.capture()
 	for r.step < total {
 		if err := ctx.Err(); err != nil {
-			if saveErr := r.save(); saveErr != nil {
-				return errors.Join(err, saveErr)
-			}
-			return context.Cause(ctx)
+			return errors.Join(err, r.save())
 		}
-		if err := r.oneStep(total); err != nil {
+		switch err := r.oneStep(ctx, total); {
+		case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+			continue
+		case err != nil:
 			return err
 		}
-		if every := r.Config.SaveEvery; every > 0 && r.step%every == 0 && r.guard.bad == 0 {
-			r.good = r.capture()
+		if r.step%goodEvery == 0 && r.guard.bad == 0 {
+			r.good.capture(r)
+		}
+		if every := r.Config.SaveEvery; every > 0 && r.step%every == 0 {
 			if err := r.save(); err != nil {
 				return err
 			}
 		}
 		if every := r.Config.EvalEvery; every > 0 && r.step%every == 0 && r.step < total {
-			if _, err := r.Evaluate(); err != nil {
+			if _, err := r.Evaluate(ctx, nil); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	if r.adamw.updates == 0 && r.step > 0 {
+		return fmt.Errorf("%w: every step failed", ErrDiverged)
+	}
+	if r.guard.bad > 0 { // what came last may be broken
+		if err := r.rollBack(); err != nil {
+			return err
+		}
+	}
+	return r.save()
 }
 
-func (r *Run) oneStep(total int) error {
-	start := time.Now()
+// oneStep takes a step. If ctx ends meanwhile, the run stands where it stood
+// before.
+func (r *Run) oneStep(ctx context.Context, total int) error {
+	start, before := time.Now(), r.sampler.Position()
 	rows := r.nextRows()
 	scored, tokens := countScored(rows)
-	r.step++
 	r.learner.clearGradients()
 	var sum float64
 	for from := 0; from < len(rows); from += r.Config.Batch {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(err, r.sampler.Restore(before))
+		}
 		s, _ := r.learner.accumulate(rows[from:min(from+r.Config.Batch, len(rows))], 1/float32(scored))
 		sum += s
 	}
+	r.step++
 	loss, norm := sum/float64(scored), gradNorm(r.Params)
 	if why := r.guard.refuse(loss, norm); why != "" {
 		return r.drop(why)
@@ -187,7 +206,11 @@ func (r *Run) drop(why string) error {
 		return fmt.Errorf("%w: at step %d %s, and %d steps before it failed too; try a lower learning rate (now %g), or check the base for damaged weights",
 			ErrDiverged, r.step, why, r.guard.bad-1, r.Config.Rate)
 	}
-	r.restoreWeights(r.good)
+	return r.rollBack()
+}
+
+func (r *Run) rollBack() error {
+	r.good.restore(r)
 	return r.report(Event{Type: RollbackEvent, Step: r.step, Reason: fmt.Sprintf("%d steps failed in a row; back to the weights of step %d", r.guard.bad, r.good.step)})
 }
 
@@ -198,22 +221,34 @@ func (r *Run) report(e Event) error {
 	return r.Report(e)
 }
 
-// Evaluate is the mean loss per scored token over the held-out rows, NaN if
-// there are none.
-func (r *Run) Evaluate() (float64, error) {
+// Measure is the mean loss per scored token over the held-out rows, NaN if there
+// are none. progress, unless nil, gets the rows done so far.
+func (r *Run) Measure(ctx context.Context, progress func(done int)) (float64, error) {
 	if len(r.HeldOut) == 0 {
 		return math.NaN(), nil
 	}
-	start := time.Now()
 	var sum float64
 	var scored int
 	for from := 0; from < len(r.HeldOut); from += r.Config.Batch {
-		s, n := r.learner.loss(r.HeldOut[from:min(from+r.Config.Batch, len(r.HeldOut))])
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		to := min(from+r.Config.Batch, len(r.HeldOut))
+		s, n := r.learner.loss(r.HeldOut[from:to])
 		sum, scored = sum+s, scored+n
+		if progress != nil {
+			progress(to)
+		}
 	}
-	loss := sum / float64(scored)
-	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return loss, nil
+	return sum / float64(scored), nil
+}
+
+// Evaluate is Measure as an event of the run.
+func (r *Run) Evaluate(ctx context.Context, progress func(done int)) (float64, error) {
+	start := time.Now()
+	loss, err := r.Measure(ctx, progress)
+	if err != nil || math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return loss, err
 	}
 	_, tokens := countScored(r.HeldOut)
 	return loss, r.report(Event{Type: EvalEvent, Step: r.step, Loss: loss, Tokens: tokens, TokensPerSecond: float64(tokens) / time.Since(start).Seconds()})

@@ -32,7 +32,7 @@ func warmupSteps(warmup float64, steps int) int {
 	if warmup < 1 {
 		return int(math.Ceil(warmup * float64(steps)))
 	}
-	return min(int(warmup), steps)
+	return int(min(warmup, float64(steps)))
 }
 
 func checkSchedule(name string) error {

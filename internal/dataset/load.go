@@ -30,14 +30,14 @@ type Options struct {
 
 // Report counts what a file gave.
 type Report struct {
-	Records   int // as read
-	Examples  int // to train on
-	Tokens    int // positions over all examples
-	Scored    int // positions that count
-	Longest   int // positions of the longest record, before cutting
-	Truncated int // records cut at the end
-	Windowed  int // records cut into windows
-	Skipped   int // records without anything scored, or with nothing of it before the cut
+	Records   int `json:"records"`       // as read
+	Examples  int `json:"examples"`      // to train on
+	Tokens    int `json:"tokens"`        // positions over all examples
+	Scored    int `json:"scored_tokens"` // positions that count
+	Longest   int `json:"longest"`       // positions of the longest record, before cutting
+	Truncated int `json:"truncated"`     // records cut at the end
+	Windowed  int `json:"windowed"`      // records cut into windows
+	Skipped   int `json:"skipped"`       // records without anything scored, or with nothing of it before the cut
 }
 
 // Data are the examples of one file, in file order.
@@ -138,6 +138,9 @@ type builder struct {
 
 func (b *builder) add(at place, rec record) error {
 	b.data.Report.Records++
+	if _, ids := rec.(tokenRecord); !ids && b.enc.tok == Untokenized(b.enc.tok.Size()) {
+		return &FormatError{Where: at.String(), Err: errors.New(`the model has no vocabulary, so text cannot be tokenized; only records of {"input_ids","labels"} can be used`)}
+	}
 	doc, err := rec.tokenize(&b.enc)
 	switch {
 	case errors.Is(err, chat.ErrUnsupported):

@@ -273,3 +273,14 @@ func TestAFolderGivesTrainingAndEvaluation(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestWithoutAVocabularyOnlyTokenIdsAreRead(t *testing.T) {
+	opts := Options{Seq: 8}
+	data, err := Read(strings.NewReader(`{"input_ids":[1,2,3]}`), "a.jsonl", Untokenized(4), opts)
+	if err != nil || len(data.Examples) != 1 {
+		t.Errorf("ids: %v, %v", data, err)
+	}
+	if _, err := Read(strings.NewReader(`{"text":"hello"}`), "a.jsonl", Untokenized(4), opts); !errors.Is(err, ErrFormat) {
+		t.Errorf("text: %v", err)
+	}
+}

@@ -25,3 +25,14 @@ func (t trained) EOS() int32 {
 	}
 	return t.EOT()
 }
+
+// Untokenized stands for the tokenizer of a model without vocabulary, of size
+// ids: only records of token ids can be read with it.
+func Untokenized(size int) Tokenizer { return untokenized(size) }
+
+type untokenized int
+
+func (untokenized) Encode(string, bool) (ids []int32, starts []int) { return nil, nil }
+func (untokenized) BOS() int32                                      { return tokenizer.None }
+func (untokenized) EOS() int32                                      { return tokenizer.None }
+func (u untokenized) Size() int                                     { return int(u) }

@@ -43,14 +43,14 @@ func outer(dw, dy, x []float32, tokens, rows, cols int) product {
 // ForwardGroups is Forward for rows grouped by matrix, all groups at once: rows
 // groups[e] to groups[e+1]-1 of x and y belong to w[e]. A matrix without rows
 // is not touched. All matrices have the same shape.
-func ForwardGroups(p *Pool, y, x []float32, groups []int, w []Matrix) {
+func ForwardGroups(p *Pool, y, x []float32, groups []int32, w []Matrix) {
 	p.eachGroup(groups, func(e, from, tokens int) product {
 		return forward(y[from*w[e].Rows:], x[from*w[e].Cols:], tokens, w[e])
 	})
 }
 
 // BackwardGroups is Backward for rows grouped as in ForwardGroups.
-func BackwardGroups(p *Pool, dx, dy []float32, groups []int, w []Matrix) {
+func BackwardGroups(p *Pool, dx, dy []float32, groups []int32, w []Matrix) {
 	p.eachGroup(groups, func(e, from, tokens int) product {
 		return backward(dx[from*w[e].Cols:], dy[from*w[e].Rows:], tokens, w[e])
 	})
@@ -58,18 +58,18 @@ func BackwardGroups(p *Pool, dx, dy []float32, groups []int, w []Matrix) {
 
 // AddOuterGroups is AddOuter for rows grouped as in ForwardGroups; dw holds the
 // gradients of rows × cols elements of all groups, one after the other.
-func AddOuterGroups(p *Pool, dw, dy, x []float32, groups []int, rows, cols int) {
+func AddOuterGroups(p *Pool, dw, dy, x []float32, groups []int32, rows, cols int) {
 	p.eachGroup(groups, func(e, from, tokens int) product {
 		return outer(dw[e*rows*cols:], dy[from*rows:], x[from*cols:], tokens, rows, cols)
 	})
 }
 
 // eachGroup runs the products of all groups that have rows.
-func (p *Pool) eachGroup(groups []int, of func(e, from, tokens int) product) {
+func (p *Pool) eachGroup(groups []int32, of func(e, from, tokens int) product) {
 	p.operation.Lock()
 	defer p.operation.Unlock()
 	for e := range len(groups) - 1 {
-		if from, to := groups[e], groups[e+1]; to > from {
+		if from, to := int(groups[e]), int(groups[e+1]); to > from {
 			p.add(of(e, from, to-from))
 		}
 	}
@@ -88,7 +88,7 @@ func MatVec(p *Pool, y, x []float32, w Matrix) {
 	defer p.operation.Unlock()
 	defer p.forget()
 	p.products = append(p.products, product{c: y[:w.Rows], a: x[:w.Cols], w: w, tier: active})
-	p.Run(ceil(w.Rows, vectorRows), p.vectorTask)
+	p.Do(ceil(w.Rows, vectorRows), p.vectorTask)
 }
 
 // vectorRows is how many rows a task of MatVec multiplies.

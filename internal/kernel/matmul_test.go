@@ -160,7 +160,7 @@ func TestResultsDoNotDependOnWorkersTokensOrStorage(t *testing.T) {
 func TestGroupsAreTheProductsOfEachGroupBitForBit(t *testing.T) {
 	rng := rand.New(rand.NewPCG(23, 24))
 	const rows, cols = 70, 96
-	groups := []int{0, 3, 3, 20, 21, 21, 50, 50}
+	groups := []int32{0, 3, 3, 20, 21, 21, 50, 50}
 	tokens, experts := 50, len(groups)-1
 	x, dy := random(rng, tokens*cols), random(rng, tokens*rows)
 	var w []Matrix
@@ -178,7 +178,7 @@ func TestGroupsAreTheProductsOfEachGroupBitForBit(t *testing.T) {
 			BackwardGroups(p, dx, dy, groups, w)
 			AddOuterGroups(p, dw, dy, x, groups, rows, cols)
 			for e := range experts {
-				from, n := groups[e], groups[e+1]-groups[e]
+				from, n := int(groups[e]), int(groups[e+1]-groups[e])
 				Forward(p, y1[from*rows:], x[from*cols:], n, w[e])
 				Backward(p, dx1[from*cols:], dy[from*rows:], n, w[e])
 				AddOuter(p, dw1[e*rows*cols:], dy[from*rows:], x[from*cols:], n, rows, cols)
@@ -217,7 +217,7 @@ func TestMultiplyingDoesNotAllocateOnceItIsWarm(t *testing.T) {
 	const tokens, rows, cols = 40, 300, 600
 	x, y, w := make([]float32, tokens*cols), make([]float32, tokens*rows), make([]float32, rows*cols)
 	m := encoded(w, rows, cols)
-	groups, experts := []int{0, 10, 40}, []Matrix{m, m}
+	groups, experts := []int32{0, 10, 40}, []Matrix{m, m}
 	step := func() {
 		ForwardGroups(p, y, x, groups, experts)
 		BackwardGroups(p, x, y, groups, experts)

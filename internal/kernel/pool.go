@@ -6,14 +6,26 @@ import (
 	"sync/atomic"
 )
 
-// Pool is a fixed set of workers. One Run is in flight at a time; the caller's
-// goroutine works along as worker 0. Tasks are handed out one by one, so the
-// order in which they run is not defined: a task must write only what is its own.
+// Task is work in parts that may run at the same time.
+type Task interface {
+	// Do does one part; worker numbers those who run at the same time.
+	Do(worker, part int)
+}
+
+// TaskFunc makes a Task of a function.
+type TaskFunc func(worker, part int)
+
+// Do calls f.
+func (f TaskFunc) Do(worker, part int) { f(worker, part) }
+
+// Pool is a fixed set of workers. One Do is in flight at a time; the caller's
+// goroutine works along as worker 0. Parts are handed out one by one, so the
+// order in which they run is not defined: a part must write only what is its own.
 type Pool struct {
 	workers int
-	start   chan *batch
-	mu      sync.Mutex
-	current batch // of the Run in flight
+	start   chan struct{}
+	mu      sync.Mutex // held by the Do in flight
+	job     job
 
 	// What a multiplication needs, kept so that none of it is allocated again.
 	precision    Precision
@@ -21,35 +33,36 @@ type Pool struct {
 	products     []product
 	packed       []float32
 	scratch      []scratch // one per worker
-	packTask     func(worker, task int)
-	multiplyTask func(worker, task int)
-	vectorTask   func(worker, task int)
+	packTask     TaskFunc
+	multiplyTask TaskFunc
+	vectorTask   TaskFunc
 }
 
-type batch struct {
-	tasks int64
+// job is what the Do in flight shares with the workers.
+type job struct {
+	task  Task
+	parts int64
 	next  atomic.Int64
-	f     func(worker, task int)
 	done  sync.WaitGroup
 	fault atomic.Pointer[fault]
 }
 
 type fault struct{ value any }
 
-func (b *batch) work(worker int) {
-	defer b.done.Done()
+func (j *job) work(worker int) {
+	defer j.done.Done()
 	defer func() {
 		if r := recover(); r != nil {
-			b.fault.CompareAndSwap(nil, &fault{r})
-			b.next.Store(b.tasks)
+			j.fault.CompareAndSwap(nil, &fault{r})
+			j.next.Store(j.parts)
 		}
 	}()
 	for {
-		t := b.next.Add(1) - 1
-		if t >= b.tasks {
+		part := j.next.Add(1) - 1
+		if part >= j.parts {
 			return
 		}
-		b.f(worker, int(t))
+		j.task.Do(worker, int(part))
 	}
 }
 
@@ -58,7 +71,7 @@ func NewPool(workers int) *Pool {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	p := &Pool{workers: workers, start: make(chan *batch), scratch: make([]scratch, workers)}
+	p := &Pool{workers: workers, start: make(chan struct{}), scratch: make([]scratch, workers)}
 	p.packTask = func(worker, panel int) {
 		q := p.find(panel, firstPanel)
 		q.packPanel(&p.scratch[worker], p.packed, panel-q.firstPanel)
@@ -70,8 +83,8 @@ func NewPool(workers int) *Pool {
 	p.vectorTask = func(worker, task int) { p.products[0].multiplyVector(&p.scratch[worker], task) }
 	for w := 1; w < workers; w++ {
 		go func() {
-			for b := range p.start {
-				b.work(w)
+			for range p.start {
+				p.job.work(w)
 			}
 		}()
 	}
@@ -81,34 +94,35 @@ func NewPool(workers int) *Pool {
 // Workers is the number of workers; worker numbers run from 0 to Workers-1.
 func (p *Pool) Workers() int { return p.workers }
 
-// Run calls f(worker, task) for every task from 0 to tasks-1 and returns when
-// all are done. A panic in f is raised again in the caller. f must not call Run.
-func (p *Pool) Run(tasks int, f func(worker, task int)) {
-	if tasks <= 0 {
-		return
-	}
-	if p.workers == 1 || tasks == 1 {
-		for t := range tasks {
-			f(0, t)
+// Run is Do with a function.
+func (p *Pool) Run(parts int, f func(worker, part int)) { p.Do(parts, TaskFunc(f)) }
+
+// Do does parts 0 to parts-1 of task and returns when all are done. A panic in
+// one is raised again in the caller. task must not use the pool. Do allocates
+// nothing.
+func (p *Pool) Do(parts int, task Task) {
+	if p.workers == 1 || parts <= 1 {
+		for part := range parts {
+			task.Do(0, part)
 		}
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b := &p.current
-	b.tasks, b.f = int64(tasks), f
-	b.next.Store(0)
-	b.fault.Store(nil)
-	helpers := min(p.workers, tasks) - 1
-	b.done.Add(helpers + 1)
+	j := &p.job
+	j.task, j.parts = task, int64(parts)
+	j.next.Store(0)
+	j.fault.Store(nil)
+	helpers := min(p.workers, parts) - 1
+	j.done.Add(helpers + 1)
 	for range helpers {
-		p.start <- b
+		p.start <- struct{}{}
 	}
-	b.work(0)
-	b.done.Wait()
-	b.f = nil
-	if ft := b.fault.Load(); ft != nil {
-		panic(ft.value)
+	j.work(0)
+	j.done.Wait()
+	j.task = nil
+	if f := j.fault.Load(); f != nil {
+		panic(f.value)
 	}
 }
 

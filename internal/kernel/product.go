@@ -109,7 +109,7 @@ func (p *Pool) multiplyAll() {
 	}
 	p.packed = sized(&p.packed, packed)
 	p.pack(panels, elements)
-	p.Run(tasks, p.multiplyTask)
+	p.Do(tasks, p.multiplyTask)
 }
 
 // forget clears the list, after a panic too.
@@ -122,7 +122,7 @@ func (p *Pool) forget() {
 func (p *Pool) pack(panels, elements int) {
 	const worthSharing = 1 << 14
 	if elements >= worthSharing {
-		p.Run(panels, p.packTask)
+		p.Do(panels, p.packTask)
 		return
 	}
 	for i := range panels {

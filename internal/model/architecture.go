@@ -14,6 +14,8 @@ type architecture struct {
 	pairing nn.RopePairing
 	// configure reads what is special to the architecture and checks it.
 	configure func(k *keys, c *Config)
+	// biases are the weights that may come with one, by their short names.
+	biases []string
 	// targets are the weights whose LoRA pairs llama.cpp honours, without
 	// "blk.N." and ".weight".
 	targets []string

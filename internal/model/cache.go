@@ -18,7 +18,7 @@ func (d *Decoder) NewCache() *Cache { return &Cache{layers: make([]cachedLayer, 
 func (c *Cache) Len() int { return c.length }
 
 // Truncate forgets all tokens from position n on.
-func (c *Cache) Truncate(n int) { c.length = min(c.length, n) }
+func (c *Cache) Truncate(n int) { c.length = min(c.length, max(n, 0)) }
 
 // extend adds rows to a layer and returns all of its rows.
 func (c *Cache) extend(layer int, k, v *nn.Var) (allK, allV *nn.Var) {

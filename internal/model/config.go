@@ -26,7 +26,15 @@ type Config struct {
 	Router               nn.RouterSpec
 
 	Rope nn.RopeOptions
+	// LongRope chooses between two sets of rope factors by the context in use.
+	LongRope bool
 }
+
+// llama.cpp takes no more than these.
+const (
+	maxLayers  = 512
+	maxExperts = 512
+)
 
 // common reads the keys that all architectures share.
 func (k *keys) common(src gguf.Model) *Config {
@@ -43,13 +51,22 @@ func (k *keys) common(src gguf.Model) *Config {
 	if k.err != nil {
 		return c
 	}
-	if blocks := len(src.Tensors()); c.Layers > blocks {
-		k.fail(fmt.Errorf("%w: %s.block_count is %d, but the file has only %d tensors", ErrInvalid, k.arch, c.Layers, blocks))
+	if tensors := len(src.Tensors()); c.Layers > min(tensors, maxLayers) {
+		k.fail(fmt.Errorf("%w: %s.block_count is %d; the file has %d tensors, and llama.cpp takes %d layers at most", ErrInvalid, k.arch, c.Layers, tensors, maxLayers))
 		return c
 	}
-	c.Heads = k.perLayer("attention.head_count", c.Layers, 0)
-	c.KVHeads = k.perLayer("attention.head_count_kv", c.Layers, c.Heads[0])
-	c.FeedForward = k.perLayer("feed_forward_length", c.Layers, 0)
+	c.Heads = k.perLayer("attention.head_count", c.Layers, nil)
+	c.KVHeads = k.perLayer("attention.head_count_kv", c.Layers, c.Heads)
+	c.FeedForward = k.perLayer("feed_forward_length", c.Layers, nil)
+	if k.err != nil {
+		return c
+	}
+	if causal, err := gguf.Or(k.md.Bool(k.arch + ".attention.causal"))(true); err != nil || !causal {
+		k.fail(fmt.Errorf("%w: attention that sees the tokens behind it (%s.attention.causal)", ErrUnsupported, k.arch))
+	}
+	if !(c.NormEpsilon >= 0) {
+		k.fail(fmt.Errorf("%w: %s.attention.layer_norm_rms_epsilon is %g", ErrInvalid, k.arch, c.NormEpsilon))
+	}
 	for l := range c.Heads {
 		if h, kv := c.Heads[l], c.KVHeads[l]; h <= 0 || kv <= 0 || h%kv != 0 {
 			k.fail(fmt.Errorf("%w: layer %d has %d attention heads over %d key heads", ErrInvalid, l, h, kv))
@@ -59,8 +76,11 @@ func (k *keys) common(src gguf.Model) *Config {
 	perHead := c.Embedding / c.Heads[0]
 	c.HeadDim = k.int("attention.key_length", perHead)
 	c.ValueDim = k.int("attention.value_length", perHead)
-	if c.ExpertsUsed > c.Experts || c.Experts > 0 && c.ExpertsUsed == 0 || c.Experts > 1<<16 {
-		k.fail(fmt.Errorf("%w: %d of %d experts are used per token", ErrInvalid, c.ExpertsUsed, c.Experts))
+	if c.HeadDim < 1 || c.ValueDim < 1 {
+		k.fail(fmt.Errorf("%w: heads have %d dimensions and values %d", ErrInvalid, c.HeadDim, c.ValueDim))
+	}
+	if c.ExpertsUsed > c.Experts || c.Experts > 0 && c.ExpertsUsed == 0 || c.Experts > maxExperts {
+		k.fail(fmt.Errorf("%w: %d of %d experts are used per token; llama.cpp takes %d at most", ErrInvalid, c.ExpertsUsed, c.Experts, maxExperts))
 	}
 	c.Rope = k.rope(c)
 	return c
@@ -82,13 +102,17 @@ func (k *keys) rope(c *Config) nn.RopeOptions {
 		k.fail(fmt.Errorf("%w: rotary embedding of %d dimensions with base %g on heads of %d", ErrInvalid, o.Dims, o.Base, c.HeadDim))
 	}
 	kind := k.string("rope.scaling.type", "linear")
-	if factor := k.float("rope.scaling.factor", k.float("rope.scale_linear", 0)); factor != 0 {
+	if factor := k.float("rope.scaling.factor", k.float("rope.scale_linear", 0)); factor > 0 {
 		o.FreqScale = 1 / factor
+	} else if factor < 0 {
+		k.fail(fmt.Errorf("%w: %s.rope.scaling.factor is %g", ErrInvalid, k.arch, factor))
 	}
 	switch kind {
 	case "none":
 		o.FreqScale = 1
-	case "linear", "longrope":
+	case "linear":
+	case "longrope":
+		c.LongRope = true
 	case "yarn":
 		o.ExtFactor = 1
 		// The rotation itself multiplies by 1 + 0.1 ln(factor), which llama.cpp

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"qtool/internal/nn"
 )
@@ -54,12 +55,25 @@ type Batch struct {
 	Tokens    []int32
 	Positions []int32 // position of each token in its document
 	First     []int32 // first row of each token's document
+
+	cache *Cache
+	rope  *nn.Rope
+	runs  []blockRun
 }
 
-// NewBatch lays documents out one after the other; starts are the offsets of
-// their first tokens, ascending from 0.
-func NewBatch(tokens []int32, starts []int) Batch {
-	b := Batch{Tokens: tokens, Positions: make([]int32, len(tokens)), First: make([]int32, len(tokens))}
+// NewBatch is a batch of documents; see [Batch.Set].
+func NewBatch(tokens []int32, starts []int) *Batch {
+	b := &Batch{}
+	b.Set(tokens, starts)
+	return b
+}
+
+// Set lays documents out one after the other; starts are the offsets of their
+// first tokens, ascending from 0. It keeps tokens and reuses b's memory.
+func (b *Batch) Set(tokens []int32, starts []int) {
+	b.Tokens = tokens
+	b.Positions = slices.Grow(b.Positions[:0], len(tokens))[:len(tokens)]
+	b.First = slices.Grow(b.First[:0], len(tokens))[:len(tokens)]
 	for d, start := range starts {
 		end := len(tokens)
 		if d+1 < len(starts) {
@@ -69,7 +83,17 @@ func NewBatch(tokens []int32, starts []int) Batch {
 			b.Positions[r], b.First[r] = int32(r-start), int32(start)
 		}
 	}
-	return b
+}
+
+// follow makes the batch continue the document in c.
+func (b *Batch) follow(c *Cache) {
+	b.cache = c
+	if c == nil {
+		return
+	}
+	for r := range b.Tokens {
+		b.Positions[r], b.First[r] = int32(c.length+r), 0
+	}
 }
 
 // CheckTokens reports the first id that the vocabulary does not have.
@@ -86,24 +110,19 @@ func (d *Decoder) CheckTokens(tokens []int32) error {
 // must have been checked. With checkpoint, blocks are computed again in the
 // backward pass instead of kept. With a cache, the batch continues the cached
 // document, must be one document, and is added to the cache.
-func (d *Decoder) Hidden(t *nn.Tape, b Batch, cache *Cache, checkpoint bool) *nn.Var {
-	run := &pass{Batch: b, rope: d.rope}
-	if cache != nil {
-		run.continueFrom(cache)
-	}
+func (d *Decoder) Hidden(t *nn.Tape, b *Batch, cache *Cache, checkpoint bool) *nn.Var {
+	b.follow(cache)
 	last := int32(0)
-	for _, p := range run.Positions {
+	for _, p := range b.Positions {
 		last = max(last, p)
 	}
 	d.rope.Reserve(int(last) + 1)
+	b.rope = d.rope
+	b.runs = slices.Grow(b.runs[:0], len(d.blocks))[:len(d.blocks)]
 	x := t.Embed(b.Tokens, d.embed)
-	for _, blk := range d.blocks {
-		forward := func(t *nn.Tape, x *nn.Var) *nn.Var { return blk.forward(t, x, run) }
-		if checkpoint {
-			x = t.Checkpoint(x, forward)
-		} else {
-			x = forward(t, x)
-		}
+	for l, blk := range d.blocks {
+		b.runs[l] = blockRun{blk, b}
+		x = t.Block(x, &b.runs[l], checkpoint)
 	}
 	if cache != nil {
 		cache.length += len(b.Tokens)
@@ -120,21 +139,14 @@ func (d *Decoder) Loss(t *nn.Tape, hidden *nn.Var, targets []int32, weight float
 	return t.CrossEntropy(hidden, d.head, targets, weight)
 }
 
-// pass is what all blocks share in one forward pass.
-type pass struct {
-	Batch
-	rope  *nn.Rope
-	cache *Cache
+// blockRun is a block at work on a batch.
+type blockRun struct {
+	*block
+	batch *Batch
 }
 
-func (p *pass) continueFrom(c *Cache) {
-	p.cache = c
-	positions := make([]int32, len(p.Tokens))
-	for r := range positions {
-		positions[r] = int32(c.length + r)
-	}
-	p.Positions, p.First = positions, make([]int32, len(p.Tokens))
-}
+// Forward implements [nn.Block].
+func (r *blockRun) Forward(t *nn.Tape, x *nn.Var) *nn.Var { return r.block.forward(t, x, r.batch) }
 
 // block is one decoder layer: x += attention(norm(x)), x += ffn(norm(x)).
 type block struct {
@@ -145,9 +157,9 @@ type block struct {
 	ffn               feedForward
 }
 
-func (b *block) forward(t *nn.Tape, x *nn.Var, p *pass) *nn.Var {
-	x = t.Add(x, b.attention.forward(t, t.RMSNorm(x, b.attnNorm, b.epsilon), p, b.layer))
-	return t.Add(x, b.ffn.forward(t, t.RMSNorm(x, b.ffnNorm, b.epsilon)))
+func (blk *block) forward(t *nn.Tape, x *nn.Var, b *Batch) *nn.Var {
+	x = t.Add(x, blk.attention.forward(t, t.RMSNorm(x, blk.attnNorm, blk.epsilon), b, blk.layer))
+	return t.Add(x, blk.ffn.forward(t, t.RMSNorm(x, blk.ffnNorm, blk.epsilon)))
 }
 
 // attention is grouped-query attention with separate or fused projections.
@@ -159,17 +171,17 @@ type attention struct {
 	headDim, valueDim int
 }
 
-func (a *attention) forward(t *nn.Tape, x *nn.Var, p *pass, layer int) *nn.Var {
+func (a *attention) forward(t *nn.Tape, x *nn.Var, b *Batch, layer int) *nn.Var {
 	q, k, v := a.project(t, x)
-	q = t.Rope(q, p.rope, a.headDim, p.Positions)
-	k = t.Rope(k, p.rope, a.headDim, p.Positions)
+	q = t.Rope(q, b.rope, a.headDim, b.Positions)
+	k = t.Rope(k, b.rope, a.headDim, b.Positions)
 	spec := nn.AttentionSpec{
 		Heads: a.heads, KVHeads: a.kvHeads, HeadDim: a.headDim, ValueDim: a.valueDim,
-		Scale: float32(1 / math.Sqrt(float64(a.headDim))), First: p.First,
+		Scale: float32(1 / math.Sqrt(float64(a.headDim))), First: b.First,
 	}
-	if p.cache != nil {
-		spec.Offset = p.cache.length
-		k, v = p.cache.extend(layer, k, v)
+	if b.cache != nil {
+		spec.Offset = b.cache.length
+		k, v = b.cache.extend(layer, k, v)
 	}
 	return t.Linear(t.Attention(q, k, v, spec), a.output)
 }

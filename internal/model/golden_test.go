@@ -1,8 +1,6 @@
 package model_test
 
 import (
-	"encoding/binary"
-	"math"
 	"testing"
 
 	"qtool/gguf"
@@ -31,9 +29,9 @@ func TestLogitsEqualLlamaCppWithAndWithoutAdapter(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				want := floats(sharedtest.Read(t, "golden/archs/"+test+".logits.f32"))
-				got := logits(t, d, tokens(t))
-				if e := nmse(got, want); !(e <= 1e-10) {
+				want := sharedtest.Float32s(t, "golden/archs/"+test+".logits.f32")
+				got := logits(t, d, sharedtest.Tokens(t))
+				if e := sharedtest.NMSE(got, want); !(e <= 1e-10) {
 					t.Errorf("NMSE %g", e)
 				} else {
 					t.Logf("NMSE %.3g", e)
@@ -57,23 +55,6 @@ func load(t *testing.T, name string) *model.Decoder {
 	return d
 }
 
-func tokens(t *testing.T) []int32 {
-	b := sharedtest.Read(t, "golden/archs/tokens.i32")
-	out := make([]int32, len(b)/4)
-	for i := range out {
-		out[i] = int32(binary.LittleEndian.Uint32(b[4*i:]))
-	}
-	return out
-}
-
-func floats(b []byte) []float32 {
-	out := make([]float32, len(b)/4)
-	for i := range out {
-		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
-	}
-	return out
-}
-
 func newTape(t *testing.T) *nn.Tape {
 	p := kernel.NewPool(2)
 	t.Cleanup(p.Close)
@@ -83,18 +64,4 @@ func newTape(t *testing.T) *nn.Tape {
 func logits(t *testing.T, d *model.Decoder, ids []int32) []float32 {
 	tape := newTape(t)
 	return d.Logits(tape, d.Hidden(tape, model.NewBatch(ids, []int{0}), nil, false)).Data
-}
-
-// nmse is sum((a-b)²)/sum(b²).
-func nmse(a, b []float32) float64 {
-	if len(a) != len(b) {
-		return math.Inf(1)
-	}
-	var num, den float64
-	for i := range a {
-		d := float64(a[i]) - float64(b[i])
-		num += d * d
-		den += float64(b[i]) * float64(b[i])
-	}
-	return num / den
 }

@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"qtool/gguf"
 )
@@ -41,15 +42,22 @@ func (k *keys) int(name string, def int) int {
 }
 
 func (k *keys) needFloat(name string) float64 {
-	v, err := k.md.Float(k.arch + "." + name)
-	k.fail(asInvalid(err))
-	return v
+	return k.finite(name)(k.md.Float(k.arch + "." + name))
 }
 
 func (k *keys) float(name string, def float64) float64 {
-	v, err := gguf.Or(k.md.Float(k.arch + "." + name))(def)
-	k.fail(asInvalid(err))
-	return v
+	return k.finite(name)(gguf.Or(k.md.Float(k.arch + "." + name))(def))
+}
+
+// finite refuses NaN and infinities.
+func (k *keys) finite(name string) func(v float64, err error) float64 {
+	return func(v float64, err error) float64 {
+		if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
+			err = fmt.Errorf("%w: %s.%s is %g", ErrInvalid, k.arch, name, v)
+		}
+		k.fail(asInvalid(err))
+		return v
+	}
 }
 
 func (k *keys) string(name, def string) string {
@@ -58,19 +66,23 @@ func (k *keys) string(name, def string) string {
 	return v
 }
 
-// perLayer is a scalar for all layers or an array with one element each.
-func (k *keys) perLayer(name string, layers, def int) []int {
+// perLayer is a scalar for all layers or an array with one element each; def is
+// for a missing key, which without it is an error. The result always has one
+// element for each layer.
+func (k *keys) perLayer(name string, layers int, def []int) []int {
 	full := k.arch + "." + name
-	out, err := k.md.Ints(full)
-	if err == nil && len(out) != layers {
+	switch out, err := k.md.Ints(full); {
+	case err == nil && len(out) == layers:
+		return out
+	case err == nil:
 		k.fail(fmt.Errorf("%w: %s has %d elements for %d layers", ErrInvalid, full, len(out), layers))
+	case errors.Is(err, gguf.ErrMissing) && def != nil:
+		return def
 	}
-	if err != nil {
-		n := k.int(name, def)
-		out = make([]int, min(layers, 1<<16))
-		for i := range out {
-			out[i] = n
-		}
+	out := make([]int, layers)
+	n := k.needInt(name)
+	for i := range out {
+		out[i] = n
 	}
 	return out
 }

@@ -17,8 +17,9 @@ var llama = architecture{
 		if groups := k.int("expert_group_count", 0); groups > 1 {
 			k.fail(fmt.Errorf("%w: llama with %d expert groups", ErrUnsupported, groups))
 		}
-		c.Router = nn.RouterSpec{Used: c.ExpertsUsed, Normalize: true, Scale: float32(k.float("expert_weights_scale", 0))}
+		c.Router = nn.RouterSpec{Used: c.ExpertsUsed, Normalize: true}
 	},
+	biases: []string{"attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down"},
 	targets: []string{
 		"token_embd", "output",
 		"attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output",

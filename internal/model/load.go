@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"qtool/gguf"
@@ -17,6 +18,17 @@ type Options struct {
 	// Context is the number of tokens a document may have; it chooses between
 	// long and short rope factors. 0 means the model's own.
 	Context int
+}
+
+// ContextLength is the number of tokens that src was trained for.
+func ContextLength(src gguf.Model) (int, error) {
+	arch, err := src.Metadata().Str("general.architecture")
+	if err != nil {
+		return 0, asInvalid(err)
+	}
+	k := &keys{md: src.Metadata(), arch: arch}
+	n := k.needInt("context_length")
+	return n, k.err
 }
 
 // source is the model that a decoder was made of. Weights that are not trained
@@ -103,7 +115,7 @@ func (b *binder) embedding() *nn.Linear {
 
 func (b *binder) ropeFactors() []float32 {
 	name, pairs := "rope_freqs.weight", b.d.Rope.Dims/2
-	if b.has("rope_factors_long.weight") || b.has("rope_factors_short.weight") {
+	if b.d.LongRope {
 		context := b.opt.Context
 		if context == 0 {
 			context = b.d.Context
@@ -179,10 +191,10 @@ func (b *binder) target(tensor string, l *nn.Linear, transposed bool) {
 	}
 }
 
-// linear binds name.weight and, if it is there, name.bias.
+// linear binds name.weight and, where the architecture may have one, name.bias.
 func (b *binder) linear(name string, in, out, experts int) *nn.Linear {
 	l := &nn.Linear{Weight: b.weight(name+".weight", in, out, experts)}
-	if bias := name + ".bias"; b.has(bias) {
+	if bias := name + ".bias"; slices.Contains(b.arch.biases, TargetName(name)) && b.has(bias) {
 		l.Bias = b.vector(bias, out, experts)
 	}
 	return l
@@ -207,27 +219,14 @@ func (b *binder) tensor(name string, shape ...int) *gguf.Tensor {
 		return nil
 	}
 	b.used[name] = true
-	if !sameShape(t.Shape, shape) {
+	if len(t.Shape) == 0 || !gguf.SameShape(t.Shape, shape) {
+		for len(shape) > 1 && shape[len(shape)-1] == 1 {
+			shape = shape[:len(shape)-1]
+		}
 		b.fail(fmt.Errorf("%w: tensor %s has shape %v, the metadata asks for %v", ErrInvalid, name, t.Shape, shape))
 		return nil
 	}
 	return t
-}
-
-func sameShape(a, b []int) bool {
-	for i := range max(len(a), len(b)) {
-		x, y := 1, 1
-		if i < len(a) {
-			x = a[i]
-		}
-		if i < len(b) {
-			y = b[i]
-		}
-		if x != y {
-			return false
-		}
-	}
-	return true
 }
 
 // vector decodes a norm weight or a bias; it is trained with full weights.
@@ -245,8 +244,12 @@ func (b *binder) frozenVector(name string, shape ...int) *nn.Param {
 	if t == nil {
 		return &nn.Param{}
 	}
-	p := nn.NewParam(name, t.Shape...)
-	b.decode(t, p.Data)
+	data, err := quantize.Decode(t)
+	if err != nil {
+		b.fail(err)
+		return &nn.Param{}
+	}
+	p := &nn.Param{Name: name, Shape: t.Shape, Data: data}
 	if i := kernel.FirstNotFinite(p.Data); i >= 0 {
 		b.fail(fmt.Errorf("%w: element %d of tensor %s is %g; the file is damaged or was badly converted", ErrInvalid, i, name, p.Data[i]))
 	}
@@ -304,24 +307,6 @@ func storedMatrix(t *gguf.Tensor, data []byte, rows, cols int) (kernel.Matrix, e
 	return kernel.EncodedMatrix(data, rows, cols, int(t.RowBytes()), codec.DecodeRow).OfType(t.Type.String()), nil
 }
 
-// decode fills dst with the elements of t.
-func (b *binder) decode(t *gguf.Tensor, dst []float32) {
-	data, err := t.Bytes()
-	if err != nil {
-		b.fail(err)
-		return
-	}
-	m, err := storedMatrix(t, data, t.Rows(), t.Shape[0])
-	if err != nil {
-		b.fail(err)
-		return
-	}
-	for r := range m.Rows {
-		row := dst[r*m.Cols : (r+1)*m.Cols]
-		copy(row, m.Row(r, row))
-	}
-}
-
 // checkLeftover refuses a file with tensors that the decoder would ignore: its
 // results would be wrong.
 func (b *binder) checkLeftover() error {
@@ -337,4 +322,26 @@ func (b *binder) checkLeftover() error {
 	shown := left[:min(3, len(left))]
 	return fmt.Errorf("%w: %s has %d tensors that the decoder does not know: %s",
 		ErrUnsupported, b.arch.name, len(left), strings.Join(shown, ", "))
+}
+
+// FindNotFinite is the first tensor with an element that is NaN or infinite, and
+// that element's index; "" if there is none. It decodes the whole model.
+func (d *Decoder) FindNotFinite() (tensor string, index int) {
+	for _, t := range d.source.Tensors() {
+		data, err := t.Bytes()
+		if err != nil || len(t.Shape) == 0 {
+			continue
+		}
+		m, err := storedMatrix(t, data, t.Rows(), t.Shape[0])
+		if err != nil {
+			continue
+		}
+		scratch := make([]float32, m.Cols)
+		for r := range m.Rows {
+			if i := kernel.FirstNotFinite(m.Row(r, scratch)); i >= 0 {
+				return t.Name, r*m.Cols + i
+			}
+		}
+	}
+	return "", -1
 }

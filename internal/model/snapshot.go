@@ -1,15 +1,11 @@
 package model
 
 import (
-	"encoding/binary"
-	"math"
-	"slices"
-
 	"qtool/gguf"
 	"qtool/internal/nn"
 )
 
-// Snapshot is the model with the current values of trained weights, as F32; the
+// Snapshot is the model with its trained weights, as F32 in their own memory; the
 // other tensors are those of the source.
 func (d *Decoder) Snapshot() gguf.Model {
 	trained := map[string]*nn.Param{}
@@ -21,11 +17,7 @@ func (d *Decoder) Snapshot() gguf.Model {
 	var tensors []*gguf.Tensor
 	for _, t := range d.source.Tensors() {
 		if p, ok := trained[t.Name]; ok {
-			data := make([]byte, 0, 4*len(p.Data))
-			for _, v := range p.Data {
-				data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
-			}
-			t = &gguf.Tensor{Name: t.Name, Type: gguf.F32, Shape: slices.Clone(t.Shape), Data: gguf.Memory(data)}
+			t = gguf.Float32Tensor(t.Name, t.Shape, p.Data)
 		}
 		tensors = append(tensors, t)
 	}

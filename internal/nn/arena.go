@@ -1,50 +1,76 @@
 package nn
 
-// Arena hands out float32 memory that lives until the arena is released to an
-// earlier mark. Memory is kept for reuse, so a loop that repeats its work
-// allocates only the first time round.
-type Arena struct {
-	slabs [][]float32
-	slab  int // the slab in use
-	off   int // its first free element
-	inUse int
-	peak  int
+// arena hands out memory that lives until the arena is released to an earlier
+// mark. Memory is kept for reuse, so a loop that repeats its work allocates only
+// the first time round.
+type arena[E any] struct {
+	slabs [][]E
+	at    mark
+	peak  int // the most elements that were in use at once
 }
 
-const slabFloats = 1 << 20
+// mark is a position to release to.
+type mark struct {
+	slab, off int // the slab in use and its first free element
+	inUse     int
+}
 
-// Mark is a position to release to.
-type Mark struct{ slab, off, inUse int }
+// slabBytes is the least size of a slab.
+const slabBytes = 4 << 20
 
-// Floats returns n elements whose content is undefined.
-func (a *Arena) Floats(n int) []float32 {
-	for a.slab < len(a.slabs) && a.off+n > len(a.slabs[a.slab]) {
-		a.slab++
-		a.off = 0
+// take returns n elements whose content is undefined.
+func (a *arena[E]) take(n int) []E {
+	for a.at.slab < len(a.slabs) && a.at.off+n > len(a.slabs[a.at.slab]) {
+		a.at.slab++
+		a.at.off = 0
 	}
-	if a.slab == len(a.slabs) {
-		a.slabs = append(a.slabs, make([]float32, max(n, slabFloats)))
-		a.off = 0
+	if a.at.slab == len(a.slabs) {
+		a.slabs = append(a.slabs, make([]E, max(n, slabBytes/4)))
 	}
-	s := a.slabs[a.slab][a.off : a.off+n : a.off+n]
-	a.off += n
-	a.inUse += n
-	a.peak = max(a.peak, a.inUse)
+	s := a.slabs[a.at.slab][a.at.off : a.at.off+n : a.at.off+n]
+	a.at.off += n
+	a.at.inUse += n
+	a.peak = max(a.peak, a.at.inUse)
 	return s
 }
 
-// Zeros returns n elements of value 0.
-func (a *Arena) Zeros(n int) []float32 {
-	s := a.Floats(n)
+// zeros returns n zero elements.
+func (a *arena[E]) zeros(n int) []E {
+	s := a.take(n)
 	clear(s)
 	return s
 }
 
-// Mark notes the current position.
-func (a *Arena) Mark() Mark { return Mark{a.slab, a.off, a.inUse} }
+// release takes back everything handed out since m.
+func (a *arena[E]) release(m mark) { a.at = m }
 
-// Release takes back everything handed out since m.
-func (a *Arena) Release(m Mark) { a.slab, a.off, a.inUse = m.slab, m.off, m.inUse }
+// reset takes everything back. What had to be put into several slabs will find
+// one that holds it all.
+func (a *arena[E]) reset() {
+	a.at = mark{}
+	if len(a.slabs) > 1 {
+		a.slabs = [][]E{make([]E, a.peak)}
+	}
+}
 
-// Peak is the largest number of bytes that was in use at once.
-func (a *Arena) Peak() int64 { return 4 * int64(a.peak) }
+// objects hands out zeroed values one by one, all taken back at once.
+type objects[E any] struct {
+	chunks [][]E
+	n      int
+}
+
+const objectsPerChunk = 64
+
+func (o *objects[E]) take() *E {
+	chunk := o.n / objectsPerChunk
+	if chunk == len(o.chunks) {
+		o.chunks = append(o.chunks, make([]E, objectsPerChunk))
+	}
+	e := &o.chunks[chunk][o.n%objectsPerChunk]
+	o.n++
+	var zero E
+	*e = zero
+	return e
+}
+
+func (o *objects[E]) reset() { o.n = 0 }

@@ -24,25 +24,34 @@ type AttentionSpec struct {
 // one query row at a time only.
 func (t *Tape) Attention(q, k, v *Var, s AttentionSpec) *Var {
 	y := t.zeroVar(q.Rows, s.Heads*s.ValueDim, q.needs || k.needs || v.needs)
-	o := &attentionOp{q: q, k: k, v: v, y: y, AttentionSpec: s, logSum: t.arena.Floats(s.Heads * q.Rows)}
-	const rows = 16
-	blocks := (q.Rows + rows - 1) / rows
-	t.Pool.Run(blocks*s.Heads, func(_, task int) {
-		// The last rows see the most keys: hand them out first.
-		h, b := task%s.Heads, blocks-1-task/s.Heads
-		scores := make([]float32, s.Offset+min((b+1)*rows, q.Rows))
-		for r := b * rows; r < min((b+1)*rows, q.Rows); r++ {
-			o.forwardRow(h, r, scores)
-		}
-	})
+	o := t.steps.attention.take()
+	*o = attentionOp{t: t, q: q, k: k, v: v, y: y, AttentionSpec: s, logSum: t.floats.take(s.Heads * q.Rows)}
+	t.Pool.Do(rowParts(q.Rows)*s.Heads, (*attentionForward)(o))
 	t.record(y, o)
 	return y
 }
 
 type attentionOp struct {
+	t          *Tape
 	q, k, v, y *Var
 	AttentionSpec
 	logSum []float32 // [heads, tokens]: log of the sum of the exponentials
+
+	documents  []int32   // their first rows, and behind them the number of rows
+	dq, dk, dv []float32 // each may be nil
+}
+
+type attentionForward attentionOp
+
+func (f *attentionForward) Do(worker, part int) {
+	o := (*attentionOp)(f)
+	// The last rows see the most keys: hand them out first.
+	h := part % o.Heads
+	from, to := rowsOf(rowParts(o.q.Rows)-1-part/o.Heads, o.q.Rows)
+	scores := o.t.workerScratch(worker, o.Offset+to)
+	for r := from; r < to; r++ {
+		o.forwardRow(h, r, scores)
+	}
 }
 
 func (o *attentionOp) query(h, r int, data []float32) []float32 {
@@ -66,17 +75,11 @@ func (o *attentionOp) forwardRow(h, r int, scores []float32) {
 	q := o.query(h, r, o.q.Data)
 	first, last := int(o.First[r]), o.Offset+r
 	s := scores[:last+1-first]
-	highest := float32(math.Inf(-1))
 	for i := range s {
 		s[i] = o.Scale * kernel.Dot(q, o.key(kv, first+i, o.k.Data))
-		highest = max(highest, s[i])
 	}
-	var sum float64
-	for i, x := range s {
-		e := math.Exp(float64(x - highest))
-		s[i] = float32(e)
-		sum += e
-	}
+	highest := kernel.Highest(s)
+	sum := kernel.Exp(s, s, highest)
 	out := o.output(h, r, o.y.Data)
 	for i, p := range s {
 		kernel.Axpy(out, p, o.value(kv, first+i, o.v.Data))
@@ -92,46 +95,51 @@ func (o *attentionOp) backward(t *Tape) {
 	if o.y.grad == nil {
 		return
 	}
-	g := attentionGrads{q: t.gradOf(o.q), k: t.gradOf(o.k), v: t.gradOf(o.v)}
-	var documents [][2]int
-	for r := 0; r < o.q.Rows; {
-		end := r + 1
-		for end < o.q.Rows && o.First[end] == o.First[r] {
-			end++
+	o.dq, o.dk, o.dv = t.gradOf(o.q), t.gradOf(o.k), t.gradOf(o.v)
+	o.documents = t.ints.take(o.q.Rows + 1)[:0]
+	for r := range o.q.Rows {
+		if r == 0 || o.First[r] != o.First[r-1] {
+			o.documents = append(o.documents, int32(r))
 		}
-		documents = append(documents, [2]int{r, end})
-		r = end
 	}
-	t.Pool.Run(len(documents)*o.KVHeads, func(_, task int) {
-		kv, d := task%o.KVHeads, documents[task/o.KVHeads]
-		group := o.Heads / o.KVHeads
-		for h := kv * group; h < (kv+1)*group; h++ {
-			for r := d[0]; r < d[1]; r++ {
-				o.backwardRow(h, kv, r, g)
-			}
-		}
-	})
+	o.documents = append(o.documents, int32(o.q.Rows))
+	t.Pool.Do((len(o.documents)-1)*o.KVHeads, (*attentionBackward)(o))
 }
 
-// attentionGrads are the gradients wanted; each may be nil.
-type attentionGrads struct{ q, k, v []float32 }
+type attentionBackward attentionOp
 
-func (o *attentionOp) backwardRow(h, kv, r int, g attentionGrads) {
+func (b *attentionBackward) Do(worker, part int) {
+	o := (*attentionOp)(b)
+	kv, d := part%o.KVHeads, part/o.KVHeads
+	group := o.Heads / o.KVHeads
+	scratch := o.t.workerScratch(worker, o.Offset+int(o.documents[d+1]))
+	for h := kv * group; h < (kv+1)*group; h++ {
+		for r := int(o.documents[d]); r < int(o.documents[d+1]); r++ {
+			o.backwardRow(h, kv, r, scratch)
+		}
+	}
+}
+
+func (o *attentionOp) backwardRow(h, kv, r int, scratch []float32) {
 	q, dy := o.query(h, r, o.q.Data), o.output(h, r, o.y.grad)
 	d := kernel.Dot(dy, o.output(h, r, o.y.Data))
-	logSum := o.logSum[h*o.q.Rows+r]
-	for j := int(o.First[r]); j <= o.Offset+r; j++ {
-		k := o.key(kv, j, o.k.Data)
-		p := float32(math.Exp(float64(o.Scale*kernel.Dot(q, k) - logSum)))
-		if g.v != nil {
-			kernel.Axpy(o.value(kv, j, g.v), p, dy)
+	first := int(o.First[r])
+	p := scratch[:o.Offset+r+1-first]
+	for i := range p {
+		p[i] = o.Scale * kernel.Dot(q, o.key(kv, first+i, o.k.Data))
+	}
+	kernel.Exp(p, p, o.logSum[h*o.q.Rows+r])
+	for i, p := range p {
+		j := first + i
+		if o.dv != nil {
+			kernel.Axpy(o.value(kv, j, o.dv), p, dy)
 		}
 		ds := p * (kernel.Dot(dy, o.value(kv, j, o.v.Data)) - d) * o.Scale
-		if g.q != nil {
-			kernel.Axpy(o.query(h, r, g.q), ds, k)
+		if o.dq != nil {
+			kernel.Axpy(o.query(h, r, o.dq), ds, o.key(kv, j, o.k.Data))
 		}
-		if g.k != nil {
-			kernel.Axpy(o.key(kv, j, g.k), ds, q)
+		if o.dk != nil {
+			kernel.Axpy(o.key(kv, j, o.dk), ds, q)
 		}
 	}
 }

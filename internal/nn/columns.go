@@ -6,7 +6,9 @@ func (t *Tape) Columns(x *Var, from, to int) *Var {
 	for r := range x.Rows {
 		copy(y.Row(r), x.Row(r)[from:to])
 	}
-	t.record(y, &columnsOp{x, y, from})
+	o := t.steps.columns.take()
+	*o = columnsOp{x, y, from}
+	t.record(y, o)
 	return y
 }
 

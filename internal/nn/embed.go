@@ -8,13 +8,11 @@ import "qtool/internal/kernel"
 func (t *Tape) Embed(ids []int32, l *Linear) *Var {
 	n := l.Cols
 	y := t.newVar(len(ids), n, l.trainable())
-	t.eachRow(len(ids), func(r int) {
-		out := y.Row(r)
-		copy(out, l.Expert[0].Row(int(ids[r]), out))
-	})
-	o := &embedOp{ids: ids, l: l, y: y}
+	o := t.steps.embed.take()
+	*o = embedOp{ids: ids, l: l, y: y}
+	t.Pool.Do(rowParts(len(ids)), (*embedForward)(o))
 	if p := l.Pair; p != nil {
-		o.h = t.arena.Floats(len(ids) * p.Rank)
+		o.h = t.floats.take(len(ids) * p.Rank)
 		for r, id := range ids {
 			h := o.h[r*p.Rank : (r+1)*p.Rank]
 			copy(h, p.A.Data[int(id)*p.Rank:])
@@ -31,6 +29,16 @@ type embedOp struct {
 	l   *Linear
 	y   *Var
 	h   []float32 // scale·A[id], [tokens, rank]
+}
+
+type embedForward embedOp
+
+func (o *embedForward) Do(_, part int) {
+	from, to := rowsOf(part, len(o.ids))
+	for r := from; r < to; r++ {
+		out := o.y.Row(r)
+		copy(out, o.l.Expert[0].Row(int(o.ids[r]), out))
+	}
 }
 
 func (o *embedOp) backward(t *Tape) {
@@ -51,13 +59,13 @@ func (o *embedOp) backward(t *Tape) {
 		kernel.AddOuter(t.Pool, p.B.Grad, o.y.grad, o.h, len(o.ids), n, p.Rank)
 	}
 	if p.A.Trainable() {
-		mark := t.arena.Mark()
-		dh := t.arena.Zeros(len(o.h))
+		m := t.floats.at
+		dh := t.floats.zeros(len(o.h))
 		kernel.Backward(t.Pool, dh, o.y.grad, len(o.ids), kernel.Float32Matrix(p.B.Data, n, p.Rank))
 		scale(dh, p.Scale)
 		for r, id := range o.ids {
 			add(p.A.Grad[int(id)*p.Rank:(int(id)+1)*p.Rank], dh[r*p.Rank:(r+1)*p.Rank])
 		}
-		t.arena.Release(mark)
+		t.floats.release(m)
 	}
 }

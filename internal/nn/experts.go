@@ -1,8 +1,6 @@
 package nn
 
 import (
-	"math"
-
 	"qtool/internal/kernel"
 )
 
@@ -22,9 +20,9 @@ const minWeightSum = 6.103515625e-5
 type Routing struct {
 	Weights *Var    // [tokens, used]
 	Expert  []int32 // of each slot, [tokens·used]
-	Row     []int   // the grouped row of each slot
+	Row     []int32 // the grouped row of each slot
 	Token   []int32 // the token of each grouped row
-	Groups  []int   // expert e owns grouped rows Groups[e] to Groups[e+1]-1
+	Groups  []int32 // expert e owns grouped rows Groups[e] to Groups[e+1]-1
 }
 
 // Route takes router logits [tokens, experts]: softmax over all experts, then
@@ -32,15 +30,16 @@ type Routing struct {
 // number wins.
 func (t *Tape) Route(logits *Var, s RouterSpec) *Routing {
 	tokens, experts := logits.Rows, logits.Cols
-	r := &Routing{Weights: t.newVar(tokens, s.Used, logits.needs), Expert: make([]int32, tokens*s.Used)}
-	o := &routeOp{logits: logits, r: r, RouterSpec: s, p: t.arena.Floats(tokens * experts)}
+	r, o := t.steps.routing.take(), t.steps.route.take()
+	*r = Routing{Weights: t.newVar(tokens, s.Used, logits.needs), Expert: t.ints.take(tokens * s.Used)}
+	*o = routeOp{logits: logits, r: r, RouterSpec: s, p: t.floats.take(tokens * experts)}
 	if o.Scale == 0 {
 		o.Scale = 1
 	}
 	for tok := range tokens {
 		o.choose(tok)
 	}
-	r.group(tokens, experts, s.Used)
+	r.group(t, tokens, experts, s.Used)
 	t.record(r.Weights, o)
 	return r
 }
@@ -55,7 +54,7 @@ type routeOp struct {
 func (o *routeOp) choose(tok int) {
 	experts := o.logits.Cols
 	p := o.p[tok*experts : (tok+1)*experts]
-	softmax(p, o.logits.Row(tok))
+	kernel.Softmax(p, o.logits.Row(tok))
 	chosen, w := o.r.Expert[tok*o.Used:(tok+1)*o.Used], o.r.Weights.Row(tok)
 	for slot := range chosen {
 		best := -1
@@ -88,31 +87,18 @@ func sum(v []float32) (s float32) {
 	return s
 }
 
-func softmax(dst, src []float32) {
-	highest := float32(math.Inf(-1))
-	for _, x := range src {
-		highest = max(highest, x)
-	}
-	var total float64
-	for i, x := range src {
-		e := math.Exp(float64(x - highest))
-		dst[i] = float32(e)
-		total += e
-	}
-	scale(dst, float32(1/total))
-}
-
 // group sorts the slots by expert, tokens ascending within one.
-func (r *Routing) group(tokens, experts, used int) {
-	r.Groups = make([]int, experts+1)
+func (r *Routing) group(t *Tape, tokens, experts, used int) {
+	r.Groups = t.ints.zeros(experts + 1)
 	for _, e := range r.Expert {
 		r.Groups[e+1]++
 	}
 	for e := range experts {
 		r.Groups[e+1] += r.Groups[e]
 	}
-	next := append([]int(nil), r.Groups...)
-	r.Row, r.Token = make([]int, tokens*used), make([]int32, tokens*used)
+	next := t.ints.take(experts)
+	copy(next, r.Groups)
+	r.Row, r.Token = t.ints.take(tokens*used), t.ints.take(tokens*used)
 	for slot, e := range r.Expert {
 		r.Row[slot] = next[e]
 		r.Token[next[e]] = int32(slot / used)
@@ -129,7 +115,7 @@ func (o *routeOp) backward(t *Tape) {
 	}
 	dl := t.gradOf(o.logits)
 	experts := o.logits.Cols
-	dp := make([]float32, experts)
+	dp := t.floats.take(experts)
 	for tok := range o.logits.Rows {
 		p, w := o.p[tok*experts:(tok+1)*experts], o.r.Weights.Row(tok)
 		dw := o.r.Weights.grad[tok*o.Used : (tok+1)*o.Used]
@@ -164,63 +150,89 @@ func (t *Tape) Gather(x *Var, r *Routing) *Var {
 	for row, tok := range r.Token {
 		copy(y.Row(row), x.Row(int(tok)))
 	}
-	t.record(y, &gatherOp{x, y, r})
+	o := t.steps.gather.take()
+	*o = gatherOp{x: x, y: y, r: r}
+	t.record(y, o)
 	return y
 }
 
 type gatherOp struct {
 	x, y *Var
 	r    *Routing
+	dx   []float32
 }
 
 func (o *gatherOp) backward(t *Tape) {
 	if o.y.grad == nil {
 		return
 	}
-	dx := t.gradOf(o.x)
+	o.dx = t.gradOf(o.x)
+	t.Pool.Do(rowParts(o.x.Rows), (*gatherBackward)(o))
+}
+
+type gatherBackward gatherOp
+
+func (o *gatherBackward) Do(_, part int) {
+	from, to := rowsOf(part, o.x.Rows)
 	n, used := o.x.Cols, o.r.Weights.Cols
-	t.eachRow(o.x.Rows, func(tok int) {
+	for tok := from; tok < to; tok++ {
 		for _, row := range o.r.Row[tok*used : (tok+1)*used] {
-			add(dx[tok*n:(tok+1)*n], o.y.grad[row*n:(row+1)*n])
+			add(o.dx[tok*n:(tok+1)*n], o.y.grad[int(row)*n:(int(row)+1)*n])
 		}
-	})
+	}
 }
 
 // Combine sums each token's expert outputs y [tokens·used, n], in slot order,
 // weighed by the routing: [tokens, n].
 func (t *Tape) Combine(y *Var, r *Routing) *Var {
-	tokens, used := r.Weights.Rows, r.Weights.Cols
-	out := t.zeroVar(tokens, y.Cols, y.needs || r.Weights.needs)
-	t.eachRow(tokens, func(tok int) {
-		for slot, w := range r.Weights.Row(tok) {
-			kernel.Axpy(out.Row(tok), w, y.Row(r.Row[tok*used+slot]))
-		}
-	})
-	t.record(out, &combineOp{y, out, r})
+	out := t.zeroVar(r.Weights.Rows, y.Cols, y.needs || r.Weights.needs)
+	o := t.steps.combine.take()
+	*o = combineOp{y: y, out: out, r: r}
+	t.Pool.Do(rowParts(out.Rows), (*combineForward)(o))
+	t.record(out, o)
 	return out
 }
 
 type combineOp struct {
 	y, out *Var
 	r      *Routing
+	dy, dw []float32 // each may be nil
+}
+
+type combineForward combineOp
+
+func (o *combineForward) Do(_, part int) {
+	from, to := rowsOf(part, o.out.Rows)
+	for tok := from; tok < to; tok++ {
+		for slot, w := range o.r.Weights.Row(tok) {
+			kernel.Axpy(o.out.Row(tok), w, o.y.Row(int(o.r.Row[tok*o.r.Weights.Cols+slot])))
+		}
+	}
 }
 
 func (o *combineOp) backward(t *Tape) {
 	if o.out.grad == nil {
 		return
 	}
-	dy, dw := t.gradOf(o.y), t.gradOf(o.r.Weights)
+	o.dy, o.dw = t.gradOf(o.y), t.gradOf(o.r.Weights)
+	t.Pool.Do(rowParts(o.out.Rows), (*combineBackward)(o))
+}
+
+type combineBackward combineOp
+
+func (o *combineBackward) Do(_, part int) {
+	from, to := rowsOf(part, o.out.Rows)
 	n, used := o.y.Cols, o.r.Weights.Cols
-	t.eachRow(o.out.Rows, func(tok int) {
+	for tok := from; tok < to; tok++ {
 		g := o.out.grad[tok*n : (tok+1)*n]
 		for slot, w := range o.r.Weights.Row(tok) {
-			row := o.r.Row[tok*used+slot]
-			if dw != nil {
-				dw[tok*used+slot] += kernel.Dot(g, o.y.Row(row))
+			row := int(o.r.Row[tok*used+slot])
+			if o.dw != nil {
+				o.dw[tok*used+slot] += kernel.Dot(g, o.y.Row(row))
 			}
-			if dy != nil {
-				kernel.Axpy(dy[row*n:(row+1)*n], w, g)
+			if o.dy != nil {
+				kernel.Axpy(o.dy[row*n:(row+1)*n], w, g)
 			}
 		}
-	})
+	}
 }

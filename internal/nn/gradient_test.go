@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"qtool/internal/kernel"
@@ -25,10 +26,14 @@ func randomParam(rng *rand.Rand, name string, shape ...int) *Param {
 	return p
 }
 
-// variable makes p's data an activation whose gradient lands in p.Grad.
+// variable makes a copy of p's data an activation whose gradient lands in p.Grad.
 func variable(t *Tape, p *Param) *Var {
-	return &Var{Rows: p.Shape[1], Cols: p.Shape[0], Data: p.Data, needs: true, grad: p.Grad}
+	return &Var{Rows: p.Shape[1], Cols: p.Shape[0], Data: slices.Clone(p.Data), needs: true, grad: p.Grad}
 }
+
+type blockFunc func(t *Tape, x *Var) *Var
+
+func (f blockFunc) Forward(t *Tape, x *Var) *Var { return f(t, x) }
 
 // checkGradients compares every gradient with central differences.
 func checkGradients(t *testing.T, g graph) {
@@ -101,7 +106,7 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 		"ExpertLinear": func() graph {
 			w, b, p := randomParam(rng, "w", in, out, 3), randomParam(rng, "bias", out, 3), pairOf(rng, in, out, 2, 3)
 			return graph{[]*Param{x, w, b, p.A, p.B}, func(t *Tape) (*Var, float64) {
-				return t.ExpertLinear(variable(t, x), &Linear{Weight: ParamWeight(w), Bias: b, Pair: p}, []int{0, 2, 2, 5}), 0
+				return t.ExpertLinear(variable(t, x), &Linear{Weight: ParamWeight(w), Bias: b, Pair: p}, []int32{0, 2, 2, 5}), 0
 			}}
 		},
 		"Add": func() graph {
@@ -128,14 +133,16 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 			l := &Linear{Weight: ParamWeight(w), Pair: &Pair{A: a, B: b, Rank: 2, Scale: 2}}
 			return graph{[]*Param{w, a, b}, func(t *Tape) (*Var, float64) { return t.Embed([]int32{3, 8, 3, 0}, l), 0 }}
 		},
-		"Checkpoint": func() graph {
+	}
+	for _, recompute := range []bool{false, true} {
+		cases[fmt.Sprint("Block, recompute ", recompute)] = func() graph {
 			w := randomParam(rng, "w", in, in)
 			return graph{[]*Param{x, w}, func(t *Tape) (*Var, float64) {
 				l := &Linear{Weight: ParamWeight(w)}
-				block := func(t *Tape, x *Var) *Var { return t.Add(x, t.SwiGLU(t.Linear(x, l), x)) }
-				return t.Checkpoint(t.Checkpoint(variable(t, x), block), block), 0
+				block := blockFunc(func(t *Tape, x *Var) *Var { return t.Add(x, t.SwiGLU(t.Linear(x, l), x)) })
+				return t.Block(t.Block(variable(t, x), block, recompute), block, recompute), 0
 			}}
-		},
+		}
 	}
 	for _, pairing := range []RopePairing{RopeNorm, RopeNeox} {
 		cases[fmt.Sprint("Rope ", pairing)] = func() graph {
@@ -206,8 +213,8 @@ func TestGradientsOfCrossEntropyEqualCentralDifferences(t *testing.T) {
 	}})
 }
 
-func TestCheckpointGivesTheSameBitsInLessMemory(t *testing.T) {
-	run := func(checkpoint bool) ([]float32, int64) {
+func TestRecomputingGivesTheSameBitsInLessMemory(t *testing.T) {
+	run := func(recompute bool) ([]float32, int64) {
 		pool := kernel.NewPool(2)
 		defer pool.Close()
 		rng := rand.New(rand.NewPCG(5, 6))
@@ -219,12 +226,7 @@ func TestCheckpointGivesTheSameBitsInLessMemory(t *testing.T) {
 		tape.Reset(true)
 		v := variable(tape, x)
 		for range 6 {
-			block := func(t *Tape, x *Var) *Var { return t.Add(x, t.SwiGLU(t.Linear(x, l), t.Linear(x, l))) }
-			if checkpoint {
-				v = tape.Checkpoint(v, block)
-			} else {
-				v = block(tape, v)
-			}
+			v = tape.Block(v, blockFunc(func(t *Tape, x *Var) *Var { return t.Add(x, t.SwiGLU(t.Linear(x, l), t.Linear(x, l))) }), recompute)
 		}
 		v.grad = make([]float32, len(v.Data))
 		for i := range v.grad {
@@ -233,14 +235,31 @@ func TestCheckpointGivesTheSameBitsInLessMemory(t *testing.T) {
 		tape.Backward()
 		return append(w.Grad, x.Grad...), tape.PeakBytes()
 	}
-	plain, much := run(false)
-	saved, less := run(true)
-	for i := range plain {
-		if plain[i] != saved[i] {
-			t.Fatalf("gradient %d differs: %g and %g", i, plain[i], saved[i])
+	kept, much := run(false)
+	again, less := run(true)
+	for i := range kept {
+		if kept[i] != again[i] {
+			t.Fatalf("gradient %d differs: %g and %g", i, kept[i], again[i])
 		}
 	}
 	if less >= much {
-		t.Errorf("checkpointing took %d bytes, plain %d", less, much)
+		t.Errorf("recomputing took %d bytes, keeping %d", less, much)
+	}
+}
+
+func TestTheArenaHoldsNoMoreThanItEverGaveOut(t *testing.T) {
+	var a arena[float32]
+	for round := range 12 {
+		for range 4 {
+			a.take((round + 1) << 20)
+		}
+		a.reset()
+	}
+	held := 0
+	for _, s := range a.slabs {
+		held += len(s)
+	}
+	if held > a.peak {
+		t.Errorf("%d elements are held, at most %d were given out at once", held, a.peak)
 	}
 }

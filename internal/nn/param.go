@@ -77,6 +77,19 @@ type Pair struct {
 	A, B  *Param
 	Rank  int
 	Scale float32
+
+	a, b []kernel.Matrix // the halves of each expert, once they are needed
+}
+
+// view makes the matrices of a pair on w.
+func (p *Pair) view(w *Weight) {
+	if p.a != nil {
+		return
+	}
+	for e := range w.Experts {
+		p.a = append(p.a, kernel.Float32Matrix(half(p.A.Data, e, p.Rank, w.Cols), p.Rank, w.Cols))
+		p.b = append(p.b, kernel.Float32Matrix(half(p.B.Data, e, w.Rows, p.Rank), w.Rows, p.Rank))
+	}
 }
 
 func (p *Pair) trainable() bool { return p != nil && (p.A.Trainable() || p.B.Trainable()) }

@@ -1,6 +1,10 @@
 package nn
 
-import "math"
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+)
 
 // RopePairing says which two elements of a head rotate together.
 type RopePairing int
@@ -32,27 +36,42 @@ type RopeOptions struct {
 	Factors []float32
 }
 
-// Rope holds sines and cosines for positions from 0 on, computed when first needed.
+// Rope holds sines and cosines for positions from 0 on, computed when first
+// needed. It may be shared by tapes at work at the same time.
 type Rope struct {
-	opt      RopeOptions
-	sin, cos []float32 // [positions, Dims/2]
+	opt   RopeOptions
+	grow  sync.Mutex
+	table atomic.Pointer[ropeTable]
 }
 
+// ropeTable is never changed; a larger one replaces it.
+type ropeTable struct{ sin, cos []float32 } // [positions, Dims/2]
+
 // NewRope makes an empty table for opt.
-func NewRope(opt RopeOptions) *Rope { return &Rope{opt: opt} }
+func NewRope(opt RopeOptions) *Rope {
+	r := &Rope{opt: opt}
+	r.table.Store(&ropeTable{})
+	return r
+}
 
 // Reserve computes the table for positions 0 to n-1. Angles follow llama.cpp
 // step by step in float32, so that they agree to the last bit: theta of pair
 // k+1 is that of pair k times base^(-2/dims).
 func (r *Rope) Reserve(n int) {
 	o, pairs := &r.opt, r.opt.Dims/2
+	if len(r.table.Load().sin) >= n*pairs {
+		return
+	}
+	r.grow.Lock()
+	defer r.grow.Unlock()
+	t := *r.table.Load()
 	low, high := o.correctionRange()
 	step := float32(math.Pow(o.Base, -2/float64(o.Dims)))
 	magnitude := float32(o.AttnFactor)
 	if o.ExtFactor != 0 {
 		magnitude *= float32(1 + 0.1*math.Log(1/o.FreqScale))
 	}
-	for p := len(r.sin) / max(pairs, 1); p < n; p++ {
+	for p := len(t.sin) / pairs; p < n; p++ {
 		theta := float32(p)
 		for k := range pairs {
 			extrapolated := theta
@@ -66,11 +85,12 @@ func (r *Rope) Reserve(n int) {
 				angle = angle*(1-mix) + extrapolated*mix
 			}
 			sin, cos := math.Sincos(float64(angle))
-			r.sin = append(r.sin, float32(sin)*magnitude)
-			r.cos = append(r.cos, float32(cos)*magnitude)
+			t.sin = append(t.sin, float32(sin)*magnitude)
+			t.cos = append(t.cos, float32(cos)*magnitude)
 			theta *= step
 		}
 	}
+	r.table.Store(&t)
 }
 
 // correctionRange is the range of pairs over which YaRN passes from
@@ -85,15 +105,16 @@ func (o *RopeOptions) correctionRange() (low, high float32) {
 	return float32(max(0, math.Floor(pair(o.BetaFast)))), float32(min(float64(o.Dims-1), math.Ceil(pair(o.BetaSlow))))
 }
 
-// Rope rotates every head of x [tokens, heads·headDim] by its row's position.
-// The table must have been reserved beyond the largest position.
+// Rope rotates every head of x [tokens, heads·headDim] by its row's position, in
+// place: x must not be used afterwards. The table must have been reserved beyond
+// the largest position.
 func (t *Tape) Rope(x *Var, r *Rope, headDim int, positions []int32) *Var {
-	y := t.newVar(x.Rows, x.Cols, x.needs)
-	t.eachRow(x.Rows, func(row int) {
-		copy(y.Row(row), x.Row(row))
-		r.rotate(y.Row(row), headDim, int(positions[row]), 1)
-	})
-	t.record(y, &ropeOp{x, y, r, headDim, positions})
+	y := t.vars.take()
+	*y = Var{Rows: x.Rows, Cols: x.Cols, Data: x.Data, needs: x.needs}
+	o := t.steps.rope.take()
+	*o = ropeOp{x: x, y: y, r: r, headDim: headDim, positions: positions, data: y.Data, direction: 1}
+	t.Pool.Do(rowParts(x.Rows), (*ropeRotate)(o))
+	t.record(y, o)
 	return y
 }
 
@@ -104,7 +125,8 @@ func (r *Rope) rotate(v []float32, headDim, position int, direction float32) {
 	if r.opt.Pairing == RopeNeox {
 		second, stride = pairs, 1
 	}
-	sin, cos := r.sin[position*pairs:(position+1)*pairs], r.cos[position*pairs:(position+1)*pairs]
+	t := r.table.Load()
+	sin, cos := t.sin[position*pairs:(position+1)*pairs], t.cos[position*pairs:(position+1)*pairs]
 	for h := 0; h < len(v); h += headDim {
 		head := v[h : h+headDim]
 		for k, c := range cos {
@@ -121,18 +143,25 @@ type ropeOp struct {
 	r         *Rope
 	headDim   int
 	positions []int32
+	data      []float32 // what to rotate
+	direction float32
+}
+
+type ropeRotate ropeOp
+
+func (o *ropeRotate) Do(_, part int) {
+	from, to := rowsOf(part, o.y.Rows)
+	n := o.y.Cols
+	for row := from; row < to; row++ {
+		o.r.rotate(o.data[row*n:(row+1)*n], o.headDim, int(o.positions[row]), o.direction)
+	}
 }
 
 func (o *ropeOp) backward(t *Tape) {
 	if o.y.grad == nil {
 		return
 	}
-	dx := t.gradOf(o.x)
-	n := o.x.Cols
-	t.eachRow(o.x.Rows, func(row int) {
-		// The gradient of y is not read again: turn it in place.
-		g := o.y.grad[row*n : (row+1)*n]
-		o.r.rotate(g, o.headDim, int(o.positions[row]), -1)
-		add(dx[row*n:(row+1)*n], g)
-	})
+	o.data, o.direction = o.y.grad, -1
+	t.Pool.Do(rowParts(o.y.Rows), (*ropeRotate)(o))
+	t.giveGrad(o.x, o.y.grad)
 }

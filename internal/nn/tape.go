@@ -20,45 +20,98 @@ func Constant(data []float32, rows, cols int) *Var {
 }
 
 // Tape runs operators and, while recording, remembers them for Backward.
-// A Tape is used by one goroutine; the operators spread over its pool.
+// A Tape is used by one goroutine; the operators spread over its pool. A loop
+// that repeats its computation on one tape allocates only the first time.
 type Tape struct {
 	Pool *kernel.Pool
 
-	arena     Arena
+	floats    arena[float32]
+	doubles   arena[float64]
+	ints      arena[int32]
+	vars      objects[Var]
+	steps     steps
 	recording bool
 	ops       []op
+	scratch   [][]float32 // per worker
 }
 
 // op is one recorded step. backward adds to the gradients of its inputs, given
 // that of its output.
 type op interface{ backward(t *Tape) }
 
+// steps holds the operators of one pass, by kind.
+type steps struct {
+	linear       objects[linearOp]
+	add          objects[addOp]
+	swiglu       objects[swigluOp]
+	rmsNorm      objects[rmsNormOp]
+	rope         objects[ropeOp]
+	columns      objects[columnsOp]
+	embed        objects[embedOp]
+	attention    objects[attentionOp]
+	route        objects[routeOp]
+	routing      objects[Routing]
+	gather       objects[gatherOp]
+	combine      objects[combineOp]
+	crossEntropy objects[crossEntropyOp]
+	block        objects[blockOp]
+	recompute    objects[recomputeOp]
+}
+
+func (s *steps) reset() {
+	s.linear.reset()
+	s.add.reset()
+	s.swiglu.reset()
+	s.rmsNorm.reset()
+	s.rope.reset()
+	s.columns.reset()
+	s.embed.reset()
+	s.attention.reset()
+	s.route.reset()
+	s.routing.reset()
+	s.gather.reset()
+	s.combine.reset()
+	s.crossEntropy.reset()
+	s.block.reset()
+	s.recompute.reset()
+}
+
 // NewTape makes a tape whose operators run on pool.
-func NewTape(pool *kernel.Pool) *Tape { return &Tape{Pool: pool} }
+func NewTape(pool *kernel.Pool) *Tape {
+	return &Tape{Pool: pool, scratch: make([][]float32, pool.Workers())}
+}
 
 // Reset forgets every Var made so far and sets whether to record from here on.
 func (t *Tape) Reset(record bool) {
-	t.arena.Release(Mark{})
+	t.floats.reset()
+	t.doubles.reset()
+	t.ints.reset()
+	t.vars.reset()
+	t.steps.reset()
 	t.ops = t.ops[:0]
 	t.recording = record
 }
 
 // PeakBytes is the largest number of bytes that results, gradients and scratch
 // took at once since the tape was made.
-func (t *Tape) PeakBytes() int64 { return t.arena.Peak() }
+func (t *Tape) PeakBytes() int64 {
+	return 4*int64(t.floats.peak) + 8*int64(t.doubles.peak) + 4*int64(t.ints.peak)
+}
 
-// Scoped runs f without recording and takes back all memory that f used.
+// Scoped runs f without recording and takes back the memory of its results.
 func (t *Tape) Scoped(f func()) {
-	mark, recording := t.arena.Mark(), t.recording
+	m, recording := t.floats.at, t.recording
 	t.recording = false
 	f()
 	t.recording = recording
-	t.arena.Release(mark)
+	t.floats.release(m)
 }
 
 // newVar is an output with undefined content.
 func (t *Tape) newVar(rows, cols int, needs bool) *Var {
-	return &Var{Rows: rows, Cols: cols, Data: t.arena.Floats(rows * cols), needs: needs}
+	v := t.vars.take()
+	*v = Var{Rows: rows, Cols: cols, Data: t.floats.take(rows * cols), needs: needs}
+	return v
 }
 
 // zeroVar is an output that operators add to.
@@ -81,9 +134,30 @@ func (t *Tape) gradOf(v *Var) []float32 {
 		return nil
 	}
 	if v.grad == nil {
-		v.grad = t.arena.Zeros(len(v.Data))
+		v.grad = t.floats.zeros(len(v.Data))
 	}
 	return v.grad
+}
+
+// giveGrad adds g to v's gradient and may keep g itself, which the caller must
+// not use afterwards.
+func (t *Tape) giveGrad(v *Var, g []float32) {
+	switch {
+	case !v.needs:
+	case v.grad == nil:
+		v.grad = g
+	default:
+		add(v.grad, g)
+	}
+}
+
+// workerScratch is at least n elements that belong to one worker until its part
+// of a task ends.
+func (t *Tape) workerScratch(worker, n int) []float32 {
+	if len(t.scratch[worker]) < n {
+		t.scratch[worker] = make([]float32, n)
+	}
+	return t.scratch[worker][:n]
 }
 
 // Backward walks the recorded operators in reverse. Gradients of trainable
@@ -92,50 +166,11 @@ func (t *Tape) gradOf(v *Var) []float32 {
 func (t *Tape) Backward() { t.backwardTo(0) }
 
 func (t *Tape) backwardTo(first int) {
-	for i := len(t.ops) - 1; i >= first; i-- {
-		t.ops[i].backward(t)
+	for len(t.ops) > first {
+		last := t.ops[len(t.ops)-1]
+		t.ops = t.ops[:len(t.ops)-1]
+		last.backward(t)
 	}
-	t.ops = t.ops[:first]
-}
-
-// Checkpoint runs f on x without keeping what f computes in between; the
-// backward pass runs f again. f must give the same result each time and must
-// not use any other Var that takes a gradient.
-func (t *Tape) Checkpoint(x *Var, f func(t *Tape, x *Var) *Var) *Var {
-	if !t.recording {
-		return f(t, x)
-	}
-	var out *Var
-	t.Scoped(func() {
-		y := f(t, x)
-		out = &Var{Rows: y.Rows, Cols: y.Cols, Data: y.Data, needs: y.needs}
-	})
-	// The result lies inside the released memory: move it to its start, which
-	// is where a fresh allocation begins or a new slab.
-	moved := t.arena.Floats(len(out.Data))
-	copy(moved, out.Data)
-	out.Data = moved
-	t.record(out, &checkpointOp{x: x, out: out, f: f})
-	return out
-}
-
-type checkpointOp struct {
-	x, out *Var
-	f      func(t *Tape, x *Var) *Var
-}
-
-func (o *checkpointOp) backward(t *Tape) {
-	if o.out.grad == nil {
-		return
-	}
-	dx := t.gradOf(o.x)
-	mark, first := t.arena.Mark(), len(t.ops)
-	x := &Var{Rows: o.x.Rows, Cols: o.x.Cols, Data: o.x.Data, needs: o.x.needs, grad: dx}
-	t.recording = true
-	y := o.f(t, x)
-	y.grad = o.out.grad
-	t.backwardTo(first)
-	t.arena.Release(mark)
 }
 
 // add computes dst += src.

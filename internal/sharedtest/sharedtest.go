@@ -1,8 +1,8 @@
-// Package sharedtest finds the reference data that tests compare with. It is
-// imported by tests only.
 package sharedtest
 
 import (
+	"encoding/binary"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -34,4 +34,40 @@ func Read(t testing.TB, name string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// Float32s returns a reference file as little-endian float32, or skips the test.
+func Float32s(t testing.TB, name string) []float32 {
+	t.Helper()
+	b := Read(t, name)
+	out := make([]float32, len(b)/4)
+	for i := range out {
+		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+	}
+	return out
+}
+
+// Tokens returns the ids that every reference model was run on, or skips the test.
+func Tokens(t testing.TB) []int32 {
+	t.Helper()
+	b := Read(t, "golden/archs/tokens.i32")
+	out := make([]int32, len(b)/4)
+	for i := range out {
+		out[i] = int32(binary.LittleEndian.Uint32(b[4*i:]))
+	}
+	return out
+}
+
+// NMSE is sum((got-want)²)/sum(want²), infinite if the lengths differ.
+func NMSE(got, want []float32) float64 {
+	if len(got) != len(want) {
+		return math.Inf(1)
+	}
+	var num, den float64
+	for i, w := range want {
+		d := float64(got[i]) - float64(w)
+		num += d * d
+		den += float64(w) * float64(w)
+	}
+	return num / den
 }

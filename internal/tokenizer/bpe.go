@@ -31,17 +31,25 @@ var alphabetByte = func() (t [256 + 68]int16) {
 	return t
 }()
 
-// unspell turns a token's text into the bytes it stands for. ok is false if it
-// has characters outside the alphabet.
-func unspell(token string) (raw []byte, ok bool) {
-	raw = make([]byte, 0, len(token))
+// unspell appends the bytes that a token's text stands for. If the text has
+// characters outside the alphabet it appends the text itself.
+func unspell(dst []byte, token string) []byte {
+	n := len(dst)
 	for _, r := range token {
 		if int(r) >= len(alphabetByte) || alphabetByte[r] < 0 {
-			return nil, false
+			return append(dst[:n], token...)
 		}
-		raw = append(raw, byte(alphabetByte[r]))
+		dst = append(dst, byte(alphabetByte[r]))
 	}
-	return raw, true
+	return dst
+}
+
+// spell is the inverse of unspell.
+func spell(dst []byte, raw string) []byte {
+	for i := range len(raw) {
+		dst = utf8.AppendRune(dst, byteAlphabet[raw[i]])
+	}
+	return dst
 }
 
 // bpe encodes by merges. Parts carry ids of tokens; strings that merging makes
@@ -50,7 +58,7 @@ type bpe struct {
 	rules  preRules
 	merges map[uint64]joined
 	bytes  [256]int32       // the part of each byte
-	whole  map[string]int32 // tokens by the bytes they stand for, if ignoreMerges
+	ids    map[string]int32 // tokens by their text
 	spare  [][]int32        // what to emit for each id that is no token
 	size   int32
 }
@@ -65,7 +73,7 @@ func newBPE(v *Vocab, ids map[string]int32) (*bpe, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bpe{rules: rules, merges: make(map[uint64]joined, len(v.Merges)), size: int32(len(v.Tokens))}
+	b := &bpe{rules: rules, ids: ids, merges: make(map[uint64]joined, len(v.Merges)), size: int32(len(v.Tokens))}
 	strays := map[string]int32{}
 	id := func(text string) int32 {
 		if id, ok := ids[text]; ok {
@@ -98,14 +106,6 @@ func newBPE(v *Vocab, ids map[string]int32) (*bpe, error) {
 			to = id(string(buf))
 		}
 		b.merges[key] = joined{uint32(rank), to}
-	}
-	if rules.ignoreMerges {
-		b.whole = make(map[string]int32, len(v.Tokens))
-		for i, t := range v.Tokens {
-			if raw, ok := unspell(t); ok {
-				b.whole[string(raw)] = int32(i)
-			}
-		}
 	}
 	return b, nil
 }
@@ -166,9 +166,12 @@ func (b *bpe) encode(s *session, text string, base int, _ bool) {
 // encodePiece leaves the tokens of one piece in s.fresh.
 func (b *bpe) encodePiece(s *session, piece string) {
 	s.fresh = s.fresh[:0]
-	if id, ok := b.whole[piece]; ok {
-		s.fresh = append(s.fresh, span{id, 0})
-		return
+	if b.rules.ignoreMerges {
+		s.spelled = spell(s.spelled[:0], piece)
+		if id, ok := b.ids[string(s.spelled)]; ok {
+			s.fresh = append(s.fresh, span{id, 0})
+			return
+		}
 	}
 	s.parts = s.parts[:0]
 	for i := range len(piece) {
@@ -190,12 +193,14 @@ func (b *bpe) encodePiece(s *session, piece string) {
 // of text that byte i of the result comes from.
 func repair(text string) (repaired string, places []int) {
 	out := make([]byte, 0, len(text)+len(text)/2)
-	for i, r := range text {
-		n := len(out)
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRuneInString(text[i:])
+		first := len(out)
 		out = utf8.AppendRune(out, r)
-		for range len(out) - n {
-			places = append(places, i)
+		for k := range len(out) - first {
+			places = append(places, i+min(k, n-1))
 		}
+		i += n
 	}
 	return string(out), places
 }

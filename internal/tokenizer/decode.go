@@ -20,27 +20,31 @@ type DecodeOptions struct {
 // makePieces works out the bytes of every token.
 func (t *Tokenizer) makePieces() [][]byte {
 	pieces := make([][]byte, len(t.vocab.Tokens))
-	for i, text := range t.vocab.Tokens {
-		switch typ := t.vocab.Types[i]; {
-		case t.special.roles[i]&(hidden|cutAlways) != 0:
-			pieces[i] = []byte(text)
-		case typ == Byte:
-			pieces[i] = []byte(text)
-			if b, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimPrefix(text, "<0x"), ">"), 16, 8); err == nil {
-				pieces[i] = []byte{byte(b)}
-			}
-		case typ != Normal:
-		case t.vocab.Model == ModelSPM:
-			pieces[i] = []byte(strings.ReplaceAll(text, blankMark, " "))
-		default:
-			raw, ok := unspell(text)
-			if !ok {
-				raw = []byte(text)
-			}
-			pieces[i] = raw
-		}
+	var all []byte // one array for all of them
+	for i := range pieces {
+		n := len(all)
+		all = t.appendPiece(all, i)
+		pieces[i] = all[n:len(all):len(all)]
 	}
 	return pieces
+}
+
+func (t *Tokenizer) appendPiece(dst []byte, id int) []byte {
+	text := t.vocab.Tokens[id]
+	switch typ := t.vocab.Types[id]; {
+	case t.special.roles[id]&(hidden|cutAlways) != 0:
+		return append(dst, text...)
+	case typ == Byte:
+		if b, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimPrefix(text, "<0x"), ">"), 16, 8); err == nil {
+			return append(dst, byte(b))
+		}
+		return append(dst, text...)
+	case typ != Normal:
+		return dst
+	case t.vocab.Model == ModelSPM:
+		return append(dst, strings.ReplaceAll(text, blankMark, " ")...)
+	}
+	return unspell(dst, text)
 }
 
 // Piece is the raw bytes of a token, which may be part of a character; control
@@ -66,7 +70,7 @@ func (t *Tokenizer) show(id int32, opts DecodeOptions) []byte {
 // their bytes as they are.
 func (t *Tokenizer) Decode(ids []int32, opts DecodeOptions) string {
 	var out []byte
-	opening := t.vocab.AddSpacePrefix
+	opening := t.vocab.AddSpacePrefix && t.vocab.Model == ModelSPM
 	for i, id := range ids {
 		p := t.show(id, opts)
 		if opening && len(p) > 0 && p[0] == ' ' {

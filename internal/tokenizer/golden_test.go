@@ -1,11 +1,11 @@
 package tokenizer
 
 import (
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"qtool/gguf"
@@ -119,6 +119,21 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
+// BenchmarkEncodeAfresh is Encode without pieces remembered from earlier texts.
+func BenchmarkEncodeAfresh(b *testing.B) {
+	text := string(sharedtest.Read(b, "data/text/wiki.test.raw"))
+	for _, name := range []string{"llama-spm", "llama-bpe"} {
+		b.Run(name, func(b *testing.B) {
+			tok := mustNew(b, vocabNamed(b, name))
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				tok.sessions = sync.Pool{New: func() any { return newSession() }}
+				tok.Encode(text, EncodeOptions{})
+			}
+		})
+	}
+}
+
 func BenchmarkNew(b *testing.B) {
 	for _, name := range []string{"llama-spm", "llama-bpe"} {
 		v := vocabNamed(b, name)
@@ -128,21 +143,4 @@ func BenchmarkNew(b *testing.B) {
 			}
 		})
 	}
-}
-
-func ExampleTokenizer_Encode() {
-	tok, err := New(letters())
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	ids := tok.Encode("the then", EncodeOptions{AddSpecial: true})
-	for _, id := range ids {
-		fmt.Printf("%d %q\n", id, tok.Piece(id))
-	}
-	// Output:
-	// 1 "<s>"
-	// 37 " the"
-	// 37 " the"
-	// 19 "n"
 }

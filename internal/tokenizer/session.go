@@ -15,6 +15,8 @@ type session struct {
 	known map[string][]span
 	fresh []span // the tokens of a piece that is not in known
 
+	spelled []byte // a piece in GPT-2's byte alphabet
+
 	ids    []int32
 	starts []int // nil unless offsets are wanted
 	places bool
@@ -46,13 +48,14 @@ func (s *session) add(id int32, at int) {
 	}
 }
 
+// addAll appends the tokens of a piece that begins at byte base of the text.
 func (s *session) addAll(spans []span, base int) {
 	for _, t := range spans {
 		s.ids = append(s.ids, t.id)
 	}
 	if s.places {
 		for _, t := range spans {
-			s.starts = append(s.starts, max(base+int(t.start), 0))
+			s.starts = append(s.starts, base+int(t.start))
 		}
 	}
 }

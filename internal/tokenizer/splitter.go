@@ -1,5 +1,10 @@
 package tokenizer
 
+// A matcher finds the first match of one regular expression in s, which is not
+// empty: the text before it (gap bytes) and the match itself (n bytes). If
+// there is none, gap is len(s) and n is 0.
+type matcher func(s string) (gap, n int)
+
 // A splitter cuts text into the pieces that are encoded on their own. Its
 // matchers are applied one after the other: each cuts every piece so far into
 // matches and the gaps between them, and sees nothing beyond the piece.

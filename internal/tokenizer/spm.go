@@ -69,13 +69,9 @@ func (m *spm) pair(text string, left, right part) (uint32, int32, bool) {
 // encode appends the tokens of text, which starts at byte base of the whole.
 // opening says that it follows a special token or nothing.
 func (m *spm) encode(s *session, text string, base int, opening bool) {
+	floor := base // where the token begins that only has the added space
 	if m.prefix && opening {
 		text, base = " "+text, base-1
-	}
-	if !utf8.ValidString(text) {
-		m.encodeChunk(s, text)
-		m.emit(s, s.fresh, base)
-		return
 	}
 	for len(text) > 0 {
 		n := m.joins.chunk(text)
@@ -85,14 +81,14 @@ func (m *spm) encode(s *session, text string, base int, opening bool) {
 			s.remember(text[:n])
 			spans = s.fresh
 		}
-		m.emit(s, spans, base)
+		m.emit(s, spans, base, floor)
 		text, base = text[n:], base+n
 	}
 }
 
 // emit appends spans. Characters that have neither a token nor byte tokens give
 // one unknown token for each run of them.
-func (m *spm) emit(s *session, spans []span, base int) {
+func (m *spm) emit(s *session, spans []span, base, floor int) {
 	for _, t := range spans {
 		if t.id < 0 {
 			if m.unknown < 0 || len(s.ids) > 0 && s.ids[len(s.ids)-1] == m.unknown {
@@ -100,7 +96,7 @@ func (m *spm) emit(s *session, spans []span, base int) {
 			}
 			t.id = m.unknown
 		}
-		s.add(t.id, max(base+int(t.start), 0))
+		s.add(t.id, max(base+int(t.start), floor))
 	}
 }
 
@@ -109,7 +105,8 @@ func (m *spm) encodeChunk(s *session, text string) {
 	escaped := strings.ReplaceAll(text, " ", blankMark)
 	s.parts, s.fresh = s.parts[:0], s.fresh[:0]
 	for i := 0; i < len(escaped); {
-		end := min(i+leadLength(escaped[i]), len(escaped))
+		_, n := utf8.DecodeRuneInString(escaped[i:]) // 1 for a byte that is not UTF-8
+		end := i + n
 		id, ok := m.ids[escaped[i:end]]
 		if !ok {
 			id = None
@@ -118,38 +115,32 @@ func (m *spm) encodeChunk(s *session, text string) {
 		i = end
 	}
 	s.merge(m, escaped)
-	place, at := 0, int32(0) // the same place in text and in escaped
+	place := 0 // of p in text, as p.start is in escaped
 	for _, p := range s.parts {
-		for at < p.start {
-			if text[place] == ' ' {
-				at += int32(len(blankMark))
-			} else {
-				at++
-			}
-			place++
-		}
+		n := int(p.end - p.start)
+		raw := rawLength(text[place:], n)
 		if p.id >= 0 {
 			s.fresh = append(s.fresh, span{p.id, int32(place)})
-			continue
+		} else {
+			for i := range n {
+				s.fresh = append(s.fresh, span{m.bytes[escaped[int(p.start)+i]], int32(place + min(i, raw-1))})
+			}
 		}
-		for i := p.start; i < p.end; i++ {
-			s.fresh = append(s.fresh, span{m.bytes[escaped[i]], int32(place)})
-		}
+		place += raw
 	}
 }
 
-// leadLength is the length of a UTF-8 sequence that starts with b; bytes that
-// cannot start one stand alone.
-func leadLength(b byte) int {
-	switch {
-	case b >= 0xF0:
-		return 4
-	case b >= 0xE0:
-		return 3
-	case b >= 0xC0:
-		return 2
+// rawLength is the number of bytes at the start of text that take n bytes once
+// spaces are replaced by marks.
+func rawLength(text string, n int) (raw int) {
+	for ; n > 0; raw++ {
+		if text[raw] == ' ' {
+			n -= len(blankMark)
+		} else {
+			n--
+		}
 	}
-	return 1
+	return raw
 }
 
 // joinSet tells which two characters stand side by side in some token. No merge

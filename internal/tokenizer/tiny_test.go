@@ -1,7 +1,7 @@
 package tokenizer
 
-// letters is a small SPM vocabulary: <unk> <s> </s> U+2581 \n a..z, then t+h, th+e and ▁+the
-// in order of score, and the bytes of é.
+// letters is a small SPM vocabulary: <unk> <s> </s> ▁ \n . a..z, the bytes, the
+// user-defined <tool>, and t+h, th+e, ▁+the in order of score.
 func letters() *Vocab {
 	v := noSpecials()
 	v.Model = ModelSPM
@@ -19,11 +19,36 @@ func letters() *Vocab {
 	for c := 'a'; c <= 'z'; c++ {
 		add(string(c), -100, Normal)
 	}
-	add("<0xC3>", 0, Byte)
-	add("<0xA9>", 0, Byte)
 	add("<tool>", 0, UserDefined)
 	add("th", -1, Normal)
 	add("the", -2, Normal)
 	add("▁the", -3, Normal)
+	for b := range 256 {
+		add(byteName(b), 0, Byte)
+	}
+	return v
+}
+
+func byteName(b int) string {
+	const hex = "0123456789ABCDEF"
+	return "<0x" + hex[b>>4:b>>4+1] + hex[b&15:b&15+1] + ">"
+}
+
+// byteLevel is a small BPE vocabulary: the byte alphabet, <|bos|> <|im_end|>
+// <tool>, and a few merges: "h e", "l l", "he ll", "hell o", "Ġ hello", "a a", "aa aa".
+func byteLevel(pre string) *Vocab {
+	v := noSpecials()
+	v.Model, v.Pre = ModelBPE, pre
+	for _, r := range byteAlphabet {
+		v.Tokens = append(v.Tokens, string(r))
+	}
+	v.Merges = []string{"h e", "l l", "he ll", "hell o", "Ġ hello", "a a", "aa aa"}
+	v.Tokens = append(v.Tokens, "<|bos|>", "<|im_end|>", "<tool>", "he", "ll", "hell", "hello", "Ġhello", "aa", "aaaa")
+	v.Types = make([]TokenType, len(v.Tokens))
+	for i := range v.Types {
+		v.Types[i] = Normal
+	}
+	v.Types[256], v.Types[257], v.Types[258] = Control, Control, UserDefined
+	v.BOS, v.EOS = 256, 257
 	return v
 }

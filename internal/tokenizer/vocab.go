@@ -58,7 +58,8 @@ type Vocab struct {
 	// defaults of the family or the pre-tokenizer.
 	Explicit struct{ AddBOS, AddEOS, AddSpacePrefix bool }
 
-	// Special tokens that swallow white space on their left or right.
+	// Special tokens that swallow white space on their left or right. GGUF has no
+	// key for them: they are lost in WriteMetadata.
 	LeftStrip, RightStrip []int32
 
 	ChatTemplate string // Jinja source, "" if there is none

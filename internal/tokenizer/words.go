@@ -2,11 +2,6 @@ package tokenizer
 
 import "strings"
 
-// A matcher finds the first match of one regular expression in s, which is not
-// empty: the text before it (gap bytes) and the match itself (n bytes). If
-// there is none, gap is len(s) and n is 0.
-type matcher func(s string) (gap, n int)
-
 // contraction is the length of 's 't 'm 'd 're 've 'll at s[i:], else 0. If
 // fold is set, capitals count too.
 func contraction(s string, i int, fold bool) int {

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qtool/fixtures"
+	"qtool/internal/bench"
+)
+
+func benchCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "bench",
+		Usage:       "measure this machine",
+		UsageText:   "qtool bench gemm|train [flags]",
+		Subcommands: []*cli.Command{benchGEMMCommand(), benchTrainCommand()},
+	}
+}
+
+func precisionFlag() cli.Flag {
+	return &cli.StringFlag{Name: "precision", Value: "auto", Usage: "f32, or auto for what the CPU does best",
+		Action: func(_ *cli.Context, p string) error {
+			if p != "f32" && p != "auto" {
+				return usagef("--precision %s: expected f32 or auto", p)
+			}
+			return nil
+		}}
+}
+
+func benchGEMMCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "gemm",
+		Usage: "measure products over quantized weights against this CPU's own peak",
+		UsageText: `qtool bench gemm [flags]
+
+qtool bench gemm --tokens 256
+qtool bench gemm --types Q4_K,Q8_0 --precision f32 --json`,
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "tokens", Value: 256, Usage: "rows that are multiplied with the weight"},
+			&cli.StringFlag{Name: "types", Usage: "tensor types, separated by commas (default: the usual ones)"},
+			&cli.DurationFlag{Name: "time", Value: 300 * time.Millisecond, Usage: "time for each product"},
+			precisionFlag(), threadsFlag(), jsonFlag(),
+		},
+		Action: runBenchGEMM,
+	}
+}
+
+func runBenchGEMM(c *cli.Context) error {
+	if _, err := arguments(c); err != nil {
+		return err
+	}
+	if n := c.Int("tokens"); n < 1 || n > 1<<16 {
+		return usagef("bench gemm: --tokens %d: expected 1 to 65536", n)
+	}
+	opt := bench.GEMMOptions{Tokens: c.Int("tokens"), Threads: c.Int("threads"), Precision: c.String("precision"), Each: c.Duration("time")}
+	if types := c.String("types"); types != "" {
+		opt.Types = strings.Split(types, ",")
+	}
+	con := newConsole(c)
+	bar := con.progress()
+	started := false
+	r, err := bench.GEMM(opt, func(done, total int) {
+		if !started {
+			bar.Start(int64(total), "products", "measuring")
+			started = true
+		}
+		bar.Set(int64(done))
+	})
+	bar.Done()
+	if err != nil {
+		return err
+	}
+	if con.json {
+		return con.printJSON(r)
+	}
+	fmt.Fprintf(con.out, "%s, tier %s, %s, %d threads: peak %.0f GFLOP/s, memory %.1f GB/s\n", r.CPU, r.Tier, r.Precision, r.Threads, r.Peak, r.Bandwidth)
+	for _, p := range r.Results {
+		fmt.Fprintf(con.out, "%-8s %-8s  m %d  n %5d  k %5d  %7.1f GFLOP/s  %3.0f%% of peak\n", p.Type, p.Direction, p.M, p.N, p.K, p.GFLOPS, 100*p.Fraction)
+	}
+	return nil
+}
+
+func benchTrainCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "train",
+		Usage: "measure training steps over a synthetic model",
+		UsageText: `qtool bench train [flags]
+
+qtool bench train --layers 24 --dim 896 --heads 14 --kv-heads 2 --ff 4864 --vocab 32000 --type Q8_0 --seq 256
+qtool bench train --experts 64 --experts-used 8 --expert-ff 512 --json`,
+		Description: `The model is written to a temporary file and mapped, as a user's model would be.`,
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "layers", Value: 4, Usage: "decoder layers"},
+			&cli.IntFlag{Name: "dim", Value: 896, Usage: "width of the residual stream"},
+			&cli.IntFlag{Name: "heads", Value: 14, Usage: "attention heads"},
+			&cli.IntFlag{Name: "kv-heads", Value: 2, Usage: "key and value heads"},
+			&cli.IntFlag{Name: "ff", Value: 4864, Usage: "width of the feed-forward network"},
+			&cli.IntFlag{Name: "vocab", Value: 32000, Usage: "tokens in the vocabulary"},
+			&cli.IntFlag{Name: "experts", Usage: "experts in each layer (default: a dense model)"},
+			&cli.IntFlag{Name: "experts-used", Value: 8, Usage: "experts that each token uses"},
+			&cli.IntFlag{Name: "expert-ff", Usage: "width of one expert (default: --ff)"},
+			&cli.StringFlag{Name: "type", Value: "Q8_0", Usage: "file type of the base"},
+			&cli.IntFlag{Name: "seq", Value: 256, Usage: "tokens in a step"},
+			&cli.IntFlag{Name: "rank", Value: 16, Usage: "rank of the pairs on all linear targets"},
+			&cli.IntFlag{Name: "steps", Value: 5, Usage: "steps to measure, after one that is not"},
+			&cli.BoolFlag{Name: "checkpointing", Usage: "compute blocks twice to save memory"},
+			precisionFlag(),
+			&cli.BoolFlag{Name: "forward", Usage: "measure forward passes only, as when a prompt is read"},
+			threadsFlag(), jsonFlag(),
+		},
+		Action: runBenchTrain,
+	}
+}
+
+func runBenchTrain(c *cli.Context) error {
+	if _, err := arguments(c); err != nil {
+		return err
+	}
+	for _, flag := range []string{"layers", "dim", "heads", "kv-heads", "ff", "vocab", "experts-used", "rank", "steps"} {
+		if c.Int(flag) < 1 {
+			return usagef("bench train: --%s %d: expected at least 1", flag, c.Int(flag))
+		}
+	}
+	shape := fixtures.Shape{
+		Name: "synthetic", Layers: c.Int("layers"), Dim: c.Int("dim"), Heads: c.Int("heads"), KVHeads: c.Int("kv-heads"),
+		FF: c.Int("ff"), Vocab: c.Int("vocab"), Context: max(2048, c.Int("seq")), Untied: true,
+	}
+	if shape.Dim%shape.Heads != 0 || shape.Heads%shape.KVHeads != 0 {
+		return usagef("bench train: --dim must divide by --heads, and --heads by --kv-heads")
+	}
+	if n := c.Int("experts"); n > 0 {
+		shape.Experts, shape.ExpertsUsed = n, min(n, c.Int("experts-used"))
+		if ff := c.Int("expert-ff"); ff > 0 {
+			shape.FF = ff
+		}
+	}
+	r, err := bench.Train(c.Context, bench.TrainOptions{
+		Shape: shape, FileType: c.String("type"), Seq: c.Int("seq"), Rank: c.Int("rank"), Steps: c.Int("steps"),
+		Threads: c.Int("threads"), Checkpointing: c.Bool("checkpointing"), Forward: c.Bool("forward"), Precision: c.String("precision"),
+	})
+	if err != nil {
+		return err
+	}
+	con := newConsole(c)
+	if con.json {
+		return con.printJSON(r)
+	}
+	fmt.Fprintf(con.out, "model    %d parameters, %s\n", r.Parameters, formatBytes(r.ModelBytes))
+	fmt.Fprintf(con.out, "speed    %.1f tokens/s, %.3f s a step of %d tokens (best %.3f)\n", r.TokensPerSecond, r.StepSeconds, r.Tokens, r.BestSeconds)
+	fmt.Fprintf(con.out, "work     %.1f GFLOP/s in %s on %d threads\n", r.GFLOPS, r.Precision, r.Threads)
+	if r.PeakRSSBytes > 0 {
+		fmt.Fprintf(con.out, "memory   %s resident at most, %s planned beside the mapped base\n", formatBytes(r.PeakRSSBytes), formatBytes(r.PlannedBytes))
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+)
+
+// consoleFlags are the flags that every command has.
+func consoleFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing to stderr but errors"},
+		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell more on stderr"},
+	}
+}
+
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "print one JSON object to stdout"}
+}
+
+func threadsFlag() cli.Flag {
+	return &cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "compute with `N` threads (default: all of the CPU's)",
+		Action: func(_ *cli.Context, n int) error {
+			if n < 1 || n > 1024 {
+				return usagef("--threads %d: expected 1 to 1024", n)
+			}
+			return nil
+		}}
+}
+
+// console is where a command reads and prints: data to out, all else to err.
+type console struct {
+	in                   io.Reader
+	out, err             io.Writer
+	quiet, verbose, json bool
+}
+
+func newConsole(c *cli.Context) *console {
+	return &console{
+		in: c.App.Reader, out: c.App.Writer, err: c.App.ErrWriter,
+		quiet: c.Bool("quiet"), verbose: c.Bool("verbose"), json: c.Bool("json"),
+	}
+}
+
+// say prints a line of remark unless the user wants quiet.
+func (c *console) say(format string, args ...any) {
+	if !c.quiet {
+		fmt.Fprintf(c.err, format+"\n", args...)
+	}
+}
+
+// detail prints a line that only --verbose shows.
+func (c *console) detail(format string, args ...any) {
+	if c.verbose {
+		c.say(format, args...)
+	}
+}
+
+// printJSON prints v as data.
+func (c *console) printJSON(v any) error {
+	e := json.NewEncoder(c.out)
+	e.SetIndent("", " ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// isTerminal reports whether v, a reader or a writer, is a terminal.
+func isTerminal(v any) bool {
+	f, ok := v.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// formatBytes gives a size to three digits or so: "1.2 MiB".
+func formatBytes(n int64) string {
+	const units = "KMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, u := float64(n)/1024, 0
+	for f >= 1024 {
+		f, u = f/1024, u+1
+	}
+	return fmt.Sprintf("%.1f %ciB", f, units[u])
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"qtool/internal/dataset"
+	"qtool/internal/model"
+	"qtool/train"
+)
+
+// finetuneReport is what finetune says at its end, with --json as it is here.
+type finetuneReport struct {
+	Model       string          `json:"model"`
+	BaseSHA256  string          `json:"base_sha256"`
+	Data        string          `json:"data"`
+	Records     dataset.Report  `json:"records"`
+	Plan        train.Plan      `json:"plan"`
+	Steps       int             `json:"steps"`
+	Skipped     int             `json:"skipped_steps"`
+	LastLoss    float64         `json:"last_loss"`
+	Sample      string          `json:"sample_prompt,omitempty"`
+	Before      finetuneMeasure `json:"before"`
+	After       finetuneMeasure `json:"after"`
+	Output      string          `json:"output"`
+	LogitChange float64         `json:"largest_logit_change,omitempty"`
+}
+
+// finetuneMeasure is what a model can do at one time.
+type finetuneMeasure struct {
+	Loss   *float64 `json:"held_out_loss,omitempty"`
+	Answer string   `json:"answer,omitempty"`
+}
+
+// printPlan tells what is about to happen.
+func (r *finetuneReport) printPlan(f *finetuning) {
+	p, say := &r.Plan, f.con.say
+	say("base      %s: %s, %d layers, context %d", r.Model, f.decoder.Architecture, f.decoder.Layers, f.decoder.Context)
+	if f.adapter != nil {
+		say("train     %d pairs, %d parameters, on %s", len(f.adapter.Pairs), p.Parameters, strings.Join(pairNames(f), " "))
+	} else {
+		say("train     all weights, %d parameters", p.Parameters)
+	}
+	say("data      %s: %d records, %d tokens, %d of them learned; %d rows, %d held out",
+		r.Data, r.Records.Records, r.Records.Tokens, r.Records.Scored, p.TrainRows, len(f.heldOut))
+	if n := r.Records.Truncated; n > 0 {
+		say("          %d records were cut to %d tokens", n, f.seq)
+	}
+	if n := r.Records.Skipped; n > 0 {
+		say("          %d records have nothing to learn", n)
+	}
+	say("run       %d steps of %d rows, %d tokens; lr %g %s, seed %d", p.Steps, p.RowsPerStep, p.TotalTokens, f.config.Rate, f.config.Schedule, f.config.Seed)
+	say("memory    %s beside the mapped base", formatBytes(p.MemoryBytes))
+	say("time      about %s at %.0f tokens/s", formatSeconds(p.Seconds), p.TokensPerSecond)
+	if f.runDir == "" && p.Seconds > 600 {
+		say("          without --run-dir this run cannot be resumed")
+	}
+}
+
+// pairNames lists the targets by their short names.
+func pairNames(f *finetuning) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, p := range f.adapter.Pairs {
+		if n := model.TargetName(p.Tensor); !seen[n] {
+			seen[n] = true
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func (r *finetuneReport) print(w io.Writer) {
+	if b, a := r.Before.Loss, r.After.Loss; b != nil && a != nil {
+		fmt.Fprintf(w, "held-out loss  %.4f before, %.4f after\n", *b, *a)
+	} else if a != nil {
+		fmt.Fprintf(w, "held-out loss  %.4f after\n", *a)
+	} else {
+		fmt.Fprintf(w, "training loss  %.4f in the last step; nothing was held out\n", r.LastLoss)
+	}
+	if r.Sample != "" {
+		fmt.Fprintf(w, "prompt         %q\n", r.Sample)
+		fmt.Fprintf(w, "  before       %q\n", r.Before.Answer)
+		fmt.Fprintf(w, "  after        %q\n", r.After.Answer)
+	}
+	if r.LogitChange > 0 {
+		fmt.Fprintf(w, "verified       it changes the logits of the base by up to %.3g\n", r.LogitChange)
+	}
+	fmt.Fprintf(w, "written        %s\n", r.Output)
+}
+
+func formatSeconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
+}

@@ -1,0 +1,416 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"qtool/fixtures"
+	"qtool/gguf"
+	"qtool/internal/atomicfile"
+	"qtool/internal/chat"
+	"qtool/internal/dataset"
+	"qtool/internal/infer"
+	"qtool/internal/kernel"
+	"qtool/internal/model"
+	"qtool/internal/tokenizer"
+	"qtool/lora"
+	"qtool/train"
+)
+
+// finetuning is one call of finetune: from the files to the verified result.
+type finetuning struct {
+	finetuneOptions
+	con *console
+
+	base    modelFile
+	load    model.Options // how decoder is made of base
+	decoder *model.Decoder
+	tok     *tokenizer.Tokenizer // nil for a model without vocabulary
+	adapter *lora.Adapter        // nil with --full
+	pool    *kernel.Pool
+	rows    []dataset.Row
+	heldOut []dataset.Row
+	report  finetuneReport
+	metrics *train.Metrics
+	session *train.Run
+	steps   *Progress
+}
+
+func (f *finetuning) close() {
+	if f.pool != nil {
+		f.pool.Close()
+	}
+	if f.metrics != nil {
+		f.metrics.Close()
+	}
+	if f.base != nil {
+		f.base.Close()
+	}
+}
+
+func (f *finetuning) run(ctx context.Context) error {
+	for _, stage := range []func(context.Context) error{
+		f.openBase, f.checkResult, f.readData, f.makeAdapter, f.prepare, f.before, f.train, f.after, f.verify, f.write,
+	} {
+		if err := stage(ctx); err != nil {
+			return err
+		}
+	}
+	return f.con.finish(&f.report)
+}
+
+// checkResult finds out now what would else fail after hours.
+func (f *finetuning) checkResult(context.Context) error {
+	inputs := []string{f.data, f.init}
+	if f.model != "" {
+		inputs = append(inputs, sources(f.model, f.base)...)
+	}
+	if err := checkOutput(f.output(), inputs...); err != nil {
+		return err
+	}
+	for _, file := range []string{f.checkpoint(), f.metricsPath()} {
+		a, errA := filepath.Abs(file)
+		b, errB := filepath.Abs(f.output())
+		if f.runDir != "" && errA == nil && errB == nil && a == b {
+			return usagef("finetune: %s is a file of --run-dir; choose another name for the result", f.output())
+		}
+	}
+	probe, err := atomicfile.Create(f.output())
+	if err != nil {
+		return fmt.Errorf("the result could not be written: %w", err)
+	}
+	probe.Abort()
+	return nil
+}
+
+func (f *finetuning) openBase(context.Context) (err error) {
+	if f.model == "" {
+		f.report.Model = "embedded"
+		f.base, err = opened(fixtures.Base())
+	} else {
+		f.report.Model = f.model
+		f.base, err = openModel(f.model)
+	}
+	if err != nil {
+		return err
+	}
+	context, err := model.ContextLength(f.base)
+	if err != nil {
+		return fmt.Errorf("loading %s: %w", f.report.Model, err)
+	}
+	if f.seq == 0 {
+		f.seq = min(context, defaultSeq)
+	}
+	if f.seq > context {
+		return usagef("finetune: --seq %d is more than the context of %d that the model was made for", f.seq, context)
+	}
+	f.load = model.Options{TrainWeights: f.full != "", Context: f.seq}
+	if f.decoder, err = model.Load(f.base, f.load); err != nil {
+		return fmt.Errorf("loading %s: %w", f.report.Model, err)
+	}
+	f.tok, err = loadTokenizer(f.base)
+	if err != nil && !errors.Is(err, tokenizer.ErrNoVocab) { // pre-tokenized data need none
+		return fmt.Errorf("reading the vocabulary of %s: %w", f.report.Model, err)
+	}
+	return nil
+}
+
+func (f *finetuning) readData(context.Context) error {
+	opts := dataset.Options{
+		Seq: f.seq, Context: f.decoder.Context, Truncate: f.truncate, SplitText: f.splitText,
+		TextField: f.textField, PromptField: f.promptField, CompletionField: f.completionField,
+	}
+	tok := dataset.Untokenized(f.decoder.Vocabulary)
+	if f.tok != nil {
+		tok = dataset.ForTokenizer(f.tok)
+		bos := ""
+		if id := f.tok.BOS(); id >= 0 {
+			bos = f.tok.Vocab().Tokens[id]
+		}
+		opts.Template = chat.ForModel(f.tok.Vocab().ChatTemplate, bos)
+	}
+	var data, eval *dataset.Data
+	var err error
+	if f.data == "" {
+		f.report.Data = "embedded"
+		data, err = dataset.Read(strings.NewReader(fixtures.FineTuneJSONL), "embedded.jsonl", tok, opts)
+	} else {
+		f.report.Data = f.data
+		data, eval, err = dataset.Load(f.data, tok, opts)
+	}
+	if err != nil {
+		return err
+	}
+	f.report.Records = data.Report
+	a := train.Arrangement{Seq: f.seq, Packing: f.packing, EvalSplit: f.evalSplit, Seed: f.config.Seed}
+	f.rows, f.heldOut = a.Arrange(data, eval)
+	return nil
+}
+
+func (f *finetuning) makeAdapter(context.Context) (err error) {
+	switch {
+	case f.full != "":
+		return nil
+	case f.init != "":
+		f.adapter, err = lora.Open(f.init)
+	default:
+		f.adapter, err = lora.New(f.decoder, lora.Config{Rank: f.rank, Alpha: f.alpha, Targets: f.targets, Seed: f.config.Seed})
+		if err != nil {
+			return usagef("finetune: %v", err)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.adapter.Attach(f.decoder); err != nil {
+		return fmt.Errorf("%s on %s: %w", f.init, f.report.Model, err)
+	}
+	return nil
+}
+
+// prepare makes the run and, if asked to, takes it to where it stopped.
+func (f *finetuning) prepare(ctx context.Context) error {
+	f.pool, f.steps = kernel.NewPool(f.threads), f.con.progress()
+	identity, err := f.identity(ctx)
+	if err != nil {
+		return err
+	}
+	params := f.decoder.Params()
+	if f.adapter != nil {
+		params = f.adapter.Params()
+	}
+	f.session, err = train.New(train.Setup{
+		Config: f.config, Decoder: f.decoder, Params: params, Rows: f.rows, HeldOut: f.heldOut,
+		Pool: f.pool, Identity: identity, CheckpointPath: f.checkpoint(), Report: f.event,
+	})
+	if err != nil {
+		return err
+	}
+	if err := f.openRunDir(); err != nil {
+		return err
+	}
+	f.con.detail("measuring the speed of one batch")
+	if f.report.Plan, err = f.session.Probe(ctx); err != nil {
+		return err
+	}
+	f.report.printPlan(f)
+	return nil
+}
+
+// identity reads the whole base to record what the result belongs to.
+func (f *finetuning) identity(ctx context.Context) (string, error) {
+	var total int64
+	for _, t := range f.base.Tensors() {
+		total += t.Size()
+	}
+	bar := f.con.progress()
+	bar.Start(total, "bytes", "reading the base")
+	base, err := lora.Identify(ctx, f.base, bar.Set)
+	bar.Done()
+	if err != nil {
+		return "", err
+	}
+	f.report.BaseSHA256 = base.SHA256
+	what := "all weights"
+	if f.adapter != nil {
+		f.adapter.SetBase(base)
+		what = fmt.Sprintf("alpha %g", f.adapter.Alpha)
+		for _, p := range f.adapter.Params() {
+			what += fmt.Sprintf(" %s%v", p.Name, p.Shape)
+		}
+	}
+	body, err := json.Marshal(map[string]string{
+		"base": base.SHA256, "config": fmt.Sprintf("%+v", f.decoder.Config), "trained": what, "rows": train.Fingerprint(f.rows), "held_out": train.Fingerprint(f.heldOut),
+	})
+	return string(body), err
+}
+
+func (f *finetuning) checkpoint() string {
+	if f.runDir == "" {
+		return ""
+	}
+	return filepath.Join(f.runDir, "checkpoint.gguf")
+}
+
+func (f *finetuning) metricsPath() string { return filepath.Join(f.runDir, "metrics.jsonl") }
+
+func (f *finetuning) openRunDir() (err error) {
+	if f.runDir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(f.runDir, 0o777); err != nil {
+		return fmt.Errorf("making the run directory: %w", err)
+	}
+	_, err = os.Stat(f.checkpoint())
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && f.resume:
+		f.con.say("%s has no checkpoint yet: starting from the beginning", f.runDir)
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("looking for a checkpoint: %w", err)
+	case !f.resume:
+		return usagef("finetune: %s holds the checkpoint of an earlier run; go on with --resume, or choose another --run-dir", f.runDir)
+	default:
+		if err := f.session.Resume(f.checkpoint()); err != nil {
+			return err
+		}
+		f.report.Steps = f.session.Step()
+		f.con.say("resuming after step %d", f.report.Steps)
+	}
+	f.metrics, err = train.OpenMetrics(f.metricsPath(), f.session.Step())
+	return err
+}
+
+// before measures what the model can do at the start. A resumed run that began
+// with a fresh adapter measures it without that; any other has forgotten it.
+func (f *finetuning) before(ctx context.Context) (err error) {
+	measure := f.session.Evaluate
+	if f.session.Step() > 0 {
+		if f.adapter == nil || f.init != "" {
+			return nil
+		}
+		measure = f.session.Measure // it is no event of this step
+		lora.Detach(f.decoder)
+		defer func() { err = errors.Join(err, f.adapter.Attach(f.decoder)) }()
+	}
+	if f.report.Before.Loss, err = f.evaluate(ctx, measure); err != nil {
+		return err
+	}
+	f.report.Before.Answer, err = f.answer(ctx)
+	return err
+}
+
+func (f *finetuning) evaluate(ctx context.Context, measure func(context.Context, func(done int)) (float64, error)) (*float64, error) {
+	if len(f.heldOut) == 0 {
+		return nil, nil
+	}
+	bar := f.con.progress()
+	bar.Start(int64(f.report.Plan.EvalRows), "rows", "evaluating")
+	loss, err := measure(ctx, func(done int) { bar.Set(int64(done)) })
+	bar.Done()
+	if err != nil {
+		return nil, err
+	}
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return nil, f.blame(fmt.Errorf("the loss on the held-out data is %g although all weights are finite; lower --lr, or start from another adapter", loss))
+	}
+	return &loss, nil
+}
+
+// blame turns an error about a loss that is not finite into one about the weight
+// that is not, if there is one.
+func (f *finetuning) blame(err error) error {
+	if tensor, index := f.decoder.FindNotFinite(); tensor != "" {
+		return fmt.Errorf("%s: %w: element %d of tensor %s is not a finite number; get an undamaged copy of the model", f.report.Model, model.ErrInvalid, index, tensor)
+	}
+	return err
+}
+
+// answer continues the sample prompt greedily.
+func (f *finetuning) answer(ctx context.Context) (string, error) {
+	prompt := f.sample
+	if prompt == "" && f.data == "" {
+		prompt = fixtures.DemoPrompt
+	}
+	if prompt == "" || f.tok == nil {
+		return "", nil
+	}
+	f.report.Sample = prompt
+	ids := f.tok.Encode(prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true})
+	g, err := infer.NewSession(f.decoder, f.tok, f.pool).Generate(ctx, ids, infer.GenerateOptions{MaxTokens: 60}, nil)
+	return g.Text, err
+}
+
+func (f *finetuning) train(ctx context.Context) error {
+	f.steps.Start(int64(f.report.Plan.Steps), "steps", "training")
+	f.steps.Set(int64(f.session.Step()))
+	err := f.session.Train(ctx)
+	f.steps.Done()
+	if errors.Is(err, train.ErrDiverged) {
+		return f.blame(err)
+	}
+	if err != nil && ctx.Err() != nil && f.runDir != "" {
+		f.con.say("stopped after step %d; --resume goes on from here", f.session.Step())
+	}
+	return err
+}
+
+// event takes what happens in the run to the progress bar and to metrics.jsonl.
+func (f *finetuning) event(e train.Event) error {
+	switch e.Type {
+	case train.StepEvent:
+		f.report.Steps, f.report.LastLoss = e.Step, e.Loss
+		f.steps.Remark("loss %.4f, %.0f tokens/s", e.Loss, e.TokensPerSecond)
+		f.steps.Set(int64(e.Step))
+	case train.SkipEvent, train.RollbackEvent:
+		f.report.Skipped++
+		f.steps.Note("step %d: %s: %s", e.Step, e.Type, e.Reason)
+	case train.EvalEvent:
+		if e.Step > 0 && e.Step < f.report.Plan.Steps {
+			f.steps.Note("step %d: held-out loss %.4f", e.Step, e.Loss)
+		}
+	}
+	if f.metrics == nil {
+		return nil
+	}
+	return f.metrics.Write(e)
+}
+
+func (f *finetuning) after(ctx context.Context) (err error) {
+	if f.report.After.Loss, err = f.evaluate(ctx, f.session.Evaluate); err != nil {
+		return err
+	}
+	f.report.After.Answer, err = f.answer(ctx)
+	return err
+}
+
+// verify binds what will be written to a fresh decoder: it must fit and have an
+// effect. The file of an earlier run is not touched before.
+func (f *finetuning) verify(context.Context) error {
+	if f.adapter == nil {
+		return nil
+	}
+	a, err := lora.FromModel(f.adapter.Model())
+	if err == nil {
+		tokens := f.rows[0].Tokens
+		f.report.LogitChange, err = lora.Verify(f.base, f.load, a, tokens[:min(len(tokens), 32)], f.pool)
+	}
+	if err != nil {
+		return fmt.Errorf("the trained adapter is not written: %w", err)
+	}
+	return nil
+}
+
+// write writes the result and reads it back.
+func (f *finetuning) write(ctx context.Context) error {
+	f.report.Output = f.output()
+	if f.adapter == nil {
+		return gguf.WriteFile(ctx, f.full, f.decoder.Snapshot())
+	}
+	if err := f.adapter.WriteFile(ctx, f.report.Output); err != nil {
+		return err
+	}
+	if _, err := lora.Open(f.report.Output); err != nil {
+		return fmt.Errorf("reading the written adapter back: %w", err)
+	}
+	return nil
+}
+
+// finish prints the report as data or as text.
+func (c *console) finish(r *finetuneReport) error {
+	if c.json {
+		return c.printJSON(r)
+	}
+	var b bytes.Buffer
+	r.print(&b)
+	_, err := c.out.Write(b.Bytes())
+	return err
+}

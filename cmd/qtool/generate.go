@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qtool/internal/infer"
+	"qtool/internal/model"
+	"qtool/internal/tokenizer"
+)
+
+func generateCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "generate",
+		Usage: "continue a text",
+		UsageText: `qtool generate MODEL --prompt TEXT [flags]
+
+qtool generate model.gguf --prompt "Once upon a time"
+qtool generate model.gguf --lora adapter.gguf --prompt "Question: why?" --temperature 0`,
+		Description: `The continuation is printed as it comes; --echo prints the prompt before it.
+The texts of special tokens in the prompt stand for those tokens. The same
+command gives the same text: choose another --seed for another one.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "continue `TEXT`; \"-\" reads it from standard input"},
+			&cli.BoolFlag{Name: "echo", Usage: "print the prompt before its continuation"},
+			adapterFlag(),
+			&cli.IntFlag{Name: "max-tokens", Aliases: []string{"n"}, Value: 256, Usage: "generate `N` tokens at most; -1 is no limit"},
+			&cli.Float64Flag{Name: "temperature", Value: 0.8, Usage: "draw with temperature `T`; 0 takes the most likely token"},
+			&cli.IntFlag{Name: "top-k", Value: 40, Usage: "draw among the `K` most likely tokens; 0 is all"},
+			&cli.Float64Flag{Name: "top-p", Value: 0.95, Usage: "draw among the fewest tokens of probability `P` together"},
+			&cli.Float64Flag{Name: "min-p", Value: 0.05, Usage: "draw among tokens of `P` times the largest probability"},
+			&cli.Float64Flag{Name: "repeat-penalty", Value: 1, Usage: fmt.Sprintf("make the last %d tokens less likely by the factor `F`", infer.RepeatWindow)},
+			&cli.Uint64Flag{Name: "seed", Value: 42, Usage: "seed of the random choice"},
+			&cli.StringSliceFlag{Name: "stop", Usage: "end before `TEXT`; may be repeated"},
+			&cli.BoolFlag{Name: "ignore-eos", Usage: "go on after the model has ended its text"},
+			threadsFlag(),
+			jsonFlag(),
+		},
+		Action: runGenerate,
+	}
+}
+
+// generateReport is the JSON of generate.
+type generateReport struct {
+	Prompt                    string           `json:"prompt"`
+	Text                      string           `json:"text"`
+	Tokens                    []int32          `json:"tokens"`
+	StopReason                infer.StopReason `json:"stop_reason"`
+	PromptTokens              int              `json:"prompt_tokens"`
+	PromptTokensPerSecond     float64          `json:"prompt_tokens_per_second"`
+	GenerationTokensPerSecond float64          `json:"generation_tokens_per_second"`
+}
+
+func runGenerate(c *cli.Context) error {
+	args, err := arguments(c, "MODEL")
+	if err != nil {
+		return err
+	}
+	opt := infer.GenerateOptions{
+		Sampling: infer.Sampling{
+			Temperature: c.Float64("temperature"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), MinP: c.Float64("min-p"),
+			RepeatPenalty: c.Float64("repeat-penalty"), Seed: c.Uint64("seed"),
+		},
+		MaxTokens: c.Int("max-tokens"), Stop: c.StringSlice("stop"), IgnoreEOS: c.Bool("ignore-eos"),
+	}
+	if err := opt.Check(); err != nil {
+		return usagef("generate: --%v", err)
+	}
+	con := newConsole(c)
+	prompt, err := promptOf(c, con)
+	if err != nil {
+		return err
+	}
+	l, err := loadForRun(args[0], c.String("lora"), c.Int("threads"), model.Options{})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	tok, err := l.tokenizer()
+	if err != nil {
+		return err
+	}
+	ids := tok.Encode(prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true})
+	if con.json {
+		g, err := l.session().Generate(c.Context, ids, opt, nil)
+		if err != nil {
+			return err
+		}
+		return con.printJSON(describeGeneration(prompt, g))
+	}
+	if c.Bool("echo") {
+		io.WriteString(con.out, prompt)
+	}
+	return streamGeneration(c.Context, con, l.session(), ids, opt)
+}
+
+// promptOf reads --prompt.
+func promptOf(c *cli.Context, con *console) (string, error) {
+	switch prompt := c.String("prompt"); {
+	case !c.IsSet("prompt"):
+		return "", usagef("%s: --prompt is missing", c.Command.Name)
+	case prompt == "-":
+		return readInput(c.Context, con, "-")
+	default:
+		return prompt, nil
+	}
+}
+
+func streamGeneration(ctx context.Context, con *console, s *infer.Session, ids []int32, opt infer.GenerateOptions) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	g, err := s.Generate(ctx, ids, opt, func(text string) {
+		if _, err := io.WriteString(con.out, text); err != nil {
+			stop(fmt.Errorf("writing the text: %w", err))
+		}
+	})
+	fmt.Fprintln(con.out)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return err
+	}
+	if g.Reason == infer.StopContext {
+		con.say("the model's context of %d tokens is full", s.Decoder.Context)
+	}
+	r := describeGeneration("", g)
+	con.detail("%d prompt tokens, %.1f tokens/s; %d tokens generated, %.1f tokens/s; stopped by %s",
+		r.PromptTokens, r.PromptTokensPerSecond, len(r.Tokens), r.GenerationTokensPerSecond, r.StopReason)
+	return nil
+}
+
+func describeGeneration(prompt string, g infer.Generation) generateReport {
+	return generateReport{
+		Prompt: prompt, Text: g.Text, Tokens: append([]int32{}, g.Tokens...), StopReason: g.Reason,
+		PromptTokens:              g.PromptTokens,
+		PromptTokensPerSecond:     perSecond(g.PromptTokens, g.PromptTime),
+		GenerationTokensPerSecond: perSecond(len(g.Tokens), g.GenerationTime),
+	}
+}
+
+func perSecond(n int, d time.Duration) float64 {
+	return float64(n) / max(d, time.Microsecond).Seconds()
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"qtool/fixtures"
+	"qtool/gguf"
+)
+
+// tinyFile writes a tiny model into a folder of its own.
+func tinyFile(t *testing.T, s fixtures.Shape) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "m.gguf")
+	if err := gguf.WriteFile(context.Background(), path, tiny(s)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestInterruptedCommandsLeaveNothingAndExitWith130(t *testing.T) {
+	m := tinyFile(t, fixtures.Shape{})
+	out := filepath.Join(filepath.Dir(m), "out")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, args := range [][]string{
+		{"quantize", m, out},
+		{"logits", m, "--tokens", "1,2,3", "-o", out},
+		{"generate", m, "--prompt", "a"},
+		{"perplexity", m, "--data", m, "--context", "16"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := run(ctx, args, strings.NewReader(""), &stdout, &stderr); code != exitInterrupted {
+			t.Errorf("%s: exit code %d", args[0], code)
+		}
+		if !strings.HasSuffix(stderr.String(), "qtool: interrupted\n") {
+			t.Errorf("%s: stderr is %q", args[0], stderr.String())
+		}
+	}
+	if files, _ := os.ReadDir(filepath.Dir(m)); len(files) != 1 {
+		t.Errorf("left behind: %v", files)
+	}
+}
+
+func TestWaitingForStandardInputCanBeInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	stdin, never := io.Pipe()
+	defer never.Close()
+	code := make(chan int)
+	m := tinyFile(t, fixtures.Shape{})
+	go func() { code <- run(ctx, []string{"tokenize", m}, stdin, io.Discard, io.Discard) }()
+	cancel()
+	if got := <-code; got != exitInterrupted {
+		t.Errorf("exit code %d", got)
+	}
+}
+
+func TestSignalEndsTheProcessInGoodOrder(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no signal can be sent to a process on Windows")
+	}
+	m := tinyFile(t, fixtures.Shape{Context: 1 << 20})
+	cmd := exec.Command("qtool", "generate", m, "--prompt", "a", "-n", "-1", "--ignore-eos")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stdout.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Process.Signal(os.Interrupt)
+	io.Copy(io.Discard, stdout)
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || stderr.String() != "qtool: interrupted\n" {
+		t.Errorf("exit code %d, stderr %q", code, stderr.String())
+	}
+}

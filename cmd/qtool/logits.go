@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"qtool/internal/model"
+	"qtool/internal/tokenizer"
+)
+
+func logitsCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "logits",
+		Usage: "write the raw logits of every position",
+		UsageText: `qtool logits MODEL --tokens IDS|--prompt TEXT -o OUT.npy [flags]
+
+qtool logits model.gguf --tokens "1 15043 29892" -o logits.npy
+qtool logits model.gguf --tokens @ids.txt --lora adapter.gguf -o logits.npy`,
+		Description: "OUT.npy is a NumPy array of float32, [tokens, vocabulary].",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "tokens", Usage: "run on these ids, separated by commas or blanks; `@FILE` reads them from a file"},
+			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "run on `TEXT` instead; \"-\" reads it from standard input"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `OUT.npy`"},
+			adapterFlag(),
+			threadsFlag(),
+			jsonFlag(),
+		},
+		Action: runLogits,
+	}
+}
+
+func runLogits(c *cli.Context) error {
+	args, err := arguments(c, "MODEL")
+	if err != nil {
+		return err
+	}
+	output := c.String("output")
+	switch {
+	case output == "":
+		return usagef("logits: -o is missing")
+	case c.IsSet("tokens") == c.IsSet("prompt"):
+		return usagef("logits: give either --tokens or --prompt")
+	}
+	l, err := loadForRun(args[0], c.String("lora"), c.Int("threads"), model.Options{})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if err := checkOutput(output, append(sources(args[0], l.file), c.String("lora"), idsFile(c.String("tokens")))...); err != nil {
+		return err
+	}
+	con := newConsole(c)
+	ids, err := idsToRun(c, con, l)
+	if err != nil {
+		return err
+	}
+	shape := []int{len(ids), l.decoder.Vocabulary}
+	if err := writeLogits(c, con, l, ids, shape, output); err != nil {
+		return err
+	}
+	if con.json {
+		return con.printJSON(struct {
+			Output string  `json:"output"`
+			Shape  []int   `json:"shape"`
+			Tokens []int32 `json:"tokens"`
+		}{output, shape, ids})
+	}
+	con.say("%s: logits %s", output, formatShape(shape))
+	return nil
+}
+
+// idsToRun reads --tokens or --prompt.
+func idsToRun(c *cli.Context, con *console, l *loaded) ([]int32, error) {
+	if c.IsSet("tokens") {
+		return parseIDs(c.String("tokens"))
+	}
+	tok, err := l.tokenizer()
+	if err != nil {
+		return nil, err
+	}
+	prompt, err := promptOf(c, con)
+	if err != nil {
+		return nil, err
+	}
+	return tok.Encode(prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
+}
+
+// idsFile is the file that --tokens @FILE names, else "".
+func idsFile(list string) string {
+	path, ok := strings.CutPrefix(list, "@")
+	if !ok {
+		return ""
+	}
+	return strings.TrimSpace(path)
+}
+
+// parseIDs reads ids separated by commas and white space, from a file if list begins
+// with "@".
+func parseIDs(list string) ([]int32, error) {
+	if path := idsFile(list); path != "" {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading token ids: %w", err)
+		}
+		list = string(b)
+	}
+	var ids []int32
+	for _, field := range strings.Fields(strings.ReplaceAll(list, ",", " ")) {
+		id, err := strconv.ParseInt(field, 10, 32)
+		if err != nil {
+			return nil, usagef("logits: %q is no token id; expected numbers such as 1,15043,29892", field)
+		}
+		ids = append(ids, int32(id))
+	}
+	if len(ids) == 0 {
+		return nil, usagef("logits: --tokens names no token")
+	}
+	return ids, nil
+}
+
+func writeLogits(c *cli.Context, con *console, l *loaded, ids []int32, shape []int, output string) error {
+	w, err := createNPY(output, shape)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	bar := con.progress()
+	defer bar.Done()
+	bar.Start(int64(len(ids)), "tokens", "logits")
+	err = l.session().Logits(c.Context, ids, func(row []float32) error {
+		bar.Add(1)
+		return w.Write(row)
+	})
+	if err != nil {
+		return err
+	}
+	return w.Commit()
+}

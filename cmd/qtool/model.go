@@ -1,0 +1,133 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"qtool/gguf"
+	"qtool/internal/convert"
+	"qtool/internal/infer"
+	"qtool/internal/kernel"
+	"qtool/internal/model"
+	"qtool/internal/tokenizer"
+	"qtool/lora"
+)
+
+// modelFile is a model whose files are open.
+type modelFile interface {
+	gguf.Model
+	io.Closer
+}
+
+// openModel opens what users may give as MODEL: a GGUF file, the first shard of a
+// split one, or a Hugging Face folder.
+func openModel(path string) (modelFile, error) {
+	if strings.HasPrefix(path, "ollama:") {
+		return nil, unsupportedf("%s: models of Ollama's store cannot be opened yet; give the path of a .gguf file", path)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("there is no file or folder %s", path)
+	case err != nil:
+		return nil, fmt.Errorf("opening the model: %w", err)
+	case info.IsDir():
+		return opened(convert.Open(path))
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is neither a file nor a folder", path)
+	case filepath.Ext(path) == ".safetensors":
+		return nil, usagef("%s is one file of a Hugging Face model; give its folder, %s", path, filepath.Dir(path))
+	}
+	return opened(gguf.Open(path))
+}
+
+// opened keeps a nil pointer from becoming an interface that is not nil.
+func opened[M modelFile](m M, err error) (modelFile, error) {
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// loaded is a model ready to run.
+type loaded struct {
+	file    modelFile
+	decoder *model.Decoder
+	adapter *lora.Adapter // attached to the decoder; nil without one
+	pool    *kernel.Pool
+
+	tokens    *tokenizer.Tokenizer
+	tokensErr error // why tokens is nil
+}
+
+func adapterFlag() cli.Flag {
+	return &cli.StringFlag{Name: "lora", Usage: "run with the LoRA adapter `A` (a .gguf file)"}
+}
+
+// loadForRun opens the model at path and makes it ready, with the adapter at
+// adapterPath unless that is "". threads is the value of --threads. The caller
+// closes what it gets.
+func loadForRun(path, adapterPath string, threads int, opt model.Options) (l *loaded, err error) {
+	file, err := openModel(path)
+	if err != nil {
+		return nil, err
+	}
+	l = &loaded{file: file, pool: kernel.NewPool(threads)}
+	if err := l.load(path, opt); err != nil {
+		l.Close()
+		return nil, err
+	}
+	if adapterPath == "" {
+		return l, nil
+	}
+	if err := l.attach(adapterPath); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *loaded) load(path string, opt model.Options) (err error) {
+	if l.decoder, err = model.Load(l.file, opt); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if l.tokens, err = loadTokenizer(l.file); err != nil {
+		l.tokensErr = fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func (l *loaded) attach(path string) (err error) {
+	if l.adapter, err = lora.Open(path); err != nil {
+		return fmt.Errorf("adapter: %w", err)
+	}
+	if err := l.adapter.Attach(l.decoder); err != nil {
+		return fmt.Errorf("adapter %s: %w", path, err)
+	}
+	return nil
+}
+
+func loadTokenizer(m gguf.Model) (*tokenizer.Tokenizer, error) {
+	v, err := tokenizer.VocabFromMetadata(m.Metadata())
+	if err != nil {
+		return nil, err
+	}
+	return tokenizer.New(v)
+}
+
+// tokenizer is the model's own, or the reason why it has none that can be used.
+func (l *loaded) tokenizer() (*tokenizer.Tokenizer, error) { return l.tokens, l.tokensErr }
+
+func (l *loaded) session() *infer.Session { return infer.NewSession(l.decoder, l.tokens, l.pool) }
+
+// Close releases the files and the threads.
+func (l *loaded) Close() error {
+	l.pool.Close()
+	return l.file.Close()
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strings"
+
+	"qtool/internal/atomicfile"
+)
+
+// npyWriter writes float32 rows to a NumPy file, format version 1.0:
+//
+//	"\x93NUMPY" 1 0, uint16 length, header as a Python literal padded with blanks
+//	so that the data, little-endian, begins at a multiple of 64
+type npyWriter struct {
+	file    *atomicfile.File
+	w       *bufio.Writer
+	scratch []byte
+}
+
+// createNPY begins an array of the given shape in C order.
+func createNPY(path string, shape []int) (*npyWriter, error) {
+	file, err := atomicfile.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	n := &npyWriter{file: file, w: bufio.NewWriterSize(file, 1<<16)}
+	tuple := strings.ReplaceAll(strings.Trim(fmt.Sprint(shape), "[]"), " ", ", ")
+	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s,), }", tuple)
+	const preamble = 10
+	header += strings.Repeat(" ", 63-(preamble+len(header))%64) + "\n"
+	n.w.WriteString("\x93NUMPY\x01\x00") // errors stay with the bufio.Writer
+	n.w.Write(binary.LittleEndian.AppendUint16(nil, uint16(len(header))))
+	n.w.WriteString(header)
+	return n, nil
+}
+
+// Write appends a row.
+func (n *npyWriter) Write(row []float32) error {
+	n.scratch = n.scratch[:0]
+	for _, v := range row {
+		n.scratch = binary.LittleEndian.AppendUint32(n.scratch, math.Float32bits(v))
+	}
+	_, err := n.w.Write(n.scratch)
+	return err
+}
+
+// Commit gives the file its name.
+func (n *npyWriter) Commit() error {
+	if err := n.w.Flush(); err != nil {
+		return err
+	}
+	return n.file.Commit()
+}
+
+// Abort drops the file unless it was committed.
+func (n *npyWriter) Abort() { n.file.Abort() }

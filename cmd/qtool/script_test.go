@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"qtool/fixtures"
+	"qtool/fixtures/vocabulary"
+	"qtool/gguf"
+	"qtool/internal/model"
+	"qtool/lora"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"qtool": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":   scriptExits,
+			"model":   scriptModel,
+			"adapter": scriptAdapter,
+			"damage":  scriptDamage,
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "root" {
+				return os.Getuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", name)
+		},
+		RequireUniqueNames: true,
+	})
+}
+
+// scriptExits runs a command that must end with an exit code: exits CODE COMMAND…
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit := (*exec.ExitError)(nil)
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, expected %d", got, want)
+	}
+}
+
+// tiny is a random model with a vocabulary of bytes.
+func tiny(s fixtures.Shape) gguf.Model {
+	v, err := vocabulary.Train(nil, 259)
+	if err != nil {
+		panic(err)
+	}
+	s.Vocabulary = v
+	return fixtures.TinyLlama(1, s)
+}
+
+// scriptModel writes a tiny model: model FILE [untied] [moe] [deep] [novocab] [shards].
+func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
+	has := func(word string) bool { return slices.Contains(args[1:], word) }
+	s := fixtures.Shape{Untied: has("untied")}
+	if has("moe") {
+		s.Experts = 4
+	}
+	if has("deep") {
+		s.Layers = 3
+	}
+	m := tiny(s)
+	if has("novocab") {
+		m = fixtures.TinyLlama(1, s)
+	}
+	var opts []gguf.WriteOption
+	if has("shards") {
+		opts = append(opts, gguf.WithSplitTensors(8))
+	}
+	ts.Check(gguf.WriteFile(context.Background(), ts.MkAbs(args[0]), m, opts...))
+}
+
+// scriptAdapter writes an adapter that changes the output of a model: adapter FILE MODEL.
+func scriptAdapter(ts *testscript.TestScript, neg bool, args []string) {
+	f, err := gguf.Open(ts.MkAbs(args[1]))
+	ts.Check(err)
+	defer f.Close()
+	d, err := model.Load(f, model.Options{})
+	ts.Check(err)
+	a, err := lora.New(d, lora.Config{Rank: 2, Alpha: 4, Seed: 1})
+	ts.Check(err)
+	for _, p := range a.Pairs {
+		for i := range p.B.Data {
+			p.B.Data[i] = float32(i%5) - 2
+		}
+	}
+	ts.Check(a.WriteFile(context.Background(), ts.MkAbs(args[0])))
+}
+
+// scriptDamage spoils a GGUF file: damage FILE cut|magic|count|type|nan.
+func scriptDamage(ts *testscript.TestScript, neg bool, args []string) {
+	path, kind := ts.MkAbs(args[0]), args[1]
+	b, err := os.ReadFile(path)
+	ts.Check(err)
+	switch kind {
+	case "cut":
+		b = b[:len(b)/2]
+	case "magic":
+		copy(b, "GGML")
+	case "count": // of tensors, far more than the file could hold
+		binary.LittleEndian.PutUint64(b[8:], 1<<40)
+	case "type", "nan":
+		ts.Check(gguf.WriteFile(context.Background(), path, spoiled(ts, path, kind)))
+		return
+	default:
+		ts.Fatalf("unknown damage %q", kind)
+	}
+	ts.Check(os.WriteFile(path, b, 0o644))
+}
+
+// spoiled is the model at path with a tensor of unknown type or with a weight that is
+// no number.
+func spoiled(ts *testscript.TestScript, path, kind string) gguf.Model {
+	f, err := gguf.Open(path, gguf.WithoutMapping())
+	ts.Check(err)
+	defer f.Close()
+	tensors := slices.Clone(f.Tensors())
+	for i, t := range tensors {
+		b, err := t.Bytes()
+		ts.Check(err)
+		changed := *t
+		if t.Name == "blk.1.ffn_up.weight" {
+			if kind == "type" {
+				changed.Type, changed.RawSize = 99, t.Size()
+			} else {
+				binary.LittleEndian.PutUint32(b[100:], 0x7fc00000)
+			}
+		}
+		changed.Data = gguf.Memory(b)
+		tensors[i] = &changed
+	}
+	return gguf.Assemble(f.Metadata().Clone(), tensors)
+}

@@ -1,0 +1,18 @@
+package bench
+
+import (
+	"os"
+	"runtime"
+	"strings"
+)
+
+// cpuName is what the system calls its processor, at least its architecture.
+func cpuName() string {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(text)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}

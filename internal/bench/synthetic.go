@@ -1,0 +1,86 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+
+	"qtool/fixtures"
+	"qtool/gguf"
+	"qtool/quantize"
+)
+
+// synthetic is a model of the given shape and file type, as quantizing a float
+// model would make it. Its rows repeat: few are encoded, so that models larger
+// than memory cost nothing to make.
+func synthetic(shape fixtures.Shape, fileType string) (gguf.Model, error) {
+	source := shape.Build(func(name string, shape []int) *gguf.Tensor {
+		return &gguf.Tensor{Name: name, Type: gguf.F32, Shape: shape, Data: gguf.Memory(nil)}
+	})
+	plan, err := quantize.NewPlan(source, quantize.Options{FileType: fileType})
+	if err != nil {
+		return nil, err
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	pieces := map[string][]byte{}
+	var tensors []*gguf.Tensor
+	for _, p := range plan.Tensors {
+		key := fmt.Sprint(p.To, p.Shape[0], len(p.Shape))
+		if pieces[key] == nil {
+			if pieces[key], err = encodedRows(rng, p); err != nil {
+				return nil, err
+			}
+		}
+		t := &gguf.Tensor{Name: p.Name, Type: p.To, Shape: p.Shape}
+		t.Data = repeated{pieces[key], t.Size()}
+		tensors = append(tensors, t)
+	}
+	return gguf.Assemble(plan.Model().Metadata(), tensors), nil
+}
+
+// encodedRows is a few rows of p: random with deviation 1/sqrt(row length), or
+// ones for a norm.
+func encodedRows(rng *rand.Rand, p quantize.PlannedTensor) ([]byte, error) {
+	codec, err := quantize.LookupEncoder(p.To)
+	if err != nil {
+		return nil, err
+	}
+	stride, err := p.To.RowSize(p.Shape[0])
+	if err != nil {
+		return nil, err
+	}
+	const rows = 16
+	out := make([]byte, rows*stride)
+	row := make([]float32, p.Shape[0])
+	for r := range rows {
+		for i := range row {
+			row[i] = 1
+			if len(p.Shape) > 1 {
+				row[i] = float32(rng.NormFloat64() / math.Sqrt(float64(len(row))))
+			}
+		}
+		codec.EncodeRow(out[int64(r)*stride:int64(r+1)*stride], row, nil)
+	}
+	return out, nil
+}
+
+// repeated is size bytes of piece after piece.
+type repeated struct {
+	piece []byte
+	size  int64
+}
+
+// ReadAt implements io.ReaderAt.
+func (r repeated) ReadAt(p []byte, off int64) (int, error) {
+	n := 0
+	for n < len(p) && off < r.size {
+		from := off % int64(len(r.piece))
+		c := copy(p[n:], r.piece[from:min(int64(len(r.piece)), from+r.size-off)])
+		n, off = n+c, off+int64(c)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}

@@ -1,0 +1,180 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"qtool/fixtures"
+	"qtool/gguf"
+	"qtool/internal/dataset"
+	"qtool/internal/kernel"
+	"qtool/internal/model"
+	"qtool/internal/nn"
+	"qtool/lora"
+	"qtool/train"
+)
+
+// TrainOptions choose the model and the run of [Train].
+type TrainOptions struct {
+	Shape         fixtures.Shape
+	FileType      string // such as "Q4_K_M"
+	Seq           int    // tokens of the one row of a step
+	Rank          int    // of the pairs on all linear targets
+	Steps         int    // measured, after one that is not
+	Threads       int    // 0 is all
+	Checkpointing bool
+	Precision     string // as in train.Config
+	Forward       bool   // only forward passes, without a loss
+}
+
+// TrainResult is what [Train] measured.
+type TrainResult struct {
+	Parameters      int     `json:"parameters"` // of the base
+	Trained         int     `json:"trained_parameters"`
+	ModelBytes      int64   `json:"model_bytes"`
+	Threads         int     `json:"threads"`
+	Precision       string  `json:"precision"`
+	Tokens          int     `json:"tokens_per_step"`
+	TokensPerSecond float64 `json:"tokens_per_second"` // of the median step
+	StepSeconds     float64 `json:"step_seconds"`      // median
+	BestSeconds     float64 `json:"best_step_seconds"`
+	FLOPsPerToken   float64 `json:"flops_per_token"` // of the products with base weights
+	GFLOPS          float64 `json:"gflops"`
+	PlannedBytes    int64   `json:"planned_memory_bytes"` // beside the mapped base
+	PeakRSSBytes    int64   `json:"peak_rss_bytes"`       // of the process, 0 where it cannot be told
+}
+
+// Train writes a synthetic model to a temporary file, maps it as a user's
+// model is mapped, and measures training steps, or forward passes, over it.
+func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
+	source, err := synthetic(opt.Shape, opt.FileType)
+	if err != nil {
+		return nil, err
+	}
+	folder, err := os.MkdirTemp("", "qtool-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("making a folder for the model: %w", err)
+	}
+	defer os.RemoveAll(folder)
+	path := filepath.Join(folder, "model.gguf")
+	if err := gguf.WriteFile(ctx, path, source); err != nil {
+		return nil, err
+	}
+	file, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	d, err := model.Load(file, model.Options{})
+	if err != nil {
+		return nil, err
+	}
+	pool := kernel.NewPool(opt.Threads)
+	defer pool.Close()
+	r := &TrainResult{Threads: pool.Workers(), Tokens: opt.Seq}
+	for _, t := range file.Tensors() {
+		r.Parameters += t.Elements()
+		r.ModelBytes += t.Size()
+	}
+	r.FLOPsPerToken = 2 * multiplied(d)
+	var seconds []float64
+	if opt.Forward {
+		seconds = forwardPasses(d, pool, opt)
+	} else {
+		r.FLOPsPerToken *= 2 // forward, and back through the weights
+		if seconds, err = trainingSteps(ctx, d, pool, opt, r); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(seconds)
+	r.BestSeconds, r.StepSeconds = seconds[0], seconds[len(seconds)/2]
+	r.TokensPerSecond = float64(opt.Seq) / r.StepSeconds
+	r.GFLOPS = r.FLOPsPerToken * r.TokensPerSecond / 1e9
+	r.Precision, r.PeakRSSBytes = pool.Precision(), peakRSS()
+	return r, nil
+}
+
+// multiplied is the number of base weights that one token is multiplied with.
+func multiplied(d *model.Decoder) float64 {
+	n := float64(d.Vocabulary * d.Embedding)
+	for _, t := range d.Targets() {
+		if model.TargetName(t.Tensor) == "token_embd" || model.TargetName(t.Tensor) == "output" {
+			continue
+		}
+		in, out, experts := t.Shape()
+		weights := float64(in * out)
+		if experts > 1 {
+			weights *= float64(d.ExpertsUsed)
+		}
+		n += weights
+	}
+	return n
+}
+
+func randomRow(d *model.Decoder, seq int) dataset.Row {
+	rng := rand.New(rand.NewPCG(3, 4))
+	row := dataset.Row{Docs: []int{0}}
+	for range seq {
+		row.Tokens = append(row.Tokens, int32(rng.IntN(d.Vocabulary)))
+		row.Targets = append(row.Targets, int32(rng.IntN(d.Vocabulary)))
+	}
+	return row
+}
+
+func trainingSteps(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt TrainOptions, r *TrainResult) ([]float64, error) {
+	a, err := lora.New(d, lora.Config{Rank: opt.Rank, Alpha: 2 * float32(opt.Rank)})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Attach(d); err != nil {
+		return nil, err
+	}
+	c := train.DefaultConfig()
+	c.Steps, c.Checkpointing, c.Precision, c.SaveEvery = opt.Steps, opt.Checkpointing, opt.Precision, 0
+	var seconds []float64
+	last := time.Now()
+	run, err := train.New(train.Setup{
+		Config: c, Decoder: d, Params: a.Params(), Rows: []dataset.Row{randomRow(d, opt.Seq)}, Pool: pool,
+		Report: func(e train.Event) error {
+			seconds = append(seconds, time.Since(last).Seconds())
+			last = time.Now()
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	plan, err := run.Probe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.Trained, r.PlannedBytes = plan.Parameters, plan.MemoryBytes
+	last = time.Now()
+	err = run.Train(ctx)
+	return seconds, err
+}
+
+func forwardPasses(d *model.Decoder, pool *kernel.Pool, opt TrainOptions) (seconds []float64) {
+	row := randomRow(d, opt.Seq)
+	batch := model.NewBatch(row.Tokens, row.Docs)
+	tape := nn.NewTape(pool)
+	if opt.Precision == "auto" {
+		pool.SetPrecision(kernel.Auto)
+	}
+	for pass := range opt.Steps + 1 {
+		start := time.Now()
+		tape.Reset(false)
+		hidden := d.Hidden(tape, batch, nil, false)
+		// As when a prompt is read: only the last token's logits are wanted.
+		d.Logits(tape, nn.Constant(hidden.Row(hidden.Rows-1), 1, hidden.Cols))
+		if pass > 0 {
+			seconds = append(seconds, time.Since(start).Seconds())
+		}
+	}
+	return seconds
+}

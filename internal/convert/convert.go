@@ -1,0 +1,184 @@
+package convert
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"qtool/gguf"
+	"qtool/internal/tokenizer"
+	"qtool/safetensors"
+)
+
+var (
+	// ErrUnsupported is in the chain of every error about a valid model that this
+	// package does not convert.
+	ErrUnsupported = errors.New("unsupported model")
+	// ErrInvalid is in the chain of every error about a folder whose files are
+	// broken or contradict each other. Broken safetensors files match
+	// [safetensors.ErrFormat] instead, broken tokenizers [tokenizer.ErrInvalid].
+	ErrInvalid = errors.New("invalid model folder")
+)
+
+// family is one group of Hugging Face architectures that convert alike.
+type family struct {
+	arch string // general.architecture
+	// check refuses options that the GGUF architecture does not have.
+	check func(*config) error
+	// metadata adds the keys that only this family writes.
+	metadata func(*metadataWriter, *dims)
+	// recipes lists every tensor of the model, in the order of the GGUF model.
+	recipes func(*recipes, *config, *dims)
+}
+
+// families maps the name under "architectures" in config.json.
+var families = map[string]*family{
+	"LlamaForCausalLM":   &llama,
+	"MistralForCausalLM": &llama,
+	"MixtralForCausalLM": &llama,
+}
+
+// Supported lists the Hugging Face architectures that Open takes, sorted.
+func Supported() []string { return slices.Sorted(maps.Keys(families)) }
+
+// Model is a Hugging Face folder seen as a GGUF model. Weights keep their
+// floating-point type; vectors, routers and biases are F32, as llama.cpp expects.
+type Model struct {
+	gguf.Model
+	folder *safetensors.Folder
+}
+
+// Close releases the folder's files; tensor data is not readable afterwards.
+func (m *Model) Close() error { return m.folder.Close() }
+
+// Open reads config.json, the tokenizer and the headers of the safetensors
+// files in dir, and checks that the tensors are exactly those that the
+// architecture has, in the shapes that the configuration gives. Tensor data is
+// not read. An architecture or option that is not handled is refused with
+// [ErrUnsupported]. The caller closes the model.
+func Open(dir string) (*Model, error) {
+	m, err := open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("converting %s: %w", dir, err)
+	}
+	return m, nil
+}
+
+func open(dir string) (*Model, error) {
+	c, err := readConfig(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	fam, err := findFamily(c)
+	if err != nil {
+		return nil, err
+	}
+	folder, err := safetensors.OpenFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	model, err := assemble(dir, c, fam, folder)
+	if err != nil {
+		folder.Close()
+		return nil, err
+	}
+	return &Model{model, folder}, nil
+}
+
+func findFamily(c *config) (*family, error) {
+	names := c.strings("architectures")
+	if err := c.err; err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if fam, ok := families[name]; ok {
+			return fam, nil
+		}
+	}
+	return nil, refuse("the architecture %s is not handled; these are: %s",
+		strings.Join(names, ", "), strings.Join(Supported(), ", "))
+}
+
+func assemble(dir string, c *config, fam *family, folder *safetensors.Folder) (gguf.Model, error) {
+	if err := checkCommon(c); err != nil {
+		return nil, err
+	}
+	if err := fam.check(c); err != nil {
+		return nil, err
+	}
+	d, err := readDims(c, len(folder.Tensors()))
+	if err != nil {
+		return nil, err
+	}
+	rope, err := readRope(c, d)
+	if err != nil {
+		return nil, err
+	}
+	list := &recipes{}
+	fam.recipes(list, c, d)
+	if c.err != nil {
+		return nil, c.err
+	}
+	if rope.kind == "llama3" {
+		list.generated("rope_freqs.weight", d.headDim/2, rope.factors)
+	}
+	tensors, err := list.resolve(folder)
+	if err != nil {
+		return nil, err
+	}
+	vocab, err := readVocab(dir, d)
+	if err != nil {
+		return nil, err
+	}
+	w := &metadataWriter{arch: fam.arch, md: &gguf.Metadata{}}
+	if err := w.general(dir, c, tensors); err != nil {
+		return nil, err
+	}
+	w.hyperparameters(d, rope)
+	w.fileType(tensors)
+	fam.metadata(w, d)
+	w.md.Set("general.quantization_version", uint32(2))
+	vocab.WriteMetadata(w.md)
+	return gguf.Assemble(w.md, tensors), nil
+}
+
+// readVocab reads the tokenizer. It must have a token for each row of the
+// embedding, since llama.cpp takes the size of the vocabulary from its list.
+func readVocab(dir string, d *dims) (*tokenizer.Vocab, error) {
+	vocab, err := tokenizer.VocabFromHF(os.DirFS(dir))
+	if errors.Is(err, tokenizer.ErrUnsupported) {
+		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n := len(vocab.Tokens); n != d.vocab {
+		return nil, invalid("the tokenizer has %d tokens, vocab_size is %d", n, d.vocab)
+	}
+	return vocab, nil
+}
+
+// checkCommon refuses what no family handles.
+func checkCommon(c *config) error {
+	q, ok := c.object("quantization_config")
+	if err := c.err; err != nil {
+		return err
+	}
+	if ok {
+		return refuse("its weights are already quantized (quantization_config, method %q); convert the original weights", q.str("quant_method", "unknown"))
+	}
+	return nil
+}
+
+// refuse makes an error about an option that is not handled, invalid one about
+// a contradiction.
+func refuse(format string, args ...any) error  { return mark(ErrUnsupported, format, args) }
+func invalid(format string, args ...any) error { return mark(ErrInvalid, format, args) }
+
+func mark(kind error, format string, args []any) error {
+	return fmt.Errorf("%w: %s", kind, fmt.Sprintf(format, args...))
+}

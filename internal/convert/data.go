@@ -1,0 +1,191 @@
+package convert
+
+import (
+	"encoding/binary"
+	"io"
+	"math"
+
+	"qtool/gguf"
+	"qtool/internal/half"
+	"qtool/safetensors"
+)
+
+// newData gives the bytes of a recipe's tensor. A source that needs no change
+// is handed on as it is, with its view of the mapping.
+func newData(x *recipe, sources []*safetensors.Tensor, to gguf.Type) io.ReaderAt {
+	if len(sources) == 1 && x.heads == 0 && sameType(sources[0].DType, to) {
+		return sources[0].Data
+	}
+	g := &gathered{itemBytes: to.BlockBytes(), width: 1, perSource: x.shape[0]}
+	if len(x.shape) > 1 {
+		g.width, g.perSource = x.shape[0], x.shape[1]
+	}
+	for _, s := range sources {
+		g.sources = append(g.sources, source{s.Data, s.DType.Bits() / 8, decoder(s.DType, to)})
+	}
+	if x.heads > 0 {
+		g.headRows = g.perSource / x.heads
+	}
+	return g
+}
+
+func sameType(from safetensors.DType, to gguf.Type) bool {
+	return from == safetensors.F32 && to == gguf.F32 ||
+		from == safetensors.F16 && to == gguf.F16 || from == safetensors.BF16 && to == gguf.BF16
+}
+
+// gathered is tensor data that is made of rows of one or several sources when
+// it is read: stacked, reordered within heads, converted to F32. The elements of
+// a vector count as rows of width 1.
+type gathered struct {
+	sources   []source
+	perSource int // rows of each source
+	width     int // elements of a row
+	itemBytes int // bytes of one element of the result
+	headRows  int // rows of one attention head if they are reordered, else 0
+}
+
+type source struct {
+	data      io.ReaderAt
+	itemBytes int
+	// decode converts whole elements; nil if they stay as they are.
+	decode func(dst, src []byte)
+}
+
+// Size is the number of bytes of the result.
+func (g *gathered) Size() int64 {
+	return int64(len(g.sources)) * int64(g.perSource) * int64(g.width) * int64(g.itemBytes)
+}
+
+// locate finds the source row of a result row, and how many rows from there on
+// follow each other in both.
+func (g *gathered) locate(row int64) (s *source, sourceRow int64, run int64) {
+	n := int64(g.perSource)
+	s, row = &g.sources[row/n], row%n
+	if g.headRows == 0 {
+		return s, row, n - row
+	}
+	// Within a head of d rows, Hugging Face rotates row i with row i+d/2, the
+	// llama architecture row 2i with row 2i+1.
+	d := int64(g.headRows)
+	head, k := row/d, row%d
+	return s, head*d + k%2*(d/2) + k/2, 1
+}
+
+// ReadAt computes the bytes that p asks for.
+func (g *gathered) ReadAt(p []byte, off int64) (int, error) {
+	size := g.Size()
+	if off < 0 || off >= size {
+		return 0, io.EOF
+	}
+	short := size-off < int64(len(p))
+	if short {
+		p = p[:size-off]
+	}
+	read := 0
+	var scratch conversion
+	for read < len(p) {
+		n, err := g.readRun(p[read:], off+int64(read), &scratch)
+		read += n
+		if err != nil {
+			return read, err
+		}
+	}
+	if short {
+		return read, io.EOF
+	}
+	return read, nil
+}
+
+// readRun reads up to the end of a run of rows.
+func (g *gathered) readRun(p []byte, off int64, scratch *conversion) (int, error) {
+	item, width := int64(g.itemBytes), int64(g.width)
+	element, skip := off/item, off%item
+	s, row, run := g.locate(element / width)
+	at := row*width + element%width
+	left := run*width - element%width
+	p = p[:min(int64(len(p)), left*item-skip)]
+	if s.decode == nil {
+		return readFull(s.data, p, at*item+skip)
+	}
+	return scratch.read(s, p, at, int(skip), g.itemBytes)
+}
+
+// conversion holds the buffers of one ReadAt.
+type conversion struct{ from, to []byte }
+
+// conversionElements bounds the buffers.
+const conversionElements = 8192
+
+func (c *conversion) read(s *source, p []byte, at int64, skip, itemBytes int) (int, error) {
+	n := min(conversionElements, (skip+len(p)+itemBytes-1)/itemBytes)
+	if len(c.to) < n*itemBytes {
+		c.from, c.to = make([]byte, n*s.itemBytes), make([]byte, n*itemBytes)
+	}
+	from, to := c.from[:n*s.itemBytes], c.to[:n*itemBytes]
+	if _, err := readFull(s.data, from, at*int64(s.itemBytes)); err != nil {
+		return 0, err
+	}
+	s.decode(to, from)
+	return copy(p, to[skip:]), nil
+}
+
+func readFull(r io.ReaderAt, p []byte, off int64) (int, error) {
+	n, err := r.ReadAt(p, off)
+	if n == len(p) {
+		return n, nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// WriteTo writes all of it through one buffer.
+func (g *gathered) WriteTo(w io.Writer) (int64, error) {
+	return io.CopyBuffer(onlyWriter{w}, io.NewSectionReader(g, 0, g.Size()), make([]byte, 1<<20))
+}
+
+// onlyWriter hides ReadFrom, which would bring its own small buffer.
+type onlyWriter struct{ io.Writer }
+
+// decoder converts elements of a source to the result's type, F32; nil if they
+// have that type already.
+func decoder(from safetensors.DType, to gguf.Type) func(dst, src []byte) {
+	if sameType(from, to) {
+		return nil
+	}
+	switch from {
+	case safetensors.F16:
+		return func(dst, src []byte) {
+			for i := range len(src) / 2 {
+				putF32(dst, i, half.FromFloat16(binary.LittleEndian.Uint16(src[2*i:])))
+			}
+		}
+	case safetensors.BF16:
+		return func(dst, src []byte) {
+			for i := range len(src) / 2 {
+				putF32(dst, i, half.FromBFloat16(binary.LittleEndian.Uint16(src[2*i:])))
+			}
+		}
+	case safetensors.F64:
+		return func(dst, src []byte) {
+			for i := range len(src) / 8 {
+				putF32(dst, i, float32(math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:]))))
+			}
+		}
+	}
+	panic("convert: no decoder from " + from.String() + " to " + to.String())
+}
+
+func putF32(dst []byte, i int, f float32) {
+	binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(f))
+}
+
+func encodeF32(values []float32) gguf.Memory {
+	b := make(gguf.Memory, 4*len(values))
+	for i, v := range values {
+		putF32(b, i, v)
+	}
+	return b
+}

@@ -1,0 +1,56 @@
+package convert
+
+// dims are the sizes that most architectures share.
+type dims struct {
+	blocks, context int
+	embed, ff       int // width of the residual stream, of the feed-forward part
+	heads, headsKV  int
+	headDim         int
+	explicitHeadDim bool // config.json gives headDim; else it is embed/heads
+	experts, used   int  // 0 without experts
+	vocab           int
+	rmsEps          float64
+}
+
+// readDims reads and checks the sizes. Every block has at least one tensor, and
+// so has every expert: more blocks than tensors are refused before they cost memory.
+func readDims(c *config, tensors int) (*dims, error) {
+	d := &dims{
+		blocks:  c.required("num_hidden_layers", "n_layers", "n_layer", "num_layers"),
+		context: c.required("max_position_embeddings", "n_ctx", "n_positions", "max_sequence_length"),
+		embed:   c.required("hidden_size", "n_embd", "dim"),
+		ff:      c.required("intermediate_size", "n_inner", "hidden_dim"),
+		heads:   c.required("num_attention_heads", "n_head", "n_heads"),
+		vocab:   c.required("vocab_size"),
+		rmsEps:  c.float(1e-6, "rms_norm_eps", "norm_eps"),
+	}
+	d.headsKV = c.integer(d.heads, "num_key_value_heads", "n_kv_heads")
+	d.headDim = c.integer(d.embed/d.heads, "head_dim")
+	d.explicitHeadDim = c.has("head_dim")
+	if c.has("num_local_experts", "num_experts", "n_routed_experts") {
+		d.experts = c.integer(0, "num_local_experts", "num_experts", "n_routed_experts")
+		d.used = c.required("num_experts_per_tok", "num_experts_per_token", "top_k_experts")
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	return d, d.check(tensors)
+}
+
+func (d *dims) check(tensors int) error {
+	switch {
+	case d.blocks > tensors:
+		return invalid("config.json gives %d layers, the folder has only %d tensors", d.blocks, tensors)
+	case d.blocks*d.experts > tensors:
+		return invalid("config.json gives %d layers of %d experts, the folder has only %d tensors", d.blocks, d.experts, tensors)
+	case d.heads%d.headsKV != 0:
+		return invalid("config.json: %d attention heads are no multiple of %d key-value heads", d.heads, d.headsKV)
+	case !d.explicitHeadDim && d.embed%d.heads != 0:
+		return invalid("config.json: hidden_size %d is no multiple of %d attention heads", d.embed, d.heads)
+	case d.headDim%2 != 0:
+		return invalid("config.json: the head size %d is odd, rotation takes pairs", d.headDim)
+	case d.used > d.experts:
+		return invalid("config.json: %d experts are used, there are %d", d.used, d.experts)
+	}
+	return nil
+}

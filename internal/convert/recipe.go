@@ -1,0 +1,134 @@
+package convert
+
+import "fmt"
+
+// recipe says from which Hugging Face tensors one GGUF tensor is made.
+type recipe struct {
+	name     string   // in GGUF
+	shape    []int    // in GGUF, row length first
+	sources  []string // in the folder; several are stacked along a new last axis
+	instead  string   // read if the one source is not there; "" for none
+	optional bool     // left out if its source is not there
+	// heads, if not 0, is the number of attention heads whose rows change from
+	// rotating halves to rotating neighbours; see [gathered.locate].
+	heads int
+	// values, if not nil, computes n values; there are no sources then.
+	values func(n int) []float32
+}
+
+// recipes is the list of all tensors of a model.
+type recipes struct {
+	list    []*recipe
+	ignored map[string]bool // source tensors that no recipe needs
+}
+
+func (r *recipes) add(x *recipe) *recipe {
+	r.list = append(r.list, x)
+	return x
+}
+
+func (r *recipes) ignore(source string) {
+	if r.ignored == nil {
+		r.ignored = map[string]bool{}
+	}
+	r.ignored[source] = true
+}
+
+// generated adds a vector of n computed values. It comes after the tensors that
+// are read, whose shapes prove n to be what the folder holds.
+func (r *recipes) generated(name string, n int, values func(n int) []float32) {
+	r.add(&recipe{name: name, shape: []int{n}, values: values})
+}
+
+// vector adds NAME.weight of n values from SOURCE.weight.
+func (r *recipes) vector(name, source string, n int) {
+	r.add(&recipe{name: name + ".weight", shape: []int{n}, sources: []string{source + ".weight"}})
+}
+
+// The tensors that nearly all models name alike.
+const (
+	embedTensor = "model.embed_tokens.weight"
+	headTensor  = "lm_head.weight"
+)
+
+// embedding adds token_embd.weight. Tied weights are stored once, and some
+// writers keep the head's name instead of the embedding's.
+func (r *recipes) embedding(c *config, d *dims) {
+	e := r.add(&recipe{name: "token_embd.weight", shape: []int{d.embed, d.vocab}, sources: []string{embedTensor}})
+	if c.boolean("tie_word_embeddings", false) {
+		e.instead = headTensor
+	}
+}
+
+// head adds output.weight, unless it is tied to the embedding.
+func (r *recipes) head(c *config, d *dims) {
+	if c.boolean("tie_word_embeddings", false) {
+		r.ignore(headTensor)
+		return
+	}
+	r.add(&recipe{
+		name: "output.weight", shape: []int{d.embed, d.vocab}, sources: []string{headTensor},
+		optional: !c.has("tie_word_embeddings"),
+	})
+}
+
+// block gives the builder of one layer's tensors.
+func (r *recipes) block(i int) *block {
+	return &block{r, fmt.Sprintf("blk.%d.", i), fmt.Sprintf("model.layers.%d.", i)}
+}
+
+// block adds the tensors of one layer; names are relative to it.
+type block struct {
+	*recipes
+	name, source string // prefixes
+}
+
+func (b *block) vector(name, source string, n int) { b.recipes.vector(b.name+name, b.source+source, n) }
+
+// bias says whether a linear layer has a bias.
+type bias int
+
+const (
+	noBias bias = iota
+	optionalBias
+	requiredBias
+)
+
+// biasRule is requiredBias if the configuration says that there is one.
+func biasRule(c *config, key string) bias {
+	if c.boolean(key, false) {
+		return requiredBias
+	}
+	return optionalBias
+}
+
+// linear is the weight of a linear layer and its bias, which may be nil.
+type linear struct{ weight, bias *recipe }
+
+// linear adds NAME.weight [in, out] and, as the rule says, NAME.bias [out].
+func (b *block) linear(name, source string, in, out int, rule bias) linear {
+	name, source = b.name+name, b.source+source
+	l := linear{weight: b.add(&recipe{name: name + ".weight", shape: []int{in, out}, sources: []string{source + ".weight"}})}
+	if rule != noBias {
+		l.bias = b.add(&recipe{name: name + ".bias", shape: []int{out}, sources: []string{source + ".bias"}, optional: rule == optionalBias})
+	}
+	return l
+}
+
+// rotaryPairs reorders the output rows of each head for rotation of neighbours.
+func (l linear) rotaryPairs(heads int) {
+	l.weight.heads = heads
+	if l.bias != nil {
+		l.bias.heads = heads
+	}
+}
+
+// experts adds NAME.weight [in, out, n], stacked from the tensors that source
+// names with the expert's number in place of %d.
+func (b *block) experts(name, source string, n, in, out int) {
+	x := &recipe{name: b.name + name + ".weight", shape: []int{in, out, n}}
+	for i := range n {
+		x.sources = append(x.sources, b.source+fmt.Sprintf(source, i)+".weight")
+	}
+	b.add(x)
+}

@@ -1,0 +1,133 @@
+package infer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"qtool/internal/kernel"
+	"qtool/internal/model"
+	"qtool/internal/nn"
+	"qtool/internal/tokenizer"
+)
+
+// GenerateOptions say how a text is continued.
+type GenerateOptions struct {
+	Sampling
+	MaxTokens int      // tokens to generate at most; negative is no limit
+	Stop      []string // texts that end the generation and are not shown
+	IgnoreEOS bool     // go on after tokens that end a generation; they are not shown
+}
+
+// StopReason says why a generation ended.
+type StopReason string
+
+const (
+	StopLimit   StopReason = "max_tokens" // GenerateOptions.MaxTokens was reached
+	StopEnd     StopReason = "end"        // the model said so
+	StopText    StopReason = "stop_text"  // one of GenerateOptions.Stop was generated
+	StopContext StopReason = "context"    // the model's context is full
+)
+
+// Generation is the outcome of Generate.
+type Generation struct {
+	Text   string  // the continuation, without the prompt
+	Tokens []int32 // all that were generated, also those not shown
+	Reason StopReason
+
+	PromptTokens               int
+	PromptTime, GenerationTime time.Duration
+}
+
+// Generate continues prompt, token ids with BOS where the model wants it. emit,
+// unless nil, gets the text as it comes, in pieces of whole characters. When ctx
+// ends, Generate returns what there is along with the context's error.
+func (s *Session) Generate(ctx context.Context, prompt []int32, opt GenerateOptions, emit func(text string)) (Generation, error) {
+	g := Generation{PromptTokens: len(prompt)}
+	if s.Tokenizer == nil {
+		return g, tokenizer.ErrNoVocab
+	}
+	if err := opt.Check(); err != nil {
+		return g, err
+	}
+	if err := s.check(prompt); err != nil {
+		return g, fmt.Errorf("prompt: %w", err)
+	}
+	run := &generation{
+		s: s, opt: opt, cache: s.Decoder.NewCache(), sampler: newSampler(opt.Sampling),
+		decoder: s.Tokenizer.NewDecoder(tokenizer.DecodeOptions{}), text: stream{stop: opt.Stop, emit: emit},
+	}
+	start := time.Now()
+	err := run.feed(ctx, prompt)
+	g.PromptTime = time.Since(start)
+	if err == nil {
+		start = time.Now()
+		g.Reason, err = run.loop(ctx, prompt)
+		g.GenerationTime = time.Since(start)
+	}
+	if g.Reason != StopText {
+		run.finish()
+	}
+	g.Tokens, g.Text = run.tokens, run.text.shown.String()
+	return g, err
+}
+
+// generation is the state of one Generate.
+type generation struct {
+	s       *Session
+	opt     GenerateOptions
+	cache   *model.Cache
+	sampler *sampler
+	decoder *tokenizer.Decoder
+	text    stream
+	logits  []float32 // after the last token
+	tokens  []int32
+}
+
+// loop draws tokens until there is a reason to stop.
+func (g *generation) loop(ctx context.Context, prompt []int32) (StopReason, error) {
+	all := append([]int32(nil), prompt...)
+	for g.opt.MaxTokens < 0 || len(g.tokens) < g.opt.MaxTokens {
+		if len(g.tokens) > 0 {
+			if len(all) > g.s.Decoder.Context {
+				return StopContext, nil
+			}
+			if err := g.feed(ctx, all[len(all)-1:]); err != nil {
+				return "", err
+			}
+		}
+		if kernel.FirstNotFinite(g.logits) >= 0 {
+			return "", errNotFinite
+		}
+		id := g.sampler.next(g.logits, all)
+		all, g.tokens = append(all, id), append(g.tokens, id)
+		if g.s.Tokenizer.IsEOG(id) {
+			if !g.opt.IgnoreEOS {
+				return StopEnd, nil
+			}
+		} else if g.text.write(g.decoder.Next(id)) {
+			return StopText, nil
+		}
+	}
+	return StopLimit, nil
+}
+
+// feed runs tokens and keeps the logits after the last one.
+func (g *generation) feed(ctx context.Context, tokens []int32) error {
+	return g.s.forward(ctx, tokens, g.cache, func(first int, hidden *nn.Var) error {
+		if first+hidden.Rows < len(tokens) {
+			return nil
+		}
+		return g.s.head(hidden, hidden.Rows-1, func(_ int, row []float32) error {
+			g.logits = append(g.logits[:0], row...)
+			return nil
+		})
+	})
+}
+
+// finish shows what was held back in case more would come.
+func (g *generation) finish() {
+	if !g.text.write(g.decoder.Flush()) {
+		g.text.flush()
+	}
+}

@@ -1,0 +1,97 @@
+package infer
+
+import (
+	"context"
+	"fmt"
+
+	"qtool/internal/kernel"
+	"qtool/internal/model"
+	"qtool/internal/nn"
+	"qtool/internal/tokenizer"
+)
+
+// chunkRows is how many tokens pass through the decoder at once: enough to use
+// decoded weights well, few enough to bound memory and to stop soon.
+const chunkRows = 128
+
+var errNotFinite = fmt.Errorf("%w: its logits are not finite numbers; the weights may be damaged", model.ErrInvalid)
+
+// Session runs one model. It is used by one goroutine at a time.
+type Session struct {
+	Decoder   *model.Decoder
+	Tokenizer *tokenizer.Tokenizer // nil for a model without a vocabulary
+
+	tape *nn.Tape
+}
+
+// NewSession makes a session whose arithmetic runs on pool. tok may be nil; only
+// Generate needs it.
+func NewSession(d *model.Decoder, tok *tokenizer.Tokenizer, pool *kernel.Pool) *Session {
+	return &Session{Decoder: d, Tokenizer: tok, tape: nn.NewTape(pool)}
+}
+
+// Logits calls emit with the logits [vocabulary] that follow each of tokens, in
+// order. The row is valid until emit returns.
+func (s *Session) Logits(ctx context.Context, tokens []int32, emit func(row []float32) error) error {
+	if err := s.check(tokens); err != nil {
+		return err
+	}
+	cache := s.Decoder.NewCache()
+	return s.forward(ctx, tokens, cache, func(_ int, hidden *nn.Var) error {
+		return s.head(hidden, 0, func(_ int, row []float32) error { return emit(row) })
+	})
+}
+
+// check reports tokens that the model cannot take.
+func (s *Session) check(tokens []int32) error {
+	if len(tokens) == 0 {
+		return fmt.Errorf("there are no tokens to run the model on")
+	}
+	if n := s.Decoder.Context; len(tokens) > n {
+		return fmt.Errorf("%d tokens are more than the model's context of %d", len(tokens), n)
+	}
+	return s.Decoder.CheckTokens(tokens)
+}
+
+// forward adds tokens to the cache, chunk by chunk. use, unless nil, gets the
+// hidden rows of each chunk and the index of its first token; they are gone when
+// it returns.
+func (s *Session) forward(ctx context.Context, tokens []int32, cache *model.Cache, use func(first int, hidden *nn.Var) error) error {
+	for first := 0; first < len(tokens); first += chunkRows {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		chunk := tokens[first:min(first+chunkRows, len(tokens))]
+		s.tape.Reset(false)
+		hidden := s.Decoder.Hidden(s.tape, model.NewBatch(chunk, []int{0}), cache, false)
+		if use == nil {
+			continue
+		}
+		if err := use(first, hidden); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// headRows is how many rows of logits exist at once.
+const headRows = 16
+
+// head calls use with the logits of each hidden row from row from on.
+func (s *Session) head(hidden *nn.Var, from int, use func(row int, logits []float32) error) error {
+	for ; from < hidden.Rows; from += headRows {
+		to := min(from+headRows, hidden.Rows)
+		var err error
+		s.tape.Scoped(func() {
+			part := nn.Constant(hidden.Data[from*hidden.Cols:to*hidden.Cols], to-from, hidden.Cols)
+			logits := s.Decoder.Logits(s.tape, part)
+			for r := from; r < to && err == nil; r++ {
+				err = use(r, logits.Row(r-from))
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

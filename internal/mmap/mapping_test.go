@@ -1,0 +1,122 @@
+package mmap
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/iotest"
+)
+
+// mapBytes maps a file with n bytes, no two pages of them alike.
+func mapBytes(t *testing.T, n int) (*Mapping, []byte) {
+	t.Helper()
+	content := make([]byte, n)
+	for i := range content {
+		content[i] = byte(i + i>>8 + i>>16)
+	}
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	m, err := Map(f, int64(n))
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m, content
+}
+
+func TestAMappingIsTheFile(t *testing.T) {
+	for _, n := range []int{0, 1, 4095, 4096, 100_000} {
+		m, want := mapBytes(t, n)
+		if !bytes.Equal(m.Bytes(), want) || !m.Intact() {
+			t.Errorf("%d bytes differ", n)
+		}
+		if err := iotest.TestReader(io.NewSectionReader(m, 0, int64(n)), want); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestHintsChangeNothingAndMayBeWrong(t *testing.T) {
+	m, want := mapBytes(t, 100_000)
+	for _, off := range []int64{math.MinInt64, -5, 0, 1, 4096, 99_999, 100_000, math.MaxInt64} {
+		for _, n := range []int64{math.MinInt64, -1, 0, 1, 5000, math.MaxInt64} {
+			m.WillNeed(off, n)
+			m.DontNeed(off, n)
+		}
+	}
+	if !bytes.Equal(m.Bytes(), want) {
+		t.Error("the content changed")
+	}
+}
+
+func TestAClosedMappingGivesNothing(t *testing.T) {
+	m, _ := mapBytes(t, 5000)
+	for range 2 {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if m.Bytes() != nil {
+		t.Error("still there")
+	}
+	if _, err := m.ReadAt(make([]byte, 1), 0); !errors.Is(err, os.ErrClosed) {
+		t.Error(err)
+	}
+	m.WillNeed(0, 5000)
+	m.DontNeed(0, 5000)
+}
+
+func TestAFileShorterThanExpectedIsNotMapped(t *testing.T) {
+	m, _ := mapBytes(t, 5000)
+	if _, err := Map(m.file, 5001); !errors.Is(err, ErrShrunk) {
+		t.Error(err)
+	}
+	if _, err := Map(m.file, -1); err == nil {
+		t.Error("mapped less than nothing")
+	}
+}
+
+func TestAFileThatShrinksIsAnErrorNotAFault(t *testing.T) {
+	m, _ := mapBytes(t, 1<<20)
+	if err := os.Truncate(m.file.Name(), 1000); err != nil {
+		t.Skip(err) // a mapped file cannot be cut on every platform
+	}
+	if m.Intact() {
+		t.Error("not noticed")
+	}
+	p := make([]byte, 1000)
+	if n, err := m.ReadAt(p, 0); n != len(p) {
+		t.Errorf("what is left could not be read: %v", err)
+	}
+	if _, err := m.ReadAt(p, 1<<19); !errors.Is(err, ErrShrunk) {
+		t.Error(err)
+	}
+	// The same if the cut comes between the check and the copy: the check is
+	// shown another file that is long enough.
+	other, _ := mapBytes(t, 1<<20)
+	m.file = other.file
+	if n, err := m.ReadAt(p, 1<<19); n != 0 || !errors.Is(err, ErrShrunk) {
+		t.Error(n, err)
+	}
+}
+
+func TestANegativeOffsetIsAnError(t *testing.T) {
+	m, _ := mapBytes(t, 10)
+	if _, err := m.ReadAt(make([]byte, 1), -1); err == nil {
+		t.Error("accepted")
+	}
+}

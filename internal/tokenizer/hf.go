@@ -1,0 +1,279 @@
+package tokenizer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// hfTokenizer is tokenizer.json as far as it matters here.
+type hfTokenizer struct {
+	Model         hfModel   `json:"model"`
+	AddedTokens   []hfAdded `json:"added_tokens"`
+	Normalizer    *hfStep   `json:"normalizer"`
+	PreTokenizer  *hfStep   `json:"pre_tokenizer"`
+	PostProcessor *hfStep   `json:"post_processor"`
+}
+
+type hfModel struct {
+	Type         string          `json:"type"`
+	Vocab        json.RawMessage `json:"vocab"` // a map for BPE, a list for Unigram
+	Merges       hfMerges        `json:"merges"`
+	UnkToken     *string         `json:"unk_token"`
+	ByteFallback bool            `json:"byte_fallback"`
+	IgnoreMerges bool            `json:"ignore_merges"`
+	Prefix       *string         `json:"continuing_subword_prefix"`
+	Suffix       *string         `json:"end_of_word_suffix"`
+}
+
+type hfAdded struct {
+	ID      int32  `json:"id"`
+	Content string `json:"content"`
+	LStrip  bool   `json:"lstrip"`
+	RStrip  bool   `json:"rstrip"`
+	Special bool   `json:"special"`
+}
+
+// hfStep is a normalizer, a pre-tokenizer or a post-processor; a Sequence holds
+// others.
+type hfStep struct {
+	Type          string   `json:"type"`
+	Normalizers   []hfStep `json:"normalizers"`
+	Pretokenizers []hfStep `json:"pretokenizers"`
+	Processors    []hfStep `json:"processors"`
+
+	Pattern struct {
+		String *string
+		Regex  *string
+	} `json:"pattern"`
+	Behavior         string           `json:"behavior"`
+	Invert           bool             `json:"invert"`
+	AddPrefixSpace   *bool            `json:"add_prefix_space"`
+	UseRegex         *bool            `json:"use_regex"`
+	IndividualDigits bool             `json:"individual_digits"`
+	Replacement      string           `json:"replacement"`
+	PrependScheme    string           `json:"prepend_scheme"`
+	Split            *bool            `json:"split"`
+	Prepend          string           `json:"prepend"`
+	Content          string           `json:"content"`
+	Single           []hfTemplateItem `json:"single"`
+}
+
+type hfTemplateItem struct {
+	SpecialToken *struct {
+		ID string `json:"id"`
+	}
+}
+
+// steps flattens a sequence.
+func (s *hfStep) steps() []hfStep {
+	if s == nil {
+		return nil
+	}
+	if s.Type != "Sequence" {
+		return []hfStep{*s}
+	}
+	var out []hfStep
+	for _, inner := range [][]hfStep{s.Normalizers, s.Pretokenizers, s.Processors} {
+		for i := range inner {
+			out = append(out, inner[i].steps()...)
+		}
+	}
+	return out
+}
+
+// hfMerges are pairs; files spell them ["a","b"] or, the older ones, "a b".
+type hfMerges [][2]string
+
+func (m *hfMerges) UnmarshalJSON(data []byte) error {
+	if inner := bytes.TrimLeft(data, " \t\r\n["); len(inner) < len(data) && bytes.Count(data[:len(data)-len(inner)], []byte("[")) == 2 {
+		return json.Unmarshal(data, (*[][2]string)(m))
+	}
+	var joined []string
+	if err := json.Unmarshal(data, &joined); err != nil {
+		return err
+	}
+	for i, text := range joined {
+		left, right, ok := cutMerge(text)
+		if !ok {
+			return fmt.Errorf("merge %d is %q, expected two parts with a space between", i, text)
+		}
+		*m = append(*m, [2]string{left, right})
+	}
+	return nil
+}
+
+// VocabFromHF reads the tokenizer of a Hugging Face folder: tokenizer.json, with
+// tokenizer_config.json, special_tokens_map.json, config.json,
+// generation_config.json and the chat template where they are. It fails with
+// [ErrNoVocab] if there is no tokenizer, with [ErrUnsupported] if encoding
+// needs something that is not implemented, with [ErrInvalid] if the files
+// contradict each other.
+//
+// As in llama.cpp, the Unicode normalization NFC is not applied.
+func VocabFromHF(fsys fs.FS) (*Vocab, error) {
+	var file hfTokenizer
+	found, err := readJSON(fsys, "tokenizer.json", &file)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		if _, err := fs.Stat(fsys, "tokenizer.model"); err == nil {
+			return nil, fmt.Errorf("%w: the folder has tokenizer.model but no tokenizer.json; save the tokenizer in its fast form first", ErrUnsupported)
+		}
+		return nil, fmt.Errorf("the folder has no tokenizer.json: %w", ErrNoVocab)
+	}
+	v, err := vocabFromHF(fsys, &file)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer.json: %w", err)
+	}
+	return v, nil
+}
+
+func vocabFromHF(fsys fs.FS, file *hfTokenizer) (*Vocab, error) {
+	if t := file.Model.Type; t != "BPE" && (t != "" || file.Model.Merges == nil) {
+		return nil, fmt.Errorf("%w: model type %q; BPE is known", ErrUnsupported, t)
+	}
+	for _, affix := range []*string{file.Model.Prefix, file.Model.Suffix} {
+		if affix != nil && *affix != "" {
+			return nil, fmt.Errorf("%w: a BPE model with the subword affix %q", ErrUnsupported, *affix)
+		}
+	}
+	config, err := readHFConfig(fsys)
+	if err != nil {
+		return nil, err
+	}
+	v := noSpecials()
+	ids, err := v.takeTokens(file, config)
+	if err != nil {
+		return nil, err
+	}
+	byteLevel := slices.ContainsFunc(file.PreTokenizer.steps(), func(s hfStep) bool { return s.Type == "ByteLevel" })
+	config.setIDs(v, ids)
+	v.ChatTemplate = config.chatTemplate
+	if byteLevel {
+		err = v.takeBPE(file, config)
+	} else {
+		err = v.takeSPM(file, ids)
+	}
+	if err != nil {
+		return nil, err
+	}
+	config.setFlags(v, file)
+	return v, nil
+}
+
+// readJSON reports whether the file is there.
+func readJSON(fsys fs.FS, name string, into any) (found bool, err error) {
+	data, err := fs.ReadFile(fsys, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading %s: %w", name, err)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return false, fmt.Errorf("%w: reading %s: %w", ErrInvalid, name, err)
+	}
+	return true, nil
+}
+
+// takeTokens fills Tokens and Types and returns the ids by the spelling of
+// tokenizer.json.
+func (v *Vocab) takeTokens(file *hfTokenizer, config *hfConfig) (map[string]int32, error) {
+	var ids map[string]int32
+	if err := json.Unmarshal(file.Model.Vocab, &ids); err != nil {
+		return nil, fmt.Errorf("%w: model.vocab: %w", ErrInvalid, err)
+	}
+	if ids == nil {
+		return nil, fmt.Errorf("%w: model.vocab is missing", ErrInvalid)
+	}
+	for _, a := range file.AddedTokens {
+		if id, known := ids[a.Content]; known && id != a.ID {
+			return nil, fmt.Errorf("%w: token %q has the ids %d and %d", ErrInvalid, a.Content, id, a.ID)
+		}
+		ids[a.Content] = a.ID
+	}
+	size := 0
+	for text, id := range ids {
+		if id < 0 || int(id) > 4*len(ids)+1<<16 {
+			return nil, fmt.Errorf("%w: token %q has the id %d in a vocabulary of %d", ErrInvalid, text, id, len(ids))
+		}
+		size = max(size, int(id)+1)
+	}
+	switch stated := config.vocabSize(); {
+	case stated == 0:
+	case stated < size:
+		return nil, fmt.Errorf("%w: it has token id %d, but vocab_size in config.json is %d", ErrInvalid, size-1, stated)
+	case stated > 4*len(ids)+1<<16:
+		return nil, fmt.Errorf("%w: vocab_size in config.json is %d, but there are only %d tokens", ErrInvalid, stated, len(ids))
+	default:
+		size = stated
+	}
+	v.Tokens, v.Types = make([]string, size), make([]TokenType, size)
+	for text, id := range ids {
+		if v.Types[id] != Undefined {
+			return nil, fmt.Errorf("%w: tokens %q and %q both have the id %d", ErrInvalid, v.Tokens[id], text, id)
+		}
+		v.Tokens[id], v.Types[id] = text, Normal
+	}
+	for i := range v.Tokens {
+		if v.Types[i] == Undefined {
+			v.Tokens[i], v.Types[i] = fmt.Sprintf("[PAD%d]", i), Unused
+		} else if v.Tokens[i] == "" {
+			v.Tokens[i] = fmt.Sprintf("[EMPTY_%d]", i)
+		}
+	}
+	v.takeAdded(file.AddedTokens)
+	return ids, nil
+}
+
+func (v *Vocab) takeAdded(added []hfAdded) {
+	for _, a := range added {
+		switch {
+		case a.Content == "":
+			continue
+		case a.Special || looksSpecial(a.Content):
+			v.Types[a.ID] = Control
+		default:
+			v.Types[a.ID] = UserDefined
+			v.Tokens[a.ID] = strings.ReplaceAll(a.Content, blankMark, " ")
+		}
+		if a.LStrip {
+			v.LeftStrip = append(v.LeftStrip, a.ID)
+		}
+		if a.RStrip {
+			v.RightStrip = append(v.RightStrip, a.ID)
+		}
+	}
+}
+
+// looksSpecial is true of tokens that are control tokens even where a file
+// forgets to say so.
+func looksSpecial(t string) bool {
+	between := func(left, right string) bool { return strings.HasPrefix(t, left) && strings.HasSuffix(t, right) }
+	return slices.Contains([]string{"<pad>", "<mask>", "<2mass>", "[@BOS@]"}, t) ||
+		between("<|", "|>") || between("<｜", "｜>") || between("<unused", ">")
+}
+
+// takeBPE makes v a byte-level vocabulary.
+func (v *Vocab) takeBPE(file *hfTokenizer, config *hfConfig) error {
+	for _, n := range file.Normalizer.steps() {
+		if n.Type != "NFC" {
+			return fmt.Errorf("%w: the normalizer %s before byte-level BPE", ErrUnsupported, n.Type)
+		}
+	}
+	v.Model = ModelBPE
+	v.Merges = make([]string, len(file.Model.Merges))
+	space := string(byteAlphabet[' '])
+	for i, m := range file.Model.Merges {
+		v.Merges[i] = strings.ReplaceAll(m[0], " ", space) + " " + strings.ReplaceAll(m[1], " ", space)
+	}
+	var err error
+	v.Pre, err = recognisePre(file, v.BOS == None, config.tidies())
+	return err
+}

@@ -1,0 +1,53 @@
+package train
+
+import (
+	"fmt"
+	"testing"
+
+	"qtool/fixtures"
+	"qtool/internal/dataset"
+	"qtool/internal/kernel"
+	"qtool/internal/model"
+	"qtool/lora"
+)
+
+func TestAStepAllocatesNothingOnceItHasRun(t *testing.T) {
+	for _, experts := range []int{0, 4} {
+		for _, checkpointing := range []bool{false, true} {
+			t.Run(fmt.Sprint(experts, " experts, checkpointing ", checkpointing), func(t *testing.T) {
+				d, err := model.Load(fixtures.TinyLlama(1, fixtures.Shape{Experts: experts, Untied: true}), model.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				a, err := lora.New(d, lora.Config{Rank: 4, Alpha: 8, Targets: []string{"*"}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := a.Attach(d); err != nil {
+					t.Fatal(err)
+				}
+				pool := kernel.NewPool(2)
+				defer pool.Close()
+				l := newLearner(d, a.Params(), pool, checkpointing)
+				opt := NewAdamW(l.params, 0.9, 0.999, 1e-8, 0)
+				row := dataset.Row{Docs: []int{0, 20}}
+				for i := range 60 {
+					row.Tokens = append(row.Tokens, int32(i))
+					row.Targets = append(row.Targets, int32(60-i))
+				}
+				rows := []dataset.Row{row, row}
+				step := func() {
+					l.clearGradients()
+					l.accumulate(rows, 1e-3)
+					opt.Step(1e-3, min(1, 1/gradNorm(l.params)))
+				}
+				for range 3 {
+					step()
+				}
+				if n := testing.AllocsPerRun(10, step); n > 0 {
+					t.Errorf("%g allocations in a step", n)
+				}
+			})
+		}
+	}
+}
