@@ -5,42 +5,57 @@
 package kernel
 
 var decodersAVX2 = [formats]decoder{
-	formatF16:  {elements: 32, float32: decodeF16AVX2, dot: dotF16AVX2},
-	formatBF16: {elements: 32, float32: decodeBF16AVX2, dot: dotBF16AVX2},
-	formatQ4_0: {elements: 32, float32: decodeQ4_0AVX2, dot: dotQ4_0AVX2},
-	formatQ4_1: {elements: 32, float32: decodeQ4_1AVX2, dot: dotQ4_1AVX2},
-	formatQ5_0: {elements: 32, float32: decodeQ5_0AVX2, dot: dotQ5_0AVX2},
-	formatQ5_1: {elements: 32, float32: decodeQ5_1AVX2, dot: dotQ5_1AVX2},
-	formatQ8_0: {elements: 32, float32: decodeQ8_0AVX2, dot: dotQ8_0AVX2},
-	formatQ4_K: {elements: 256, float32: decodeQ4_KAVX2, dot: dotQ4_KAVX2},
-	formatQ5_K: {elements: 256, float32: decodeQ5_KAVX2, dot: dotQ5_KAVX2},
-	formatQ6_K: {elements: 256, float32: decodeQ6_KAVX2, dot: dotQ6_KAVX2},
+	formatF16:    {elements: 32, float32: decodeF16AVX2, dot: dotF16AVX2},
+	formatBF16:   {elements: 32, float32: decodeBF16AVX2, dot: dotBF16AVX2},
+	formatQ4_0:   {elements: 32, float32: decodeQ4_0AVX2, dot: dotQ4_0AVX2},
+	formatQ4_1:   {elements: 32, float32: decodeQ4_1AVX2, dot: dotQ4_1AVX2},
+	formatQ5_0:   {elements: 32, float32: decodeQ5_0AVX2, dot: dotQ5_0AVX2},
+	formatQ5_1:   {elements: 32, float32: decodeQ5_1AVX2, dot: dotQ5_1AVX2},
+	formatQ8_0:   {elements: 32, float32: decodeQ8_0AVX2, dot: dotQ8_0AVX2},
+	formatIQ4_NL: {elements: 32, float32: decodeIQ4_NLAVX2, dot: dotIQ4_NLAVX2},
+	formatIQ4_XS: {elements: 256, float32: decodeIQ4_XSAVX2, dot: dotIQ4_XSAVX2},
+	formatMXFP4:  {elements: 32, float32: decodeMXFP4AVX2, dot: dotMXFP4AVX2},
+	formatQ2_K:   {elements: 256, float32: decodeQ2_KAVX2, dot: dotQ2_KAVX2},
+	formatQ3_K:   {elements: 256, float32: decodeQ3_KAVX2, dot: dotQ3_KAVX2},
+	formatQ4_K:   {elements: 256, float32: decodeQ4_KAVX2, dot: dotQ4_KAVX2},
+	formatQ5_K:   {elements: 256, float32: decodeQ5_KAVX2, dot: dotQ5_KAVX2},
+	formatQ6_K:   {elements: 256, float32: decodeQ6_KAVX2, dot: dotQ6_KAVX2},
 }
 
 var decodersAVX512 = [formats]decoder{
-	formatF16:  {elements: 32, float32: decodeF16AVX512, dot: dotF16AVX512},
-	formatBF16: {elements: 32, float32: decodeBF16AVX512, dot: dotBF16AVX512},
-	formatQ4_0: {elements: 32, float32: decodeQ4_0AVX512, dot: dotQ4_0AVX512},
-	formatQ4_1: {elements: 32, float32: decodeQ4_1AVX512, dot: dotQ4_1AVX512},
-	formatQ5_0: {elements: 32, float32: decodeQ5_0AVX512, dot: dotQ5_0AVX512},
-	formatQ5_1: {elements: 32, float32: decodeQ5_1AVX512, dot: dotQ5_1AVX512},
-	formatQ8_0: {elements: 32, float32: decodeQ8_0AVX512, dot: dotQ8_0AVX512},
-	formatQ4_K: {elements: 256, float32: decodeQ4_KAVX512, dot: dotQ4_KAVX512},
-	formatQ5_K: {elements: 256, float32: decodeQ5_KAVX512, dot: dotQ5_KAVX512},
-	formatQ6_K: {elements: 256, float32: decodeQ6_KAVX512, dot: dotQ6_KAVX512},
+	formatF16:    {elements: 32, float32: decodeF16AVX512, dot: dotF16AVX512},
+	formatBF16:   {elements: 32, float32: decodeBF16AVX512, dot: dotBF16AVX512},
+	formatQ4_0:   {elements: 32, float32: decodeQ4_0AVX512, dot: dotQ4_0AVX512},
+	formatQ4_1:   {elements: 32, float32: decodeQ4_1AVX512, dot: dotQ4_1AVX512},
+	formatQ5_0:   {elements: 32, float32: decodeQ5_0AVX512, dot: dotQ5_0AVX512},
+	formatQ5_1:   {elements: 32, float32: decodeQ5_1AVX512, dot: dotQ5_1AVX512},
+	formatQ8_0:   {elements: 32, float32: decodeQ8_0AVX512, dot: dotQ8_0AVX512},
+	formatIQ4_NL: {elements: 32, float32: decodeIQ4_NLAVX512, dot: dotIQ4_NLAVX512},
+	formatIQ4_XS: {elements: 256, float32: decodeIQ4_XSAVX512, dot: dotIQ4_XSAVX512},
+	formatMXFP4:  {elements: 32, float32: decodeMXFP4AVX512, dot: dotMXFP4AVX512},
+	formatQ2_K:   {elements: 256, float32: decodeQ2_KAVX512, dot: dotQ2_KAVX512},
+	formatQ3_K:   {elements: 256, float32: decodeQ3_KAVX512, dot: dotQ3_KAVX512},
+	formatQ4_K:   {elements: 256, float32: decodeQ4_KAVX512, dot: dotQ4_KAVX512},
+	formatQ5_K:   {elements: 256, float32: decodeQ5_KAVX512, dot: dotQ5_KAVX512},
+	formatQ6_K:   {elements: 256, float32: decodeQ6_KAVX512, dot: dotQ6_KAVX512},
 }
 
 var decodersAVX512BF16 = [formats]decoder{
-	formatF16:  {elements: 32, float32: decodeF16AVX512, dot: dotF16AVX512, bf16: decodeF16BF16AVX512},
-	formatBF16: {elements: 32, float32: decodeBF16AVX512, dot: dotBF16AVX512, bf16: decodeBF16BF16AVX512},
-	formatQ4_0: {elements: 32, float32: decodeQ4_0AVX512, dot: dotQ4_0AVX512, bf16: decodeQ4_0BF16AVX512},
-	formatQ4_1: {elements: 32, float32: decodeQ4_1AVX512, dot: dotQ4_1AVX512, bf16: decodeQ4_1BF16AVX512},
-	formatQ5_0: {elements: 32, float32: decodeQ5_0AVX512, dot: dotQ5_0AVX512, bf16: decodeQ5_0BF16AVX512},
-	formatQ5_1: {elements: 32, float32: decodeQ5_1AVX512, dot: dotQ5_1AVX512, bf16: decodeQ5_1BF16AVX512},
-	formatQ8_0: {elements: 32, float32: decodeQ8_0AVX512, dot: dotQ8_0AVX512, bf16: decodeQ8_0BF16AVX512},
-	formatQ4_K: {elements: 256, float32: decodeQ4_KAVX512, dot: dotQ4_KAVX512, bf16: decodeQ4_KBF16AVX512},
-	formatQ5_K: {elements: 256, float32: decodeQ5_KAVX512, dot: dotQ5_KAVX512, bf16: decodeQ5_KBF16AVX512},
-	formatQ6_K: {elements: 256, float32: decodeQ6_KAVX512, dot: dotQ6_KAVX512, bf16: decodeQ6_KBF16AVX512},
+	formatF16:    {elements: 32, float32: decodeF16AVX512, dot: dotF16AVX512, bf16: decodeF16BF16AVX512},
+	formatBF16:   {elements: 32, float32: decodeBF16AVX512, dot: dotBF16AVX512, bf16: decodeBF16BF16AVX512},
+	formatQ4_0:   {elements: 32, float32: decodeQ4_0AVX512, dot: dotQ4_0AVX512, bf16: decodeQ4_0BF16AVX512},
+	formatQ4_1:   {elements: 32, float32: decodeQ4_1AVX512, dot: dotQ4_1AVX512, bf16: decodeQ4_1BF16AVX512},
+	formatQ5_0:   {elements: 32, float32: decodeQ5_0AVX512, dot: dotQ5_0AVX512, bf16: decodeQ5_0BF16AVX512},
+	formatQ5_1:   {elements: 32, float32: decodeQ5_1AVX512, dot: dotQ5_1AVX512, bf16: decodeQ5_1BF16AVX512},
+	formatQ8_0:   {elements: 32, float32: decodeQ8_0AVX512, dot: dotQ8_0AVX512, bf16: decodeQ8_0BF16AVX512},
+	formatIQ4_NL: {elements: 32, float32: decodeIQ4_NLAVX512, dot: dotIQ4_NLAVX512, bf16: decodeIQ4_NLBF16AVX512},
+	formatIQ4_XS: {elements: 256, float32: decodeIQ4_XSAVX512, dot: dotIQ4_XSAVX512, bf16: decodeIQ4_XSBF16AVX512},
+	formatMXFP4:  {elements: 32, float32: decodeMXFP4AVX512, dot: dotMXFP4AVX512, bf16: decodeMXFP4BF16AVX512},
+	formatQ2_K:   {elements: 256, float32: decodeQ2_KAVX512, dot: dotQ2_KAVX512, bf16: decodeQ2_KBF16AVX512},
+	formatQ3_K:   {elements: 256, float32: decodeQ3_KAVX512, dot: dotQ3_KAVX512, bf16: decodeQ3_KBF16AVX512},
+	formatQ4_K:   {elements: 256, float32: decodeQ4_KAVX512, dot: dotQ4_KAVX512, bf16: decodeQ4_KBF16AVX512},
+	formatQ5_K:   {elements: 256, float32: decodeQ5_KAVX512, dot: dotQ5_KAVX512, bf16: decodeQ5_KBF16AVX512},
+	formatQ6_K:   {elements: 256, float32: decodeQ6_KAVX512, dot: dotQ6_KAVX512, bf16: decodeQ6_KBF16AVX512},
 }
 
 //go:noescape
@@ -63,6 +78,21 @@ func decodeQ5_1AVX2(dst *float32, src *byte, blocks int)
 
 //go:noescape
 func decodeQ8_0AVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ4_NLAVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ4_XSAVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeMXFP4AVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeQ2_KAVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeQ3_KAVX2(dst *float32, src *byte, blocks int)
 
 //go:noescape
 func decodeQ4_KAVX2(dst *float32, src *byte, blocks int)
@@ -95,6 +125,21 @@ func dotQ5_1AVX2(x *float32, src *byte, blocks int) float32
 func dotQ8_0AVX2(x *float32, src *byte, blocks int) float32
 
 //go:noescape
+func dotIQ4_NLAVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ4_XSAVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotMXFP4AVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ2_KAVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ3_KAVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
 func dotQ4_KAVX2(x *float32, src *byte, blocks int) float32
 
 //go:noescape
@@ -123,6 +168,21 @@ func decodeQ5_1AVX512(dst *float32, src *byte, blocks int)
 
 //go:noescape
 func decodeQ8_0AVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ4_NLAVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ4_XSAVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeMXFP4AVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeQ2_KAVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeQ3_KAVX512(dst *float32, src *byte, blocks int)
 
 //go:noescape
 func decodeQ4_KAVX512(dst *float32, src *byte, blocks int)
@@ -155,6 +215,21 @@ func dotQ5_1AVX512(x *float32, src *byte, blocks int) float32
 func dotQ8_0AVX512(x *float32, src *byte, blocks int) float32
 
 //go:noescape
+func dotIQ4_NLAVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ4_XSAVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotMXFP4AVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ2_KAVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ3_KAVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
 func dotQ4_KAVX512(x *float32, src *byte, blocks int) float32
 
 //go:noescape
@@ -183,6 +258,21 @@ func decodeQ5_1BF16AVX512(dst *uint16, src *byte, blocks int)
 
 //go:noescape
 func decodeQ8_0BF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ4_NLBF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ4_XSBF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeMXFP4BF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeQ2_KBF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeQ3_KBF16AVX512(dst *uint16, src *byte, blocks int)
 
 //go:noescape
 func decodeQ4_KBF16AVX512(dst *uint16, src *byte, blocks int)

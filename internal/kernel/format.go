@@ -12,6 +12,11 @@ const (
 	formatQ5_0
 	formatQ5_1
 	formatQ8_0
+	formatIQ4_NL
+	formatIQ4_XS
+	formatMXFP4
+	formatQ2_K
+	formatQ3_K
 	formatQ4_K
 	formatQ5_K
 	formatQ6_K
@@ -23,16 +28,21 @@ var blocks = [formats]struct {
 	name            string
 	elements, bytes int
 }{
-	formatF16:  {"F16", 1, 2},
-	formatBF16: {"BF16", 1, 2},
-	formatQ4_0: {"Q4_0", 32, 18},
-	formatQ4_1: {"Q4_1", 32, 20},
-	formatQ5_0: {"Q5_0", 32, 22},
-	formatQ5_1: {"Q5_1", 32, 24},
-	formatQ8_0: {"Q8_0", 32, 34},
-	formatQ4_K: {"Q4_K", 256, 144},
-	formatQ5_K: {"Q5_K", 256, 176},
-	formatQ6_K: {"Q6_K", 256, 210},
+	formatF16:    {"F16", 1, 2},
+	formatBF16:   {"BF16", 1, 2},
+	formatQ4_0:   {"Q4_0", 32, 18},
+	formatQ4_1:   {"Q4_1", 32, 20},
+	formatQ5_0:   {"Q5_0", 32, 22},
+	formatQ5_1:   {"Q5_1", 32, 24},
+	formatQ8_0:   {"Q8_0", 32, 34},
+	formatIQ4_NL: {"IQ4_NL", 32, 18},
+	formatIQ4_XS: {"IQ4_XS", 256, 136},
+	formatMXFP4:  {"MXFP4", 32, 17},
+	formatQ2_K:   {"Q2_K", 256, 84},
+	formatQ3_K:   {"Q3_K", 256, 110},
+	formatQ4_K:   {"Q4_K", 256, 144},
+	formatQ5_K:   {"Q5_K", 256, 176},
+	formatQ6_K:   {"Q6_K", 256, 210},
 }
 
 // decoder turns whole blocks of a format into elements: exactly the values of

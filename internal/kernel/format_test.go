@@ -38,6 +38,7 @@ func randomRows(rng *rand.Rand, typ gguf.Type, rows, cols int, finite bool) []by
 		data[i] = byte(rng.Uint32())
 	}
 	if !finite {
+		data[0], data[17], data[34] = 0, 1, 255 // of MXFP4: the extreme powers
 		return data
 	}
 	type layout struct {
@@ -47,10 +48,16 @@ func randomRows(rng *rand.Rand, typ gguf.Type, rows, cols int, finite bool) []by
 	l := map[string]layout{
 		"F16": {2, []int{0}}, "BF16": {2, nil}, "Q4_0": {18, []int{0}}, "Q4_1": {20, []int{0, 2}}, "Q5_0": {22, []int{0}},
 		"Q5_1": {24, []int{0, 2}}, "Q8_0": {34, []int{0}}, "Q4_K": {144, []int{0, 2}}, "Q5_K": {176, []int{0, 2}}, "Q6_K": {210, []int{208}},
+		"IQ4_NL": {18, []int{0}}, "IQ4_XS": {136, []int{0}}, "MXFP4": {17, nil}, "Q2_K": {84, []int{80, 82}}, "Q3_K": {110, []int{108}},
 	}[typ.String()]
 	for b := 0; b < len(data); b += l.bytes {
 		for _, at := range l.scales {
 			binary.LittleEndian.PutUint16(data[b+at:], half.ToFloat16(float32(rng.NormFloat64())/64))
+		}
+	}
+	if typ.String() == "MXFP4" {
+		for b := 0; b < len(data); b += l.bytes {
+			data[b] = byte(120 + rng.IntN(8))
 		}
 	}
 	if typ.String() == "BF16" {

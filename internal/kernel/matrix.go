@@ -90,7 +90,7 @@ func (m Matrix) bytesOf(r, from, to int) []byte {
 	return row[from*m.stride/m.Cols : to*m.stride/m.Cols]
 }
 
-// at is element i of the array that p points into.
-func at(p *float32, i int) float32 {
-	return *(*float32)(unsafe.Add(unsafe.Pointer(p), 4*i))
+// after is the address i elements after p.
+func after(p *float32, i int) *float32 {
+	return (*float32)(unsafe.Add(unsafe.Pointer(p), 4*i))
 }

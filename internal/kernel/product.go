@@ -213,7 +213,7 @@ func (t *tier) transposeRows(dst []float32, stride int, s *scratch, rows, n int)
 	}
 	for l := whole; l < n; l++ {
 		for r := range rows {
-			dst[l*stride+r] = at(s.rows[r], l)
+			dst[l*stride+r] = *after(s.rows[r], l)
 		}
 	}
 }

@@ -62,7 +62,7 @@ var avx512BF16Tier = func() tier {
 
 func machineTiers() (tiers []*tier) {
 	x := &cpu.X86
-	if !x.HasAVX2 || !x.HasFMA || !x.HasF16C {
+	if !x.HasAVX2 || !x.HasFMA || !x.HasF16C || !x.HasBMI2 {
 		return nil
 	}
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL {

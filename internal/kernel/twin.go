@@ -11,15 +11,15 @@ import (
 var goTier = tier{
 	name: "go",
 	tiles: [2][]tileFunc{
-		{tileGo1x4, tileGo2x4},
-		{tileGo1x4, tileGo2x4},
+		{tileGo1x2, tileGo2x2, tileGo3x2},
+		{tileGo1x2, tileGo2x2, tileGo3x2},
 	},
-	widths:    [2]int{4, 4},
-	lanes:     4,
+	widths:    [2]int{2, 2},
+	lanes:     2,
 	transpose: transposeGo,
 	dot:       dotGo,
 	axpy:      axpyGo,
-	peak:      peak{peakGo, 8 * 2},
+	peak:      peak{peakGo, 6 * 2},
 
 	elementwise: elementwiseGo,
 }
@@ -33,84 +33,90 @@ var elementwiseGo = elementwise{
 	swigluBackward: swigluBackwardGo,
 }
 
-func tileGo1x4(k int, a *float32, lda int, b *float32, ldb int, c *float32, _ int) {
-	if k == 0 {
-		return
+// The tiles are as large as the compiler's registers allow: of 2×4, it spills
+// sums. They use addresses, because bounds checks take as long as the products.
+
+func tileGo1x2(k int, a *float32, lda int, b *float32, ldb int, c *float32, _ int) {
+	x, w := 0, 0 // offsets: a pointer must not run past the end
+	var s0, s1 float32
+	for range k {
+		v, u := *after(a, x), (*[2]float32)(unsafe.Pointer(after(b, w)))
+		s0 += v * u[0]
+		s1 += v * u[1]
+		x, w = x+lda, w+ldb
 	}
-	as, bs, cs := unsafe.Slice(a, (k-1)*lda+1), unsafe.Slice(b, (k-1)*ldb+4), unsafe.Slice(c, 4)
-	var s0, s1, s2, s3 float32
-	for l := range k {
-		x, w := as[l*lda], bs[l*ldb:][:4]
-		s0 += x * w[0]
-		s1 += x * w[1]
-		s2 += x * w[2]
-		s3 += x * w[3]
-	}
-	cs[0] += s0
-	cs[1] += s1
-	cs[2] += s2
-	cs[3] += s3
+	addToRow(c, s0, s1)
 }
 
-func tileGo2x4(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int) {
-	if k == 0 {
-		return
+func tileGo2x2(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int) {
+	x, w := 0, 0 // offsets: a pointer must not run past the end
+	var s0, s1, t0, t1 float32
+	for range k {
+		v, u := (*[2]float32)(unsafe.Pointer(after(a, x))), (*[2]float32)(unsafe.Pointer(after(b, w)))
+		u0, u1 := u[0], u[1]
+		s0 += v[0] * u0
+		s1 += v[0] * u1
+		t0 += v[1] * u0
+		t1 += v[1] * u1
+		x, w = x+lda, w+ldb
 	}
-	as, bs, cs := unsafe.Slice(a, (k-1)*lda+2), unsafe.Slice(b, (k-1)*ldb+4), unsafe.Slice(c, ldc+4)
-	var s0, s1, s2, s3, t0, t1, t2, t3 float32
-	for l := range k {
-		x, w := as[l*lda:][:2], bs[l*ldb:][:4]
-		s0 += x[0] * w[0]
-		s1 += x[0] * w[1]
-		s2 += x[0] * w[2]
-		s3 += x[0] * w[3]
-		t0 += x[1] * w[0]
-		t1 += x[1] * w[1]
-		t2 += x[1] * w[2]
-		t3 += x[1] * w[3]
-	}
-	cs[0] += s0
-	cs[1] += s1
-	cs[2] += s2
-	cs[3] += s3
-	ds := cs[ldc:]
-	ds[0] += t0
-	ds[1] += t1
-	ds[2] += t2
-	ds[3] += t3
+	addToRow(c, s0, s1)
+	addToRow(after(c, ldc), t0, t1)
 }
 
-// peakGo is tileGo2x4 without memory.
+func tileGo3x2(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int) {
+	x, w := 0, 0 // offsets: a pointer must not run past the end
+	var s0, s1, t0, t1, r0, r1 float32
+	for range k {
+		v, u := (*[3]float32)(unsafe.Pointer(after(a, x))), (*[2]float32)(unsafe.Pointer(after(b, w)))
+		u0, u1 := u[0], u[1]
+		s0 += v[0] * u0
+		s1 += v[0] * u1
+		t0 += v[1] * u0
+		t1 += v[1] * u1
+		r0 += v[2] * u0
+		r1 += v[2] * u1
+		x, w = x+lda, w+ldb
+	}
+	addToRow(c, s0, s1)
+	addToRow(after(c, ldc), t0, t1)
+	addToRow(after(c, 2*ldc), r0, r1)
+}
+
+func addToRow(c *float32, s0, s1 float32) {
+	row := (*[2]float32)(unsafe.Pointer(c))
+	row[0] += s0
+	row[1] += s1
+}
+
+// peakGo is tileGo3x2 without memory.
 func peakGo(rounds int) {
-	var s0, s1, s2, s3, t0, t1, t2, t3 float32
-	x0, x1 := float32(0.5), float32(-0.5)
-	w0, w1, w2, w3 := float32(1), float32(2), float32(3), float32(4)
+	var s0, s1, t0, t1, r0, r1 float32
+	v0, v1, v2 := float32(0.5), float32(-0.5), float32(2)
+	u0, u1 := float32(1), float32(2)
 	for range rounds {
-		s0 += x0 * w0
-		s1 += x0 * w1
-		s2 += x0 * w2
-		s3 += x0 * w3
-		t0 += x1 * w0
-		t1 += x1 * w1
-		t2 += x1 * w2
-		t3 += x1 * w3
-		x0, x1 = x1, x0 // keeps the products in the loop
+		s0 += v0 * u0
+		s1 += v0 * u1
+		t0 += v1 * u0
+		t1 += v1 * u1
+		r0 += v2 * u0
+		r1 += v2 * u1
+		v0, v1 = v1, v0 // keeps the products in the loop
 	}
-	runtime.KeepAlive([]float32{s0, s1, s2, s3, t0, t1, t2, t3})
+	runtime.KeepAlive([]float32{s0, s1, t0, t1, r0, r1})
 }
 
-// transposeGo computes dst[k·stride+r] = rows[r][k] for r < 4 and k < n, in
+// transposeGo computes dst[k·stride+r] = rows[r][k] for r < 2 and k < n, in
 // ascending order of k.
 func transposeGo(dst *float32, stride int, rows *rowPointers, n int) {
 	if n == 0 {
 		return
 	}
-	d := unsafe.Slice(dst, (n-1)*stride+4)
+	d := unsafe.Slice(dst, (n-1)*stride+2)
 	r0, r1 := unsafe.Slice(rows[0], n), unsafe.Slice(rows[1], n)
-	r2, r3 := unsafe.Slice(rows[2], n), unsafe.Slice(rows[3], n)
 	for k := range n {
-		column := d[k*stride:][:4]
-		column[0], column[1], column[2], column[3] = r0[k], r1[k], r2[k], r3[k]
+		column := d[k*stride:][:2]
+		column[0], column[1] = r0[k], r1[k]
 	}
 }
 

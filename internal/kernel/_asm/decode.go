@@ -43,151 +43,25 @@ type decoding struct {
 	name            string
 	elements, bytes int
 	constants       []constant
+	levels          string // sixteen bytes that nibbles stand for, in register 11
 	block           func(d *decoderWriter)
 }
 
 // A constant is a vector register that holds one integer in every lane.
 type constant struct{ register, value int }
 
-// Vector registers: 0..2 values, 3 a sum of toDot, 4 a group's scale, 5 its minimum, 6 bytes of
-// low bits, 7..10 bytes of high bits, 11..14 constants, 15 each lane's number.
+// Vector registers: 0..2 values, 3 a sum of toDot, 4 a group's scale, 5 its
+// minimum, 6 bytes of low bits, 7..10 bytes of high bits, 11..14 constants, 15
+// each lane's number.
 const (
 	scale, low       = 4, 5
 	bytesLow         = 6
 	bytesHigh        = 7
 	lowBits, five    = 11, 12
 	eight, thirtytwo = 13, 14
+	lowBytes         = 12
 	laneNumbers      = 15
 )
-
-// Every type's layout is drawn in package quantize.
-var decodings = []decoding{
-	{"F16", 32, 64, nil, func(d *decoderWriter) {
-		for at := 0; at < 32; at += d.lanes {
-			d.op("VCVTPH2PS %d(SI), %s", 2*at, d.v(0))
-			d.store(0, at)
-		}
-	}},
-	{"BF16", 32, 64, nil, decodeBF16},
-	{"Q4_0", 32, 18, []constant{{lowBits, 15}, {eight, 8}}, func(d *decoderWriter) {
-		d.float16("0(SI)", scale)
-		for at := 0; at < 16; at += d.lanes {
-			d.nibbles(2 + at)
-			d.op("VPSUBD %s, %s, %s", d.v(eight), d.v(0), d.v(0))
-			d.op("VPSUBD %s, %s, %s", d.v(eight), d.v(1), d.v(1))
-			d.scaled(0, at)
-			d.scaled(1, at+16)
-		}
-	}},
-	{"Q4_1", 32, 20, []constant{{lowBits, 15}}, func(d *decoderWriter) {
-		d.float16("0(SI)", scale)
-		d.float16("2(SI)", low)
-		for at := 0; at < 16; at += d.lanes {
-			d.nibbles(4 + at)
-			d.affine(0, at, "VADDPS")
-			d.affine(1, at+16, "VADDPS")
-		}
-	}},
-	{"Q5_0", 32, 22, []constant{{lowBits, 15}, {five, 16}}, func(d *decoderWriter) {
-		d.float16("0(SI)", scale)
-		d.fifthBits(2)
-		for at := 0; at < 16; at += d.lanes {
-			d.nibbles(6 + at)
-			d.nextFifthBits()
-			for i := range 2 {
-				d.op("VPSUBD %s, %s, %s", d.v(five), d.v(i), d.v(i))
-				d.scaled(i, at+16*i)
-			}
-		}
-	}},
-	{"Q5_1", 32, 24, []constant{{lowBits, 15}, {five, 16}}, func(d *decoderWriter) {
-		d.float16("0(SI)", scale)
-		d.float16("2(SI)", low)
-		d.fifthBits(4)
-		for at := 0; at < 16; at += d.lanes {
-			d.nibbles(8 + at)
-			d.nextFifthBits()
-			for i := range 2 {
-				d.affine(i, at+16*i, "VADDPS")
-			}
-		}
-	}},
-	{"Q8_0", 32, 34, nil, func(d *decoderWriter) {
-		d.float16("0(SI)", scale)
-		for at := 0; at < 32; at += d.lanes {
-			d.op("VPMOVSXBD %d(SI), %s", 2+at, d.v(0))
-			d.scaled(0, at)
-		}
-	}},
-	{"Q4_K", 256, 144, []constant{{lowBits, 15}}, func(d *decoderWriter) {
-		d.scalesAndMins()
-		for g := 0; g < 8; g += 2 {
-			for at := 0; at < 32; at += d.lanes {
-				d.nibbles(16 + 16*g + at)
-				d.group(g)
-				d.affine(0, 32*g+at, "VSUBPS")
-				d.group(g + 1)
-				d.affine(1, 32*g+32+at, "VSUBPS")
-			}
-		}
-	}},
-	{"Q5_K", 256, 176, []constant{{lowBits, 15}, {five, 16}}, func(d *decoderWriter) {
-		d.scalesAndMins()
-		for at := 0; at < 32; at += d.lanes {
-			d.op("VPMOVZXBD %d(SI), %s", 16+at, d.v(bytesHigh+at/d.lanes))
-		}
-		for g := 0; g < 8; g += 2 {
-			for at := 0; at < 32; at += d.lanes {
-				d.nibbles(48 + 16*g + at)
-				d.highBit(0, bytesHigh+at/d.lanes, g)
-				d.highBit(1, bytesHigh+at/d.lanes, g+1)
-				d.group(g)
-				d.affine(0, 32*g+at, "VSUBPS")
-				d.group(g + 1)
-				d.affine(1, 32*g+32+at, "VSUBPS")
-			}
-		}
-	}},
-	{"Q6_K", 256, 210, []constant{{lowBits, 15}, {five, 0x30}, {thirtytwo, 32}}, decodeQ6K},
-}
-
-func decodeBF16(d *decoderWriter) {
-	if d.kind == toBF16 {
-		d.op("VMOVDQU64 (SI), Z0")
-		d.op("VMOVDQU64 Z0, (DI)")
-		return
-	}
-	for at := 0; at < 32; at += d.lanes {
-		d.op("VPMOVZXWD %d(SI), %s", 2*at, d.v(0))
-		d.op("VPSLLD $16, %s, %s", d.v(0), d.v(0))
-		d.store(0, at)
-	}
-}
-
-func decodeQ6K(d *decoderWriter) {
-	d.float16("208(SI)", scale)
-	for g := 0; g < 16; g += d.lanes {
-		d.op("VPMOVSXBD %d(SI), %s", 192+g, d.v(0))
-		d.op("VCVTDQ2PS %s, %s", d.v(0), d.v(0))
-		d.op("VMULPS %s, %s, %s", d.v(scale), d.v(0), d.v(0))
-		d.op("VMOVUPS %s, %d(SP)", d.v(0), 4*g)
-	}
-	for half := range 2 {
-		for at := 0; at < 32; at += d.lanes {
-			d.op("VPMOVZXBD %d(SI), %s", 128+32*half+at, d.v(bytesHigh))
-			for pair := range 2 { // values at and at+64, then at+32 and at+96
-				d.nibbles(64*half + 32*pair + at)
-				for n := range 2 {
-					quarter := pair + 2*n
-					d.twoHighBits(n, quarter)
-					d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+2*quarter+at/16), d.v(scale))
-					d.op("VPSUBD %s, %s, %s", d.v(thirtytwo), d.v(n), d.v(n))
-					d.scaled(n, 128*half+32*quarter+at)
-				}
-			}
-		}
-	}
-}
 
 // A decoderWriter prints the parts that decoders have in common.
 type decoderWriter struct {
@@ -203,8 +77,8 @@ func sumsOf(s sink, d decoding) []int {
 		return nil
 	case s.register == "Z":
 		return []int{3, 16, 17, 18}
-	case d.name == "Q5_K":
-		return []int{3, 13, 14}
+	case d.name == "Q5_K" || d.name == "Q3_K":
+		return []int{3, 13, 15}
 	}
 	return []int{3, 9, 10}
 }
@@ -255,16 +129,46 @@ func (d *decoderWriter) nextFifthBits() {
 	}
 }
 
-// highBit adds bit g of the bytes in register from, as a value of 16.
-func (d *decoderWriter) highBit(to, from, g int) {
+// bitPair puts bit pair k of the low bytes into 0; mask holds 3.
+func (d *decoderWriter) bitPair(k, mask int) {
+	if k == 0 {
+		d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(mask), d.v(bytesLow), d.v(0))
+		return
+	}
+	d.op("VPSRLD $%d, %s, %s", 2*k, d.v(bytesLow), d.v(0))
+	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(mask), d.v(0), d.v(0))
+}
+
+// leveled stores the levels of the nibbles of sixteen bytes, times scale, as
+// elements at to at+31.
+func (d *decoderWriter) leveled(from, at int) {
+	d.op("VMOVDQU %d(SI), X%d", from, bytesLow)
+	d.op("VPAND X%d, X%d, X0", lowBytes, bytesLow)
+	d.op("VPSRLW $4, X%d, X1", bytesLow)
+	d.op("VPAND X%d, X1, X1", lowBytes)
+	for i := range 2 {
+		d.op("VPSHUFB X%[1]d, X%[2]d, X%[1]d", i, lowBits)
+		for part := 0; part < 16; part += d.lanes {
+			if part > 0 {
+				d.op("VPSRLDQ $8, X%[1]d, X%[1]d", i)
+			}
+			d.op("VPMOVSXBD X%d, %s", i, d.v(2))
+			d.scaled(2, at+16*i+part)
+		}
+	}
+}
+
+// highBit adds bit g of the bytes in register from, moved to bit place; five
+// holds that bit.
+func (d *decoderWriter) highBit(to, from, g, place int) {
 	source := d.v(2)
 	switch {
-	case g < 4:
-		d.op("VPSLLD $%d, %s, %s", 4-g, d.v(from), source)
-	case g == 4:
+	case g < place:
+		d.op("VPSLLD $%d, %s, %s", place-g, d.v(from), source)
+	case g == place:
 		source = d.v(from)
 	default:
-		d.op("VPSRLD $%d, %s, %s", g-4, d.v(from), source)
+		d.op("VPSRLD $%d, %s, %s", g-place, d.v(from), source)
 	}
 	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(five), source, d.v(2))
 	d.op("%s %s, %s, %s", d.bitwise("VPOR"), d.v(2), d.v(to), d.v(to))
@@ -383,7 +287,7 @@ func emitDecoders(lanes int) func(w *writer) {
 
 func emitDecoder(w *writer, s sink, d decoding) {
 	w.printf("\n// func %s(%s) %s\n", s.name(d), s.kind.arguments, s.kind.result)
-	w.printf("TEXT ·%s(SB), NOSPLIT, $64-%d\n", s.name(d), s.kind.frame)
+	w.printf("TEXT ·%s(SB), NOSPLIT, $128-%d\n", s.name(d), s.kind.frame)
 	w.op("MOVQ %s+0(FP), DI", strings.Fields(s.kind.arguments)[0])
 	w.op("MOVQ src+8(FP), SI")
 	w.op("MOVQ blocks+16(FP), CX")
@@ -391,6 +295,12 @@ func emitDecoder(w *writer, s sink, d decoding) {
 		w.op("MOVL $%d, AX", c.value)
 		w.op("VMOVD AX, X%d", c.register)
 		w.op("VPBROADCASTD X%d, %s%d", c.register, s.register, c.register)
+	}
+	if low, high, ok := strings.Cut(d.levels, " "); ok {
+		w.op("MOVQ %s, AX", low)
+		w.op("VMOVQ AX, X%d", lowBits)
+		w.op("MOVQ %s, AX", high)
+		w.op("VPINSRQ $1, AX, X%[1]d, X%[1]d", lowBits)
 	}
 	w.op("MOVQ $0x0706050403020100, AX")
 	w.op("VMOVQ AX, X%d", laneNumbers)

@@ -1,0 +1,250 @@
+package main
+
+// Every type's layout is drawn in package quantize.
+var decodings = []decoding{
+	{"F16", 32, 64, nil, "", func(d *decoderWriter) {
+		for at := 0; at < 32; at += d.lanes {
+			d.op("VCVTPH2PS %d(SI), %s", 2*at, d.v(0))
+			d.store(0, at)
+		}
+	}},
+	{"BF16", 32, 64, nil, "", decodeBF16},
+	{"Q4_0", 32, 18, []constant{{lowBits, 15}, {eight, 8}}, "", func(d *decoderWriter) {
+		d.float16("0(SI)", scale)
+		for at := 0; at < 16; at += d.lanes {
+			d.nibbles(2 + at)
+			d.op("VPSUBD %s, %s, %s", d.v(eight), d.v(0), d.v(0))
+			d.op("VPSUBD %s, %s, %s", d.v(eight), d.v(1), d.v(1))
+			d.scaled(0, at)
+			d.scaled(1, at+16)
+		}
+	}},
+	{"Q4_1", 32, 20, []constant{{lowBits, 15}}, "", func(d *decoderWriter) {
+		d.float16("0(SI)", scale)
+		d.float16("2(SI)", low)
+		for at := 0; at < 16; at += d.lanes {
+			d.nibbles(4 + at)
+			d.affine(0, at, "VADDPS")
+			d.affine(1, at+16, "VADDPS")
+		}
+	}},
+	{"Q5_0", 32, 22, []constant{{lowBits, 15}, {five, 16}}, "", func(d *decoderWriter) {
+		d.float16("0(SI)", scale)
+		d.fifthBits(2)
+		for at := 0; at < 16; at += d.lanes {
+			d.nibbles(6 + at)
+			d.nextFifthBits()
+			for i := range 2 {
+				d.op("VPSUBD %s, %s, %s", d.v(five), d.v(i), d.v(i))
+				d.scaled(i, at+16*i)
+			}
+		}
+	}},
+	{"Q5_1", 32, 24, []constant{{lowBits, 15}, {five, 16}}, "", func(d *decoderWriter) {
+		d.float16("0(SI)", scale)
+		d.float16("2(SI)", low)
+		d.fifthBits(4)
+		for at := 0; at < 16; at += d.lanes {
+			d.nibbles(8 + at)
+			d.nextFifthBits()
+			for i := range 2 {
+				d.affine(i, at+16*i, "VADDPS")
+			}
+		}
+	}},
+	{"Q8_0", 32, 34, nil, "", func(d *decoderWriter) {
+		d.float16("0(SI)", scale)
+		for at := 0; at < 32; at += d.lanes {
+			d.op("VPMOVSXBD %d(SI), %s", 2+at, d.v(0))
+			d.scaled(0, at)
+		}
+	}},
+	{"IQ4_NL", 32, 18, []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, func(d *decoderWriter) {
+		d.float16("0(SI)", scale)
+		d.leveled(2, 0)
+	}},
+	{"IQ4_XS", 256, 136, []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, decodeIQ4XS},
+	{"MXFP4", 32, 17, []constant{{lowBytes, 0x0f0f0f0f}}, e2m1Levels, func(d *decoderWriter) {
+		d.op("MOVBLZX (SI), AX")
+		d.op("LEAL -1(AX), R8")
+		d.op("SHLL $23, R8 // 2^(e-128)")
+		d.op("MOVL $0x00200000, R9")
+		d.op("SHLXL AX, R9, R9 // and where that is subnormal")
+		d.op("CMPL AX, $2")
+		d.op("CMOVLLT R9, R8")
+		d.op("VMOVD R8, X%d", scale)
+		d.op("VBROADCASTSS X%d, %s", scale, d.v(scale))
+		d.leveled(1, 0)
+	}},
+	{"Q2_K", 256, 84, []constant{{lowBits, 15}, {five, 3}}, "", decodeQ2K},
+	{"Q3_K", 256, 110, []constant{{lowBits, 3}, {five, 4}, {thirtytwo, 32}}, "", decodeQ3K},
+	{"Q4_K", 256, 144, []constant{{lowBits, 15}}, "", func(d *decoderWriter) {
+		d.scalesAndMins()
+		for g := 0; g < 8; g += 2 {
+			for at := 0; at < 32; at += d.lanes {
+				d.nibbles(16 + 16*g + at)
+				d.group(g)
+				d.affine(0, 32*g+at, "VSUBPS")
+				d.group(g + 1)
+				d.affine(1, 32*g+32+at, "VSUBPS")
+			}
+		}
+	}},
+	{"Q5_K", 256, 176, []constant{{lowBits, 15}, {five, 16}}, "", func(d *decoderWriter) {
+		d.scalesAndMins()
+		for at := 0; at < 32; at += d.lanes {
+			d.op("VPMOVZXBD %d(SI), %s", 16+at, d.v(bytesHigh+at/d.lanes))
+		}
+		for g := 0; g < 8; g += 2 {
+			for at := 0; at < 32; at += d.lanes {
+				d.nibbles(48 + 16*g + at)
+				d.highBit(0, bytesHigh+at/d.lanes, g, 4)
+				d.highBit(1, bytesHigh+at/d.lanes, g+1, 4)
+				d.group(g)
+				d.affine(0, 32*g+at, "VSUBPS")
+				d.group(g + 1)
+				d.affine(1, 32*g+32+at, "VSUBPS")
+			}
+		}
+	}},
+	{"Q6_K", 256, 210, []constant{{lowBits, 15}, {five, 0x30}, {thirtytwo, 32}}, "", decodeQ6K},
+}
+
+func decodeBF16(d *decoderWriter) {
+	if d.kind == toBF16 {
+		d.op("VMOVDQU64 (SI), Z0")
+		d.op("VMOVDQU64 Z0, (DI)")
+		return
+	}
+	for at := 0; at < 32; at += d.lanes {
+		d.op("VPMOVZXWD %d(SI), %s", 2*at, d.v(0))
+		d.op("VPSLLD $16, %s, %s", d.v(0), d.v(0))
+		d.store(0, at)
+	}
+}
+
+func decodeQ6K(d *decoderWriter) {
+	d.float16("208(SI)", scale)
+	for g := 0; g < 16; g += d.lanes {
+		d.op("VPMOVSXBD %d(SI), %s", 192+g, d.v(0))
+		d.op("VCVTDQ2PS %s, %s", d.v(0), d.v(0))
+		d.op("VMULPS %s, %s, %s", d.v(scale), d.v(0), d.v(0))
+		d.op("VMOVUPS %s, %d(SP)", d.v(0), 4*g)
+	}
+	for half := range 2 {
+		for at := 0; at < 32; at += d.lanes {
+			d.op("VPMOVZXBD %d(SI), %s", 128+32*half+at, d.v(bytesHigh))
+			for pair := range 2 { // values at and at+64, then at+32 and at+96
+				d.nibbles(64*half + 32*pair + at)
+				for n := range 2 {
+					quarter := pair + 2*n
+					d.twoHighBits(n, quarter)
+					d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+2*quarter+at/16), d.v(scale))
+					d.op("VPSUBD %s, %s, %s", d.v(thirtytwo), d.v(n), d.v(n))
+					d.scaled(n, 128*half+32*quarter+at)
+				}
+			}
+		}
+	}
+}
+
+// The bytes of package quantize's tables, the first in the lowest.
+const (
+	iq4Levels  = "$0xf6eaddcfbfad9881 $0x7159453526190d01"
+	e2m1Levels = "$0x0c08060403020100 $0xf4f8fafcfdfeff00"
+)
+
+func decodeIQ4XS(d *decoderWriter) {
+	d.op("MOVWLZX (SI), AX")
+	d.op("VMOVD AX, X%d", low)
+	d.op("VCVTPH2PS X%[1]d, X%[1]d", low)
+	d.op("MOVWLZX 2(SI), R9")
+	d.op("SHLL $4, R9 // bit pair g at 2g+4")
+	d.op("MOVL 4(SI), R8 // half g at 4g")
+	for g := range 8 {
+		d.op("MOVL R8, AX")
+		d.op("SHRL $%d, AX", 4*g)
+		d.op("ANDL $15, AX")
+		d.op("MOVL R9, DX")
+		d.op("SHRL $%d, DX", 2*g)
+		d.op("ANDL $0x30, DX")
+		d.op("ORL DX, AX")
+		d.op("SUBL $32, AX")
+		d.op("VCVTSI2SSL AX, X%[1]d, X%[1]d", scale)
+		d.op("VMULSS X%[1]d, X%[2]d, X%[2]d", low, scale)
+		d.op("VBROADCASTSS X%d, %s", scale, d.v(scale))
+		d.leveled(8+16*g, 32*g)
+	}
+}
+
+func decodeQ2K(d *decoderWriter) {
+	d.float16("80(SI)", scale)
+	d.float16("82(SI)", low)
+	for g := 0; g < 16; g += d.lanes {
+		d.nibbles(g)
+		for i, factor := range []int{scale, low} {
+			d.op("VCVTDQ2PS %[1]s, %[1]s", d.v(i))
+			d.op("VMULPS %s, %s, %s", d.v(factor), d.v(i), d.v(i))
+			d.op("VMOVUPS %s, %d(SP)", d.v(i), 64*i+4*g)
+		}
+	}
+	for half := range 2 {
+		for at := 0; at < 32; at += d.lanes {
+			d.op("VPMOVZXBD %d(SI), %s", 16+32*half+at, d.v(bytesLow))
+			for k := range 4 {
+				g := 8*half + 2*k + at/16
+				d.bitPair(k, five)
+				d.op("VBROADCASTSS %d(SP), %s", 4*g, d.v(scale))
+				d.op("VBROADCASTSS %d(SP), %s", 64+4*g, d.v(low))
+				d.affine(0, 128*half+32*k+at, "VSUBPS")
+			}
+		}
+	}
+}
+
+func decodeQ3K(d *decoderWriter) {
+	// Sixteen scales of 6 bits: low halves of 8 bytes, and 16 bit pairs.
+	d.op("MOVQ $0x0f0f0f0f0f0f0f0f, R11")
+	d.op("MOVQ $0x3030303030303030, R12")
+	d.op("MOVL 104(SI), R10 // bit pair g/4 of byte g%%4")
+	d.op("MOVL R10, AX")
+	d.op("SHRL $2, AX")
+	d.op("SHLQ $32, AX")
+	d.op("ORQ AX, R10 // pairs 0 and 1 of each byte are in place for g < 8")
+	for half := range 2 {
+		d.op("MOVQ 96(SI), R8")
+		d.op("MOVQ R10, R9")
+		if half == 0 {
+			d.op("SHLQ $4, R9")
+		} else {
+			d.op("SHRQ $4, R8")
+		}
+		d.op("ANDQ R11, R8")
+		d.op("ANDQ R12, R9")
+		d.op("ORQ R9, R8")
+		d.op("MOVQ R8, %d(SP)", 64+8*half)
+	}
+	d.float16("108(SI)", scale)
+	for g := 0; g < 16; g += d.lanes {
+		d.op("VPMOVZXBD %d(SP), %s", 64+g, d.v(0))
+		d.op("VPSUBD %s, %s, %s", d.v(thirtytwo), d.v(0), d.v(0))
+		d.op("VCVTDQ2PS %[1]s, %[1]s", d.v(0))
+		d.op("VMULPS %s, %s, %s", d.v(scale), d.v(0), d.v(0))
+		d.op("VMOVUPS %s, %d(SP)", d.v(0), 4*g)
+	}
+	for at := 0; at < 32; at += d.lanes {
+		d.op("VPMOVZXBD %d(SI), %s", at, d.v(bytesHigh+at/d.lanes))
+	}
+	for half := range 2 {
+		for at := 0; at < 32; at += d.lanes {
+			d.op("VPMOVZXBD %d(SI), %s", 32+32*half+at, d.v(bytesLow))
+			for k := range 4 {
+				d.bitPair(k, lowBits)
+				d.highBit(0, bytesHigh+at/d.lanes, 4*half+k, 2)
+				d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+2*k+at/16), d.v(scale))
+				d.op("VPSUBD %s, %s, %s", d.v(five), d.v(0), d.v(0))
+				d.scaled(0, 128*half+32*k+at)
+			}
+		}
+	}
+}
