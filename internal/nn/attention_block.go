@@ -115,12 +115,16 @@ func (w *attentionWork) firstSeeing(j int, s keySpan) int {
 // keeps them from sharing the cache's sets.
 const scoreStride = keyBlock + 16
 
-// load packs the keys or values of a span, transposed or not.
+// load readies the keys or values of a span, transposed or not.
 func (w *attentionWork) load(v *Var, dim int, s keySpan, transposed bool) {
 	src := v.Data[s.from*v.Cols+w.kv*dim:]
-	if transposed {
+	const fewRows = 16
+	switch {
+	case transposed:
 		w.columns.PackTransposed(src, v.Cols, dim, s.keys())
-	} else {
+	case w.rows <= fewRows:
+		w.columns.View(src, v.Cols, s.keys(), dim)
+	default:
 		w.columns.Pack(src, v.Cols, s.keys(), dim)
 	}
 }
