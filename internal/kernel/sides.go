@@ -93,6 +93,17 @@ func (b *Right) Pack(src []float32, stride, terms, columns int) {
 	}
 }
 
+// View is Pack without the copy, where micro-kernels can read src in place: for
+// products of few rows.
+func (b *Right) View(src []float32, stride, terms, columns int) {
+	if columns%active.widths[1] != 0 {
+		b.Pack(src, stride, terms, columns)
+		return
+	}
+	b.Terms, b.Columns = terms, columns
+	b.packed = packedB{src, active.widths[0], stride}
+}
+
 // PackTransposed copies a matrix whose element [l,j] is src[j·stride+l].
 func (b *Right) PackTransposed(src []float32, stride, terms, columns int) {
 	b.Terms, b.Columns = terms, columns
@@ -123,7 +134,7 @@ func MultiplyAdd(c []float32, stride int, a *Left, panel int, b *Right, from, to
 	first, last := a.Panel(panel)
 	rows := last - first
 	c = c[first*stride : (last-1)*stride+columns]
-	_ = b.packed.data[(columns-1)/t.widths[0]*b.packed.step+(to-1)*b.packed.stride]
+	_ = b.packed.data[(columns-1)/t.widths[0]*b.packed.step+(to-1)*b.packed.stride+(columns-1)%t.widths[0]]
 	left, lda := a.terms(panel, from)
 	for j := 0; j < columns; j += t.widths[0] {
 		w := 0

@@ -13,8 +13,8 @@ func TestProductsOfSidesAreTheLoop(t *testing.T) {
 		var b Right
 		for _, s := range [][3]int{{1, 1, 1}, {2, 5, 3}, {7, 64, 128}, {15, 33, 31}, {29, 17, 49}, {113, 3, 16}, {5, 130, 70}, {28, 8, 96}} {
 			m, k, n := s[0], s[1], s[2]
-			for form := range 4 {
-				viewed, transposed := form&1 != 0, form&2 != 0
+			for form := range 6 {
+				viewed, transposed := form&1 != 0, form/2 == 1
 				lda, ldb := k+3, n+1
 				if viewed {
 					lda = m + 3
@@ -26,6 +26,9 @@ func TestProductsOfSidesAreTheLoop(t *testing.T) {
 				left, right := func(i, l int) float32 { return x.v[i*lda+l] }, func(l, j int) float32 { return y.v[l*ldb+j] }
 				a.Pack(x.v, lda, m, k)
 				b.Pack(y.v, ldb, k, n)
+				if form/2 == 2 {
+					b.View(y.v, ldb, k, n)
+				}
 				if viewed {
 					a.View(x.v, lda, m, k)
 					left = func(i, l int) float32 { return x.v[l*lda+i] }

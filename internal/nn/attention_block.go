@@ -61,17 +61,17 @@ func (s *AttentionSpec) scoreScale() float32 {
 func (w *attentionWork) begin(o *attentionOp, kv, firstHead, endHead, from, to int) {
 	w.o, w.kv, w.firstHead, w.heads, w.from, w.to = o, kv, firstHead, endHead-firstHead, from, to
 	w.rows = (to - from) * w.heads
-	w.stack(sized(&w.q, w.rows*o.HeadDim), o.q.Data, o.HeadDim, o.q.Cols)
-	scale(w.q, o.queryScale())
+	w.stack(sized(&w.q, w.rows*o.HeadDim), o.queryScale(), o.q.Data, o.HeadDim, o.q.Cols)
 	w.queries.Pack(w.q, o.HeadDim, w.rows, o.HeadDim)
 	sized(&w.scores, w.rows*scoreStride)
 }
 
-// stack copies the heads' parts of the rows of data, dim elements each.
-func (w *attentionWork) stack(dst, data []float32, dim, columns int) {
+// stack stores factor times the heads' parts of the rows of data, dim elements each.
+func (w *attentionWork) stack(dst []float32, factor float32, data []float32, dim, columns int) {
+	clear(dst)
 	n := w.heads * dim
 	for r := w.from; r < w.to; r++ {
-		copy(dst[(r-w.from)*n:][:n], data[r*columns+w.firstHead*dim:])
+		kernel.Axpy(dst[(r-w.from)*n:], factor, data[r*columns+w.firstHead*dim:][:n])
 	}
 }
 
@@ -115,12 +115,16 @@ func (w *attentionWork) firstSeeing(j int, s keySpan) int {
 // keeps them from sharing the cache's sets.
 const scoreStride = keyBlock + 16
 
-// load packs the keys or values of a span, transposed or not.
+// load readies the keys or values of a span, transposed or not.
 func (w *attentionWork) load(v *Var, dim int, s keySpan, transposed bool) {
 	src := v.Data[s.from*v.Cols+w.kv*dim:]
-	if transposed {
+	const fewRows = 16
+	switch {
+	case transposed:
 		w.columns.PackTransposed(src, v.Cols, dim, s.keys())
-	} else {
+	case w.rows <= fewRows:
+		w.columns.View(src, v.Cols, s.keys(), dim)
+	default:
 		w.columns.Pack(src, v.Cols, s.keys(), dim)
 	}
 }
@@ -181,9 +185,9 @@ func (w *attentionWork) forward() {
 	}
 	for i := range w.rows {
 		r, h := w.from+i/w.heads, w.firstHead+i%w.heads
-		out := w.out[i*o.ValueDim:][:o.ValueDim]
-		scale(out, float32(1/w.sum[i]))
-		copy(o.y.Data[r*o.y.Cols+h*o.ValueDim:], out)
+		y := o.y.Data[r*o.y.Cols+h*o.ValueDim:][:o.ValueDim]
+		clear(y)
+		kernel.Axpy(y, float32(1/w.sum[i]), w.out[i*o.ValueDim:][:o.ValueDim])
 		o.logSum[h*o.q.Rows+r] = w.highest[i] + float32(math.Log(w.sum[i]))
 	}
 }
@@ -247,7 +251,7 @@ func (w *attentionWork) backward(dk, dv []float32) {
 func (w *attentionWork) beginBackward() {
 	o := w.o
 	n := o.ValueDim
-	w.stack(sized(&w.out, w.rows*n), o.y.grad, n, o.y.Cols)
+	w.stack(sized(&w.out, w.rows*n), 1, o.y.grad, n, o.y.Cols)
 	sized(&w.d, w.rows)
 	for i := range w.rows {
 		r, h := w.from+i/w.heads, w.firstHead+i%w.heads
