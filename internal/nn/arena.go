@@ -17,8 +17,8 @@ type mark struct {
 	inUse     int
 }
 
-// slabBytes is the least size of a slab.
-const slabBytes = 4 << 20
+// slabElements is the least size of a slab.
+const slabElements = 1 << 18
 
 // take returns n elements whose content is undefined.
 func (a *arena[E]) take(n int) []E {
@@ -27,7 +27,8 @@ func (a *arena[E]) take(n int) []E {
 		a.at.off = 0
 	}
 	if a.at.slab == len(a.slabs) {
-		a.slabs = append(a.slabs, make([]E, max(n, slabBytes/4)))
+		// Slabs that grow with what is held leave little room at their ends.
+		a.slabs = append(a.slabs, make([]E, max(n, slabElements, a.held()/8)))
 	}
 	s := a.slabs[a.at.slab][a.at.off : a.at.off+n : a.at.off+n]
 	a.at.off += n
@@ -46,19 +47,26 @@ func (a *arena[E]) zeros(n int) []E {
 // release takes back everything handed out since m.
 func (a *arena[E]) release(m mark) { a.at = m }
 
-// reset takes everything back. Where much of the memory lies in slabs that were
-// too small for what came, one that holds it all takes their place.
-func (a *arena[E]) reset() {
-	a.at = mark{}
-	held := 0
+// wasteful reports whether much of the memory lies in slabs that were too small
+// for what came.
+func (a *arena[E]) wasteful() bool {
+	return len(a.slabs) > 1 && a.held() > max(a.peak+a.peak/4, 4*slabElements)
+}
+
+// held is the number of elements in all slabs.
+func (a *arena[E]) held() (n int) {
 	for _, s := range a.slabs {
-		held += len(s)
+		n += len(s)
 	}
-	if len(a.slabs) > 1 && held > a.peak+a.peak/4 {
-		a.slabs = nil
-		debug.FreeOSMemory() // before the new slab: both would be twice the peak
-		a.slabs = [][]E{make([]E, a.peak)}
-	}
+	return n
+}
+
+// compact puts one slab that holds all in the place of the others, whose memory
+// nobody may refer to any more.
+func (a *arena[E]) compact() {
+	a.slabs, a.at = nil, mark{}
+	debug.FreeOSMemory() // before the new slab: both would be twice the peak
+	a.slabs = [][]E{make([]E, a.peak)}
 }
 
 // objects hands out zeroed values one by one, all taken back at once.

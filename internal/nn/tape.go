@@ -84,13 +84,17 @@ func NewTape(pool *kernel.Pool) *Tape {
 
 // Reset forgets every Var made so far and sets whether to record from here on.
 func (t *Tape) Reset(record bool) {
-	t.floats.reset()
-	t.doubles.reset()
-	t.ints.reset()
+	t.floats.release(mark{})
+	t.doubles.release(mark{})
+	t.ints.release(mark{})
 	t.vars.reset()
 	t.steps.reset()
 	t.ops = t.ops[:0]
 	t.recording = record
+	if t.floats.wasteful() {
+		t.vars, t.steps, t.ops = objects[Var]{}, steps{}, nil // they refer to the old slabs
+		t.floats.compact()
+	}
 }
 
 // PeakBytes is the largest number of bytes that results, gradients and scratch
