@@ -9,8 +9,8 @@ import (
 // attentionWork is what one worker needs to let a stack of query rows meet one
 // block of keys after the other.
 //
-// The stack holds rows from to to-1 of heads firstHead to firstHead+heads-1, which share
-// key head kv: query row r of head h is row (r-from)·heads + h-firstHead of it.
+// The stack holds rows from to to-1 of the heads that begin with firstHead and
+// share key head kv: query row r of head h is its row (r-from)·heads + h-firstHead.
 type attentionWork struct {
 	o                *attentionOp
 	kv               int
@@ -19,14 +19,14 @@ type attentionWork struct {
 	rows             int // of the stack
 
 	q       []float32 // [rows, headDim], times queryScale
-	scores  []float32 // [rows, keyBlock], then the probabilities
+	scores  []float32 // [rows, scoreStride], then the probabilities
 	highest []float32 // of the scores of a row so far
 	sum     []float64 // of the exponentials of a row, relative to it
 	out     []float32 // [rows, valueDim]: sums of values, then their gradients dy
 	d       []float32 // -dy·y of a row
-	ds      []float32 // [rows, keyBlock]: gradients of q·k
+	ds      []float32 // [rows, scoreStride]: gradients of the scores
 	dq      []float32 // [rows, headDim]
-	tanh    []float32 // [rows, keyBlock], with a softcap only
+	tanh    []float32 // [rows, scoreStride], with a softcap only
 
 	queries, weights, gradients kernel.Left
 	columns                     kernel.Right // of a block of keys or values
@@ -66,7 +66,8 @@ func (w *attentionWork) begin(o *attentionOp, kv, firstHead, endHead, from, to i
 	sized(&w.scores, w.rows*scoreStride)
 }
 
-// stack stores factor times the heads' parts of the rows of data, dim elements each.
+// stack stores factor times the heads' parts of the rows of data, dim elements
+// of each head.
 func (w *attentionWork) stack(dst []float32, factor float32, data []float32, dim, columns int) {
 	clear(dst)
 	n := w.heads * dim

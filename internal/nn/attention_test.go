@@ -94,15 +94,9 @@ func attentionCases() []attentionCase {
 }
 
 // results are an output and the gradients of all inputs.
-type results struct{ y, dq, dk, dv, dsinks []float32 }
+type results [5][]float32
 
-func (r *results) each(f func(name string, v []float32)) {
-	f("y", r.y)
-	f("dq", r.dq)
-	f("dk", r.dk)
-	f("dv", r.dv)
-	f("dsinks", r.dsinks)
-}
+var resultNames = [len(results{})]string{"y", "dq", "dk", "dv", "dsinks"}
 
 // run computes a case with some number of workers.
 func (c *attentionCase) run(workers int) results {
@@ -113,40 +107,40 @@ func (c *attentionCase) run(workers int) results {
 	for _, p := range []*Param{c.q, c.k, c.v} {
 		clear(p.Grad)
 	}
-	r := results{dq: c.q.Grad, dk: c.k.Grad, dv: c.v.Grad}
+	var dsinks []float32
 	if c.spec.Sinks != nil {
-		clear(c.spec.Sinks.Grad)
-		r.dsinks = c.spec.Sinks.Grad
+		dsinks = c.spec.Sinks.Grad
+		clear(dsinks)
 	}
 	y := tape.Attention(variable(tape, c.q), variable(tape, c.k), variable(tape, c.v), c.spec)
 	y.grad = c.dy
 	tape.Backward()
-	return results{slices.Clone(y.Data), slices.Clone(r.dq), slices.Clone(r.dk), slices.Clone(r.dv), slices.Clone(r.dsinks)}
+	return results{slices.Clone(y.Data), slices.Clone(c.q.Grad), slices.Clone(c.k.Grad), slices.Clone(c.v.Grad), slices.Clone(dsinks)}
 }
 
 // definition computes a case score by score in float64.
 func (c *attentionCase) definition() results {
 	s := &c.spec
-	wide := [5][]float64{make([]float64, len(c.dy)), make([]float64, len(c.q.Data)), make([]float64, len(c.k.Data)), make([]float64, len(c.v.Data)), make([]float64, s.Heads)}
+	var wide [len(results{})][]float64
+	for i, n := range []int{len(c.dy), len(c.q.Data), len(c.k.Data), len(c.v.Data), s.Heads} {
+		wide[i] = make([]float64, n)
+	}
 	for h := range s.Heads {
 		kv := h / (s.Heads / s.KVHeads)
 		for r := range c.rows {
 			c.defineRow(&wide, h, kv, r)
 		}
 	}
-	var narrow [5][]float32
+	var narrow results
 	for i, v := range wide {
 		for _, x := range v {
 			narrow[i] = append(narrow[i], float32(x))
 		}
 	}
-	if s.Sinks == nil {
-		narrow[4] = nil
-	}
-	return results{narrow[0], narrow[1], narrow[2], narrow[3], narrow[4]}
+	return narrow
 }
 
-func (c *attentionCase) defineRow(out *[5][]float64, h, kv, r int) {
+func (c *attentionCase) defineRow(out *[len(results{})][]float64, h, kv, r int) {
 	s := &c.spec
 	q, k := r*s.Heads*s.HeadDim+h*s.HeadDim, func(j int) int { return (j*s.KVHeads + kv) * s.HeadDim }
 	y, v := r*s.Heads*s.ValueDim+h*s.ValueDim, func(j int) int { return (j*s.KVHeads + kv) * s.ValueDim }
@@ -206,16 +200,13 @@ func TestAttentionIsItsDefinitionOnEveryTier(t *testing.T) {
 				}
 				defer undo()
 				got := c.run(2)
-				var all [][]float32
-				got.each(func(_ string, v []float32) { all = append(all, v) })
-				want.each(func(name string, v []float32) {
-					for i, x := range all[0] {
-						if math.Abs(float64(x-v[i])) > 1e-5*(1+math.Abs(float64(v[i]))) {
-							t.Fatalf("%s[%d] = %g, want %g", name, i, x, v[i])
+				for n, name := range resultNames {
+					for i, x := range got[n] {
+						if want := float64(want[n][i]); math.Abs(float64(x)-want) > 1e-5*(1+math.Abs(want)) {
+							t.Fatalf("%s[%d] = %g, want %g", name, i, x, want)
 						}
 					}
-					all = all[1:]
-				})
+				}
 			})
 		}
 	}
@@ -226,14 +217,11 @@ func TestAttentionDoesNotDependOnTheNumberOfWorkers(t *testing.T) {
 		want := c.run(1)
 		for _, workers := range []int{2, 5} {
 			got := c.run(workers)
-			var all [][]float32
-			got.each(func(_ string, v []float32) { all = append(all, v) })
-			want.each(func(name string, v []float32) {
-				if !slices.Equal(all[0], v) {
+			for n, name := range resultNames {
+				if !slices.Equal(got[n], want[n]) {
 					t.Errorf("%s: %d workers give another %s", c.name, workers, name)
 				}
-				all = all[1:]
-			})
+			}
 		}
 	}
 }
@@ -274,8 +262,8 @@ func TestAttentionOfARowDoesNotDependOnTheRowsItIsComputedWith(t *testing.T) {
 
 func TestAttentionOverNoRowsIsEmpty(t *testing.T) {
 	c := attentionCase{spec: AttentionSpec{Heads: 2, KVHeads: 1, HeadDim: 4, ValueDim: 4, Scale: 1}}.fill()
-	if r := c.run(2); len(r.y) != 0 {
-		t.Errorf("%d elements", len(r.y))
+	if r := c.run(2); len(r[0]) != 0 {
+		t.Errorf("%d elements", len(r[0]))
 	}
 }
 
