@@ -32,7 +32,8 @@ type Tape struct {
 	steps     steps
 	recording bool
 	ops       []op
-	scratch   [][]float32     // per worker
+	scratch   [][]float32 // per worker
+	clearing  clearing
 	attention []attentionWork // per worker
 }
 
@@ -122,8 +123,23 @@ func (t *Tape) newVar(rows, cols int, needs bool) *Var {
 // zeroVar is an output that operators add to.
 func (t *Tape) zeroVar(rows, cols int, needs bool) *Var {
 	v := t.newVar(rows, cols, needs)
-	clear(v.Data)
+	t.clear(v.Data)
 	return v
+}
+
+// clearing is the task of setting elements to zero, cut into parts.
+type clearing []float32
+
+const clearPart = 1 << 16
+
+func (c *clearing) Do(_, part int) {
+	clear((*c)[part*clearPart : min((part+1)*clearPart, len(*c))])
+}
+
+// clear sets v to zero.
+func (t *Tape) clear(v []float32) {
+	t.clearing = v
+	t.Pool.Do((len(v)+clearPart-1)/clearPart, &t.clearing)
 }
 
 // record keeps o for Backward if a gradient can flow through it.
@@ -139,7 +155,8 @@ func (t *Tape) gradOf(v *Var) []float32 {
 		return nil
 	}
 	if v.grad == nil {
-		v.grad = t.floats.zeros(len(v.Data))
+		v.grad = t.floats.take(len(v.Data))
+		t.clear(v.grad)
 	}
 	return v.grad
 }
