@@ -115,6 +115,8 @@ func TestHFFolderSpeaksForItself(t *testing.T) {
 var hfPreTokenizers = map[string]string{
 	"gpt-2":          `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}`,
 	"refact":         `{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}]}`,
+	"starcoder":      `{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}]}`,
+	"mpt":            `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}`,
 	"llama-bpe":      `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},"behavior":"Isolated","invert":false},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}]}`,
 	"qwen2":          `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},"behavior":"Isolated","invert":false},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":false,"use_regex":false}]}`,
 	"falcon":         `{"type":"Sequence","pretokenizers":[{"type":"Punctuation","behavior":"Contiguous"},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},{"type":"Digits","individual_digits":false},{"type":"Split","pattern":{"Regex":"[0-9][0-9][0-9]"},"behavior":"Isolated","invert":false}]}`,
@@ -164,7 +166,7 @@ func TestHFIdsEqualLlamaCpp(t *testing.T) {
 	for _, name := range goldenVocabs {
 		pre, ok := hfPreTokenizers[name]
 		if !ok {
-			continue // no byte-level vocabulary
+			continue // sentencepiece, see below
 		}
 		t.Run(name, func(t *testing.T) {
 			v, err := VocabFromHF(hfFolder(t, vocabNamed(t, name), pre, name == "llama-bpe"))
@@ -203,11 +205,22 @@ func TestHFVocabSurvivesGGUF(t *testing.T) {
 	}
 }
 
-// TestHFIdsOfSentencePieceEqualLlamaCpp writes the merges as the published files
-// have them, made from the scores: all halves of each token that are tokens, in
-// the order of the whole's score, then of the halves' ids.
 func TestHFIdsOfSentencePieceEqualLlamaCpp(t *testing.T) {
-	v := vocabNamed(t, "llama-spm")
+	for _, name := range []string{"llama-spm", "phi-3"} {
+		t.Run(name, func(t *testing.T) {
+			v, err := VocabFromHF(hfOfSentencePiece(vocabNamed(t, name)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkGolden(t, mustNew(t, v), name)
+		})
+	}
+}
+
+// hfOfSentencePiece writes the merges as the published files have them, made from
+// the scores: all halves of each token that are tokens, in the order of the
+// whole's score, then of the halves' ids.
+func hfOfSentencePiece(v *Vocab) fstest.MapFS {
 	ids := map[string]int{}
 	for i, text := range v.Tokens {
 		if v.Types[i] == Normal {
@@ -247,11 +260,7 @@ func TestHFIdsOfSentencePieceEqualLlamaCpp(t *testing.T) {
 		f["model"] = map[string]any{"type": "BPE", "byte_fallback": true, "unk_token": "<unk>", "vocab": vocab, "merges": pairs}
 	})
 	delete(fsys, "config.json")
-	fromHF, err := VocabFromHF(fsys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkGolden(t, mustNew(t, fromHF), "llama-spm")
+	return fsys
 }
 
 // tinyHF is a sentencepiece-like tokenizer.json of a few tokens. edit may change
