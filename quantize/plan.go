@@ -115,7 +115,7 @@ func (p *Plan) check(t *gguf.Tensor, to gguf.Type) (bytes int64, err error) {
 	}
 	importance := p.opts.Importance[t.Name]
 	if importance == nil && p.needsImportance(t.Name, to) {
-		return 0, fmt.Errorf("%w to make it %v: give its importance matrix with --imatrix, or choose a type of more bits",
+		return 0, fmt.Errorf("%w to make it %v, and importance matrices cannot be read from files yet: choose a type of more bits",
 			ErrNoImportance, to)
 	}
 	if err := checkImportance(t, importance); err != nil {

@@ -180,7 +180,7 @@ func TestTypesOfFewBitsNeedImportance(t *testing.T) {
 	if !errors.Is(err, quantize.ErrNoImportance) {
 		t.Fatalf("got %v", err)
 	}
-	for _, part := range []string{"blk.0.attn_q.weight", "Q2_K", "--imatrix"} {
+	for _, part := range []string{"blk.0.attn_q.weight", "Q2_K", "more bits"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q does not mention %s", err, part)
 		}

@@ -43,7 +43,6 @@ var codes = []struct {
 	{errUsage, exitUsage},
 	{errUnsupported, exitUnsupported},
 	{quantize.ErrRequantize, exitUsage},
-	{quantize.ErrNoImportance, exitUsage},
 	{quantize.ErrUnsupported, exitUnsupported},
 	{quantize.ErrNoImportance, exitUnsupported},
 	{convert.ErrUnsupported, exitUnsupported},

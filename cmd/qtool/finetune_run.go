@@ -102,15 +102,15 @@ func (f *finetuning) openBase(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	context, err := model.ContextLength(f.base)
+	longest, err := model.ContextLength(f.base)
 	if err != nil {
 		return fmt.Errorf("loading %s: %w", f.report.Model, err)
 	}
 	if f.seq == 0 {
-		f.seq = min(context, defaultSeq)
+		f.seq = min(longest, defaultSeq)
 	}
-	if f.seq > context {
-		return usagef("finetune: --seq %d is more than the context of %d that the model was made for", f.seq, context)
+	if f.seq > longest {
+		return usagef("finetune: --seq %d is more than the context of %d that the model was made for", f.seq, longest)
 	}
 	f.load = model.Options{TrainWeights: f.full != "", Context: f.seq}
 	if f.decoder, err = model.Load(f.base, f.load); err != nil {

@@ -3,6 +3,6 @@
 //
 // It may import internal/kernel. Model code is written once, as a forward pass:
 // without recording it infers, with recording it trains, and under
-// [Tape.Checkpoint] it computes twice to save memory. It knows no architecture
+// recomputing [Tape.Block] it computes twice to save memory. It knows no architecture
 // and no file.
 package nn
