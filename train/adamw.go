@@ -3,7 +3,6 @@ package train
 import (
 	"math"
 
-	"qtool/internal/kernel"
 	"qtool/internal/nn"
 )
 
@@ -15,14 +14,6 @@ type AdamW struct {
 	params  []*nn.Param
 	updates int         // applied so far
 	m, v    [][]float32 // running means of the gradient and its square
-	step    adamStep    // at hand
-}
-
-// adamStep is one update as a task over the parameters.
-type adamStep struct {
-	*AdamW
-	rate, gradScale    float64
-	correct1, correct2 float64 // of the moments, which began at zero
 }
 
 // NewAdamW makes an optimizer with fresh moments for params.
@@ -36,27 +27,21 @@ func NewAdamW(params []*nn.Param, beta1, beta2, epsilon, weightDecay float64) *A
 }
 
 // Step applies the gradients, each multiplied by gradScale, at learning rate rate.
-func (o *AdamW) Step(pool *kernel.Pool, rate, gradScale float64) {
+func (o *AdamW) Step(rate, gradScale float64) {
 	o.updates++
-	o.step = adamStep{
-		AdamW: o, rate: rate, gradScale: gradScale,
-		correct1: 1 - math.Pow(o.Beta1, float64(o.updates)),
-		correct2: math.Sqrt(1 - math.Pow(o.Beta2, float64(o.updates))),
-	}
-	pool.Do(len(o.params), &o.step)
-}
-
-// Do updates one parameter.
-func (s *adamStep) Do(_, param int) {
-	keep := 1 - s.rate*s.WeightDecay
-	p, m, v := s.params[param], s.m[param], s.v[param]
-	for k, g32 := range p.Grad {
-		g := float64(g32) * s.gradScale
-		mk := s.Beta1*float64(m[k]) + (1-s.Beta1)*g
-		vk := s.Beta2*float64(v[k]) + (1-s.Beta2)*g*g
-		m[k], v[k] = float32(mk), float32(vk)
-		step := s.rate / s.correct1 * mk / (math.Sqrt(vk)/s.correct2 + s.Epsilon)
-		p.Data[k] = float32(float64(p.Data[k])*keep - step)
+	correct1 := 1 - math.Pow(o.Beta1, float64(o.updates))
+	correct2 := math.Sqrt(1 - math.Pow(o.Beta2, float64(o.updates)))
+	keep := 1 - rate*o.WeightDecay
+	for i, p := range o.params {
+		m, v := o.m[i], o.v[i]
+		for k, g32 := range p.Grad {
+			g := float64(g32) * gradScale
+			mk := o.Beta1*float64(m[k]) + (1-o.Beta1)*g
+			vk := o.Beta2*float64(v[k]) + (1-o.Beta2)*g*g
+			m[k], v[k] = float32(mk), float32(vk)
+			step := rate / correct1 * mk / (math.Sqrt(vk)/correct2 + o.Epsilon)
+			p.Data[k] = float32(float64(p.Data[k])*keep - step)
+		}
 	}
 }
 
@@ -64,7 +49,9 @@ func (s *adamStep) Do(_, param int) {
 func gradNorm(params []*nn.Param) float64 {
 	var sum float64
 	for _, p := range params {
-		sum += kernel.Dot64(p.Grad, p.Grad)
+		for _, g := range p.Grad {
+			sum += float64(g) * float64(g)
+		}
 	}
 	return math.Sqrt(sum)
 }

@@ -50,7 +50,7 @@ func tenSteps(t *testing.T, name string, checkpointing bool) {
 		if i == 0 {
 			compare(t, l.params, name+".grad-step1", func(p *nn.Param) []float32 { return p.Grad }, 1e-10)
 		}
-		opt.Step(l.tape.Pool, 2e-3, 1)
+		opt.Step(2e-3, 1)
 	}
 	compare(t, l.params, name+".after-step10", func(p *nn.Param) []float32 { return p.Data }, 1e-8)
 }

@@ -39,7 +39,7 @@ func TestAStepAllocatesNothingOnceItHasRun(t *testing.T) {
 				step := func() {
 					l.clearGradients()
 					l.accumulate(rows, 1e-3)
-					opt.Step(pool, 1e-3, min(1, 1/gradNorm(l.params)))
+					opt.Step(1e-3, min(1, 1/gradNorm(l.params)))
 				}
 				// Scratch grows until each worker has met the largest part.
 				allocations := 1.0

@@ -182,7 +182,7 @@ func (r *Run) oneStep(ctx context.Context, total int) error {
 	if r.Config.Clip > 0 && norm > r.Config.Clip {
 		gradScale = r.Config.Clip / norm
 	}
-	r.adamw.Step(r.Pool, rate, gradScale)
+	r.adamw.Step(rate, gradScale)
 	r.guard.applied(loss)
 	at := r.sampler.Position()
 	return r.report(Event{

@@ -32,8 +32,7 @@ type Tape struct {
 	steps     steps
 	recording bool
 	ops       []op
-	scratch   [][]float32 // per worker
-	clearing  clearing
+	scratch   [][]float32     // per worker
 	attention []attentionWork // per worker
 }
 
@@ -123,23 +122,8 @@ func (t *Tape) newVar(rows, cols int, needs bool) *Var {
 // zeroVar is an output that operators add to.
 func (t *Tape) zeroVar(rows, cols int, needs bool) *Var {
 	v := t.newVar(rows, cols, needs)
-	t.clear(v.Data)
+	clear(v.Data)
 	return v
-}
-
-// clearing is the task of setting elements to zero, cut into parts.
-type clearing []float32
-
-const clearPart = 1 << 16
-
-func (c *clearing) Do(_, part int) {
-	clear((*c)[part*clearPart : min((part+1)*clearPart, len(*c))])
-}
-
-// clear sets v to zero.
-func (t *Tape) clear(v []float32) {
-	t.clearing = v
-	t.Pool.Do((len(v)+clearPart-1)/clearPart, &t.clearing)
 }
 
 // record keeps o for Backward if a gradient can flow through it.
@@ -155,8 +139,7 @@ func (t *Tape) gradOf(v *Var) []float32 {
 		return nil
 	}
 	if v.grad == nil {
-		v.grad = t.floats.take(len(v.Data))
-		t.clear(v.grad)
+		v.grad = t.floats.zeros(len(v.Data))
 	}
 	return v.grad
 }
