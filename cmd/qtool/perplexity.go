@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,12 +20,18 @@ func perplexityCommand() *cli.Command {
 		UsageText: `qtool perplexity MODEL --data FILE [flags]
 
 qtool perplexity model.gguf --data wiki.test.raw --context 512
-qtool perplexity model.gguf --lora adapter.gguf --data valid.txt --chunks 20 --json`,
+qtool perplexity model.gguf --lora adapter.gguf --data valid.txt --chunks 20 --json
+qtool perplexity model-q4.gguf --baseline model-f16.gguf --data wiki.test.raw`,
 		Description: `The method is llama-perplexity's: the text is cut into windows, each beginning
 with BOS in place of its first token if the model adds one, and the second half
-of each window is scored.`,
+of each window is scored.
+
+With --baseline both models read the text side by side, and what is lost from one
+to the other is told as llama-perplexity --kl-divergence does; no file of logits is
+needed. An adapter given with --lora is MODEL's alone.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "data", Aliases: []string{"f"}, Usage: "score the text of `FILE`; \"-\" is standard input"},
+			&cli.StringFlag{Name: "baseline", Usage: "tell how far MODEL's predictions are from those of the model `M2`"},
 			adapterFlag(),
 			&cli.IntFlag{Name: "context", Aliases: []string{"c"}, Usage: "windows of `N` tokens (default: 512, or the model's context if that is less)"},
 			&cli.IntFlag{Name: "chunks", Usage: "score `N` windows at most (default: all)"},
@@ -35,13 +44,32 @@ of each window is scored.`,
 
 // perplexityReport is the JSON of perplexity.
 type perplexityReport struct {
+	perplexityOf
+	Context int `json:"context"`
+	Chunks  int `json:"chunks"`
+	Scored  int `json:"scored_tokens"`
+	Tokens  int `json:"tokens"`
+	*divergenceReport
+}
+
+// perplexityOf is what one model gets.
+type perplexityOf struct {
 	Perplexity float64 `json:"perplexity"`
 	Error      float64 `json:"standard_error"`
 	NLL        float64 `json:"nll"`
-	Context    int     `json:"context"`
-	Chunks     int     `json:"chunks"`
-	Scored     int     `json:"scored_tokens"`
-	Tokens     int     `json:"tokens"`
+}
+
+// divergenceReport is what --baseline adds.
+type divergenceReport struct {
+	Baseline    perplexityOf       `json:"baseline"`
+	LogRatio    infer.Estimate     `json:"ln_perplexity_ratio"`
+	Ratio       infer.Estimate     `json:"perplexity_ratio"`
+	Difference  infer.Estimate     `json:"perplexity_difference"`
+	Correlation float64            `json:"correlation"`
+	KL          infer.Distribution `json:"kl_divergence"`
+	DeltaP      infer.Distribution `json:"delta_p"`
+	RMS         infer.Estimate     `json:"rms_delta_p"`
+	SameTop     infer.Estimate     `json:"same_top"`
 }
 
 func runPerplexity(c *cli.Context) error {
@@ -70,22 +98,21 @@ func runPerplexity(c *cli.Context) error {
 		return err
 	}
 	ids := tok.Encode(text, tokenizer.EncodeOptions{AddSpecial: true})
-	p, err := measurePerplexity(c, con, l.session(), ids)
+	r, err := measurePerplexity(c, con, l.session(), ids)
 	if err != nil {
 		return err
 	}
-	r := perplexityReport{p.Value, p.Error, p.NLL, p.Context, p.Chunks, p.Scored, len(ids)}
 	if con.json {
 		return con.printJSON(r)
 	}
-	_, err = fmt.Fprintf(con.out, "perplexity %.4f ± %.4f over %d tokens in %d windows of %d\n", r.Perplexity, r.Error, r.Scored, r.Chunks, r.Context)
+	_, err = io.WriteString(con.out, r.text())
 	return err
 }
 
-func measurePerplexity(c *cli.Context, con *console, s *infer.Session, ids []int32) (infer.Perplexity, error) {
+func measurePerplexity(c *cli.Context, con *console, s *infer.Session, ids []int32) (*perplexityReport, error) {
 	bar := con.progress()
 	defer bar.Done()
-	return s.Perplexity(c.Context, ids, infer.PerplexityOptions{
+	opt := infer.PerplexityOptions{
 		Context: c.Int("context"), Chunks: c.Int("chunks"),
 		Progress: func(sofar infer.Perplexity, total int) {
 			if sofar.Chunks == 0 {
@@ -95,5 +122,75 @@ func measurePerplexity(c *cli.Context, con *console, s *infer.Session, ids []int
 			bar.Remark("%.4f so far", sofar.Value)
 			bar.Set(int64(sofar.Chunks))
 		},
-	})
+	}
+	if !c.IsSet("baseline") {
+		p, err := s.Perplexity(c.Context, ids, opt)
+		return reportPerplexity(p, len(ids)), err
+	}
+	base, err := loadForRun(c.String("baseline"), "", c.Int("threads"), model.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("baseline: %w", err)
+	}
+	defer base.Close()
+	d, err := s.Compare(c.Context, base.session(), ids, opt)
+	r := reportPerplexity(d.Model, len(ids))
+	r.divergenceReport = &divergenceReport{
+		perplexityFrom(d.Baseline), d.LogRatio, d.Ratio, d.Difference, d.Correlation, d.KL, d.DeltaP, d.RMS, d.SameTop,
+	}
+	return r, err
+}
+
+func reportPerplexity(p infer.Perplexity, tokens int) *perplexityReport {
+	return &perplexityReport{perplexityFrom(p), p.Context, p.Chunks, p.Scored, tokens, nil}
+}
+
+func perplexityFrom(p infer.Perplexity) perplexityOf { return perplexityOf{p.Value, p.Error, p.NLL} }
+
+func (r *perplexityReport) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "perplexity %.4f ± %.4f over %d tokens in %d windows of %d\n", r.Perplexity, r.Error, r.Scored, r.Chunks, r.Context)
+	if r.divergenceReport != nil {
+		r.divergenceReport.print(&b)
+	}
+	return b.String()
+}
+
+func (d *divergenceReport) print(out io.Writer) {
+	line := func(name string, e infer.Estimate, factor float64, unit string) {
+		fmt.Fprintf(out, "%-26s %10.6f ± %.6f%s\n", name, factor*e.Value, factor*e.Error, unit)
+	}
+	line("perplexity of the baseline", infer.Estimate{Value: d.Baseline.Perplexity, Error: d.Baseline.Error}, 1, "")
+	line("ln(ratio)", d.LogRatio, 1, "")
+	line("ratio", d.Ratio, 1, "")
+	line("difference", d.Difference, 1, "")
+	fmt.Fprintf(out, "%-26s %10.4f %%\n", "correlation", 100*d.Correlation)
+	line("mean KL divergence", d.KL.Mean, 1, "")
+	line("mean Δp", d.DeltaP.Mean, 100, " %")
+	line("RMS Δp", d.RMS, 100, " %")
+	line("same top token", d.SameTop, 100, " %")
+	fmt.Fprintln(out)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "\tKL divergence\tΔp\t\n")
+	for _, p := range d.DeltaP.Percentiles {
+		kl := ""
+		for _, q := range d.KL.Percentiles {
+			if p.Percent == q.Percent {
+				kl = fmt.Sprintf("%.6f", q.Value)
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.3f %%\t\n", nameOf(p.Percent), kl, 100*p.Value)
+	}
+	w.Flush()
+}
+
+func nameOf(percent float64) string {
+	switch percent {
+	case 100:
+		return "maximum"
+	case 50:
+		return "median"
+	case 0:
+		return "minimum"
+	}
+	return fmt.Sprintf("%g %%", percent)
 }

@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"qtool/internal/nn"
 )
 
-// PerplexityOptions choose the windows of [Session.Perplexity].
+// PerplexityOptions choose the windows of [Session.Perplexity] and [Session.Compare].
 type PerplexityOptions struct {
 	Context int // tokens of a window; 0 is 512 or the model's own if that is less
 	Chunks  int // windows at most; 0 is all
@@ -34,34 +35,44 @@ type Perplexity struct {
 // each window, positions n/2 to n-2 predict the token that follows them. What is left at the
 // end is not read. The text must have at least two windows.
 func (s *Session) Perplexity(ctx context.Context, tokens []int32, opt PerplexityOptions) (Perplexity, error) {
+	var sum sums
+	var result Perplexity
+	err := eachWindow([]*Session{s}, tokens, opt, func(n, done int) Perplexity {
+		result = sum.perplexity(n, done)
+		return result
+	}, func(text []int32) error { return s.scoreWindow(ctx, text, &sum) })
+	return result, err
+}
+
+// eachWindow calls use with the text of each window that all sessions are to read.
+// sofar is the result after some windows of n tokens.
+func eachWindow(sessions []*Session, tokens []int32, opt PerplexityOptions, sofar func(n, done int) Perplexity, use func(text []int32) error) error {
 	n := opt.Context
 	if n == 0 {
-		n = min(512, s.Decoder.Context)
+		n = 512
+		for _, s := range sessions {
+			n = min(n, s.Decoder.Context)
+		}
 	}
-	chunks, err := s.windows(tokens, n)
-	if err != nil {
-		return Perplexity{}, err
+	chunks := 0
+	for _, s := range sessions {
+		var err error
+		if chunks, err = s.windows(tokens, n); err != nil {
+			return err
+		}
 	}
 	if opt.Chunks > 0 {
 		chunks = min(chunks, opt.Chunks)
 	}
-	bos, window := s.addedBOS(), make([]int32, n)
-	var sum score
 	for c := 0; ; c++ {
-		result := sum.perplexity(n, c)
-		if opt.Progress != nil {
+		if result := sofar(n, c); opt.Progress != nil {
 			opt.Progress(result, chunks)
 		}
 		if c == chunks {
-			return result, nil
+			return nil
 		}
-		text := tokens[c*n : (c+1)*n]
-		copy(window, text)
-		if bos >= 0 {
-			window[0] = bos
-		}
-		if err := s.scoreWindow(ctx, window, text, &sum); err != nil {
-			return result, err
+		if err := use(tokens[c*n : (c+1)*n]); err != nil {
+			return err
 		}
 	}
 }
@@ -87,55 +98,78 @@ func (s *Session) addedBOS() int32 {
 	return s.Tokenizer.BOS()
 }
 
-// scoreWindow runs window and scores its second half against the text's tokens.
-func (s *Session) scoreWindow(ctx context.Context, window, text []int32, sum *score) error {
-	from, end := len(window)/2, len(window)-1
-	return s.forward(ctx, window[:end], s.Decoder.NewCache(), func(first int, hidden *nn.Var) error {
+// window is the input for a window of text: all but its last token, the first replaced
+// by BOS if the model adds that.
+func (s *Session) window(text []int32) []int32 {
+	w := slices.Clone(text[:len(text)-1])
+	if bos := s.addedBOS(); bos >= 0 {
+		w[0] = bos
+	}
+	return w
+}
+
+// scoreWindow scores the second half of a window of text.
+func (s *Session) scoreWindow(ctx context.Context, text []int32, sum *sums) error {
+	from := len(text) / 2
+	return s.forward(ctx, s.window(text), s.Decoder.NewCache(), func(first int, hidden *nn.Var) error {
 		return s.head(hidden, max(0, from-first), func(row int, logits []float32) error {
-			return sum.add(logits, text[first+row+1])
+			nll := negativeLogLikelihood(logits, text[first+row+1])
+			if math.IsNaN(nll) {
+				return errNotFinite
+			}
+			sum.add(nll)
+			return nil
 		})
 	})
 }
 
-// score sums negative log likelihoods and their squares.
-type score struct {
+// sums adds up values, of negative log likelihoods and the like, and their squares.
+type sums struct {
 	sum, squares float64
 	count        int
 }
 
-func (s *score) add(logits []float32, target int32) error {
-	nll := negativeLogLikelihood(logits, target)
-	if math.IsNaN(nll) {
-		return errNotFinite
-	}
-	s.sum += nll
-	s.squares += nll * nll
+func (s *sums) add(value float64) {
+	s.sum += value
+	s.squares += value * value
 	s.count++
-	return nil
 }
 
-func (s *score) perplexity(context, chunks int) Perplexity {
+func (s *sums) perplexity(context, chunks int) Perplexity {
 	p := Perplexity{Scored: s.count, Context: context, Chunks: chunks}
 	if s.count == 0 {
 		return p
 	}
-	n := float64(s.count)
-	p.NLL = s.sum / n
-	p.Value = math.Exp(p.NLL)
-	if variance := s.squares/n - p.NLL*p.NLL; variance > 0 && s.count > 1 {
-		p.Error = math.Sqrt(variance/(n-1)) * p.Value
-	}
+	mean := s.mean()
+	p.NLL = mean.Value
+	p.Value = math.Exp(mean.Value)
+	p.Error = mean.Error * p.Value
 	return p
+}
+
+// mean is the mean of what was added, at least one value.
+func (s *sums) mean() (e Estimate) {
+	n := float64(s.count)
+	e.Value = s.sum / n
+	if variance := s.squares/n - e.Value*e.Value; variance > 0 && s.count > 1 {
+		e.Error = math.Sqrt(variance / (n - 1))
+	}
+	return e
 }
 
 // negativeLogLikelihood is -log softmax(logits)[target].
 func negativeLogLikelihood(logits []float32, target int32) float64 {
+	return logSumExp(logits) - float64(logits[target])
+}
+
+// logSumExp is log Σ exp(logits).
+func logSumExp(logits []float32) float64 {
 	largest := float64(maxOf(logits))
 	sum := 0.0
 	for _, l := range logits {
 		sum += math.Exp(float64(l) - largest)
 	}
-	return math.Log(sum) + largest - float64(logits[target])
+	return math.Log(sum) + largest
 }
 
 func maxOf(v []float32) float32 {

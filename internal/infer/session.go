@@ -61,9 +61,7 @@ func (s *Session) forward(ctx context.Context, tokens []int32, cache *model.Cach
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		chunk := tokens[first:min(first+chunkRows, len(tokens))]
-		s.tape.Reset(false)
-		hidden := s.Decoder.Hidden(s.tape, model.NewBatch(chunk, []int{0}), cache, false)
+		hidden := s.hidden(tokens[first:min(first+chunkRows, len(tokens))], cache)
 		if use == nil {
 			continue
 		}
@@ -74,19 +72,23 @@ func (s *Session) forward(ctx context.Context, tokens []int32, cache *model.Cach
 	return nil
 }
 
+// hidden adds a chunk to the cache and returns its hidden rows, which the next chunk
+// overwrites.
+func (s *Session) hidden(chunk []int32, cache *model.Cache) *nn.Var {
+	s.tape.Reset(false)
+	return s.Decoder.Hidden(s.tape, model.NewBatch(chunk, []int{0}), cache, false)
+}
+
 // headRows is how many rows of logits exist at once.
 const headRows = 16
 
 // head calls use with the logits of each hidden row from row from on.
 func (s *Session) head(hidden *nn.Var, from int, use func(row int, logits []float32) error) error {
 	for ; from < hidden.Rows; from += headRows {
-		to := min(from+headRows, hidden.Rows)
 		var err error
-		s.tape.Scoped(func() {
-			part := nn.Constant(hidden.Data[from*hidden.Cols:to*hidden.Cols], to-from, hidden.Cols)
-			logits := s.Decoder.Logits(s.tape, part)
-			for r := from; r < to && err == nil; r++ {
-				err = use(r, logits.Row(r-from))
+		s.logits(hidden, from, min(from+headRows, hidden.Rows), func(logits *nn.Var) {
+			for r := 0; r < logits.Rows && err == nil; r++ {
+				err = use(from+r, logits.Row(r))
 			}
 		})
 		if err != nil {
@@ -94,4 +96,12 @@ func (s *Session) head(hidden *nn.Var, from int, use func(row int, logits []floa
 		}
 	}
 	return nil
+}
+
+// logits calls use with the logits of some hidden rows; they are gone when it returns.
+func (s *Session) logits(hidden *nn.Var, from, to int, use func(*nn.Var)) {
+	s.tape.Scoped(func() {
+		part := nn.Constant(hidden.Data[from*hidden.Cols:to*hidden.Cols], to-from, hidden.Cols)
+		use(s.Decoder.Logits(s.tape, part))
+	})
 }

@@ -19,11 +19,16 @@ import (
 // tiny is a random model with a vocabulary of bytes.
 func tiny(t *testing.T, context int) *infer.Session {
 	t.Helper()
+	return session(t, fixtures.TinyLlama(3, tinyShape(t, context)))
+}
+
+func tinyShape(t *testing.T, context int) fixtures.Shape {
+	t.Helper()
 	v, err := vocabulary.Train(nil, 259)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return session(t, fixtures.TinyLlama(3, fixtures.Shape{Vocabulary: v, Context: context}))
+	return fixtures.Shape{Vocabulary: v, Context: context}
 }
 
 // someTokens are n ids of bytes.
