@@ -1,7 +1,9 @@
 package gguf
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -44,6 +46,9 @@ func (f *File) openShards(first *contents, o openOptions) error {
 	}
 	for no := 2; no <= count; no++ {
 		s, c, err := openOne(ShardPath(prefix, no, count), o)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: shard %d of %d of %s is missing: %w", ErrFormat, no, count, f.paths[0], err)
+		}
 		if err != nil {
 			return fmt.Errorf("opening shard %d of %d of %s: %w", no, count, f.paths[0], err)
 		}

@@ -100,7 +100,7 @@ func parseOverride(of, name string) (*gguf.Type, error) {
 	}
 	t, err := gguf.ParseType(name)
 	if err != nil {
-		return nil, fmt.Errorf("type of the %s: %w: %w", of, ErrUnsupported, err)
+		return nil, fmt.Errorf("type of the %s: %w: %w; choose one of %s", of, ErrUnknownType, err, typeNames((*Codec).CanEncode))
 	}
 	if _, err := LookupEncoder(t); err != nil {
 		return nil, fmt.Errorf("type of the %s: %w", of, err)

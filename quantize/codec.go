@@ -10,6 +10,9 @@ import (
 	"qtool/gguf"
 )
 
+// ErrUnknownType is in the chain of every error about a name that is no type's.
+var ErrUnknownType = errors.New("unknown type")
+
 // ErrUnsupported is in the chain of every error about a type that cannot be decoded,
 // or not encoded.
 var ErrUnsupported = errors.New("unsupported type")

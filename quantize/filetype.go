@@ -57,5 +57,5 @@ func findFileType(name string) (fileType, error) {
 		}
 	}
 	return fileType{}, fmt.Errorf("%w: no file type is named %q; choose one of %s",
-		ErrUnsupported, name, strings.Join(FileTypes(), ", "))
+		ErrUnknownType, name, strings.Join(FileTypes(), ", "))
 }

@@ -63,8 +63,8 @@ type PlannedTensor struct {
 	Note      string
 }
 
-// NewPlan chooses a type for each tensor of m. It fails with [ErrUnsupported] if the
-// file type, or a type in the options, is none that can be written, with
+// NewPlan chooses a type for each tensor of m. It fails with [ErrUnknownType] if the
+// file type, or a type in the options, is none, with [ErrUnsupported] if it cannot be written, with
 // [ErrRequantize] if m is quantized and that is not allowed, and with
 // [ErrNoImportance] if a tensor's type needs importance and has none.
 func NewPlan(m gguf.Model, opts Options) (*Plan, error) {

@@ -162,7 +162,7 @@ func TestMetadataNamesTheNewFileTypeLast(t *testing.T) {
 func TestUnknownTypesAreRefusedWithTheKnownOnes(t *testing.T) {
 	for _, name := range []string{"Q9_9", "Q8_1", ""} {
 		_, err := quantize.NewPlan(smallModel(), quantize.Options{FileType: name})
-		if !errors.Is(err, quantize.ErrUnsupported) || !strings.Contains(err.Error(), "Q8_0, Q5_1") {
+		if !errors.Is(err, quantize.ErrUnknownType) || !strings.Contains(err.Error(), "Q8_0, Q5_1") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

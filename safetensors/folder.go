@@ -47,7 +47,7 @@ func OpenFolder(dir string) (*Folder, error) {
 	case haveSingle:
 		err = f.add(single)
 	default:
-		err = fmt.Errorf("opening a safetensors folder: %s holds neither %s nor %s: %w", dir, SingleFile, IndexFile, fs.ErrNotExist)
+		err = fmt.Errorf("%w: %s holds neither %s nor %s: %w", ErrFormat, dir, SingleFile, IndexFile, fs.ErrNotExist)
 	}
 	if err != nil {
 		f.Close()
@@ -77,7 +77,11 @@ func (f *Folder) openShards(dir, indexPath string, haveSingle bool) error {
 		if !filepath.IsLocal(filepath.FromSlash(shard)) {
 			return &FormatError{indexPath, 0, fmt.Sprintf("shard name %q", shard), "expected a path inside the folder"}
 		}
-		if err := f.add(filepath.Join(dir, filepath.FromSlash(shard))); err != nil {
+		err := f.add(filepath.Join(dir, filepath.FromSlash(shard)))
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: a shard that %s lists is missing: %w", ErrFormat, indexPath, err)
+		}
+		if err != nil {
 			return fmt.Errorf("opening a shard that %s lists: %w", IndexFile, err)
 		}
 		for _, t := range f.Files[len(f.Files)-1].Tensors() {

@@ -141,9 +141,21 @@ func TestIndexAndShardsMustAgree(t *testing.T) {
 	}
 }
 
+func TestAMissingShardMakesAFolderInvalid(t *testing.T) {
+	dir := t.TempDir()
+	index := []byte(`{"weight_map": {"t0": "model-00001-of-00001.safetensors"}}`)
+	if err := os.WriteFile(filepath.Join(dir, IndexFile), index, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	_, err := OpenFolder(dir)
+	if !errors.Is(err, fs.ErrNotExist) || !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "model-00001-of-00001") {
+		t.Error(err)
+	}
+}
+
 func TestAFolderWithoutModelSaysWhatIsMissing(t *testing.T) {
 	_, err := OpenFolder(t.TempDir())
-	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), SingleFile) {
+	if !errors.Is(err, fs.ErrNotExist) || !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), SingleFile) {
 		t.Error(err)
 	}
 }

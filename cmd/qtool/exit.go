@@ -43,6 +43,7 @@ var codes = []struct {
 	{errUsage, exitUsage},
 	{errUnsupported, exitUnsupported},
 	{quantize.ErrRequantize, exitUsage},
+	{quantize.ErrUnknownType, exitUsage},
 	{quantize.ErrUnsupported, exitUnsupported},
 	{quantize.ErrNoImportance, exitUnsupported},
 	{convert.ErrUnsupported, exitUnsupported},

@@ -26,7 +26,7 @@ type config struct {
 func readConfig(path string) (*config, error) {
 	fields, err := readJSON(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("it holds no config.json, so it is no Hugging Face folder: %w", err)
+		return nil, fmt.Errorf("%w: it holds no config.json, so it is no Hugging Face folder: %w", ErrInvalid, err)
 	}
 	if err != nil {
 		return nil, err

@@ -77,7 +77,7 @@ func isMarked(err error) bool {
 
 func TestAFolderThatIsNoneSaysSo(t *testing.T) {
 	_, err := Open(t.TempDir())
-	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "no Hugging Face folder") {
+	if !errors.Is(err, fs.ErrNotExist) || !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "no Hugging Face folder") {
 		t.Error(err)
 	}
 }
