@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"qtool/gguf"
 	"qtool/internal/dataset"
@@ -89,10 +92,14 @@ func (r *Run) save() error {
 	if err != nil {
 		return fmt.Errorf("writing checkpoint: %w", err)
 	}
+	identity, err := json.Marshal(r.Identity)
+	if err != nil {
+		return fmt.Errorf("writing checkpoint: %w", err)
+	}
 	md := &gguf.Metadata{}
 	md.Set("general.type", checkpointKind)
 	md.Set("qtool.checkpoint.version", uint32(checkpointVersion))
-	md.Set("qtool.checkpoint.identity", r.Identity)
+	md.Set("qtool.checkpoint.identity", string(identity))
 	md.Set("qtool.checkpoint.progress", string(body))
 	var tensors []*gguf.Tensor
 	live := r.live()
@@ -160,8 +167,12 @@ func (r *Run) readProgress(md *gguf.Metadata) (*progress, error) {
 	if v, _ := md.Int("qtool.checkpoint.version"); v != checkpointVersion {
 		return nil, fmt.Errorf("its version is %d, this program reads %d", v, checkpointVersion)
 	}
-	if id, _ := md.Str("qtool.checkpoint.identity"); id != r.Identity {
-		return nil, fmt.Errorf("it belongs to a run with another base, adapter shape or data:\nthere: %s\nhere:  %s", id, r.Identity)
+	var identity map[string]string
+	if text, _ := md.Str("qtool.checkpoint.identity"); json.Unmarshal([]byte(text), &identity) != nil {
+		return nil, fmt.Errorf("it does not say which run it belongs to")
+	}
+	if d := differences(identity, r.Identity); d != "" {
+		return nil, fmt.Errorf("it belongs to a run with another base, adapter shape or data: %s", d)
 	}
 	text, err := md.Str("qtool.checkpoint.progress")
 	if err != nil {
@@ -173,12 +184,57 @@ func (r *Run) readProgress(md *gguf.Metadata) (*progress, error) {
 	}
 	there, here := p.Config, r.Config
 	there.EvalEvery, there.EvalTokens, there.SaveEvery = here.EvalEvery, here.EvalTokens, here.SaveEvery
-	if there != here || p.Steps != r.totalSteps() {
-		a, _ := json.Marshal(there)
-		b, _ := json.Marshal(here)
-		return nil, fmt.Errorf("its settings differ, so the result would not be that of one run:\nthere: %d steps, %s\nhere:  %d steps, %s", p.Steps, a, r.totalSteps(), b)
+	if d := differences(there.values(p.Steps), here.values(r.totalSteps())); d != "" {
+		return nil, fmt.Errorf("its settings differ, so the result would not be that of one run: %s", d)
 	}
 	return &p, nil
+}
+
+// values are the settings by name, as text.
+func (c Config) values(steps int) map[string]string {
+	body, _ := json.Marshal(c)
+	var fields map[string]any
+	json.Unmarshal(body, &fields)
+	text := map[string]string{"steps in all": fmt.Sprint(steps)}
+	for name, v := range fields {
+		text[name] = fmt.Sprint(v)
+	}
+	return text
+}
+
+// differences tells which values differ, "" if none do. Of long ones it shows
+// where they begin to.
+func differences(there, here map[string]string) string {
+	all := maps.Clone(there)
+	maps.Copy(all, here)
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		a, inA := there[name]
+		b, inB := here[name]
+		if a != b || inA != inB {
+			list = append(list, fmt.Sprintf("%s: %s there, %s here", name, excerpt(a, b), excerpt(b, a)))
+		}
+	}
+	return strings.Join(list, "; ")
+}
+
+// excerpt is the beginning of text from the word on that differs from other.
+func excerpt(text, other string) string {
+	const long = 60
+	if len(text) > long || len(other) > long {
+		same := 0
+		for same < min(len(text), len(other)) && text[same] == other[same] {
+			same++
+		}
+		text = text[strings.LastIndexByte(text[:same], ' ')+1:]
+	}
+	if len(text) > long {
+		text = text[:long] + "…"
+	}
+	if text == "" {
+		return "nothing"
+	}
+	return text
 }
 
 func readFloats(m gguf.Model, name string, n int) ([]float32, error) {

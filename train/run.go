@@ -26,8 +26,8 @@ type Setup struct {
 	Rows, HeldOut []dataset.Row // to train on and to evaluate; HeldOut may be empty
 	Pool          *kernel.Pool
 	// Identity names base, adapter shape and data preparation; a checkpoint
-	// continues only a run of the same identity.
-	Identity string
+	// continues only a run of the same identity. Keys say what a value names.
+	Identity map[string]string
 	// CheckpointPath is where checkpoints go; "" is nowhere.
 	CheckpointPath string
 	// Report is called with every event, from the goroutine that trains; an

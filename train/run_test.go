@@ -44,7 +44,7 @@ func setup(t *testing.T, workers int, c Config) (Setup, *lora.Adapter) {
 		}
 		rows = append(rows, row)
 	}
-	return Setup{Config: c, Decoder: d, Params: a.Params(), Rows: rows[:10], HeldOut: rows[10:], Pool: pool, Identity: "tiny"}, a
+	return Setup{Config: c, Decoder: d, Params: a.Params(), Rows: rows[:10], HeldOut: rows[10:], Pool: pool, Identity: map[string]string{"base": "tiny", "rows": strings.Repeat("long ", 100) + "one"}}, a
 }
 
 func smallConfig() Config {
@@ -183,15 +183,22 @@ func TestACheckpointOfAnotherRunIsRefused(t *testing.T) {
 	if err := start(t, s).Train(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	for name, change := range map[string]func(*Setup){
-		"identity": func(s *Setup) { s.Identity = "other" },
-		"rate":     func(s *Setup) { s.Config.Rate = 1 },
-		"rows":     func(s *Setup) { s.Rows = s.Rows[:9] },
+	for says, change := range map[string]func(*Setup){
+		"base: tiny there, other here":             func(s *Setup) { s.Identity["base"] = "other" },
+		"rows: one there, two here":                func(s *Setup) { s.Identity["rows"] = strings.Repeat("long ", 100) + "two" },
+		"seq: nothing there, 8 here":               func(s *Setup) { s.Identity["seq"] = "8" },
+		"lr: 0.01 there, 1 here":                   func(s *Setup) { s.Config.Rate = 1 },
+		"steps in all: 10 there, 9 here":           func(s *Setup) { s.Rows = s.Rows[:9] },
+		"lr_schedule: cosine there, constant here": func(s *Setup) { s.Config.Schedule = "constant" },
 	} {
 		s, _ := setup(t, 1, smallConfig())
 		change(&s)
-		if err := start(t, s).Resume(path); !errors.Is(err, ErrCheckpoint) {
-			t.Errorf("another %s: %v", name, err)
+		err := start(t, s).Resume(path)
+		if !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), says) {
+			t.Errorf("expected %q: %v", says, err)
+		}
+		if err != nil && (len(err.Error()) > 300+len(path) || strings.Contains(err.Error(), "beta1")) {
+			t.Errorf("tells more than what differs: %v", err)
 		}
 	}
 }

@@ -23,7 +23,7 @@ func jsonFlag() cli.Flag {
 }
 
 func threadsFlag() cli.Flag {
-	return &cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "compute with `N` threads (default: all of the CPU's)",
+	return &cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "compute with `N` threads", DefaultText: "all of the CPU's",
 		Action: func(_ *cli.Context, n int) error {
 			if n < 1 || n > 1024 {
 				return usagef("--threads %d: expected 1 to 1024", n)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -206,7 +205,7 @@ func (f *finetuning) prepare(ctx context.Context) error {
 }
 
 // identity reads the whole base to record what the result belongs to.
-func (f *finetuning) identity(ctx context.Context) (string, error) {
+func (f *finetuning) identity(ctx context.Context) (map[string]string, error) {
 	var total int64
 	for _, t := range f.base.Tensors() {
 		total += t.Size()
@@ -216,7 +215,7 @@ func (f *finetuning) identity(ctx context.Context) (string, error) {
 	base, err := lora.Identify(ctx, f.base, bar.Set)
 	bar.Done()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	f.report.BaseSHA256 = base.SHA256
 	what := "all weights"
@@ -227,10 +226,10 @@ func (f *finetuning) identity(ctx context.Context) (string, error) {
 			what += fmt.Sprintf(" %s%v", p.Name, p.Shape)
 		}
 	}
-	body, err := json.Marshal(map[string]string{
-		"base": base.SHA256, "config": fmt.Sprintf("%+v", f.decoder.Config), "trained": what, "rows": train.Fingerprint(f.rows), "held_out": train.Fingerprint(f.heldOut),
-	})
-	return string(body), err
+	return map[string]string{
+		"base": base.SHA256, "config": fmt.Sprintf("%+v", f.decoder.Config), "trained": what,
+		"rows": train.Fingerprint(f.rows), "held_out": train.Fingerprint(f.heldOut),
+	}, nil
 }
 
 func (f *finetuning) checkpoint() string {

@@ -1,7 +1,6 @@
 package infer
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -49,14 +48,8 @@ func (s Sampling) Check() error {
 // top-p, min-p, temperature.
 type sampler struct {
 	Sampling
-	rng        *rand.Rand
-	candidates []candidate
-}
-
-type candidate struct {
-	id          int32
-	logit       float32
-	probability float64
+	rng     *rand.Rand
+	ranking ranking
 }
 
 func newSampler(s Sampling) *sampler {
@@ -69,19 +62,8 @@ func (s *sampler) next(logits []float32, recent []int32) int32 {
 	if s.Temperature == 0 {
 		return greedy(logits)
 	}
-	s.candidates = s.candidates[:0]
-	for id, l := range logits {
-		s.candidates = append(s.candidates, candidate{id: int32(id), logit: l})
-	}
-	slices.SortFunc(s.candidates, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.logit, a.logit), cmp.Compare(a.id, b.id))
-	})
-	kept := s.candidates
-	if s.TopK > 0 {
-		kept = kept[:min(s.TopK, len(kept))]
-	}
-	kept = keepProbable(kept, s.TopP, s.MinP)
-	return s.draw(kept)
+	s.ranking.set(logits)
+	return s.draw(s.kept())
 }
 
 // penalize makes each token of recent less likely, once however often it occurs.
@@ -111,42 +93,41 @@ func greedy(logits []float32) int32 {
 	return int32(best)
 }
 
-// keepProbable cuts the tail of candidates sorted by falling logit.
-func keepProbable(c []candidate, topP, minP float64) []candidate {
-	if topP > 0 && topP < 1 {
-		total := softmax(c, 1)
-		sum := 0.0
-		for i := range c {
-			if sum += c[i].probability / total; sum >= topP {
-				c = c[:i+1]
+// kept is how many of the most likely tokens the filters leave.
+func (s *sampler) kept() int {
+	r := &s.ranking
+	n := len(r.tokens)
+	if s.TopK > 0 {
+		n = min(n, s.TopK)
+	}
+	if s.TopP > 0 && s.TopP < 1 {
+		left := s.TopP * r.sum(n, 1)
+		for i := range n {
+			if left -= r.weight(i, 1); left <= 0 {
+				n = i + 1
 				break
 			}
 		}
 	}
-	if minP > 0 {
-		floor := float64(c[0].logit) + math.Log(minP)
-		for len(c) > 1 && float64(c[len(c)-1].logit) < floor {
-			c = c[:len(c)-1]
+	if s.MinP > 0 {
+		floor := float64(r.at(0).logit) + math.Log(s.MinP)
+		for i := 1; i < n; i++ {
+			if float64(r.at(i).logit) < floor {
+				n = i
+			}
 		}
 	}
-	return c
+	return n
 }
 
-// softmax sets probabilities that are not yet divided by their sum, which it returns.
-func softmax(c []candidate, temperature float64) (sum float64) {
-	for i := range c {
-		c[i].probability = math.Exp((float64(c[i].logit) - float64(c[0].logit)) / temperature)
-		sum += c[i].probability
-	}
-	return sum
-}
-
-func (s *sampler) draw(c []candidate) int32 {
-	left := s.rng.Float64() * softmax(c, s.Temperature)
-	for _, x := range c {
-		if left -= x.probability; left < 0 {
-			return x.id
+// draw chooses among the n most likely tokens.
+func (s *sampler) draw(n int) int32 {
+	r := &s.ranking
+	left := s.rng.Float64() * r.sum(n, s.Temperature)
+	for i := range n {
+		if left -= r.weight(i, s.Temperature); left < 0 {
+			return r.at(i).id
 		}
 	}
-	return c[len(c)-1].id // rounding
+	return r.at(n - 1).id // rounding
 }
