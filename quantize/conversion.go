@@ -111,19 +111,25 @@ func (c *conversion) refuse(first, i int, value float32) error {
 
 // read returns the bytes of n source rows: a view where the source has one.
 func (c *conversion) read(first, n int, s *scratch) ([]byte, error) {
-	off, size := int64(first)*int64(c.srcRow), n*c.srcRow
-	if v, ok := c.tensor.Data.(interface{ Bytes() []byte }); ok {
+	return readData(c.tensor, int64(first)*int64(c.srcRow), n*c.srcRow, &s.raw)
+}
+
+// readData returns size bytes of t's data from off on: a view where the source has
+// one, else a copy in buf, which grows as needed.
+func readData(t *gguf.Tensor, off int64, size int, buf *[]byte) ([]byte, error) {
+	if v, ok := t.Data.(interface{ Bytes() []byte }); ok {
 		if b := v.Bytes(); int64(len(b)) >= off+int64(size) {
 			return b[off : off+int64(size)], nil
 		}
 	}
-	if len(s.raw) < size {
-		s.raw = make([]byte, size)
+	if len(*buf) < size {
+		*buf = make([]byte, size)
 	}
-	if k, err := c.tensor.Data.ReadAt(s.raw[:size], off); k < size {
-		return nil, fmt.Errorf("reading tensor %s at byte %d: got %d of %d bytes: %w", c.tensor.Name, off, k, size, err)
+	b := (*buf)[:size]
+	if k, err := t.Data.ReadAt(b, off); k < size {
+		return nil, fmt.Errorf("reading tensor %s at byte %d: got %d of %d bytes: %w", t.Name, off, k, size, err)
 	}
-	return s.raw[:size], nil
+	return b, nil
 }
 
 // position is where value i of the rows from first on is in the tensor.

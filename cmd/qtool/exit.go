@@ -51,6 +51,7 @@ var codes = []struct {
 	{tokenizer.ErrUnsupported, exitUnsupported},
 	{chat.ErrUnsupported, exitUnsupported},
 	{lora.ErrUnsupported, exitUnsupported},
+	{errDiffers, exitMismatch},
 	{lora.ErrMismatch, exitMismatch},
 	{lora.ErrNoEffect, exitMismatch},
 	{gguf.ErrFormat, exitInvalid},
