@@ -3,38 +3,39 @@ package quantize
 import (
 	"math"
 	"math/bits"
+
+	"qtool/internal/codebook"
 )
 
 // The IQ1, IQ2 and IQ3 formats store an index into a codebook of lattice points in
-// place of 8 or 4 values, and the signs apart from it. The codebooks are facts of
-// the format, chosen by its author to fit real weights; grid_tables.go lists their
-// points, coordinate j in the bits from width*j. They are unfolded once, at start.
+// place of 8 or 4 values, and the signs apart from it. Here the codebooks are unfolded
+// to levels, once, at start.
 var (
-	gridIQ1    = unfold8(gridIQ1Points[:], []float32{-1, 0, 1})
-	gridIQ2XXS = unfold8(gridIQ2XXSPoints[:], []float32{8, 25, 43})
-	gridIQ2XS  = unfold8(gridIQ2XSPoints[:], []float32{8, 25, 43})
-	gridIQ2S   = unfold8(gridIQ2SPoints[:], []float32{8, 25, 43})
-	gridIQ3XXS = unfold4(gridIQ3XXSPoints[:], []float32{4, 12, 20, 28, 36, 44, 52, 62})
-	gridIQ3S   = unfold4(gridIQ3SPoints[:], []float32{1, 3, 5, 7, 9, 11, 13, 15})
+	gridIQ1    = unfold8(codebook.IQ1[:], codebook.LevelsIQ1)
+	gridIQ2XXS = unfold8(codebook.IQ2XXS[:], codebook.LevelsIQ2)
+	gridIQ2XS  = unfold8(codebook.IQ2XS[:], codebook.LevelsIQ2)
+	gridIQ2S   = unfold8(codebook.IQ2S[:], codebook.LevelsIQ2)
+	gridIQ3XXS = unfold4(codebook.IQ3XXS[:], codebook.LevelsIQ3XXS)
+	gridIQ3S   = unfold4(codebook.IQ3S[:], codebook.LevelsIQ3S)
 )
 
 // unfold8 maps points of eight 2-bit coordinates to their levels.
-func unfold8(points []uint16, levels []float32) [][8]float32 {
+func unfold8(points []uint16, levels [3]int8) [][8]float32 {
 	grid := make([][8]float32, len(points))
 	for i, p := range points {
 		for j := range grid[i] {
-			grid[i][j] = levels[p>>(2*j)&3]
+			grid[i][j] = float32(levels[p>>(2*j)&3])
 		}
 	}
 	return grid
 }
 
 // unfold4 maps points of four 3-bit coordinates to their levels.
-func unfold4(points []uint16, levels []float32) [][4]float32 {
+func unfold4(points []uint16, levels [8]int8) [][4]float32 {
 	grid := make([][4]float32, len(points))
 	for i, p := range points {
 		for j := range grid[i] {
-			grid[i][j] = levels[p>>(3*j)&7]
+			grid[i][j] = float32(levels[p>>(3*j)&7])
 		}
 	}
 	return grid

@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/bits"
 	"sync"
+
+	"qtool/internal/codebook"
 )
 
 // A lattice is what encoding needs of a codebook: which of its points are nearest to any
@@ -22,11 +24,11 @@ type lattice struct {
 // The formats differ in how many distances a list reaches.
 var (
 	latticesIQ1   = sync.OnceValues(newLatticesIQ1)
-	latticeIQ2XXS = sync.OnceValue(func() *lattice { return newLattice(gridIQ2XXSPoints[:], 8, 2, 2) })
-	latticeIQ2XS  = sync.OnceValue(func() *lattice { return newLattice(gridIQ2XSPoints[:], 8, 2, 2) })
-	latticeIQ2S   = sync.OnceValue(func() *lattice { return newLattice(gridIQ2SPoints[:], 8, 2, 1) })
-	latticeIQ3XXS = sync.OnceValue(func() *lattice { return newLattice(gridIQ3XXSPoints[:], 4, 3, 2) })
-	latticeIQ3S   = sync.OnceValue(func() *lattice { return newLattice(gridIQ3SPoints[:], 4, 3, 3) })
+	latticeIQ2XXS = sync.OnceValue(func() *lattice { return newLattice(codebook.IQ2XXS[:], 8, 2, 2) })
+	latticeIQ2XS  = sync.OnceValue(func() *lattice { return newLattice(codebook.IQ2XS[:], 8, 2, 2) })
+	latticeIQ2S   = sync.OnceValue(func() *lattice { return newLattice(codebook.IQ2S[:], 8, 2, 1) })
+	latticeIQ3XXS = sync.OnceValue(func() *lattice { return newLattice(codebook.IQ3XXS[:], 4, 3, 2) })
+	latticeIQ3S   = sync.OnceValue(func() *lattice { return newLattice(codebook.IQ3S[:], 4, 3, 3) })
 )
 
 // newLattice gives a point of coordinates c the levels 2*c + 1. Two bits hold
@@ -63,10 +65,10 @@ func newLattice(points []uint16, dims, bits, distances int) *lattice {
 
 // newLatticesIQ1 gives the coordinates 0, 1, 2 the levels -1, 0, 1, shifted up or down.
 func newLatticesIQ1() (up, down *lattice) {
-	up = newLattice(gridIQ1Points[:], 8, 2, 3)
+	up = newLattice(codebook.IQ1[:], 8, 2, 3)
 	shifted := *up
-	up.setLevels(gridIQ1Points[:], iq1Levels[0])
-	shifted.setLevels(gridIQ1Points[:], iq1Levels[1])
+	up.setLevels(codebook.IQ1[:], iq1Levels[0])
+	shifted.setLevels(codebook.IQ1[:], iq1Levels[1])
 	return up, &shifted
 }
 

@@ -4,58 +4,96 @@
 
 package kernel
 
+import _ "qtool/internal/codebook" // the assembly reads its points
+
 var decodersAVX2 = [formats]decoder{
-	formatF16:    {elements: 32, float32: decodeF16AVX2, dot: dotF16AVX2},
-	formatBF16:   {elements: 32, float32: decodeBF16AVX2, dot: dotBF16AVX2},
-	formatQ4_0:   {elements: 32, float32: decodeQ4_0AVX2, dot: dotQ4_0AVX2},
-	formatQ4_1:   {elements: 32, float32: decodeQ4_1AVX2, dot: dotQ4_1AVX2},
-	formatQ5_0:   {elements: 32, float32: decodeQ5_0AVX2, dot: dotQ5_0AVX2},
-	formatQ5_1:   {elements: 32, float32: decodeQ5_1AVX2, dot: dotQ5_1AVX2},
-	formatQ8_0:   {elements: 32, float32: decodeQ8_0AVX2, dot: dotQ8_0AVX2},
-	formatIQ4_NL: {elements: 32, float32: decodeIQ4_NLAVX2, dot: dotIQ4_NLAVX2},
-	formatIQ4_XS: {elements: 256, float32: decodeIQ4_XSAVX2, dot: dotIQ4_XSAVX2},
-	formatMXFP4:  {elements: 32, float32: decodeMXFP4AVX2, dot: dotMXFP4AVX2},
-	formatQ2_K:   {elements: 256, float32: decodeQ2_KAVX2, dot: dotQ2_KAVX2},
-	formatQ3_K:   {elements: 256, float32: decodeQ3_KAVX2, dot: dotQ3_KAVX2},
-	formatQ4_K:   {elements: 256, float32: decodeQ4_KAVX2, dot: dotQ4_KAVX2},
-	formatQ5_K:   {elements: 256, float32: decodeQ5_KAVX2, dot: dotQ5_KAVX2},
-	formatQ6_K:   {elements: 256, float32: decodeQ6_KAVX2, dot: dotQ6_KAVX2},
+	formatF16:     {elements: 32, float32: decodeF16AVX2, dot: dotF16AVX2},
+	formatBF16:    {elements: 32, float32: decodeBF16AVX2, dot: dotBF16AVX2},
+	formatQ4_0:    {elements: 32, float32: decodeQ4_0AVX2, dot: dotQ4_0AVX2},
+	formatQ4_1:    {elements: 32, float32: decodeQ4_1AVX2, dot: dotQ4_1AVX2},
+	formatQ5_0:    {elements: 32, float32: decodeQ5_0AVX2, dot: dotQ5_0AVX2},
+	formatQ5_1:    {elements: 32, float32: decodeQ5_1AVX2, dot: dotQ5_1AVX2},
+	formatQ8_0:    {elements: 32, float32: decodeQ8_0AVX2, dot: dotQ8_0AVX2},
+	formatIQ4_NL:  {elements: 32, float32: decodeIQ4_NLAVX2, dot: dotIQ4_NLAVX2},
+	formatIQ4_XS:  {elements: 256, float32: decodeIQ4_XSAVX2, dot: dotIQ4_XSAVX2},
+	formatMXFP4:   {elements: 32, float32: decodeMXFP4AVX2, dot: dotMXFP4AVX2},
+	formatQ2_K:    {elements: 256, float32: decodeQ2_KAVX2, dot: dotQ2_KAVX2},
+	formatQ3_K:    {elements: 256, float32: decodeQ3_KAVX2, dot: dotQ3_KAVX2},
+	formatQ4_K:    {elements: 256, float32: decodeQ4_KAVX2, dot: dotQ4_KAVX2},
+	formatQ5_K:    {elements: 256, float32: decodeQ5_KAVX2, dot: dotQ5_KAVX2},
+	formatQ6_K:    {elements: 256, float32: decodeQ6_KAVX2, dot: dotQ6_KAVX2},
+	formatQ1_0:    {elements: 128, float32: decodeQ1_0AVX2, dot: dotQ1_0AVX2},
+	formatQ2_0:    {elements: 64, float32: decodeQ2_0AVX2, dot: dotQ2_0AVX2},
+	formatTQ1_0:   {elements: 256, float32: decodeTQ1_0AVX2, dot: dotTQ1_0AVX2},
+	formatTQ2_0:   {elements: 256, float32: decodeTQ2_0AVX2, dot: dotTQ2_0AVX2},
+	formatNVFP4:   {elements: 64, float32: decodeNVFP4AVX2, dot: dotNVFP4AVX2},
+	formatIQ1_S:   {elements: 256, float32: decodeIQ1_SAVX2, dot: dotIQ1_SAVX2},
+	formatIQ1_M:   {elements: 256, float32: decodeIQ1_MAVX2, dot: dotIQ1_MAVX2},
+	formatIQ2_XXS: {elements: 256, float32: decodeIQ2_XXSAVX2, dot: dotIQ2_XXSAVX2},
+	formatIQ2_XS:  {elements: 256, float32: decodeIQ2_XSAVX2, dot: dotIQ2_XSAVX2},
+	formatIQ2_S:   {elements: 256, float32: decodeIQ2_SAVX2, dot: dotIQ2_SAVX2},
+	formatIQ3_XXS: {elements: 256, float32: decodeIQ3_XXSAVX2, dot: dotIQ3_XXSAVX2},
+	formatIQ3_S:   {elements: 256, float32: decodeIQ3_SAVX2, dot: dotIQ3_SAVX2},
 }
 
 var decodersAVX512 = [formats]decoder{
-	formatF16:    {elements: 32, float32: decodeF16AVX512, dot: dotF16AVX512},
-	formatBF16:   {elements: 32, float32: decodeBF16AVX512, dot: dotBF16AVX512},
-	formatQ4_0:   {elements: 32, float32: decodeQ4_0AVX512, dot: dotQ4_0AVX512},
-	formatQ4_1:   {elements: 32, float32: decodeQ4_1AVX512, dot: dotQ4_1AVX512},
-	formatQ5_0:   {elements: 32, float32: decodeQ5_0AVX512, dot: dotQ5_0AVX512},
-	formatQ5_1:   {elements: 32, float32: decodeQ5_1AVX512, dot: dotQ5_1AVX512},
-	formatQ8_0:   {elements: 32, float32: decodeQ8_0AVX512, dot: dotQ8_0AVX512},
-	formatIQ4_NL: {elements: 32, float32: decodeIQ4_NLAVX512, dot: dotIQ4_NLAVX512},
-	formatIQ4_XS: {elements: 256, float32: decodeIQ4_XSAVX512, dot: dotIQ4_XSAVX512},
-	formatMXFP4:  {elements: 32, float32: decodeMXFP4AVX512, dot: dotMXFP4AVX512},
-	formatQ2_K:   {elements: 256, float32: decodeQ2_KAVX512, dot: dotQ2_KAVX512},
-	formatQ3_K:   {elements: 256, float32: decodeQ3_KAVX512, dot: dotQ3_KAVX512},
-	formatQ4_K:   {elements: 256, float32: decodeQ4_KAVX512, dot: dotQ4_KAVX512},
-	formatQ5_K:   {elements: 256, float32: decodeQ5_KAVX512, dot: dotQ5_KAVX512},
-	formatQ6_K:   {elements: 256, float32: decodeQ6_KAVX512, dot: dotQ6_KAVX512},
+	formatF16:     {elements: 32, float32: decodeF16AVX512, dot: dotF16AVX512},
+	formatBF16:    {elements: 32, float32: decodeBF16AVX512, dot: dotBF16AVX512},
+	formatQ4_0:    {elements: 32, float32: decodeQ4_0AVX512, dot: dotQ4_0AVX512},
+	formatQ4_1:    {elements: 32, float32: decodeQ4_1AVX512, dot: dotQ4_1AVX512},
+	formatQ5_0:    {elements: 32, float32: decodeQ5_0AVX512, dot: dotQ5_0AVX512},
+	formatQ5_1:    {elements: 32, float32: decodeQ5_1AVX512, dot: dotQ5_1AVX512},
+	formatQ8_0:    {elements: 32, float32: decodeQ8_0AVX512, dot: dotQ8_0AVX512},
+	formatIQ4_NL:  {elements: 32, float32: decodeIQ4_NLAVX512, dot: dotIQ4_NLAVX512},
+	formatIQ4_XS:  {elements: 256, float32: decodeIQ4_XSAVX512, dot: dotIQ4_XSAVX512},
+	formatMXFP4:   {elements: 32, float32: decodeMXFP4AVX512, dot: dotMXFP4AVX512},
+	formatQ2_K:    {elements: 256, float32: decodeQ2_KAVX512, dot: dotQ2_KAVX512},
+	formatQ3_K:    {elements: 256, float32: decodeQ3_KAVX512, dot: dotQ3_KAVX512},
+	formatQ4_K:    {elements: 256, float32: decodeQ4_KAVX512, dot: dotQ4_KAVX512},
+	formatQ5_K:    {elements: 256, float32: decodeQ5_KAVX512, dot: dotQ5_KAVX512},
+	formatQ6_K:    {elements: 256, float32: decodeQ6_KAVX512, dot: dotQ6_KAVX512},
+	formatQ1_0:    {elements: 128, float32: decodeQ1_0AVX512, dot: dotQ1_0AVX512},
+	formatQ2_0:    {elements: 64, float32: decodeQ2_0AVX512, dot: dotQ2_0AVX512},
+	formatTQ1_0:   {elements: 256, float32: decodeTQ1_0AVX512, dot: dotTQ1_0AVX512},
+	formatTQ2_0:   {elements: 256, float32: decodeTQ2_0AVX512, dot: dotTQ2_0AVX512},
+	formatNVFP4:   {elements: 64, float32: decodeNVFP4AVX512, dot: dotNVFP4AVX512},
+	formatIQ1_S:   {elements: 256, float32: decodeIQ1_SAVX512, dot: dotIQ1_SAVX512},
+	formatIQ1_M:   {elements: 256, float32: decodeIQ1_MAVX512, dot: dotIQ1_MAVX512},
+	formatIQ2_XXS: {elements: 256, float32: decodeIQ2_XXSAVX512, dot: dotIQ2_XXSAVX512},
+	formatIQ2_XS:  {elements: 256, float32: decodeIQ2_XSAVX512, dot: dotIQ2_XSAVX512},
+	formatIQ2_S:   {elements: 256, float32: decodeIQ2_SAVX512, dot: dotIQ2_SAVX512},
+	formatIQ3_XXS: {elements: 256, float32: decodeIQ3_XXSAVX512, dot: dotIQ3_XXSAVX512},
+	formatIQ3_S:   {elements: 256, float32: decodeIQ3_SAVX512, dot: dotIQ3_SAVX512},
 }
 
 var decodersAVX512BF16 = [formats]decoder{
-	formatF16:    {elements: 32, float32: decodeF16AVX512, dot: dotF16AVX512, bf16: decodeF16BF16AVX512},
-	formatBF16:   {elements: 32, float32: decodeBF16AVX512, dot: dotBF16AVX512, bf16: decodeBF16BF16AVX512},
-	formatQ4_0:   {elements: 32, float32: decodeQ4_0AVX512, dot: dotQ4_0AVX512, bf16: decodeQ4_0BF16AVX512},
-	formatQ4_1:   {elements: 32, float32: decodeQ4_1AVX512, dot: dotQ4_1AVX512, bf16: decodeQ4_1BF16AVX512},
-	formatQ5_0:   {elements: 32, float32: decodeQ5_0AVX512, dot: dotQ5_0AVX512, bf16: decodeQ5_0BF16AVX512},
-	formatQ5_1:   {elements: 32, float32: decodeQ5_1AVX512, dot: dotQ5_1AVX512, bf16: decodeQ5_1BF16AVX512},
-	formatQ8_0:   {elements: 32, float32: decodeQ8_0AVX512, dot: dotQ8_0AVX512, bf16: decodeQ8_0BF16AVX512},
-	formatIQ4_NL: {elements: 32, float32: decodeIQ4_NLAVX512, dot: dotIQ4_NLAVX512, bf16: decodeIQ4_NLBF16AVX512},
-	formatIQ4_XS: {elements: 256, float32: decodeIQ4_XSAVX512, dot: dotIQ4_XSAVX512, bf16: decodeIQ4_XSBF16AVX512},
-	formatMXFP4:  {elements: 32, float32: decodeMXFP4AVX512, dot: dotMXFP4AVX512, bf16: decodeMXFP4BF16AVX512},
-	formatQ2_K:   {elements: 256, float32: decodeQ2_KAVX512, dot: dotQ2_KAVX512, bf16: decodeQ2_KBF16AVX512},
-	formatQ3_K:   {elements: 256, float32: decodeQ3_KAVX512, dot: dotQ3_KAVX512, bf16: decodeQ3_KBF16AVX512},
-	formatQ4_K:   {elements: 256, float32: decodeQ4_KAVX512, dot: dotQ4_KAVX512, bf16: decodeQ4_KBF16AVX512},
-	formatQ5_K:   {elements: 256, float32: decodeQ5_KAVX512, dot: dotQ5_KAVX512, bf16: decodeQ5_KBF16AVX512},
-	formatQ6_K:   {elements: 256, float32: decodeQ6_KAVX512, dot: dotQ6_KAVX512, bf16: decodeQ6_KBF16AVX512},
+	formatF16:     {elements: 32, float32: decodeF16AVX512, dot: dotF16AVX512, bf16: decodeF16BF16AVX512},
+	formatBF16:    {elements: 32, float32: decodeBF16AVX512, dot: dotBF16AVX512, bf16: decodeBF16BF16AVX512},
+	formatQ4_0:    {elements: 32, float32: decodeQ4_0AVX512, dot: dotQ4_0AVX512, bf16: decodeQ4_0BF16AVX512},
+	formatQ4_1:    {elements: 32, float32: decodeQ4_1AVX512, dot: dotQ4_1AVX512, bf16: decodeQ4_1BF16AVX512},
+	formatQ5_0:    {elements: 32, float32: decodeQ5_0AVX512, dot: dotQ5_0AVX512, bf16: decodeQ5_0BF16AVX512},
+	formatQ5_1:    {elements: 32, float32: decodeQ5_1AVX512, dot: dotQ5_1AVX512, bf16: decodeQ5_1BF16AVX512},
+	formatQ8_0:    {elements: 32, float32: decodeQ8_0AVX512, dot: dotQ8_0AVX512, bf16: decodeQ8_0BF16AVX512},
+	formatIQ4_NL:  {elements: 32, float32: decodeIQ4_NLAVX512, dot: dotIQ4_NLAVX512, bf16: decodeIQ4_NLBF16AVX512},
+	formatIQ4_XS:  {elements: 256, float32: decodeIQ4_XSAVX512, dot: dotIQ4_XSAVX512, bf16: decodeIQ4_XSBF16AVX512},
+	formatMXFP4:   {elements: 32, float32: decodeMXFP4AVX512, dot: dotMXFP4AVX512, bf16: decodeMXFP4BF16AVX512},
+	formatQ2_K:    {elements: 256, float32: decodeQ2_KAVX512, dot: dotQ2_KAVX512, bf16: decodeQ2_KBF16AVX512},
+	formatQ3_K:    {elements: 256, float32: decodeQ3_KAVX512, dot: dotQ3_KAVX512, bf16: decodeQ3_KBF16AVX512},
+	formatQ4_K:    {elements: 256, float32: decodeQ4_KAVX512, dot: dotQ4_KAVX512, bf16: decodeQ4_KBF16AVX512},
+	formatQ5_K:    {elements: 256, float32: decodeQ5_KAVX512, dot: dotQ5_KAVX512, bf16: decodeQ5_KBF16AVX512},
+	formatQ6_K:    {elements: 256, float32: decodeQ6_KAVX512, dot: dotQ6_KAVX512, bf16: decodeQ6_KBF16AVX512},
+	formatQ1_0:    {elements: 128, float32: decodeQ1_0AVX512, dot: dotQ1_0AVX512, bf16: decodeQ1_0BF16AVX512},
+	formatQ2_0:    {elements: 64, float32: decodeQ2_0AVX512, dot: dotQ2_0AVX512, bf16: decodeQ2_0BF16AVX512},
+	formatTQ1_0:   {elements: 256, float32: decodeTQ1_0AVX512, dot: dotTQ1_0AVX512, bf16: decodeTQ1_0BF16AVX512},
+	formatTQ2_0:   {elements: 256, float32: decodeTQ2_0AVX512, dot: dotTQ2_0AVX512, bf16: decodeTQ2_0BF16AVX512},
+	formatNVFP4:   {elements: 64, float32: decodeNVFP4AVX512, dot: dotNVFP4AVX512, bf16: decodeNVFP4BF16AVX512},
+	formatIQ1_S:   {elements: 256, float32: decodeIQ1_SAVX512, dot: dotIQ1_SAVX512, bf16: decodeIQ1_SBF16AVX512},
+	formatIQ1_M:   {elements: 256, float32: decodeIQ1_MAVX512, dot: dotIQ1_MAVX512, bf16: decodeIQ1_MBF16AVX512},
+	formatIQ2_XXS: {elements: 256, float32: decodeIQ2_XXSAVX512, dot: dotIQ2_XXSAVX512, bf16: decodeIQ2_XXSBF16AVX512},
+	formatIQ2_XS:  {elements: 256, float32: decodeIQ2_XSAVX512, dot: dotIQ2_XSAVX512, bf16: decodeIQ2_XSBF16AVX512},
+	formatIQ2_S:   {elements: 256, float32: decodeIQ2_SAVX512, dot: dotIQ2_SAVX512, bf16: decodeIQ2_SBF16AVX512},
+	formatIQ3_XXS: {elements: 256, float32: decodeIQ3_XXSAVX512, dot: dotIQ3_XXSAVX512, bf16: decodeIQ3_XXSBF16AVX512},
+	formatIQ3_S:   {elements: 256, float32: decodeIQ3_SAVX512, dot: dotIQ3_SAVX512, bf16: decodeIQ3_SBF16AVX512},
 }
 
 //go:noescape
@@ -104,6 +142,42 @@ func decodeQ5_KAVX2(dst *float32, src *byte, blocks int)
 func decodeQ6_KAVX2(dst *float32, src *byte, blocks int)
 
 //go:noescape
+func decodeQ1_0AVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeQ2_0AVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeTQ1_0AVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeTQ2_0AVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeNVFP4AVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ1_SAVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ1_MAVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ2_XXSAVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ2_XSAVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ2_SAVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ3_XXSAVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ3_SAVX2(dst *float32, src *byte, blocks int)
+
+//go:noescape
 func dotF16AVX2(x *float32, src *byte, blocks int) float32
 
 //go:noescape
@@ -147,6 +221,42 @@ func dotQ5_KAVX2(x *float32, src *byte, blocks int) float32
 
 //go:noescape
 func dotQ6_KAVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ1_0AVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ2_0AVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotTQ1_0AVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotTQ2_0AVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotNVFP4AVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ1_SAVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ1_MAVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ2_XXSAVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ2_XSAVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ2_SAVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ3_XXSAVX2(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ3_SAVX2(x *float32, src *byte, blocks int) float32
 
 //go:noescape
 func decodeF16AVX512(dst *float32, src *byte, blocks int)
@@ -194,6 +304,42 @@ func decodeQ5_KAVX512(dst *float32, src *byte, blocks int)
 func decodeQ6_KAVX512(dst *float32, src *byte, blocks int)
 
 //go:noescape
+func decodeQ1_0AVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeQ2_0AVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeTQ1_0AVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeTQ2_0AVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeNVFP4AVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ1_SAVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ1_MAVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ2_XXSAVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ2_XSAVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ2_SAVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ3_XXSAVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ3_SAVX512(dst *float32, src *byte, blocks int)
+
+//go:noescape
 func dotF16AVX512(x *float32, src *byte, blocks int) float32
 
 //go:noescape
@@ -239,6 +385,42 @@ func dotQ5_KAVX512(x *float32, src *byte, blocks int) float32
 func dotQ6_KAVX512(x *float32, src *byte, blocks int) float32
 
 //go:noescape
+func dotQ1_0AVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotQ2_0AVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotTQ1_0AVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotTQ2_0AVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotNVFP4AVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ1_SAVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ1_MAVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ2_XXSAVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ2_XSAVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ2_SAVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ3_XXSAVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
+func dotIQ3_SAVX512(x *float32, src *byte, blocks int) float32
+
+//go:noescape
 func decodeF16BF16AVX512(dst *uint16, src *byte, blocks int)
 
 //go:noescape
@@ -282,3 +464,39 @@ func decodeQ5_KBF16AVX512(dst *uint16, src *byte, blocks int)
 
 //go:noescape
 func decodeQ6_KBF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeQ1_0BF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeQ2_0BF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeTQ1_0BF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeTQ2_0BF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeNVFP4BF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ1_SBF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ1_MBF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ2_XXSBF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ2_XSBF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ2_SBF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ3_XXSBF16AVX512(dst *uint16, src *byte, blocks int)
+
+//go:noescape
+func decodeIQ3_SBF16AVX512(dst *uint16, src *byte, blocks int)

@@ -4,8 +4,621 @@
 
 #include "textflag.h"
 
+DATA pairShifts<>+0(SB)/4, $0x00000000
+DATA pairShifts<>+4(SB)/4, $0x00000002
+DATA pairShifts<>+8(SB)/4, $0x00000004
+DATA pairShifts<>+12(SB)/4, $0x00000006
+DATA pairShifts<>+16(SB)/4, $0x00000008
+DATA pairShifts<>+20(SB)/4, $0x0000000a
+DATA pairShifts<>+24(SB)/4, $0x0000000c
+DATA pairShifts<>+28(SB)/4, $0x0000000e
+DATA pairShifts<>+32(SB)/4, $0x00000010
+DATA pairShifts<>+36(SB)/4, $0x00000012
+DATA pairShifts<>+40(SB)/4, $0x00000014
+DATA pairShifts<>+44(SB)/4, $0x00000016
+DATA pairShifts<>+48(SB)/4, $0x00000018
+DATA pairShifts<>+52(SB)/4, $0x0000001a
+DATA pairShifts<>+56(SB)/4, $0x0000001c
+DATA pairShifts<>+60(SB)/4, $0x0000001e
+GLOBL pairShifts<>(SB), RODATA|NOPTR, $64
+
+DATA shifts8<>+0(SB)/4, $0x00000000
+DATA shifts8<>+4(SB)/4, $0x00000002
+DATA shifts8<>+8(SB)/4, $0x00000004
+DATA shifts8<>+12(SB)/4, $0x00000006
+DATA shifts8<>+16(SB)/4, $0x00000008
+DATA shifts8<>+20(SB)/4, $0x0000000a
+DATA shifts8<>+24(SB)/4, $0x0000000c
+DATA shifts8<>+28(SB)/4, $0x0000000e
+DATA shifts8<>+32(SB)/4, $0x00000000
+DATA shifts8<>+36(SB)/4, $0x00000002
+DATA shifts8<>+40(SB)/4, $0x00000004
+DATA shifts8<>+44(SB)/4, $0x00000006
+DATA shifts8<>+48(SB)/4, $0x00000008
+DATA shifts8<>+52(SB)/4, $0x0000000a
+DATA shifts8<>+56(SB)/4, $0x0000000c
+DATA shifts8<>+60(SB)/4, $0x0000000e
+GLOBL shifts8<>(SB), RODATA|NOPTR, $64
+
+DATA shifts4<>+0(SB)/4, $0x00000000
+DATA shifts4<>+4(SB)/4, $0x00000003
+DATA shifts4<>+8(SB)/4, $0x00000006
+DATA shifts4<>+12(SB)/4, $0x00000009
+DATA shifts4<>+16(SB)/4, $0x00000000
+DATA shifts4<>+20(SB)/4, $0x00000003
+DATA shifts4<>+24(SB)/4, $0x00000006
+DATA shifts4<>+28(SB)/4, $0x00000009
+DATA shifts4<>+32(SB)/4, $0x00000000
+DATA shifts4<>+36(SB)/4, $0x00000003
+DATA shifts4<>+40(SB)/4, $0x00000006
+DATA shifts4<>+44(SB)/4, $0x00000009
+DATA shifts4<>+48(SB)/4, $0x00000000
+DATA shifts4<>+52(SB)/4, $0x00000003
+DATA shifts4<>+56(SB)/4, $0x00000006
+DATA shifts4<>+60(SB)/4, $0x00000009
+GLOBL shifts4<>(SB), RODATA|NOPTR, $64
+
+DATA signShifts<>+0(SB)/4, $0x00000007
+DATA signShifts<>+4(SB)/4, $0x00000006
+DATA signShifts<>+8(SB)/4, $0x00000005
+DATA signShifts<>+12(SB)/4, $0x00000004
+DATA signShifts<>+16(SB)/4, $0x00000003
+DATA signShifts<>+20(SB)/4, $0x00000002
+DATA signShifts<>+24(SB)/4, $0x00000001
+DATA signShifts<>+28(SB)/4, $0x00000000
+DATA signShifts<>+32(SB)/4, $0x00000007
+DATA signShifts<>+36(SB)/4, $0x00000006
+DATA signShifts<>+40(SB)/4, $0x00000005
+DATA signShifts<>+44(SB)/4, $0x00000004
+DATA signShifts<>+48(SB)/4, $0x00000003
+DATA signShifts<>+52(SB)/4, $0x00000002
+DATA signShifts<>+56(SB)/4, $0x00000001
+DATA signShifts<>+60(SB)/4, $0x00000000
+GLOBL signShifts<>(SB), RODATA|NOPTR, $64
+
+DATA ternary<>+0(SB)/4, $0xbf800000
+DATA ternary<>+4(SB)/4, $0x00000000
+DATA ternary<>+8(SB)/4, $0x3f800000
+DATA ternary<>+12(SB)/4, $0x40000000
+DATA ternary<>+16(SB)/4, $0xbf800000
+DATA ternary<>+20(SB)/4, $0x00000000
+DATA ternary<>+24(SB)/4, $0x3f800000
+DATA ternary<>+28(SB)/4, $0x40000000
+DATA ternary<>+32(SB)/4, $0xbf800000
+DATA ternary<>+36(SB)/4, $0x00000000
+DATA ternary<>+40(SB)/4, $0x3f800000
+DATA ternary<>+44(SB)/4, $0x40000000
+DATA ternary<>+48(SB)/4, $0xbf800000
+DATA ternary<>+52(SB)/4, $0x00000000
+DATA ternary<>+56(SB)/4, $0x3f800000
+DATA ternary<>+60(SB)/4, $0x40000000
+GLOBL ternary<>(SB), RODATA|NOPTR, $64
+
+DATA levelsIQ1<>+0(SB)/4, $0xbf800000
+DATA levelsIQ1<>+4(SB)/4, $0x00000000
+DATA levelsIQ1<>+8(SB)/4, $0x3f800000
+DATA levelsIQ1<>+12(SB)/4, $0x00000000
+DATA levelsIQ1<>+16(SB)/4, $0xbf800000
+DATA levelsIQ1<>+20(SB)/4, $0x00000000
+DATA levelsIQ1<>+24(SB)/4, $0x3f800000
+DATA levelsIQ1<>+28(SB)/4, $0x00000000
+DATA levelsIQ1<>+32(SB)/4, $0xbf800000
+DATA levelsIQ1<>+36(SB)/4, $0x00000000
+DATA levelsIQ1<>+40(SB)/4, $0x3f800000
+DATA levelsIQ1<>+44(SB)/4, $0x00000000
+DATA levelsIQ1<>+48(SB)/4, $0xbf800000
+DATA levelsIQ1<>+52(SB)/4, $0x00000000
+DATA levelsIQ1<>+56(SB)/4, $0x3f800000
+DATA levelsIQ1<>+60(SB)/4, $0x00000000
+GLOBL levelsIQ1<>(SB), RODATA|NOPTR, $64
+
+DATA levelsIQ2<>+0(SB)/4, $0x41000000
+DATA levelsIQ2<>+4(SB)/4, $0x41c80000
+DATA levelsIQ2<>+8(SB)/4, $0x422c0000
+DATA levelsIQ2<>+12(SB)/4, $0x00000000
+DATA levelsIQ2<>+16(SB)/4, $0x41000000
+DATA levelsIQ2<>+20(SB)/4, $0x41c80000
+DATA levelsIQ2<>+24(SB)/4, $0x422c0000
+DATA levelsIQ2<>+28(SB)/4, $0x00000000
+DATA levelsIQ2<>+32(SB)/4, $0x41000000
+DATA levelsIQ2<>+36(SB)/4, $0x41c80000
+DATA levelsIQ2<>+40(SB)/4, $0x422c0000
+DATA levelsIQ2<>+44(SB)/4, $0x00000000
+DATA levelsIQ2<>+48(SB)/4, $0x41000000
+DATA levelsIQ2<>+52(SB)/4, $0x41c80000
+DATA levelsIQ2<>+56(SB)/4, $0x422c0000
+DATA levelsIQ2<>+60(SB)/4, $0x00000000
+GLOBL levelsIQ2<>(SB), RODATA|NOPTR, $64
+
+DATA levelsIQ3XXS<>+0(SB)/4, $0x40800000
+DATA levelsIQ3XXS<>+4(SB)/4, $0x41400000
+DATA levelsIQ3XXS<>+8(SB)/4, $0x41a00000
+DATA levelsIQ3XXS<>+12(SB)/4, $0x41e00000
+DATA levelsIQ3XXS<>+16(SB)/4, $0x42100000
+DATA levelsIQ3XXS<>+20(SB)/4, $0x42300000
+DATA levelsIQ3XXS<>+24(SB)/4, $0x42500000
+DATA levelsIQ3XXS<>+28(SB)/4, $0x42780000
+DATA levelsIQ3XXS<>+32(SB)/4, $0x40800000
+DATA levelsIQ3XXS<>+36(SB)/4, $0x41400000
+DATA levelsIQ3XXS<>+40(SB)/4, $0x41a00000
+DATA levelsIQ3XXS<>+44(SB)/4, $0x41e00000
+DATA levelsIQ3XXS<>+48(SB)/4, $0x42100000
+DATA levelsIQ3XXS<>+52(SB)/4, $0x42300000
+DATA levelsIQ3XXS<>+56(SB)/4, $0x42500000
+DATA levelsIQ3XXS<>+60(SB)/4, $0x42780000
+GLOBL levelsIQ3XXS<>(SB), RODATA|NOPTR, $64
+
+DATA levelsIQ3S<>+0(SB)/4, $0x3f800000
+DATA levelsIQ3S<>+4(SB)/4, $0x40400000
+DATA levelsIQ3S<>+8(SB)/4, $0x40a00000
+DATA levelsIQ3S<>+12(SB)/4, $0x40e00000
+DATA levelsIQ3S<>+16(SB)/4, $0x41100000
+DATA levelsIQ3S<>+20(SB)/4, $0x41300000
+DATA levelsIQ3S<>+24(SB)/4, $0x41500000
+DATA levelsIQ3S<>+28(SB)/4, $0x41700000
+DATA levelsIQ3S<>+32(SB)/4, $0x3f800000
+DATA levelsIQ3S<>+36(SB)/4, $0x40400000
+DATA levelsIQ3S<>+40(SB)/4, $0x40a00000
+DATA levelsIQ3S<>+44(SB)/4, $0x40e00000
+DATA levelsIQ3S<>+48(SB)/4, $0x41100000
+DATA levelsIQ3S<>+52(SB)/4, $0x41300000
+DATA levelsIQ3S<>+56(SB)/4, $0x41500000
+DATA levelsIQ3S<>+60(SB)/4, $0x41700000
+GLOBL levelsIQ3S<>(SB), RODATA|NOPTR, $64
+
+DATA powersOf3<>+0(SB)/4, $0x00000001
+DATA powersOf3<>+4(SB)/4, $0x00000001
+DATA powersOf3<>+8(SB)/4, $0x00000001
+DATA powersOf3<>+12(SB)/4, $0x00000001
+DATA powersOf3<>+16(SB)/4, $0x00000003
+DATA powersOf3<>+20(SB)/4, $0x00000003
+DATA powersOf3<>+24(SB)/4, $0x00000003
+DATA powersOf3<>+28(SB)/4, $0x00000003
+DATA powersOf3<>+32(SB)/4, $0x00000009
+DATA powersOf3<>+36(SB)/4, $0x00000009
+DATA powersOf3<>+40(SB)/4, $0x00000009
+DATA powersOf3<>+44(SB)/4, $0x00000009
+DATA powersOf3<>+48(SB)/4, $0x0000001b
+DATA powersOf3<>+52(SB)/4, $0x0000001b
+DATA powersOf3<>+56(SB)/4, $0x0000001b
+DATA powersOf3<>+60(SB)/4, $0x0000001b
+GLOBL powersOf3<>(SB), RODATA|NOPTR, $64
+
+DATA upperPowersOf3<>+0(SB)/4, $0x00000009
+DATA upperPowersOf3<>+4(SB)/4, $0x00000009
+DATA upperPowersOf3<>+8(SB)/4, $0x00000009
+DATA upperPowersOf3<>+12(SB)/4, $0x00000009
+DATA upperPowersOf3<>+16(SB)/4, $0x0000001b
+DATA upperPowersOf3<>+20(SB)/4, $0x0000001b
+DATA upperPowersOf3<>+24(SB)/4, $0x0000001b
+DATA upperPowersOf3<>+28(SB)/4, $0x0000001b
+DATA upperPowersOf3<>+32(SB)/4, $0x00000009
+DATA upperPowersOf3<>+36(SB)/4, $0x00000009
+DATA upperPowersOf3<>+40(SB)/4, $0x00000009
+DATA upperPowersOf3<>+44(SB)/4, $0x00000009
+DATA upperPowersOf3<>+48(SB)/4, $0x0000001b
+DATA upperPowersOf3<>+52(SB)/4, $0x0000001b
+DATA upperPowersOf3<>+56(SB)/4, $0x0000001b
+DATA upperPowersOf3<>+60(SB)/4, $0x0000001b
+GLOBL upperPowersOf3<>(SB), RODATA|NOPTR, $64
+
+DATA bits14<>+0(SB)/4, $0x00003fff
+DATA bits14<>+4(SB)/4, $0x00003fff
+DATA bits14<>+8(SB)/4, $0x00003fff
+DATA bits14<>+12(SB)/4, $0x00003fff
+DATA bits14<>+16(SB)/4, $0x00003fff
+DATA bits14<>+20(SB)/4, $0x00003fff
+DATA bits14<>+24(SB)/4, $0x00003fff
+DATA bits14<>+28(SB)/4, $0x00003fff
+DATA bits14<>+32(SB)/4, $0x00003fff
+DATA bits14<>+36(SB)/4, $0x00003fff
+DATA bits14<>+40(SB)/4, $0x00003fff
+DATA bits14<>+44(SB)/4, $0x00003fff
+DATA bits14<>+48(SB)/4, $0x00003fff
+DATA bits14<>+52(SB)/4, $0x00003fff
+DATA bits14<>+56(SB)/4, $0x00003fff
+DATA bits14<>+60(SB)/4, $0x00003fff
+GLOBL bits14<>(SB), RODATA|NOPTR, $64
+
+DATA upperBits14<>+0(SB)/4, $0x3fff0000
+DATA upperBits14<>+4(SB)/4, $0x3fff0000
+DATA upperBits14<>+8(SB)/4, $0x3fff0000
+DATA upperBits14<>+12(SB)/4, $0x3fff0000
+DATA upperBits14<>+16(SB)/4, $0x3fff0000
+DATA upperBits14<>+20(SB)/4, $0x3fff0000
+DATA upperBits14<>+24(SB)/4, $0x3fff0000
+DATA upperBits14<>+28(SB)/4, $0x3fff0000
+DATA upperBits14<>+32(SB)/4, $0x3fff0000
+DATA upperBits14<>+36(SB)/4, $0x3fff0000
+DATA upperBits14<>+40(SB)/4, $0x3fff0000
+DATA upperBits14<>+44(SB)/4, $0x3fff0000
+DATA upperBits14<>+48(SB)/4, $0x3fff0000
+DATA upperBits14<>+52(SB)/4, $0x3fff0000
+DATA upperBits14<>+56(SB)/4, $0x3fff0000
+DATA upperBits14<>+60(SB)/4, $0x3fff0000
+GLOBL upperBits14<>(SB), RODATA|NOPTR, $64
+
+DATA bits7<>+0(SB)/4, $0x007f007f
+DATA bits7<>+4(SB)/4, $0x007f007f
+DATA bits7<>+8(SB)/4, $0x007f007f
+DATA bits7<>+12(SB)/4, $0x007f007f
+DATA bits7<>+16(SB)/4, $0x007f007f
+DATA bits7<>+20(SB)/4, $0x007f007f
+DATA bits7<>+24(SB)/4, $0x007f007f
+DATA bits7<>+28(SB)/4, $0x007f007f
+DATA bits7<>+32(SB)/4, $0x007f007f
+DATA bits7<>+36(SB)/4, $0x007f007f
+DATA bits7<>+40(SB)/4, $0x007f007f
+DATA bits7<>+44(SB)/4, $0x007f007f
+DATA bits7<>+48(SB)/4, $0x007f007f
+DATA bits7<>+52(SB)/4, $0x007f007f
+DATA bits7<>+56(SB)/4, $0x007f007f
+DATA bits7<>+60(SB)/4, $0x007f007f
+GLOBL bits7<>(SB), RODATA|NOPTR, $64
+
+DATA upperBits7<>+0(SB)/4, $0x7f007f00
+DATA upperBits7<>+4(SB)/4, $0x7f007f00
+DATA upperBits7<>+8(SB)/4, $0x7f007f00
+DATA upperBits7<>+12(SB)/4, $0x7f007f00
+DATA upperBits7<>+16(SB)/4, $0x7f007f00
+DATA upperBits7<>+20(SB)/4, $0x7f007f00
+DATA upperBits7<>+24(SB)/4, $0x7f007f00
+DATA upperBits7<>+28(SB)/4, $0x7f007f00
+DATA upperBits7<>+32(SB)/4, $0x7f007f00
+DATA upperBits7<>+36(SB)/4, $0x7f007f00
+DATA upperBits7<>+40(SB)/4, $0x7f007f00
+DATA upperBits7<>+44(SB)/4, $0x7f007f00
+DATA upperBits7<>+48(SB)/4, $0x7f007f00
+DATA upperBits7<>+52(SB)/4, $0x7f007f00
+DATA upperBits7<>+56(SB)/4, $0x7f007f00
+DATA upperBits7<>+60(SB)/4, $0x7f007f00
+GLOBL upperBits7<>(SB), RODATA|NOPTR, $64
+
+DATA topBits<>+0(SB)/4, $0x80808080
+DATA topBits<>+4(SB)/4, $0x80808080
+DATA topBits<>+8(SB)/4, $0x80808080
+DATA topBits<>+12(SB)/4, $0x80808080
+DATA topBits<>+16(SB)/4, $0x80808080
+DATA topBits<>+20(SB)/4, $0x80808080
+DATA topBits<>+24(SB)/4, $0x80808080
+DATA topBits<>+28(SB)/4, $0x80808080
+DATA topBits<>+32(SB)/4, $0x80808080
+DATA topBits<>+36(SB)/4, $0x80808080
+DATA topBits<>+40(SB)/4, $0x80808080
+DATA topBits<>+44(SB)/4, $0x80808080
+DATA topBits<>+48(SB)/4, $0x80808080
+DATA topBits<>+52(SB)/4, $0x80808080
+DATA topBits<>+56(SB)/4, $0x80808080
+DATA topBits<>+60(SB)/4, $0x80808080
+GLOBL topBits<>(SB), RODATA|NOPTR, $64
+
+DATA lowNibbles<>+0(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+4(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+8(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+12(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+16(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+20(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+24(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+28(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+32(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+36(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+40(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+44(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+48(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+52(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+56(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+60(SB)/4, $0x0f0f0f0f
+GLOBL lowNibbles<>(SB), RODATA|NOPTR, $64
+
+DATA bits3<>+0(SB)/4, $0x00000007
+DATA bits3<>+4(SB)/4, $0x00000007
+DATA bits3<>+8(SB)/4, $0x00000007
+DATA bits3<>+12(SB)/4, $0x00000007
+DATA bits3<>+16(SB)/4, $0x00000007
+DATA bits3<>+20(SB)/4, $0x00000007
+DATA bits3<>+24(SB)/4, $0x00000007
+DATA bits3<>+28(SB)/4, $0x00000007
+DATA bits3<>+32(SB)/4, $0x00000007
+DATA bits3<>+36(SB)/4, $0x00000007
+DATA bits3<>+40(SB)/4, $0x00000007
+DATA bits3<>+44(SB)/4, $0x00000007
+DATA bits3<>+48(SB)/4, $0x00000007
+DATA bits3<>+52(SB)/4, $0x00000007
+DATA bits3<>+56(SB)/4, $0x00000007
+DATA bits3<>+60(SB)/4, $0x00000007
+GLOBL bits3<>(SB), RODATA|NOPTR, $64
+
+DATA bits9<>+0(SB)/4, $0x01ff01ff
+DATA bits9<>+4(SB)/4, $0x01ff01ff
+DATA bits9<>+8(SB)/4, $0x01ff01ff
+DATA bits9<>+12(SB)/4, $0x01ff01ff
+DATA bits9<>+16(SB)/4, $0x01ff01ff
+DATA bits9<>+20(SB)/4, $0x01ff01ff
+DATA bits9<>+24(SB)/4, $0x01ff01ff
+DATA bits9<>+28(SB)/4, $0x01ff01ff
+DATA bits9<>+32(SB)/4, $0x01ff01ff
+DATA bits9<>+36(SB)/4, $0x01ff01ff
+DATA bits9<>+40(SB)/4, $0x01ff01ff
+DATA bits9<>+44(SB)/4, $0x01ff01ff
+DATA bits9<>+48(SB)/4, $0x01ff01ff
+DATA bits9<>+52(SB)/4, $0x01ff01ff
+DATA bits9<>+56(SB)/4, $0x01ff01ff
+DATA bits9<>+60(SB)/4, $0x01ff01ff
+GLOBL bits9<>(SB), RODATA|NOPTR, $64
+
+DATA highBits3<>+0(SB)/4, $0x07000700
+DATA highBits3<>+4(SB)/4, $0x07000700
+DATA highBits3<>+8(SB)/4, $0x07000700
+DATA highBits3<>+12(SB)/4, $0x07000700
+DATA highBits3<>+16(SB)/4, $0x07000700
+DATA highBits3<>+20(SB)/4, $0x07000700
+DATA highBits3<>+24(SB)/4, $0x07000700
+DATA highBits3<>+28(SB)/4, $0x07000700
+DATA highBits3<>+32(SB)/4, $0x07000700
+DATA highBits3<>+36(SB)/4, $0x07000700
+DATA highBits3<>+40(SB)/4, $0x07000700
+DATA highBits3<>+44(SB)/4, $0x07000700
+DATA highBits3<>+48(SB)/4, $0x07000700
+DATA highBits3<>+52(SB)/4, $0x07000700
+DATA highBits3<>+56(SB)/4, $0x07000700
+DATA highBits3<>+60(SB)/4, $0x07000700
+GLOBL highBits3<>(SB), RODATA|NOPTR, $64
+
+DATA ninthBits<>+0(SB)/4, $0x01000100
+DATA ninthBits<>+4(SB)/4, $0x01000100
+DATA ninthBits<>+8(SB)/4, $0x01000100
+DATA ninthBits<>+12(SB)/4, $0x01000100
+DATA ninthBits<>+16(SB)/4, $0x01000100
+DATA ninthBits<>+20(SB)/4, $0x01000100
+DATA ninthBits<>+24(SB)/4, $0x01000100
+DATA ninthBits<>+28(SB)/4, $0x01000100
+DATA ninthBits<>+32(SB)/4, $0x01000100
+DATA ninthBits<>+36(SB)/4, $0x01000100
+DATA ninthBits<>+40(SB)/4, $0x01000100
+DATA ninthBits<>+44(SB)/4, $0x01000100
+DATA ninthBits<>+48(SB)/4, $0x01000100
+DATA ninthBits<>+52(SB)/4, $0x01000100
+DATA ninthBits<>+56(SB)/4, $0x01000100
+DATA ninthBits<>+60(SB)/4, $0x01000100
+GLOBL ninthBits<>(SB), RODATA|NOPTR, $64
+
+DATA bitOfWord<>+0(SB)/4, $0x00020001
+DATA bitOfWord<>+4(SB)/4, $0x00080004
+DATA bitOfWord<>+8(SB)/4, $0x00200010
+DATA bitOfWord<>+12(SB)/4, $0x00800040
+DATA bitOfWord<>+16(SB)/4, $0x00020001
+DATA bitOfWord<>+20(SB)/4, $0x00080004
+DATA bitOfWord<>+24(SB)/4, $0x00200010
+DATA bitOfWord<>+28(SB)/4, $0x00800040
+DATA bitOfWord<>+32(SB)/4, $0x00000000
+DATA bitOfWord<>+36(SB)/4, $0x00000000
+DATA bitOfWord<>+40(SB)/4, $0x00000000
+DATA bitOfWord<>+44(SB)/4, $0x00000000
+DATA bitOfWord<>+48(SB)/4, $0x00000000
+DATA bitOfWord<>+52(SB)/4, $0x00000000
+DATA bitOfWord<>+56(SB)/4, $0x00000000
+DATA bitOfWord<>+60(SB)/4, $0x00000000
+GLOBL bitOfWord<>(SB), RODATA|NOPTR, $64
+
+DATA minusOnes<>+0(SB)/4, $0xffffffff
+DATA minusOnes<>+4(SB)/4, $0xffffffff
+DATA minusOnes<>+8(SB)/4, $0xffffffff
+DATA minusOnes<>+12(SB)/4, $0xffffffff
+DATA minusOnes<>+16(SB)/4, $0xffffffff
+DATA minusOnes<>+20(SB)/4, $0xffffffff
+DATA minusOnes<>+24(SB)/4, $0xffffffff
+DATA minusOnes<>+28(SB)/4, $0xffffffff
+DATA minusOnes<>+32(SB)/4, $0xffffffff
+DATA minusOnes<>+36(SB)/4, $0xffffffff
+DATA minusOnes<>+40(SB)/4, $0xffffffff
+DATA minusOnes<>+44(SB)/4, $0xffffffff
+DATA minusOnes<>+48(SB)/4, $0xffffffff
+DATA minusOnes<>+52(SB)/4, $0xffffffff
+DATA minusOnes<>+56(SB)/4, $0xffffffff
+DATA minusOnes<>+60(SB)/4, $0xffffffff
+GLOBL minusOnes<>(SB), RODATA|NOPTR, $64
+
+DATA pairsToTop<>+0(SB)/4, $0x10004000
+DATA pairsToTop<>+4(SB)/4, $0x01000400
+DATA pairsToTop<>+8(SB)/4, $0x00100040
+DATA pairsToTop<>+12(SB)/4, $0x00010004
+DATA pairsToTop<>+16(SB)/4, $0x10004000
+DATA pairsToTop<>+20(SB)/4, $0x01000400
+DATA pairsToTop<>+24(SB)/4, $0x00100040
+DATA pairsToTop<>+28(SB)/4, $0x00010004
+DATA pairsToTop<>+32(SB)/4, $0x10004000
+DATA pairsToTop<>+36(SB)/4, $0x01000400
+DATA pairsToTop<>+40(SB)/4, $0x00100040
+DATA pairsToTop<>+44(SB)/4, $0x00010004
+DATA pairsToTop<>+48(SB)/4, $0x10004000
+DATA pairsToTop<>+52(SB)/4, $0x01000400
+DATA pairsToTop<>+56(SB)/4, $0x00100040
+DATA pairsToTop<>+60(SB)/4, $0x00010004
+GLOBL pairsToTop<>(SB), RODATA|NOPTR, $64
+
+DATA triplesToTop<>+0(SB)/4, $0x04002000
+DATA triplesToTop<>+4(SB)/4, $0x00100080
+DATA triplesToTop<>+8(SB)/4, $0x04002000
+DATA triplesToTop<>+12(SB)/4, $0x00100080
+DATA triplesToTop<>+16(SB)/4, $0x04002000
+DATA triplesToTop<>+20(SB)/4, $0x00100080
+DATA triplesToTop<>+24(SB)/4, $0x04002000
+DATA triplesToTop<>+28(SB)/4, $0x00100080
+DATA triplesToTop<>+32(SB)/4, $0x04002000
+DATA triplesToTop<>+36(SB)/4, $0x00100080
+DATA triplesToTop<>+40(SB)/4, $0x04002000
+DATA triplesToTop<>+44(SB)/4, $0x00100080
+DATA triplesToTop<>+48(SB)/4, $0x04002000
+DATA triplesToTop<>+52(SB)/4, $0x00100080
+DATA triplesToTop<>+56(SB)/4, $0x04002000
+DATA triplesToTop<>+60(SB)/4, $0x00100080
+GLOBL triplesToTop<>(SB), RODATA|NOPTR, $64
+
+DATA eightCopies<>+0(SB)/4, $0x01000100
+DATA eightCopies<>+4(SB)/4, $0x01000100
+DATA eightCopies<>+8(SB)/4, $0x01000100
+DATA eightCopies<>+12(SB)/4, $0x01000100
+DATA eightCopies<>+16(SB)/4, $0x03020302
+DATA eightCopies<>+20(SB)/4, $0x03020302
+DATA eightCopies<>+24(SB)/4, $0x03020302
+DATA eightCopies<>+28(SB)/4, $0x03020302
+DATA eightCopies<>+32(SB)/4, $0x01000100
+DATA eightCopies<>+36(SB)/4, $0x01000100
+DATA eightCopies<>+40(SB)/4, $0x01000100
+DATA eightCopies<>+44(SB)/4, $0x01000100
+DATA eightCopies<>+48(SB)/4, $0x03020302
+DATA eightCopies<>+52(SB)/4, $0x03020302
+DATA eightCopies<>+56(SB)/4, $0x03020302
+DATA eightCopies<>+60(SB)/4, $0x03020302
+GLOBL eightCopies<>(SB), RODATA|NOPTR, $64
+
+DATA fourCopies<>+0(SB)/4, $0x01000100
+DATA fourCopies<>+4(SB)/4, $0x01000100
+DATA fourCopies<>+8(SB)/4, $0x03020302
+DATA fourCopies<>+12(SB)/4, $0x03020302
+DATA fourCopies<>+16(SB)/4, $0x05040504
+DATA fourCopies<>+20(SB)/4, $0x05040504
+DATA fourCopies<>+24(SB)/4, $0x07060706
+DATA fourCopies<>+28(SB)/4, $0x07060706
+DATA fourCopies<>+32(SB)/4, $0x01000100
+DATA fourCopies<>+36(SB)/4, $0x01000100
+DATA fourCopies<>+40(SB)/4, $0x03020302
+DATA fourCopies<>+44(SB)/4, $0x03020302
+DATA fourCopies<>+48(SB)/4, $0x05040504
+DATA fourCopies<>+52(SB)/4, $0x05040504
+DATA fourCopies<>+56(SB)/4, $0x07060706
+DATA fourCopies<>+60(SB)/4, $0x07060706
+GLOBL fourCopies<>(SB), RODATA|NOPTR, $64
+
+DATA byteCopies<>+0(SB)/4, $0x80008000
+DATA byteCopies<>+4(SB)/4, $0x80008000
+DATA byteCopies<>+8(SB)/4, $0x80008000
+DATA byteCopies<>+12(SB)/4, $0x80008000
+DATA byteCopies<>+16(SB)/4, $0x80018001
+DATA byteCopies<>+20(SB)/4, $0x80018001
+DATA byteCopies<>+24(SB)/4, $0x80018001
+DATA byteCopies<>+28(SB)/4, $0x80018001
+DATA byteCopies<>+32(SB)/4, $0x80008000
+DATA byteCopies<>+36(SB)/4, $0x80008000
+DATA byteCopies<>+40(SB)/4, $0x80008000
+DATA byteCopies<>+44(SB)/4, $0x80008000
+DATA byteCopies<>+48(SB)/4, $0x80018001
+DATA byteCopies<>+52(SB)/4, $0x80018001
+DATA byteCopies<>+56(SB)/4, $0x80018001
+DATA byteCopies<>+60(SB)/4, $0x80018001
+GLOBL byteCopies<>(SB), RODATA|NOPTR, $64
+
+DATA signBit<>+0(SB)/4, $0x80000000
+DATA signBit<>+4(SB)/4, $0x80000000
+DATA signBit<>+8(SB)/4, $0x80000000
+DATA signBit<>+12(SB)/4, $0x80000000
+DATA signBit<>+16(SB)/4, $0x80000000
+DATA signBit<>+20(SB)/4, $0x80000000
+DATA signBit<>+24(SB)/4, $0x80000000
+DATA signBit<>+28(SB)/4, $0x80000000
+DATA signBit<>+32(SB)/4, $0x80000000
+DATA signBit<>+36(SB)/4, $0x80000000
+DATA signBit<>+40(SB)/4, $0x80000000
+DATA signBit<>+44(SB)/4, $0x80000000
+DATA signBit<>+48(SB)/4, $0x80000000
+DATA signBit<>+52(SB)/4, $0x80000000
+DATA signBit<>+56(SB)/4, $0x80000000
+DATA signBit<>+60(SB)/4, $0x80000000
+GLOBL signBit<>(SB), RODATA|NOPTR, $64
+
+DATA eighth<>+0(SB)/4, $0x3e000000
+DATA eighth<>+4(SB)/4, $0x3e000000
+DATA eighth<>+8(SB)/4, $0x3e000000
+DATA eighth<>+12(SB)/4, $0x3e000000
+DATA eighth<>+16(SB)/4, $0x3e000000
+DATA eighth<>+20(SB)/4, $0x3e000000
+DATA eighth<>+24(SB)/4, $0x3e000000
+DATA eighth<>+28(SB)/4, $0x3e000000
+DATA eighth<>+32(SB)/4, $0x3e000000
+DATA eighth<>+36(SB)/4, $0x3e000000
+DATA eighth<>+40(SB)/4, $0x3e000000
+DATA eighth<>+44(SB)/4, $0x3e000000
+DATA eighth<>+48(SB)/4, $0x3e000000
+DATA eighth<>+52(SB)/4, $0x3e000000
+DATA eighth<>+56(SB)/4, $0x3e000000
+DATA eighth<>+60(SB)/4, $0x3e000000
+GLOBL eighth<>(SB), RODATA|NOPTR, $64
+
+DATA half<>+0(SB)/4, $0x3f000000
+DATA half<>+4(SB)/4, $0x3f000000
+DATA half<>+8(SB)/4, $0x3f000000
+DATA half<>+12(SB)/4, $0x3f000000
+DATA half<>+16(SB)/4, $0x3f000000
+DATA half<>+20(SB)/4, $0x3f000000
+DATA half<>+24(SB)/4, $0x3f000000
+DATA half<>+28(SB)/4, $0x3f000000
+DATA half<>+32(SB)/4, $0x3f000000
+DATA half<>+36(SB)/4, $0x3f000000
+DATA half<>+40(SB)/4, $0x3f000000
+DATA half<>+44(SB)/4, $0x3f000000
+DATA half<>+48(SB)/4, $0x3f000000
+DATA half<>+52(SB)/4, $0x3f000000
+DATA half<>+56(SB)/4, $0x3f000000
+DATA half<>+60(SB)/4, $0x3f000000
+GLOBL half<>(SB), RODATA|NOPTR, $64
+
+DATA quarter<>+0(SB)/4, $0x3e800000
+DATA quarter<>+4(SB)/4, $0x3e800000
+DATA quarter<>+8(SB)/4, $0x3e800000
+DATA quarter<>+12(SB)/4, $0x3e800000
+DATA quarter<>+16(SB)/4, $0x3e800000
+DATA quarter<>+20(SB)/4, $0x3e800000
+DATA quarter<>+24(SB)/4, $0x3e800000
+DATA quarter<>+28(SB)/4, $0x3e800000
+DATA quarter<>+32(SB)/4, $0x3e800000
+DATA quarter<>+36(SB)/4, $0x3e800000
+DATA quarter<>+40(SB)/4, $0x3e800000
+DATA quarter<>+44(SB)/4, $0x3e800000
+DATA quarter<>+48(SB)/4, $0x3e800000
+DATA quarter<>+52(SB)/4, $0x3e800000
+DATA quarter<>+56(SB)/4, $0x3e800000
+DATA quarter<>+60(SB)/4, $0x3e800000
+GLOBL quarter<>(SB), RODATA|NOPTR, $64
+
+DATA times128<>+0(SB)/4, $0x43000000
+DATA times128<>+4(SB)/4, $0x43000000
+DATA times128<>+8(SB)/4, $0x43000000
+DATA times128<>+12(SB)/4, $0x43000000
+DATA times128<>+16(SB)/4, $0x43000000
+DATA times128<>+20(SB)/4, $0x43000000
+DATA times128<>+24(SB)/4, $0x43000000
+DATA times128<>+28(SB)/4, $0x43000000
+DATA times128<>+32(SB)/4, $0x43000000
+DATA times128<>+36(SB)/4, $0x43000000
+DATA times128<>+40(SB)/4, $0x43000000
+DATA times128<>+44(SB)/4, $0x43000000
+DATA times128<>+48(SB)/4, $0x43000000
+DATA times128<>+52(SB)/4, $0x43000000
+DATA times128<>+56(SB)/4, $0x43000000
+DATA times128<>+60(SB)/4, $0x43000000
+GLOBL times128<>(SB), RODATA|NOPTR, $64
+
+DATA notANumber<>+0(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+4(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+8(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+12(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+16(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+20(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+24(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+28(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+32(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+36(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+40(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+44(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+48(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+52(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+56(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+60(SB)/4, $0x7f7f7f7f
+GLOBL notANumber<>(SB), RODATA|NOPTR, $64
+
+
 // func decodeF16AVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeF16AVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeF16AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -34,7 +647,7 @@ done:
 	RET
 
 // func decodeBF16AVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeBF16AVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeBF16AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -67,7 +680,7 @@ done:
 	RET
 
 // func decodeQ4_0AVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ4_0AVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeQ4_0AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -120,7 +733,7 @@ done:
 	RET
 
 // func decodeQ4_1AVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ4_1AVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeQ4_1AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -174,7 +787,7 @@ done:
 	RET
 
 // func decodeQ5_0AVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ5_0AVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeQ5_0AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -244,7 +857,7 @@ done:
 	RET
 
 // func decodeQ5_1AVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ5_1AVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeQ5_1AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -318,7 +931,7 @@ done:
 	RET
 
 // func decodeQ8_0AVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ8_0AVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeQ8_0AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -359,7 +972,7 @@ done:
 	RET
 
 // func decodeIQ4_NLAVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeIQ4_NLAVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeIQ4_NLAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -415,7 +1028,7 @@ done:
 	RET
 
 // func decodeIQ4_XSAVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeIQ4_XSAVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeIQ4_XSAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -729,7 +1342,7 @@ done:
 	RET
 
 // func decodeMXFP4AVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeMXFP4AVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeMXFP4AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -790,7 +1403,7 @@ done:
 	RET
 
 // func decodeQ2_KAVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ2_KAVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeQ2_KAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1099,7 +1712,7 @@ done:
 	RET
 
 // func decodeQ3_KAVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ3_KAVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeQ3_KAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1484,7 +2097,7 @@ done:
 	RET
 
 // func decodeQ4_KAVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ4_KAVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeQ4_KAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1788,7 +2401,7 @@ done:
 	RET
 
 // func decodeQ5_KAVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ5_KAVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeQ5_KAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2191,7 +2804,7 @@ done:
 	RET
 
 // func decodeQ6_KAVX2(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ6_KAVX2(SB), NOSPLIT, $128-24
+TEXT ·decodeQ6_KAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2536,8 +3149,3305 @@ done:
 	VZEROUPPER
 	RET
 
+// func decodeQ1_0AVX2(dst *float32, src *byte, blocks int) 
+TEXT ·decodeQ1_0AVX2(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VMOVUPS signShifts<>(SB), Y13
+	VMOVUPS signBit<>(SB), Y14
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Y4
+	VPXOR Y14, Y4, Y5
+	VPBROADCASTB 2(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 0(DI)
+	VPBROADCASTB 3(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 32(DI)
+	VPBROADCASTB 4(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 64(DI)
+	VPBROADCASTB 5(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 96(DI)
+	VPBROADCASTB 6(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 128(DI)
+	VPBROADCASTB 7(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 160(DI)
+	VPBROADCASTB 8(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 192(DI)
+	VPBROADCASTB 9(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 224(DI)
+	VPBROADCASTB 10(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 256(DI)
+	VPBROADCASTB 11(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 288(DI)
+	VPBROADCASTB 12(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 320(DI)
+	VPBROADCASTB 13(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 352(DI)
+	VPBROADCASTB 14(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 384(DI)
+	VPBROADCASTB 15(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 416(DI)
+	VPBROADCASTB 16(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 448(DI)
+	VPBROADCASTB 17(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VMOVUPS Y0, 480(DI)
+	ADDQ $18, SI
+	ADDQ $512, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeQ2_0AVX2(dst *float32, src *byte, blocks int) 
+TEXT ·decodeQ2_0AVX2(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VMOVUPS ternary<>(SB), Y12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Y4
+	VMULPS Y12, Y4, Y4
+	VPBROADCASTW 2(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 0(DI)
+	VPBROADCASTW 4(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 32(DI)
+	VPBROADCASTW 6(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 64(DI)
+	VPBROADCASTW 8(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 96(DI)
+	VPBROADCASTW 10(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 128(DI)
+	VPBROADCASTW 12(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 160(DI)
+	VPBROADCASTW 14(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 192(DI)
+	VPBROADCASTW 16(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 224(DI)
+	ADDQ $18, SI
+	ADDQ $256, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeTQ1_0AVX2(dst *float32, src *byte, blocks int) 
+TEXT ·decodeTQ1_0AVX2(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVL $255, AX
+	VMOVD AX, X11
+	VPBROADCASTD X11, Y11
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VMOVUPS ternary<>(SB), Y12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 52(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Y4
+	VMULPS Y12, Y4, Y4
+	VPMOVZXBD 0(SI), Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 0(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 128(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 256(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 384(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 512(DI)
+	VPMOVZXBD 8(SI), Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 32(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 160(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 288(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 416(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 544(DI)
+	VPMOVZXBD 16(SI), Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 64(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 192(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 320(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 448(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 576(DI)
+	VPMOVZXBD 24(SI), Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 96(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 224(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 352(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 480(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 608(DI)
+	VPMOVZXBD 32(SI), Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 640(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 704(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 768(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 832(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 896(DI)
+	VPMOVZXBD 40(SI), Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 672(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 736(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 800(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 864(DI)
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 928(DI)
+	VPBROADCASTD 48(SI), X0
+	VPMOVZXBD X0, Y0
+	VPMULLD powersOf3<>(SB), Y0, Y0
+	VPAND Y11, Y0, Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 960(DI)
+	VPBROADCASTD 48(SI), X0
+	VPMOVZXBD X0, Y0
+	VPMULLD upperPowersOf3<>(SB), Y0, Y0
+	VPAND Y11, Y0, Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 992(DI)
+	ADDQ $54, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeTQ2_0AVX2(dst *float32, src *byte, blocks int) 
+TEXT ·decodeTQ2_0AVX2(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VMOVUPS ternary<>(SB), Y12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 64(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Y4
+	VMULPS Y12, Y4, Y4
+	VPMOVZXBD 0(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VMOVUPS Y1, 0(DI)
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 128(DI)
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 256(DI)
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 384(DI)
+	VPMOVZXBD 8(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VMOVUPS Y1, 32(DI)
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 160(DI)
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 288(DI)
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 416(DI)
+	VPMOVZXBD 16(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VMOVUPS Y1, 64(DI)
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 192(DI)
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 320(DI)
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 448(DI)
+	VPMOVZXBD 24(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VMOVUPS Y1, 96(DI)
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 224(DI)
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 352(DI)
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 480(DI)
+	VPMOVZXBD 32(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VMOVUPS Y1, 512(DI)
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 640(DI)
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 768(DI)
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 896(DI)
+	VPMOVZXBD 40(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VMOVUPS Y1, 544(DI)
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 672(DI)
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 800(DI)
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 928(DI)
+	VPMOVZXBD 48(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VMOVUPS Y1, 576(DI)
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 704(DI)
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 832(DI)
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 960(DI)
+	VPMOVZXBD 56(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VMOVUPS Y1, 608(DI)
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 736(DI)
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 864(DI)
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VMOVUPS Y1, 992(DI)
+	ADDQ $66, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeNVFP4AVX2(dst *float32, src *byte, blocks int) 
+TEXT ·decodeNVFP4AVX2(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVL $252645135, AX
+	VMOVD AX, X12
+	VPBROADCASTD X12, Y12
+	MOVQ $0x0c08060403020100, AX
+	VMOVQ AX, X11
+	MOVQ $0xf4f8fafcfdfeff00, AX
+	VPINSRQ $1, AX, X11, X11
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	VMOVD (SI), X0
+	VPCMPEQB notANumber<>(SB), X0, X1
+	VPANDN X0, X1, X0
+	VPMOVZXBW X0, X0
+	VPSLLW $9, X0, X0 // without the sign
+	VPSRLW $2, X0, X0
+	VCVTPH2PS X0, X0
+	VMULPS times128<>(SB), X0, X0
+	VMOVUPS X0, (SP)
+	VMOVQ 4(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 0(SP), Y4
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VMOVUPS Y1, 0(DI)
+	VPSRLDQ $8, X0, X0
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VMOVUPS Y1, 32(DI)
+	VMOVQ 12(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 4(SP), Y4
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VMOVUPS Y1, 64(DI)
+	VPSRLDQ $8, X0, X0
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VMOVUPS Y1, 96(DI)
+	VMOVQ 20(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 8(SP), Y4
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VMOVUPS Y1, 128(DI)
+	VPSRLDQ $8, X0, X0
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VMOVUPS Y1, 160(DI)
+	VMOVQ 28(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 12(SP), Y4
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VMOVUPS Y1, 192(DI)
+	VPSRLDQ $8, X0, X0
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VMOVUPS Y1, 224(DI)
+	ADDQ $36, SI
+	ADDQ $256, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ1_SAVX2(dst *float32, src *byte, blocks int) 
+TEXT ·decodeIQ1_SAVX2(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	MOVQ $qtool∕internal∕codebook·IQ1(SB), R13
+	VMOVUPS shifts8<>(SB), Y11
+	VMOVUPS levelsIQ1<>(SB), Y12
+	VMOVUPS signBit<>(SB), Y14
+	VMOVUPS signShifts<>(SB), Y13
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Y5
+	VPMOVZXWD 34(SI), Y0
+	VPSLLD $16, Y0, Y1
+	VPAND signBit<>(SB), Y1, Y1
+	VPXOR eighth<>(SB), Y1, Y1
+	VMOVUPS Y1, 64(SP)
+	VPSRLD $12, Y0, Y0
+	VPAND bits3<>(SB), Y0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPBROADCASTQ 34(SI), Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTQ 42(SI), Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VBROADCASTSS 64(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 192(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 0(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 0(DI)
+	MOVWLZX 2(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 32(DI)
+	MOVWLZX 4(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 64(DI)
+	MOVWLZX 6(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 96(DI)
+	VBROADCASTSS 68(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 196(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 8(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 128(DI)
+	MOVWLZX 10(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 160(DI)
+	MOVWLZX 12(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 192(DI)
+	MOVWLZX 14(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 224(DI)
+	VBROADCASTSS 72(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 200(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 16(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 256(DI)
+	MOVWLZX 18(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 288(DI)
+	MOVWLZX 20(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 320(DI)
+	MOVWLZX 22(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 352(DI)
+	VBROADCASTSS 76(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 204(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 24(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 384(DI)
+	MOVWLZX 26(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 416(DI)
+	MOVWLZX 28(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 448(DI)
+	MOVWLZX 30(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 480(DI)
+	VBROADCASTSS 80(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 208(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 32(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 512(DI)
+	MOVWLZX 34(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 544(DI)
+	MOVWLZX 36(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 576(DI)
+	MOVWLZX 38(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 608(DI)
+	VBROADCASTSS 84(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 212(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 40(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 640(DI)
+	MOVWLZX 42(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 672(DI)
+	MOVWLZX 44(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 704(DI)
+	MOVWLZX 46(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 736(DI)
+	VBROADCASTSS 88(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 216(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 48(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 768(DI)
+	MOVWLZX 50(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 800(DI)
+	MOVWLZX 52(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 832(DI)
+	MOVWLZX 54(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 864(DI)
+	VBROADCASTSS 92(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 220(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 56(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 896(DI)
+	MOVWLZX 58(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 928(DI)
+	MOVWLZX 60(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 960(DI)
+	MOVWLZX 62(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VMOVUPS Y0, 992(DI)
+	ADDQ $50, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ1_MAVX2(dst *float32, src *byte, blocks int) 
+TEXT ·decodeIQ1_MAVX2(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	MOVQ $qtool∕internal∕codebook·IQ1(SB), R13
+	VMOVUPS shifts8<>(SB), Y11
+	VMOVUPS levelsIQ1<>(SB), Y12
+	VMOVUPS signBit<>(SB), Y14
+	VMOVUPS signShifts<>(SB), Y13
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVQ $0x000f000f000f000f, R9
+	MOVQ 48(SI), R8
+	SHRQ $12, R8
+	ANDQ R9, R8 // the quarters of d, 16 bits apart
+	MOVQ R8, R9
+	SHRQ $12, R9
+	ORQ R9, R8 // pairs of them
+	MOVQ R8, R9
+	SHRQ $24, R9
+	ANDL $0xff00, R9
+	ANDL $0xff, R8
+	ORL R9, R8
+	VMOVD R8, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Y5
+	VPBROADCASTQ 48(SI), Y0
+	VPERMQ $0x00, Y0, Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VEXTRACTI128 $1, Y0, X1
+	VPMOVZXWD X0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPMOVZXWD X1, Y1
+	VPADDD Y1, Y1, Y1
+	VPSUBD minusOnes<>(SB), Y1, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMOVUPS Y1, 224(SP)
+	VMOVDQU 32(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X6
+	VPUNPCKHBW X1, X0, X7
+	VPMOVZXBW X6, Y0
+	VPSLLW $8, Y0, Y0
+	VPAND highBits3<>(SB), Y0, Y0
+	VPMOVZXBW 0(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPMOVZXBD X6, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 64(SP)
+	VPSRLDQ $8, X6, X6
+	VPMOVZXBD X6, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 96(SP)
+	VPMOVZXBW X7, Y0
+	VPSLLW $8, Y0, Y0
+	VPAND highBits3<>(SB), Y0, Y0
+	VPMOVZXBW 16(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VPMOVZXBD X7, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 128(SP)
+	VPSRLDQ $8, X7, X7
+	VPMOVZXBD X7, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 160(SP)
+	MOVWLZX 0(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 64(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 192(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 0(DI)
+	MOVWLZX 2(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 68(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 192(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 32(DI)
+	MOVWLZX 4(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 72(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 196(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 64(DI)
+	MOVWLZX 6(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 76(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 196(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 96(DI)
+	MOVWLZX 8(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 80(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 200(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 128(DI)
+	MOVWLZX 10(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 84(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 200(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 160(DI)
+	MOVWLZX 12(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 88(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 204(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 192(DI)
+	MOVWLZX 14(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 92(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 204(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 224(DI)
+	MOVWLZX 16(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 96(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 208(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 256(DI)
+	MOVWLZX 18(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 100(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 208(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 288(DI)
+	MOVWLZX 20(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 104(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 212(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 320(DI)
+	MOVWLZX 22(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 108(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 212(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 352(DI)
+	MOVWLZX 24(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 112(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 216(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 384(DI)
+	MOVWLZX 26(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 116(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 216(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 416(DI)
+	MOVWLZX 28(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 120(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 220(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 448(DI)
+	MOVWLZX 30(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 124(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 220(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 480(DI)
+	MOVWLZX 32(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 128(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 224(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 512(DI)
+	MOVWLZX 34(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 132(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 224(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 544(DI)
+	MOVWLZX 36(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 136(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 228(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 576(DI)
+	MOVWLZX 38(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 140(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 228(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 608(DI)
+	MOVWLZX 40(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 144(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 232(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 640(DI)
+	MOVWLZX 42(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 148(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 232(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 672(DI)
+	MOVWLZX 44(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 152(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 236(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 704(DI)
+	MOVWLZX 46(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 156(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 236(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 736(DI)
+	MOVWLZX 48(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 160(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 240(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 768(DI)
+	MOVWLZX 50(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 164(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 240(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 800(DI)
+	MOVWLZX 52(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 168(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 244(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 832(DI)
+	MOVWLZX 54(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 172(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 244(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 864(DI)
+	MOVWLZX 56(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 176(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 248(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 896(DI)
+	MOVWLZX 58(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 180(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 248(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 928(DI)
+	MOVWLZX 60(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 184(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 252(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 960(DI)
+	MOVWLZX 62(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 188(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 252(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 992(DI)
+	ADDQ $56, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ2_XXSAVX2(dst *float32, src *byte, blocks int) 
+TEXT ·decodeIQ2_XXSAVX2(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	MOVQ $qtool∕internal∕codebook·IQ2XXS(SB), R13
+	VMOVUPS shifts8<>(SB), Y11
+	VMOVUPS levelsIQ2<>(SB), Y12
+	VMOVUPS signBit<>(SB), Y14
+	VMOVUPS signShifts<>(SB), Y13
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Y5
+	VMOVUPS 2(SI), Y0
+	VSHUFPS $0xdd, 34(SI), Y0, Y0 // the odd words of groups 0 1 4 5, 2 3 6 7
+	VPERMQ $0xd8, Y0, Y0
+	VPSRLD $28, Y0, Y1
+	VCVTDQ2PS Y1, Y1
+	VADDPS half<>(SB), Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMULPS quarter<>(SB), Y1, Y1
+	VMOVUPS Y1, 192(SP)
+	VPSLLD $2, Y0, Y2
+	VPAND bits14<>(SB), Y0, Y1
+	VPAND upperBits14<>(SB), Y2, Y2
+	VPOR Y2, Y1, Y1
+	VPSLLD $1, Y1, Y2
+	VPAND bits7<>(SB), Y1, Y0
+	VPAND upperBits7<>(SB), Y2, Y2
+	VPOR Y2, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VBROADCASTSS 192(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 2(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 128(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 0(DI)
+	MOVBLZX 3(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 129(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 32(DI)
+	MOVBLZX 4(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 130(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 64(DI)
+	MOVBLZX 5(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 131(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 96(DI)
+	VBROADCASTSS 196(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 10(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 132(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 128(DI)
+	MOVBLZX 11(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 133(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 160(DI)
+	MOVBLZX 12(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 134(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 192(DI)
+	MOVBLZX 13(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 135(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 224(DI)
+	VBROADCASTSS 200(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 18(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 136(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 256(DI)
+	MOVBLZX 19(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 137(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 288(DI)
+	MOVBLZX 20(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 138(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 320(DI)
+	MOVBLZX 21(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 139(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 352(DI)
+	VBROADCASTSS 204(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 26(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 140(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 384(DI)
+	MOVBLZX 27(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 141(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 416(DI)
+	MOVBLZX 28(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 142(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 448(DI)
+	MOVBLZX 29(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 143(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 480(DI)
+	VBROADCASTSS 208(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 34(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 144(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 512(DI)
+	MOVBLZX 35(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 145(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 544(DI)
+	MOVBLZX 36(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 146(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 576(DI)
+	MOVBLZX 37(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 147(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 608(DI)
+	VBROADCASTSS 212(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 42(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 148(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 640(DI)
+	MOVBLZX 43(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 149(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 672(DI)
+	MOVBLZX 44(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 150(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 704(DI)
+	MOVBLZX 45(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 151(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 736(DI)
+	VBROADCASTSS 216(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 50(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 152(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 768(DI)
+	MOVBLZX 51(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 153(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 800(DI)
+	MOVBLZX 52(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 154(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 832(DI)
+	MOVBLZX 53(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 155(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 864(DI)
+	VBROADCASTSS 220(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 58(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 156(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 896(DI)
+	MOVBLZX 59(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 157(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 928(DI)
+	MOVBLZX 60(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 158(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 960(DI)
+	MOVBLZX 61(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 159(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 992(DI)
+	ADDQ $66, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ2_XSAVX2(dst *float32, src *byte, blocks int) 
+TEXT ·decodeIQ2_XSAVX2(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	MOVQ $qtool∕internal∕codebook·IQ2XS(SB), R13
+	VMOVUPS shifts8<>(SB), Y11
+	VMOVUPS levelsIQ2<>(SB), Y12
+	VMOVUPS signBit<>(SB), Y14
+	VMOVUPS signShifts<>(SB), Y13
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Y5
+	VMOVQ 66(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 192(SP)
+	VPSRLDQ $8, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 224(SP)
+	VMOVDQU 2(SI), Y6
+	VPAND bits9<>(SB), Y6, Y0
+	VMOVDQU Y0, 0(SP)
+	VPSRLW $9, Y6, Y6
+	VMOVDQU 34(SI), Y7
+	VPAND bits9<>(SB), Y7, Y0
+	VMOVDQU Y0, 32(SP)
+	VPSRLW $9, Y7, Y7
+	VPACKUSWB Y7, Y6, Y0
+	VPERMQ $0xd8, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VBROADCASTSS 192(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 0(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 128(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 0(DI)
+	MOVWLZX 2(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 129(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 32(DI)
+	VBROADCASTSS 196(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 4(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 130(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 64(DI)
+	MOVWLZX 6(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 131(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 96(DI)
+	VBROADCASTSS 200(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 8(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 132(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 128(DI)
+	MOVWLZX 10(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 133(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 160(DI)
+	VBROADCASTSS 204(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 12(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 134(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 192(DI)
+	MOVWLZX 14(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 135(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 224(DI)
+	VBROADCASTSS 208(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 16(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 136(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 256(DI)
+	MOVWLZX 18(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 137(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 288(DI)
+	VBROADCASTSS 212(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 20(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 138(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 320(DI)
+	MOVWLZX 22(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 139(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 352(DI)
+	VBROADCASTSS 216(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 24(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 140(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 384(DI)
+	MOVWLZX 26(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 141(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 416(DI)
+	VBROADCASTSS 220(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 28(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 142(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 448(DI)
+	MOVWLZX 30(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 143(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 480(DI)
+	VBROADCASTSS 224(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 32(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 144(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 512(DI)
+	MOVWLZX 34(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 145(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 544(DI)
+	VBROADCASTSS 228(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 36(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 146(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 576(DI)
+	MOVWLZX 38(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 147(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 608(DI)
+	VBROADCASTSS 232(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 40(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 148(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 640(DI)
+	MOVWLZX 42(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 149(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 672(DI)
+	VBROADCASTSS 236(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 44(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 150(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 704(DI)
+	MOVWLZX 46(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 151(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 736(DI)
+	VBROADCASTSS 240(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 48(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 152(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 768(DI)
+	MOVWLZX 50(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 153(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 800(DI)
+	VBROADCASTSS 244(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 52(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 154(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 832(DI)
+	MOVWLZX 54(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 155(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 864(DI)
+	VBROADCASTSS 248(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 56(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 156(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 896(DI)
+	MOVWLZX 58(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 157(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 928(DI)
+	VBROADCASTSS 252(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 60(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 158(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 960(DI)
+	MOVWLZX 62(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 159(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 992(DI)
+	ADDQ $74, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ2_SAVX2(dst *float32, src *byte, blocks int) 
+TEXT ·decodeIQ2_SAVX2(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	MOVQ $qtool∕internal∕codebook·IQ2S(SB), R13
+	VMOVUPS shifts8<>(SB), Y11
+	VMOVUPS levelsIQ2<>(SB), Y12
+	VMOVUPS signBit<>(SB), Y14
+	VMOVUPS signShifts<>(SB), Y13
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Y5
+	VMOVQ 74(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 192(SP)
+	VPSRLDQ $8, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 224(SP)
+	VPBROADCASTD 66(SI), Y0
+	VPSHUFB eightCopies<>(SB), Y0, Y0
+	VPMULLW pairsToTop<>(SB), Y0, Y0
+	VPSRLW $14, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTD 70(SI), Y0
+	VPSHUFB eightCopies<>(SB), Y0, Y0
+	VPMULLW pairsToTop<>(SB), Y0, Y0
+	VPSRLW $14, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VBROADCASTSS 192(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 0(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 34(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 0(DI)
+	MOVWLZX 2(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 35(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 32(DI)
+	VBROADCASTSS 196(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 4(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 36(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 64(DI)
+	MOVWLZX 6(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 37(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 96(DI)
+	VBROADCASTSS 200(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 8(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 38(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 128(DI)
+	MOVWLZX 10(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 39(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 160(DI)
+	VBROADCASTSS 204(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 12(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 40(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 192(DI)
+	MOVWLZX 14(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 41(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 224(DI)
+	VBROADCASTSS 208(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 16(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 42(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 256(DI)
+	MOVWLZX 18(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 43(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 288(DI)
+	VBROADCASTSS 212(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 20(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 44(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 320(DI)
+	MOVWLZX 22(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 45(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 352(DI)
+	VBROADCASTSS 216(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 24(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 46(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 384(DI)
+	MOVWLZX 26(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 47(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 416(DI)
+	VBROADCASTSS 220(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 28(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 48(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 448(DI)
+	MOVWLZX 30(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 49(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 480(DI)
+	VBROADCASTSS 224(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 32(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 50(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 512(DI)
+	MOVWLZX 34(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 51(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 544(DI)
+	VBROADCASTSS 228(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 36(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 52(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 576(DI)
+	MOVWLZX 38(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 53(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 608(DI)
+	VBROADCASTSS 232(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 40(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 54(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 640(DI)
+	MOVWLZX 42(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 55(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 672(DI)
+	VBROADCASTSS 236(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 44(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 56(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 704(DI)
+	MOVWLZX 46(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 57(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 736(DI)
+	VBROADCASTSS 240(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 48(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 58(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 768(DI)
+	MOVWLZX 50(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 59(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 800(DI)
+	VBROADCASTSS 244(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 52(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 60(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 832(DI)
+	MOVWLZX 54(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 61(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 864(DI)
+	VBROADCASTSS 248(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 56(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 62(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 896(DI)
+	MOVWLZX 58(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 63(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 928(DI)
+	VBROADCASTSS 252(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 60(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 64(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 960(DI)
+	MOVWLZX 62(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 65(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 992(DI)
+	ADDQ $82, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ3_XXSAVX2(dst *float32, src *byte, blocks int) 
+TEXT ·decodeIQ3_XXSAVX2(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	MOVQ $qtool∕internal∕codebook·IQ3XXS(SB), R13
+	VMOVUPS shifts4<>(SB), Y11
+	VMOVUPS levelsIQ3XXS<>(SB), Y12
+	VMOVUPS signBit<>(SB), Y14
+	VMOVUPS signShifts<>(SB), Y13
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Y5
+	VMOVDQU 66(SI), Y0
+	VPSRLD $28, Y0, Y1
+	VCVTDQ2PS Y1, Y1
+	VADDPS half<>(SB), Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMULPS half<>(SB), Y1, Y1
+	VMOVUPS Y1, 192(SP)
+	VPSLLD $2, Y0, Y2
+	VPAND bits14<>(SB), Y0, Y1
+	VPAND upperBits14<>(SB), Y2, Y2
+	VPOR Y2, Y1, Y1
+	VPSLLD $1, Y1, Y2
+	VPAND bits7<>(SB), Y1, Y0
+	VPAND upperBits7<>(SB), Y2, Y2
+	VPOR Y2, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VBROADCASTSS 192(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 2(SI), R8
+	MOVBLZX 3(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 128(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 0(DI)
+	MOVBLZX 4(SI), R8
+	MOVBLZX 5(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 129(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 32(DI)
+	MOVBLZX 6(SI), R8
+	MOVBLZX 7(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 130(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 64(DI)
+	MOVBLZX 8(SI), R8
+	MOVBLZX 9(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 131(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 96(DI)
+	VBROADCASTSS 196(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 10(SI), R8
+	MOVBLZX 11(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 132(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 128(DI)
+	MOVBLZX 12(SI), R8
+	MOVBLZX 13(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 133(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 160(DI)
+	MOVBLZX 14(SI), R8
+	MOVBLZX 15(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 134(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 192(DI)
+	MOVBLZX 16(SI), R8
+	MOVBLZX 17(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 135(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 224(DI)
+	VBROADCASTSS 200(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 18(SI), R8
+	MOVBLZX 19(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 136(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 256(DI)
+	MOVBLZX 20(SI), R8
+	MOVBLZX 21(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 137(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 288(DI)
+	MOVBLZX 22(SI), R8
+	MOVBLZX 23(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 138(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 320(DI)
+	MOVBLZX 24(SI), R8
+	MOVBLZX 25(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 139(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 352(DI)
+	VBROADCASTSS 204(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 26(SI), R8
+	MOVBLZX 27(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 140(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 384(DI)
+	MOVBLZX 28(SI), R8
+	MOVBLZX 29(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 141(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 416(DI)
+	MOVBLZX 30(SI), R8
+	MOVBLZX 31(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 142(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 448(DI)
+	MOVBLZX 32(SI), R8
+	MOVBLZX 33(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 143(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 480(DI)
+	VBROADCASTSS 208(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 34(SI), R8
+	MOVBLZX 35(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 144(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 512(DI)
+	MOVBLZX 36(SI), R8
+	MOVBLZX 37(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 145(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 544(DI)
+	MOVBLZX 38(SI), R8
+	MOVBLZX 39(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 146(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 576(DI)
+	MOVBLZX 40(SI), R8
+	MOVBLZX 41(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 147(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 608(DI)
+	VBROADCASTSS 212(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 42(SI), R8
+	MOVBLZX 43(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 148(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 640(DI)
+	MOVBLZX 44(SI), R8
+	MOVBLZX 45(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 149(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 672(DI)
+	MOVBLZX 46(SI), R8
+	MOVBLZX 47(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 150(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 704(DI)
+	MOVBLZX 48(SI), R8
+	MOVBLZX 49(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 151(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 736(DI)
+	VBROADCASTSS 216(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 50(SI), R8
+	MOVBLZX 51(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 152(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 768(DI)
+	MOVBLZX 52(SI), R8
+	MOVBLZX 53(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 153(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 800(DI)
+	MOVBLZX 54(SI), R8
+	MOVBLZX 55(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 154(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 832(DI)
+	MOVBLZX 56(SI), R8
+	MOVBLZX 57(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 155(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 864(DI)
+	VBROADCASTSS 220(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 58(SI), R8
+	MOVBLZX 59(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 156(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 896(DI)
+	MOVBLZX 60(SI), R8
+	MOVBLZX 61(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 157(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 928(DI)
+	MOVBLZX 62(SI), R8
+	MOVBLZX 63(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 158(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 960(DI)
+	MOVBLZX 64(SI), R8
+	MOVBLZX 65(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 159(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 992(DI)
+	ADDQ $98, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ3_SAVX2(dst *float32, src *byte, blocks int) 
+TEXT ·decodeIQ3_SAVX2(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	MOVQ $qtool∕internal∕codebook·IQ3S(SB), R13
+	VMOVUPS shifts4<>(SB), Y11
+	VMOVUPS levelsIQ3S<>(SB), Y12
+	VMOVUPS signBit<>(SB), Y14
+	VMOVUPS signShifts<>(SB), Y13
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Y5
+	VMOVD 106(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPBROADCASTW 66(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTW 68(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VPBROADCASTW 70(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 34(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 64(SP)
+	VPBROADCASTW 72(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 50(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 96(SP)
+	VBROADCASTSS 192(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 74(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 0(DI)
+	MOVWLZX 4(SP), R8
+	MOVWLZX 6(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 75(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 32(DI)
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 76(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 64(DI)
+	MOVWLZX 12(SP), R8
+	MOVWLZX 14(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 77(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 96(DI)
+	VBROADCASTSS 196(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 78(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 128(DI)
+	MOVWLZX 20(SP), R8
+	MOVWLZX 22(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 79(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 160(DI)
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 80(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 192(DI)
+	MOVWLZX 28(SP), R8
+	MOVWLZX 30(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 81(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 224(DI)
+	VBROADCASTSS 200(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 82(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 256(DI)
+	MOVWLZX 36(SP), R8
+	MOVWLZX 38(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 83(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 288(DI)
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 84(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 320(DI)
+	MOVWLZX 44(SP), R8
+	MOVWLZX 46(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 85(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 352(DI)
+	VBROADCASTSS 204(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 86(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 384(DI)
+	MOVWLZX 52(SP), R8
+	MOVWLZX 54(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 87(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 416(DI)
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 88(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 448(DI)
+	MOVWLZX 60(SP), R8
+	MOVWLZX 62(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 89(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 480(DI)
+	VBROADCASTSS 208(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 64(SP), R8
+	MOVWLZX 66(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 90(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 512(DI)
+	MOVWLZX 68(SP), R8
+	MOVWLZX 70(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 91(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 544(DI)
+	MOVWLZX 72(SP), R8
+	MOVWLZX 74(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 92(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 576(DI)
+	MOVWLZX 76(SP), R8
+	MOVWLZX 78(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 93(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 608(DI)
+	VBROADCASTSS 212(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 80(SP), R8
+	MOVWLZX 82(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 94(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 640(DI)
+	MOVWLZX 84(SP), R8
+	MOVWLZX 86(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 95(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 672(DI)
+	MOVWLZX 88(SP), R8
+	MOVWLZX 90(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 96(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 704(DI)
+	MOVWLZX 92(SP), R8
+	MOVWLZX 94(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 97(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 736(DI)
+	VBROADCASTSS 216(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 96(SP), R8
+	MOVWLZX 98(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 98(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 768(DI)
+	MOVWLZX 100(SP), R8
+	MOVWLZX 102(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 99(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 800(DI)
+	MOVWLZX 104(SP), R8
+	MOVWLZX 106(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 100(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 832(DI)
+	MOVWLZX 108(SP), R8
+	MOVWLZX 110(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 101(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 864(DI)
+	VBROADCASTSS 220(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 112(SP), R8
+	MOVWLZX 114(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 102(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 896(DI)
+	MOVWLZX 116(SP), R8
+	MOVWLZX 118(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 103(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 928(DI)
+	MOVWLZX 120(SP), R8
+	MOVWLZX 122(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 104(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 960(DI)
+	MOVWLZX 124(SP), R8
+	MOVWLZX 126(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 105(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VMOVUPS Y0, 992(DI)
+	ADDQ $110, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func dotF16AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotF16AVX2(SB), NOSPLIT, $128-28
+TEXT ·dotF16AVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2579,7 +6489,7 @@ done:
 	RET
 
 // func dotBF16AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotBF16AVX2(SB), NOSPLIT, $128-28
+TEXT ·dotBF16AVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2625,7 +6535,7 @@ done:
 	RET
 
 // func dotQ4_0AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_0AVX2(SB), NOSPLIT, $128-28
+TEXT ·dotQ4_0AVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2691,7 +6601,7 @@ done:
 	RET
 
 // func dotQ4_1AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_1AVX2(SB), NOSPLIT, $128-28
+TEXT ·dotQ4_1AVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2758,7 +6668,7 @@ done:
 	RET
 
 // func dotQ5_0AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_0AVX2(SB), NOSPLIT, $128-28
+TEXT ·dotQ5_0AVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2841,7 +6751,7 @@ done:
 	RET
 
 // func dotQ5_1AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_1AVX2(SB), NOSPLIT, $128-28
+TEXT ·dotQ5_1AVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2928,7 +6838,7 @@ done:
 	RET
 
 // func dotQ8_0AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ8_0AVX2(SB), NOSPLIT, $128-28
+TEXT ·dotQ8_0AVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2982,7 +6892,7 @@ done:
 	RET
 
 // func dotIQ4_NLAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ4_NLAVX2(SB), NOSPLIT, $128-28
+TEXT ·dotIQ4_NLAVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3051,7 +6961,7 @@ done:
 	RET
 
 // func dotIQ4_XSAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ4_XSAVX2(SB), NOSPLIT, $128-28
+TEXT ·dotIQ4_XSAVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3380,7 +7290,7 @@ done:
 	RET
 
 // func dotMXFP4AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotMXFP4AVX2(SB), NOSPLIT, $128-28
+TEXT ·dotMXFP4AVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3454,7 +7364,7 @@ done:
 	RET
 
 // func dotQ2_KAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ2_KAVX2(SB), NOSPLIT, $128-28
+TEXT ·dotQ2_KAVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3777,7 +7687,7 @@ done:
 	RET
 
 // func dotQ3_KAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ3_KAVX2(SB), NOSPLIT, $128-28
+TEXT ·dotQ3_KAVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4176,7 +8086,7 @@ done:
 	RET
 
 // func dotQ4_KAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_KAVX2(SB), NOSPLIT, $128-28
+TEXT ·dotQ4_KAVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4495,7 +8405,7 @@ done:
 	RET
 
 // func dotQ5_KAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_KAVX2(SB), NOSPLIT, $128-28
+TEXT ·dotQ5_KAVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4913,7 +8823,7 @@ done:
 	RET
 
 // func dotQ6_KAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ6_KAVX2(SB), NOSPLIT, $128-28
+TEXT ·dotQ6_KAVX2(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -5257,6 +9167,3465 @@ loop:
 	VMULPS Y4, Y1, Y1
 	VFMADD231PS 992(DI), Y1, Y9
 	ADDQ $210, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Y9, Y3, Y3
+	VADDPS Y10, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotQ1_0AVX2(x *float32, src *byte, blocks int) float32
+TEXT ·dotQ1_0AVX2(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VMOVUPS signShifts<>(SB), Y13
+	VMOVUPS signBit<>(SB), Y14
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Y4
+	VPXOR Y14, Y4, Y5
+	VPBROADCASTB 2(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 0(DI), Y0, Y3
+	VPBROADCASTB 3(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 32(DI), Y0, Y9
+	VPBROADCASTB 4(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 64(DI), Y0, Y10
+	VPBROADCASTB 5(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 96(DI), Y0, Y3
+	VPBROADCASTB 6(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 128(DI), Y0, Y9
+	VPBROADCASTB 7(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 160(DI), Y0, Y10
+	VPBROADCASTB 8(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 192(DI), Y0, Y3
+	VPBROADCASTB 9(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 224(DI), Y0, Y9
+	VPBROADCASTB 10(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 256(DI), Y0, Y10
+	VPBROADCASTB 11(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 288(DI), Y0, Y3
+	VPBROADCASTB 12(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 320(DI), Y0, Y9
+	VPBROADCASTB 13(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 352(DI), Y0, Y10
+	VPBROADCASTB 14(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 384(DI), Y0, Y3
+	VPBROADCASTB 15(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 416(DI), Y0, Y9
+	VPBROADCASTB 16(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 448(DI), Y0, Y10
+	VPBROADCASTB 17(SI), Y0
+	VPSLLVD Y13, Y0, Y0
+	VBLENDVPS Y0, Y4, Y5, Y0
+	VFMADD231PS 480(DI), Y0, Y3
+	ADDQ $18, SI
+	ADDQ $512, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Y9, Y3, Y3
+	VADDPS Y10, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotQ2_0AVX2(x *float32, src *byte, blocks int) float32
+TEXT ·dotQ2_0AVX2(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VMOVUPS ternary<>(SB), Y12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Y4
+	VMULPS Y12, Y4, Y4
+	VPBROADCASTW 2(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 0(DI), Y0, Y3
+	VPBROADCASTW 4(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 32(DI), Y0, Y9
+	VPBROADCASTW 6(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 64(DI), Y0, Y10
+	VPBROADCASTW 8(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 96(DI), Y0, Y3
+	VPBROADCASTW 10(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 128(DI), Y0, Y9
+	VPBROADCASTW 12(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 160(DI), Y0, Y10
+	VPBROADCASTW 14(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 192(DI), Y0, Y3
+	VPBROADCASTW 16(SI), Y0
+	VPSRLVD pairShifts<>(SB), Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 224(DI), Y0, Y9
+	ADDQ $18, SI
+	ADDQ $256, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Y9, Y3, Y3
+	VADDPS Y10, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotTQ1_0AVX2(x *float32, src *byte, blocks int) float32
+TEXT ·dotTQ1_0AVX2(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVL $255, AX
+	VMOVD AX, X11
+	VPBROADCASTD X11, Y11
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VMOVUPS ternary<>(SB), Y12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	MOVWLZX 52(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Y4
+	VMULPS Y12, Y4, Y4
+	VPMOVZXBD 0(SI), Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 0(DI), Y1, Y3
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 128(DI), Y1, Y9
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 256(DI), Y1, Y10
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 384(DI), Y1, Y3
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 512(DI), Y1, Y9
+	VPMOVZXBD 8(SI), Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 32(DI), Y1, Y9
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 160(DI), Y1, Y10
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 288(DI), Y1, Y3
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 416(DI), Y1, Y9
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 544(DI), Y1, Y10
+	VPMOVZXBD 16(SI), Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 64(DI), Y1, Y10
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 192(DI), Y1, Y3
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 320(DI), Y1, Y9
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 448(DI), Y1, Y10
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 576(DI), Y1, Y3
+	VPMOVZXBD 24(SI), Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 96(DI), Y1, Y3
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 224(DI), Y1, Y9
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 352(DI), Y1, Y10
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 480(DI), Y1, Y3
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 608(DI), Y1, Y9
+	VPMOVZXBD 32(SI), Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 640(DI), Y1, Y10
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 704(DI), Y1, Y9
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 768(DI), Y1, Y3
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 832(DI), Y1, Y10
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 896(DI), Y1, Y9
+	VPMOVZXBD 40(SI), Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 672(DI), Y1, Y3
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 736(DI), Y1, Y10
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 800(DI), Y1, Y9
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y11, Y1, Y0
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 864(DI), Y1, Y3
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 928(DI), Y1, Y10
+	VPBROADCASTD 48(SI), X0
+	VPMOVZXBD X0, Y0
+	VPMULLD powersOf3<>(SB), Y0, Y0
+	VPAND Y11, Y0, Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 960(DI), Y1, Y3
+	VPBROADCASTD 48(SI), X0
+	VPMOVZXBD X0, Y0
+	VPMULLD upperPowersOf3<>(SB), Y0, Y0
+	VPAND Y11, Y0, Y0
+	VPADDD Y0, Y0, Y1
+	VPADDD Y0, Y1, Y1
+	VPSRLD $8, Y1, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 992(DI), Y1, Y9
+	ADDQ $54, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Y9, Y3, Y3
+	VADDPS Y10, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotTQ2_0AVX2(x *float32, src *byte, blocks int) float32
+TEXT ·dotTQ2_0AVX2(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VMOVUPS ternary<>(SB), Y12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	PREFETCHT0 1088(SI)
+	MOVWLZX 64(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Y4
+	VMULPS Y12, Y4, Y4
+	VPMOVZXBD 0(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VFMADD231PS 0(DI), Y1, Y3
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 128(DI), Y1, Y9
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 256(DI), Y1, Y10
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 384(DI), Y1, Y3
+	VPMOVZXBD 8(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VFMADD231PS 32(DI), Y1, Y9
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 160(DI), Y1, Y10
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 288(DI), Y1, Y3
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 416(DI), Y1, Y9
+	VPMOVZXBD 16(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VFMADD231PS 64(DI), Y1, Y10
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 192(DI), Y1, Y3
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 320(DI), Y1, Y9
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 448(DI), Y1, Y10
+	VPMOVZXBD 24(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VFMADD231PS 96(DI), Y1, Y3
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 224(DI), Y1, Y9
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 352(DI), Y1, Y10
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 480(DI), Y1, Y3
+	VPMOVZXBD 32(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VFMADD231PS 512(DI), Y1, Y9
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 640(DI), Y1, Y10
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 768(DI), Y1, Y3
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 896(DI), Y1, Y9
+	VPMOVZXBD 40(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VFMADD231PS 544(DI), Y1, Y10
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 672(DI), Y1, Y3
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 800(DI), Y1, Y9
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 928(DI), Y1, Y10
+	VPMOVZXBD 48(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VFMADD231PS 576(DI), Y1, Y3
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 704(DI), Y1, Y9
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 832(DI), Y1, Y10
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 960(DI), Y1, Y3
+	VPMOVZXBD 56(SI), Y0
+	VPERMPS Y4, Y0, Y1
+	VFMADD231PS 608(DI), Y1, Y9
+	VPSRLD $2, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 736(DI), Y1, Y10
+	VPSRLD $4, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 864(DI), Y1, Y3
+	VPSRLD $6, Y0, Y1
+	VPERMPS Y4, Y1, Y1
+	VFMADD231PS 992(DI), Y1, Y9
+	ADDQ $66, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Y9, Y3, Y3
+	VADDPS Y10, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotNVFP4AVX2(x *float32, src *byte, blocks int) float32
+TEXT ·dotNVFP4AVX2(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVL $252645135, AX
+	VMOVD AX, X12
+	VPBROADCASTD X12, Y12
+	MOVQ $0x0c08060403020100, AX
+	VMOVQ AX, X11
+	MOVQ $0xf4f8fafcfdfeff00, AX
+	VPINSRQ $1, AX, X11, X11
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	VMOVD (SI), X0
+	VPCMPEQB notANumber<>(SB), X0, X1
+	VPANDN X0, X1, X0
+	VPMOVZXBW X0, X0
+	VPSLLW $9, X0, X0 // without the sign
+	VPSRLW $2, X0, X0
+	VCVTPH2PS X0, X0
+	VMULPS times128<>(SB), X0, X0
+	VMOVUPS X0, (SP)
+	VMOVQ 4(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 0(SP), Y4
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VFMADD231PS 0(DI), Y1, Y3
+	VPSRLDQ $8, X0, X0
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VFMADD231PS 32(DI), Y1, Y9
+	VMOVQ 12(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 4(SP), Y4
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VFMADD231PS 64(DI), Y1, Y10
+	VPSRLDQ $8, X0, X0
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VFMADD231PS 96(DI), Y1, Y3
+	VMOVQ 20(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 8(SP), Y4
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VFMADD231PS 128(DI), Y1, Y9
+	VPSRLDQ $8, X0, X0
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VFMADD231PS 160(DI), Y1, Y10
+	VMOVQ 28(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 12(SP), Y4
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VFMADD231PS 192(DI), Y1, Y3
+	VPSRLDQ $8, X0, X0
+	VPMOVSXBD X0, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y4, Y1, Y1
+	VFMADD231PS 224(DI), Y1, Y9
+	ADDQ $36, SI
+	ADDQ $256, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Y9, Y3, Y3
+	VADDPS Y10, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotIQ1_SAVX2(x *float32, src *byte, blocks int) float32
+TEXT ·dotIQ1_SAVX2(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ $qtool∕internal∕codebook·IQ1(SB), R13
+	VMOVUPS shifts8<>(SB), Y11
+	VMOVUPS levelsIQ1<>(SB), Y12
+	VMOVUPS signBit<>(SB), Y14
+	VMOVUPS signShifts<>(SB), Y13
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Y5
+	VPMOVZXWD 34(SI), Y0
+	VPSLLD $16, Y0, Y1
+	VPAND signBit<>(SB), Y1, Y1
+	VPXOR eighth<>(SB), Y1, Y1
+	VMOVUPS Y1, 64(SP)
+	VPSRLD $12, Y0, Y0
+	VPAND bits3<>(SB), Y0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPBROADCASTQ 34(SI), Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTQ 42(SI), Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VBROADCASTSS 64(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 192(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 0(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 0(DI), Y0, Y3
+	MOVWLZX 2(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 32(DI), Y0, Y9
+	MOVWLZX 4(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 64(DI), Y0, Y10
+	MOVWLZX 6(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 96(DI), Y0, Y3
+	VBROADCASTSS 68(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 196(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 8(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 128(DI), Y0, Y9
+	MOVWLZX 10(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 160(DI), Y0, Y10
+	MOVWLZX 12(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 192(DI), Y0, Y3
+	MOVWLZX 14(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 224(DI), Y0, Y9
+	VBROADCASTSS 72(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 200(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 16(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 256(DI), Y0, Y10
+	MOVWLZX 18(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 288(DI), Y0, Y3
+	MOVWLZX 20(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 320(DI), Y0, Y9
+	MOVWLZX 22(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 352(DI), Y0, Y10
+	VBROADCASTSS 76(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 204(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 24(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 384(DI), Y0, Y3
+	MOVWLZX 26(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 416(DI), Y0, Y9
+	MOVWLZX 28(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 448(DI), Y0, Y10
+	MOVWLZX 30(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 480(DI), Y0, Y3
+	VBROADCASTSS 80(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 208(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 32(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 512(DI), Y0, Y9
+	MOVWLZX 34(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 544(DI), Y0, Y10
+	MOVWLZX 36(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 576(DI), Y0, Y3
+	MOVWLZX 38(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 608(DI), Y0, Y9
+	VBROADCASTSS 84(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 212(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 40(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 640(DI), Y0, Y10
+	MOVWLZX 42(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 672(DI), Y0, Y3
+	MOVWLZX 44(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 704(DI), Y0, Y9
+	MOVWLZX 46(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 736(DI), Y0, Y10
+	VBROADCASTSS 88(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 216(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 48(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 768(DI), Y0, Y3
+	MOVWLZX 50(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 800(DI), Y0, Y9
+	MOVWLZX 52(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 832(DI), Y0, Y10
+	MOVWLZX 54(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 864(DI), Y0, Y3
+	VBROADCASTSS 92(SP), Y1
+	VADDPS Y12, Y1, Y1
+	VBROADCASTSS 220(SP), Y4
+	VMULPS Y1, Y4, Y4
+	MOVWLZX 56(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 896(DI), Y0, Y9
+	MOVWLZX 58(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 928(DI), Y0, Y10
+	MOVWLZX 60(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 960(DI), Y0, Y3
+	MOVWLZX 62(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VFMADD231PS 992(DI), Y0, Y9
+	ADDQ $50, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Y9, Y3, Y3
+	VADDPS Y10, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotIQ1_MAVX2(x *float32, src *byte, blocks int) float32
+TEXT ·dotIQ1_MAVX2(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ $qtool∕internal∕codebook·IQ1(SB), R13
+	VMOVUPS shifts8<>(SB), Y11
+	VMOVUPS levelsIQ1<>(SB), Y12
+	VMOVUPS signBit<>(SB), Y14
+	VMOVUPS signShifts<>(SB), Y13
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	MOVQ $0x000f000f000f000f, R9
+	MOVQ 48(SI), R8
+	SHRQ $12, R8
+	ANDQ R9, R8 // the quarters of d, 16 bits apart
+	MOVQ R8, R9
+	SHRQ $12, R9
+	ORQ R9, R8 // pairs of them
+	MOVQ R8, R9
+	SHRQ $24, R9
+	ANDL $0xff00, R9
+	ANDL $0xff, R8
+	ORL R9, R8
+	VMOVD R8, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Y5
+	VPBROADCASTQ 48(SI), Y0
+	VPERMQ $0x00, Y0, Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VEXTRACTI128 $1, Y0, X1
+	VPMOVZXWD X0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPMOVZXWD X1, Y1
+	VPADDD Y1, Y1, Y1
+	VPSUBD minusOnes<>(SB), Y1, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMOVUPS Y1, 224(SP)
+	VMOVDQU 32(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X6
+	VPUNPCKHBW X1, X0, X7
+	VPMOVZXBW X6, Y0
+	VPSLLW $8, Y0, Y0
+	VPAND highBits3<>(SB), Y0, Y0
+	VPMOVZXBW 0(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPMOVZXBD X6, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 64(SP)
+	VPSRLDQ $8, X6, X6
+	VPMOVZXBD X6, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 96(SP)
+	VPMOVZXBW X7, Y0
+	VPSLLW $8, Y0, Y0
+	VPAND highBits3<>(SB), Y0, Y0
+	VPMOVZXBW 16(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VPMOVZXBD X7, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 128(SP)
+	VPSRLDQ $8, X7, X7
+	VPMOVZXBD X7, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 160(SP)
+	MOVWLZX 0(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 64(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 192(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 0(DI), Y0, Y3
+	MOVWLZX 2(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 68(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 192(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 32(DI), Y0, Y9
+	MOVWLZX 4(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 72(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 196(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 64(DI), Y0, Y10
+	MOVWLZX 6(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 76(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 196(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 96(DI), Y0, Y3
+	MOVWLZX 8(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 80(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 200(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 128(DI), Y0, Y9
+	MOVWLZX 10(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 84(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 200(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 160(DI), Y0, Y10
+	MOVWLZX 12(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 88(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 204(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 192(DI), Y0, Y3
+	MOVWLZX 14(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 92(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 204(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 224(DI), Y0, Y9
+	MOVWLZX 16(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 96(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 208(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 256(DI), Y0, Y10
+	MOVWLZX 18(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 100(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 208(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 288(DI), Y0, Y3
+	MOVWLZX 20(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 104(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 212(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 320(DI), Y0, Y9
+	MOVWLZX 22(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 108(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 212(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 352(DI), Y0, Y10
+	MOVWLZX 24(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 112(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 216(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 384(DI), Y0, Y3
+	MOVWLZX 26(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 116(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 216(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 416(DI), Y0, Y9
+	MOVWLZX 28(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 120(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 220(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 448(DI), Y0, Y10
+	MOVWLZX 30(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 124(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 220(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 480(DI), Y0, Y3
+	MOVWLZX 32(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 128(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 224(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 512(DI), Y0, Y9
+	MOVWLZX 34(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 132(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 224(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 544(DI), Y0, Y10
+	MOVWLZX 36(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 136(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 228(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 576(DI), Y0, Y3
+	MOVWLZX 38(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 140(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 228(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 608(DI), Y0, Y9
+	MOVWLZX 40(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 144(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 232(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 640(DI), Y0, Y10
+	MOVWLZX 42(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 148(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 232(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 672(DI), Y0, Y3
+	MOVWLZX 44(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 152(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 236(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 704(DI), Y0, Y9
+	MOVWLZX 46(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 156(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 236(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 736(DI), Y0, Y10
+	MOVWLZX 48(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 160(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 240(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 768(DI), Y0, Y3
+	MOVWLZX 50(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 164(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 240(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 800(DI), Y0, Y9
+	MOVWLZX 52(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 168(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 244(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 832(DI), Y0, Y10
+	MOVWLZX 54(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 172(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 244(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 864(DI), Y0, Y3
+	MOVWLZX 56(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 176(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 248(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 896(DI), Y0, Y9
+	MOVWLZX 58(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 180(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 248(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 928(DI), Y0, Y10
+	MOVWLZX 60(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 184(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 252(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 960(DI), Y0, Y3
+	MOVWLZX 62(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y12, Y0, Y0
+	VBROADCASTSS 188(SP), Y1
+	VADDPS Y1, Y0, Y0
+	VBROADCASTSS 252(SP), Y1
+	VMULPS Y1, Y0, Y0
+	VFMADD231PS 992(DI), Y0, Y9
+	ADDQ $56, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Y9, Y3, Y3
+	VADDPS Y10, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotIQ2_XXSAVX2(x *float32, src *byte, blocks int) float32
+TEXT ·dotIQ2_XXSAVX2(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ $qtool∕internal∕codebook·IQ2XXS(SB), R13
+	VMOVUPS shifts8<>(SB), Y11
+	VMOVUPS levelsIQ2<>(SB), Y12
+	VMOVUPS signBit<>(SB), Y14
+	VMOVUPS signShifts<>(SB), Y13
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	PREFETCHT0 1088(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Y5
+	VMOVUPS 2(SI), Y0
+	VSHUFPS $0xdd, 34(SI), Y0, Y0 // the odd words of groups 0 1 4 5, 2 3 6 7
+	VPERMQ $0xd8, Y0, Y0
+	VPSRLD $28, Y0, Y1
+	VCVTDQ2PS Y1, Y1
+	VADDPS half<>(SB), Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMULPS quarter<>(SB), Y1, Y1
+	VMOVUPS Y1, 192(SP)
+	VPSLLD $2, Y0, Y2
+	VPAND bits14<>(SB), Y0, Y1
+	VPAND upperBits14<>(SB), Y2, Y2
+	VPOR Y2, Y1, Y1
+	VPSLLD $1, Y1, Y2
+	VPAND bits7<>(SB), Y1, Y0
+	VPAND upperBits7<>(SB), Y2, Y2
+	VPOR Y2, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VBROADCASTSS 192(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 2(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 128(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 0(DI), Y0, Y3
+	MOVBLZX 3(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 129(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 32(DI), Y0, Y9
+	MOVBLZX 4(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 130(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 64(DI), Y0, Y10
+	MOVBLZX 5(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 131(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 96(DI), Y0, Y3
+	VBROADCASTSS 196(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 10(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 132(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 128(DI), Y0, Y9
+	MOVBLZX 11(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 133(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 160(DI), Y0, Y10
+	MOVBLZX 12(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 134(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 192(DI), Y0, Y3
+	MOVBLZX 13(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 135(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 224(DI), Y0, Y9
+	VBROADCASTSS 200(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 18(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 136(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 256(DI), Y0, Y10
+	MOVBLZX 19(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 137(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 288(DI), Y0, Y3
+	MOVBLZX 20(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 138(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 320(DI), Y0, Y9
+	MOVBLZX 21(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 139(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 352(DI), Y0, Y10
+	VBROADCASTSS 204(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 26(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 140(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 384(DI), Y0, Y3
+	MOVBLZX 27(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 141(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 416(DI), Y0, Y9
+	MOVBLZX 28(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 142(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 448(DI), Y0, Y10
+	MOVBLZX 29(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 143(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 480(DI), Y0, Y3
+	VBROADCASTSS 208(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 34(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 144(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 512(DI), Y0, Y9
+	MOVBLZX 35(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 145(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 544(DI), Y0, Y10
+	MOVBLZX 36(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 146(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 576(DI), Y0, Y3
+	MOVBLZX 37(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 147(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 608(DI), Y0, Y9
+	VBROADCASTSS 212(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 42(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 148(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 640(DI), Y0, Y10
+	MOVBLZX 43(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 149(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 672(DI), Y0, Y3
+	MOVBLZX 44(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 150(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 704(DI), Y0, Y9
+	MOVBLZX 45(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 151(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 736(DI), Y0, Y10
+	VBROADCASTSS 216(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 50(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 152(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 768(DI), Y0, Y3
+	MOVBLZX 51(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 153(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 800(DI), Y0, Y9
+	MOVBLZX 52(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 154(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 832(DI), Y0, Y10
+	MOVBLZX 53(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 155(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 864(DI), Y0, Y3
+	VBROADCASTSS 220(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 58(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 156(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 896(DI), Y0, Y9
+	MOVBLZX 59(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 157(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 928(DI), Y0, Y10
+	MOVBLZX 60(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 158(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 960(DI), Y0, Y3
+	MOVBLZX 61(SI), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 159(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 992(DI), Y0, Y9
+	ADDQ $66, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Y9, Y3, Y3
+	VADDPS Y10, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotIQ2_XSAVX2(x *float32, src *byte, blocks int) float32
+TEXT ·dotIQ2_XSAVX2(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ $qtool∕internal∕codebook·IQ2XS(SB), R13
+	VMOVUPS shifts8<>(SB), Y11
+	VMOVUPS levelsIQ2<>(SB), Y12
+	VMOVUPS signBit<>(SB), Y14
+	VMOVUPS signShifts<>(SB), Y13
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	PREFETCHT0 1088(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Y5
+	VMOVQ 66(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 192(SP)
+	VPSRLDQ $8, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 224(SP)
+	VMOVDQU 2(SI), Y6
+	VPAND bits9<>(SB), Y6, Y0
+	VMOVDQU Y0, 0(SP)
+	VPSRLW $9, Y6, Y6
+	VMOVDQU 34(SI), Y7
+	VPAND bits9<>(SB), Y7, Y0
+	VMOVDQU Y0, 32(SP)
+	VPSRLW $9, Y7, Y7
+	VPACKUSWB Y7, Y6, Y0
+	VPERMQ $0xd8, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VBROADCASTSS 192(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 0(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 128(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 0(DI), Y0, Y3
+	MOVWLZX 2(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 129(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 32(DI), Y0, Y9
+	VBROADCASTSS 196(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 4(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 130(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 64(DI), Y0, Y10
+	MOVWLZX 6(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 131(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 96(DI), Y0, Y3
+	VBROADCASTSS 200(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 8(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 132(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 128(DI), Y0, Y9
+	MOVWLZX 10(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 133(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 160(DI), Y0, Y10
+	VBROADCASTSS 204(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 12(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 134(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 192(DI), Y0, Y3
+	MOVWLZX 14(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 135(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 224(DI), Y0, Y9
+	VBROADCASTSS 208(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 16(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 136(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 256(DI), Y0, Y10
+	MOVWLZX 18(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 137(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 288(DI), Y0, Y3
+	VBROADCASTSS 212(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 20(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 138(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 320(DI), Y0, Y9
+	MOVWLZX 22(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 139(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 352(DI), Y0, Y10
+	VBROADCASTSS 216(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 24(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 140(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 384(DI), Y0, Y3
+	MOVWLZX 26(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 141(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 416(DI), Y0, Y9
+	VBROADCASTSS 220(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 28(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 142(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 448(DI), Y0, Y10
+	MOVWLZX 30(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 143(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 480(DI), Y0, Y3
+	VBROADCASTSS 224(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 32(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 144(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 512(DI), Y0, Y9
+	MOVWLZX 34(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 145(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 544(DI), Y0, Y10
+	VBROADCASTSS 228(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 36(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 146(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 576(DI), Y0, Y3
+	MOVWLZX 38(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 147(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 608(DI), Y0, Y9
+	VBROADCASTSS 232(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 40(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 148(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 640(DI), Y0, Y10
+	MOVWLZX 42(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 149(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 672(DI), Y0, Y3
+	VBROADCASTSS 236(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 44(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 150(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 704(DI), Y0, Y9
+	MOVWLZX 46(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 151(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 736(DI), Y0, Y10
+	VBROADCASTSS 240(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 48(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 152(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 768(DI), Y0, Y3
+	MOVWLZX 50(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 153(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 800(DI), Y0, Y9
+	VBROADCASTSS 244(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 52(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 154(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 832(DI), Y0, Y10
+	MOVWLZX 54(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 155(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 864(DI), Y0, Y3
+	VBROADCASTSS 248(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 56(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 156(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 896(DI), Y0, Y9
+	MOVWLZX 58(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 157(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 928(DI), Y0, Y10
+	VBROADCASTSS 252(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 60(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 158(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 960(DI), Y0, Y3
+	MOVWLZX 62(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 159(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 992(DI), Y0, Y9
+	ADDQ $74, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Y9, Y3, Y3
+	VADDPS Y10, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotIQ2_SAVX2(x *float32, src *byte, blocks int) float32
+TEXT ·dotIQ2_SAVX2(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ $qtool∕internal∕codebook·IQ2S(SB), R13
+	VMOVUPS shifts8<>(SB), Y11
+	VMOVUPS levelsIQ2<>(SB), Y12
+	VMOVUPS signBit<>(SB), Y14
+	VMOVUPS signShifts<>(SB), Y13
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	PREFETCHT0 1088(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Y5
+	VMOVQ 74(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 192(SP)
+	VPSRLDQ $8, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 224(SP)
+	VPBROADCASTD 66(SI), Y0
+	VPSHUFB eightCopies<>(SB), Y0, Y0
+	VPMULLW pairsToTop<>(SB), Y0, Y0
+	VPSRLW $14, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTD 70(SI), Y0
+	VPSHUFB eightCopies<>(SB), Y0, Y0
+	VPMULLW pairsToTop<>(SB), Y0, Y0
+	VPSRLW $14, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VBROADCASTSS 192(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 0(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 34(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 0(DI), Y0, Y3
+	MOVWLZX 2(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 35(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 32(DI), Y0, Y9
+	VBROADCASTSS 196(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 4(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 36(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 64(DI), Y0, Y10
+	MOVWLZX 6(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 37(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 96(DI), Y0, Y3
+	VBROADCASTSS 200(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 8(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 38(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 128(DI), Y0, Y9
+	MOVWLZX 10(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 39(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 160(DI), Y0, Y10
+	VBROADCASTSS 204(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 12(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 40(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 192(DI), Y0, Y3
+	MOVWLZX 14(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 41(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 224(DI), Y0, Y9
+	VBROADCASTSS 208(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 16(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 42(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 256(DI), Y0, Y10
+	MOVWLZX 18(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 43(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 288(DI), Y0, Y3
+	VBROADCASTSS 212(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 20(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 44(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 320(DI), Y0, Y9
+	MOVWLZX 22(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 45(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 352(DI), Y0, Y10
+	VBROADCASTSS 216(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 24(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 46(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 384(DI), Y0, Y3
+	MOVWLZX 26(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 47(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 416(DI), Y0, Y9
+	VBROADCASTSS 220(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 28(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 48(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 448(DI), Y0, Y10
+	MOVWLZX 30(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 49(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 480(DI), Y0, Y3
+	VBROADCASTSS 224(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 32(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 50(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 512(DI), Y0, Y9
+	MOVWLZX 34(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 51(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 544(DI), Y0, Y10
+	VBROADCASTSS 228(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 36(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 52(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 576(DI), Y0, Y3
+	MOVWLZX 38(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 53(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 608(DI), Y0, Y9
+	VBROADCASTSS 232(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 40(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 54(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 640(DI), Y0, Y10
+	MOVWLZX 42(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 55(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 672(DI), Y0, Y3
+	VBROADCASTSS 236(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 44(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 56(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 704(DI), Y0, Y9
+	MOVWLZX 46(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 57(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 736(DI), Y0, Y10
+	VBROADCASTSS 240(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 48(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 58(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 768(DI), Y0, Y3
+	MOVWLZX 50(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 59(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 800(DI), Y0, Y9
+	VBROADCASTSS 244(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 52(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 60(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 832(DI), Y0, Y10
+	MOVWLZX 54(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 61(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 864(DI), Y0, Y3
+	VBROADCASTSS 248(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 56(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 62(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 896(DI), Y0, Y9
+	MOVWLZX 58(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 63(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 928(DI), Y0, Y10
+	VBROADCASTSS 252(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 60(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 64(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 960(DI), Y0, Y3
+	MOVWLZX 62(SP), R8
+	VPBROADCASTW (R13)(R8*2), Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 65(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 992(DI), Y0, Y9
+	ADDQ $82, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Y9, Y3, Y3
+	VADDPS Y10, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotIQ3_XXSAVX2(x *float32, src *byte, blocks int) float32
+TEXT ·dotIQ3_XXSAVX2(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ $qtool∕internal∕codebook·IQ3XXS(SB), R13
+	VMOVUPS shifts4<>(SB), Y11
+	VMOVUPS levelsIQ3XXS<>(SB), Y12
+	VMOVUPS signBit<>(SB), Y14
+	VMOVUPS signShifts<>(SB), Y13
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	PREFETCHT0 1088(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Y5
+	VMOVDQU 66(SI), Y0
+	VPSRLD $28, Y0, Y1
+	VCVTDQ2PS Y1, Y1
+	VADDPS half<>(SB), Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMULPS half<>(SB), Y1, Y1
+	VMOVUPS Y1, 192(SP)
+	VPSLLD $2, Y0, Y2
+	VPAND bits14<>(SB), Y0, Y1
+	VPAND upperBits14<>(SB), Y2, Y2
+	VPOR Y2, Y1, Y1
+	VPSLLD $1, Y1, Y2
+	VPAND bits7<>(SB), Y1, Y0
+	VPAND upperBits7<>(SB), Y2, Y2
+	VPOR Y2, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VBROADCASTSS 192(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 2(SI), R8
+	MOVBLZX 3(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 128(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 0(DI), Y0, Y3
+	MOVBLZX 4(SI), R8
+	MOVBLZX 5(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 129(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 32(DI), Y0, Y9
+	MOVBLZX 6(SI), R8
+	MOVBLZX 7(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 130(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 64(DI), Y0, Y10
+	MOVBLZX 8(SI), R8
+	MOVBLZX 9(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 131(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 96(DI), Y0, Y3
+	VBROADCASTSS 196(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 10(SI), R8
+	MOVBLZX 11(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 132(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 128(DI), Y0, Y9
+	MOVBLZX 12(SI), R8
+	MOVBLZX 13(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 133(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 160(DI), Y0, Y10
+	MOVBLZX 14(SI), R8
+	MOVBLZX 15(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 134(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 192(DI), Y0, Y3
+	MOVBLZX 16(SI), R8
+	MOVBLZX 17(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 135(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 224(DI), Y0, Y9
+	VBROADCASTSS 200(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 18(SI), R8
+	MOVBLZX 19(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 136(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 256(DI), Y0, Y10
+	MOVBLZX 20(SI), R8
+	MOVBLZX 21(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 137(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 288(DI), Y0, Y3
+	MOVBLZX 22(SI), R8
+	MOVBLZX 23(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 138(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 320(DI), Y0, Y9
+	MOVBLZX 24(SI), R8
+	MOVBLZX 25(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 139(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 352(DI), Y0, Y10
+	VBROADCASTSS 204(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 26(SI), R8
+	MOVBLZX 27(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 140(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 384(DI), Y0, Y3
+	MOVBLZX 28(SI), R8
+	MOVBLZX 29(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 141(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 416(DI), Y0, Y9
+	MOVBLZX 30(SI), R8
+	MOVBLZX 31(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 142(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 448(DI), Y0, Y10
+	MOVBLZX 32(SI), R8
+	MOVBLZX 33(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 143(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 480(DI), Y0, Y3
+	VBROADCASTSS 208(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 34(SI), R8
+	MOVBLZX 35(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 144(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 512(DI), Y0, Y9
+	MOVBLZX 36(SI), R8
+	MOVBLZX 37(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 145(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 544(DI), Y0, Y10
+	MOVBLZX 38(SI), R8
+	MOVBLZX 39(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 146(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 576(DI), Y0, Y3
+	MOVBLZX 40(SI), R8
+	MOVBLZX 41(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 147(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 608(DI), Y0, Y9
+	VBROADCASTSS 212(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 42(SI), R8
+	MOVBLZX 43(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 148(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 640(DI), Y0, Y10
+	MOVBLZX 44(SI), R8
+	MOVBLZX 45(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 149(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 672(DI), Y0, Y3
+	MOVBLZX 46(SI), R8
+	MOVBLZX 47(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 150(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 704(DI), Y0, Y9
+	MOVBLZX 48(SI), R8
+	MOVBLZX 49(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 151(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 736(DI), Y0, Y10
+	VBROADCASTSS 216(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 50(SI), R8
+	MOVBLZX 51(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 152(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 768(DI), Y0, Y3
+	MOVBLZX 52(SI), R8
+	MOVBLZX 53(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 153(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 800(DI), Y0, Y9
+	MOVBLZX 54(SI), R8
+	MOVBLZX 55(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 154(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 832(DI), Y0, Y10
+	MOVBLZX 56(SI), R8
+	MOVBLZX 57(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 155(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 864(DI), Y0, Y3
+	VBROADCASTSS 220(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVBLZX 58(SI), R8
+	MOVBLZX 59(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 156(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 896(DI), Y0, Y9
+	MOVBLZX 60(SI), R8
+	MOVBLZX 61(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 157(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 928(DI), Y0, Y10
+	MOVBLZX 62(SI), R8
+	MOVBLZX 63(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 158(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 960(DI), Y0, Y3
+	MOVBLZX 64(SI), R8
+	MOVBLZX 65(SI), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 159(SP), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 992(DI), Y0, Y9
+	ADDQ $98, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Y9, Y3, Y3
+	VADDPS Y10, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotIQ3_SAVX2(x *float32, src *byte, blocks int) float32
+TEXT ·dotIQ3_SAVX2(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	VPMOVZXBD X15, Y15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ $qtool∕internal∕codebook·IQ3S(SB), R13
+	VMOVUPS shifts4<>(SB), Y11
+	VMOVUPS levelsIQ3S<>(SB), Y12
+	VMOVUPS signBit<>(SB), Y14
+	VMOVUPS signShifts<>(SB), Y13
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	PREFETCHT0 1088(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Y5
+	VMOVD 106(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPBROADCASTW 66(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTW 68(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VPBROADCASTW 70(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 34(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 64(SP)
+	VPBROADCASTW 72(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 50(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 96(SP)
+	VBROADCASTSS 192(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 74(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 0(DI), Y0, Y3
+	MOVWLZX 4(SP), R8
+	MOVWLZX 6(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 75(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 32(DI), Y0, Y9
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 76(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 64(DI), Y0, Y10
+	MOVWLZX 12(SP), R8
+	MOVWLZX 14(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 77(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 96(DI), Y0, Y3
+	VBROADCASTSS 196(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 78(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 128(DI), Y0, Y9
+	MOVWLZX 20(SP), R8
+	MOVWLZX 22(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 79(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 160(DI), Y0, Y10
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 80(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 192(DI), Y0, Y3
+	MOVWLZX 28(SP), R8
+	MOVWLZX 30(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 81(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 224(DI), Y0, Y9
+	VBROADCASTSS 200(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 82(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 256(DI), Y0, Y10
+	MOVWLZX 36(SP), R8
+	MOVWLZX 38(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 83(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 288(DI), Y0, Y3
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 84(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 320(DI), Y0, Y9
+	MOVWLZX 44(SP), R8
+	MOVWLZX 46(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 85(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 352(DI), Y0, Y10
+	VBROADCASTSS 204(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 86(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 384(DI), Y0, Y3
+	MOVWLZX 52(SP), R8
+	MOVWLZX 54(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 87(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 416(DI), Y0, Y9
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 88(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 448(DI), Y0, Y10
+	MOVWLZX 60(SP), R8
+	MOVWLZX 62(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 89(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 480(DI), Y0, Y3
+	VBROADCASTSS 208(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 64(SP), R8
+	MOVWLZX 66(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 90(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 512(DI), Y0, Y9
+	MOVWLZX 68(SP), R8
+	MOVWLZX 70(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 91(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 544(DI), Y0, Y10
+	MOVWLZX 72(SP), R8
+	MOVWLZX 74(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 92(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 576(DI), Y0, Y3
+	MOVWLZX 76(SP), R8
+	MOVWLZX 78(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 93(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 608(DI), Y0, Y9
+	VBROADCASTSS 212(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 80(SP), R8
+	MOVWLZX 82(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 94(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 640(DI), Y0, Y10
+	MOVWLZX 84(SP), R8
+	MOVWLZX 86(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 95(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 672(DI), Y0, Y3
+	MOVWLZX 88(SP), R8
+	MOVWLZX 90(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 96(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 704(DI), Y0, Y9
+	MOVWLZX 92(SP), R8
+	MOVWLZX 94(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 97(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 736(DI), Y0, Y10
+	VBROADCASTSS 216(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 96(SP), R8
+	MOVWLZX 98(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 98(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 768(DI), Y0, Y3
+	MOVWLZX 100(SP), R8
+	MOVWLZX 102(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 99(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 800(DI), Y0, Y9
+	MOVWLZX 104(SP), R8
+	MOVWLZX 106(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 100(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 832(DI), Y0, Y10
+	MOVWLZX 108(SP), R8
+	MOVWLZX 110(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 101(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 864(DI), Y0, Y3
+	VBROADCASTSS 220(SP), Y4
+	VMULPS Y12, Y4, Y4
+	MOVWLZX 112(SP), R8
+	MOVWLZX 114(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 102(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 896(DI), Y0, Y9
+	MOVWLZX 116(SP), R8
+	MOVWLZX 118(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 103(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 928(DI), Y0, Y10
+	MOVWLZX 120(SP), R8
+	MOVWLZX 122(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 104(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 960(DI), Y0, Y3
+	MOVWLZX 124(SP), R8
+	MOVWLZX 126(SP), R9
+	VPBROADCASTW (R13)(R8*2), X0
+	VPBROADCASTW (R13)(R9*2), X1
+	VINSERTI128 $1, X1, Y0, Y0
+	VPSRLVD Y11, Y0, Y0
+	VPERMPS Y4, Y0, Y0
+	VPBROADCASTB 105(SI), Y1
+	VPSLLVD Y13, Y1, Y1
+	VPAND Y14, Y1, Y1
+	VPXOR Y1, Y0, Y0
+	VFMADD231PS 992(DI), Y0, Y9
+	ADDQ $110, SI
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop

@@ -4,8 +4,621 @@
 
 #include "textflag.h"
 
+DATA pairShifts<>+0(SB)/4, $0x00000000
+DATA pairShifts<>+4(SB)/4, $0x00000002
+DATA pairShifts<>+8(SB)/4, $0x00000004
+DATA pairShifts<>+12(SB)/4, $0x00000006
+DATA pairShifts<>+16(SB)/4, $0x00000008
+DATA pairShifts<>+20(SB)/4, $0x0000000a
+DATA pairShifts<>+24(SB)/4, $0x0000000c
+DATA pairShifts<>+28(SB)/4, $0x0000000e
+DATA pairShifts<>+32(SB)/4, $0x00000010
+DATA pairShifts<>+36(SB)/4, $0x00000012
+DATA pairShifts<>+40(SB)/4, $0x00000014
+DATA pairShifts<>+44(SB)/4, $0x00000016
+DATA pairShifts<>+48(SB)/4, $0x00000018
+DATA pairShifts<>+52(SB)/4, $0x0000001a
+DATA pairShifts<>+56(SB)/4, $0x0000001c
+DATA pairShifts<>+60(SB)/4, $0x0000001e
+GLOBL pairShifts<>(SB), RODATA|NOPTR, $64
+
+DATA shifts8<>+0(SB)/4, $0x00000000
+DATA shifts8<>+4(SB)/4, $0x00000002
+DATA shifts8<>+8(SB)/4, $0x00000004
+DATA shifts8<>+12(SB)/4, $0x00000006
+DATA shifts8<>+16(SB)/4, $0x00000008
+DATA shifts8<>+20(SB)/4, $0x0000000a
+DATA shifts8<>+24(SB)/4, $0x0000000c
+DATA shifts8<>+28(SB)/4, $0x0000000e
+DATA shifts8<>+32(SB)/4, $0x00000000
+DATA shifts8<>+36(SB)/4, $0x00000002
+DATA shifts8<>+40(SB)/4, $0x00000004
+DATA shifts8<>+44(SB)/4, $0x00000006
+DATA shifts8<>+48(SB)/4, $0x00000008
+DATA shifts8<>+52(SB)/4, $0x0000000a
+DATA shifts8<>+56(SB)/4, $0x0000000c
+DATA shifts8<>+60(SB)/4, $0x0000000e
+GLOBL shifts8<>(SB), RODATA|NOPTR, $64
+
+DATA shifts4<>+0(SB)/4, $0x00000000
+DATA shifts4<>+4(SB)/4, $0x00000003
+DATA shifts4<>+8(SB)/4, $0x00000006
+DATA shifts4<>+12(SB)/4, $0x00000009
+DATA shifts4<>+16(SB)/4, $0x00000000
+DATA shifts4<>+20(SB)/4, $0x00000003
+DATA shifts4<>+24(SB)/4, $0x00000006
+DATA shifts4<>+28(SB)/4, $0x00000009
+DATA shifts4<>+32(SB)/4, $0x00000000
+DATA shifts4<>+36(SB)/4, $0x00000003
+DATA shifts4<>+40(SB)/4, $0x00000006
+DATA shifts4<>+44(SB)/4, $0x00000009
+DATA shifts4<>+48(SB)/4, $0x00000000
+DATA shifts4<>+52(SB)/4, $0x00000003
+DATA shifts4<>+56(SB)/4, $0x00000006
+DATA shifts4<>+60(SB)/4, $0x00000009
+GLOBL shifts4<>(SB), RODATA|NOPTR, $64
+
+DATA signShifts<>+0(SB)/4, $0x00000007
+DATA signShifts<>+4(SB)/4, $0x00000006
+DATA signShifts<>+8(SB)/4, $0x00000005
+DATA signShifts<>+12(SB)/4, $0x00000004
+DATA signShifts<>+16(SB)/4, $0x00000003
+DATA signShifts<>+20(SB)/4, $0x00000002
+DATA signShifts<>+24(SB)/4, $0x00000001
+DATA signShifts<>+28(SB)/4, $0x00000000
+DATA signShifts<>+32(SB)/4, $0x00000007
+DATA signShifts<>+36(SB)/4, $0x00000006
+DATA signShifts<>+40(SB)/4, $0x00000005
+DATA signShifts<>+44(SB)/4, $0x00000004
+DATA signShifts<>+48(SB)/4, $0x00000003
+DATA signShifts<>+52(SB)/4, $0x00000002
+DATA signShifts<>+56(SB)/4, $0x00000001
+DATA signShifts<>+60(SB)/4, $0x00000000
+GLOBL signShifts<>(SB), RODATA|NOPTR, $64
+
+DATA ternary<>+0(SB)/4, $0xbf800000
+DATA ternary<>+4(SB)/4, $0x00000000
+DATA ternary<>+8(SB)/4, $0x3f800000
+DATA ternary<>+12(SB)/4, $0x40000000
+DATA ternary<>+16(SB)/4, $0xbf800000
+DATA ternary<>+20(SB)/4, $0x00000000
+DATA ternary<>+24(SB)/4, $0x3f800000
+DATA ternary<>+28(SB)/4, $0x40000000
+DATA ternary<>+32(SB)/4, $0xbf800000
+DATA ternary<>+36(SB)/4, $0x00000000
+DATA ternary<>+40(SB)/4, $0x3f800000
+DATA ternary<>+44(SB)/4, $0x40000000
+DATA ternary<>+48(SB)/4, $0xbf800000
+DATA ternary<>+52(SB)/4, $0x00000000
+DATA ternary<>+56(SB)/4, $0x3f800000
+DATA ternary<>+60(SB)/4, $0x40000000
+GLOBL ternary<>(SB), RODATA|NOPTR, $64
+
+DATA levelsIQ1<>+0(SB)/4, $0xbf800000
+DATA levelsIQ1<>+4(SB)/4, $0x00000000
+DATA levelsIQ1<>+8(SB)/4, $0x3f800000
+DATA levelsIQ1<>+12(SB)/4, $0x00000000
+DATA levelsIQ1<>+16(SB)/4, $0xbf800000
+DATA levelsIQ1<>+20(SB)/4, $0x00000000
+DATA levelsIQ1<>+24(SB)/4, $0x3f800000
+DATA levelsIQ1<>+28(SB)/4, $0x00000000
+DATA levelsIQ1<>+32(SB)/4, $0xbf800000
+DATA levelsIQ1<>+36(SB)/4, $0x00000000
+DATA levelsIQ1<>+40(SB)/4, $0x3f800000
+DATA levelsIQ1<>+44(SB)/4, $0x00000000
+DATA levelsIQ1<>+48(SB)/4, $0xbf800000
+DATA levelsIQ1<>+52(SB)/4, $0x00000000
+DATA levelsIQ1<>+56(SB)/4, $0x3f800000
+DATA levelsIQ1<>+60(SB)/4, $0x00000000
+GLOBL levelsIQ1<>(SB), RODATA|NOPTR, $64
+
+DATA levelsIQ2<>+0(SB)/4, $0x41000000
+DATA levelsIQ2<>+4(SB)/4, $0x41c80000
+DATA levelsIQ2<>+8(SB)/4, $0x422c0000
+DATA levelsIQ2<>+12(SB)/4, $0x00000000
+DATA levelsIQ2<>+16(SB)/4, $0x41000000
+DATA levelsIQ2<>+20(SB)/4, $0x41c80000
+DATA levelsIQ2<>+24(SB)/4, $0x422c0000
+DATA levelsIQ2<>+28(SB)/4, $0x00000000
+DATA levelsIQ2<>+32(SB)/4, $0x41000000
+DATA levelsIQ2<>+36(SB)/4, $0x41c80000
+DATA levelsIQ2<>+40(SB)/4, $0x422c0000
+DATA levelsIQ2<>+44(SB)/4, $0x00000000
+DATA levelsIQ2<>+48(SB)/4, $0x41000000
+DATA levelsIQ2<>+52(SB)/4, $0x41c80000
+DATA levelsIQ2<>+56(SB)/4, $0x422c0000
+DATA levelsIQ2<>+60(SB)/4, $0x00000000
+GLOBL levelsIQ2<>(SB), RODATA|NOPTR, $64
+
+DATA levelsIQ3XXS<>+0(SB)/4, $0x40800000
+DATA levelsIQ3XXS<>+4(SB)/4, $0x41400000
+DATA levelsIQ3XXS<>+8(SB)/4, $0x41a00000
+DATA levelsIQ3XXS<>+12(SB)/4, $0x41e00000
+DATA levelsIQ3XXS<>+16(SB)/4, $0x42100000
+DATA levelsIQ3XXS<>+20(SB)/4, $0x42300000
+DATA levelsIQ3XXS<>+24(SB)/4, $0x42500000
+DATA levelsIQ3XXS<>+28(SB)/4, $0x42780000
+DATA levelsIQ3XXS<>+32(SB)/4, $0x40800000
+DATA levelsIQ3XXS<>+36(SB)/4, $0x41400000
+DATA levelsIQ3XXS<>+40(SB)/4, $0x41a00000
+DATA levelsIQ3XXS<>+44(SB)/4, $0x41e00000
+DATA levelsIQ3XXS<>+48(SB)/4, $0x42100000
+DATA levelsIQ3XXS<>+52(SB)/4, $0x42300000
+DATA levelsIQ3XXS<>+56(SB)/4, $0x42500000
+DATA levelsIQ3XXS<>+60(SB)/4, $0x42780000
+GLOBL levelsIQ3XXS<>(SB), RODATA|NOPTR, $64
+
+DATA levelsIQ3S<>+0(SB)/4, $0x3f800000
+DATA levelsIQ3S<>+4(SB)/4, $0x40400000
+DATA levelsIQ3S<>+8(SB)/4, $0x40a00000
+DATA levelsIQ3S<>+12(SB)/4, $0x40e00000
+DATA levelsIQ3S<>+16(SB)/4, $0x41100000
+DATA levelsIQ3S<>+20(SB)/4, $0x41300000
+DATA levelsIQ3S<>+24(SB)/4, $0x41500000
+DATA levelsIQ3S<>+28(SB)/4, $0x41700000
+DATA levelsIQ3S<>+32(SB)/4, $0x3f800000
+DATA levelsIQ3S<>+36(SB)/4, $0x40400000
+DATA levelsIQ3S<>+40(SB)/4, $0x40a00000
+DATA levelsIQ3S<>+44(SB)/4, $0x40e00000
+DATA levelsIQ3S<>+48(SB)/4, $0x41100000
+DATA levelsIQ3S<>+52(SB)/4, $0x41300000
+DATA levelsIQ3S<>+56(SB)/4, $0x41500000
+DATA levelsIQ3S<>+60(SB)/4, $0x41700000
+GLOBL levelsIQ3S<>(SB), RODATA|NOPTR, $64
+
+DATA powersOf3<>+0(SB)/4, $0x00000001
+DATA powersOf3<>+4(SB)/4, $0x00000001
+DATA powersOf3<>+8(SB)/4, $0x00000001
+DATA powersOf3<>+12(SB)/4, $0x00000001
+DATA powersOf3<>+16(SB)/4, $0x00000003
+DATA powersOf3<>+20(SB)/4, $0x00000003
+DATA powersOf3<>+24(SB)/4, $0x00000003
+DATA powersOf3<>+28(SB)/4, $0x00000003
+DATA powersOf3<>+32(SB)/4, $0x00000009
+DATA powersOf3<>+36(SB)/4, $0x00000009
+DATA powersOf3<>+40(SB)/4, $0x00000009
+DATA powersOf3<>+44(SB)/4, $0x00000009
+DATA powersOf3<>+48(SB)/4, $0x0000001b
+DATA powersOf3<>+52(SB)/4, $0x0000001b
+DATA powersOf3<>+56(SB)/4, $0x0000001b
+DATA powersOf3<>+60(SB)/4, $0x0000001b
+GLOBL powersOf3<>(SB), RODATA|NOPTR, $64
+
+DATA upperPowersOf3<>+0(SB)/4, $0x00000009
+DATA upperPowersOf3<>+4(SB)/4, $0x00000009
+DATA upperPowersOf3<>+8(SB)/4, $0x00000009
+DATA upperPowersOf3<>+12(SB)/4, $0x00000009
+DATA upperPowersOf3<>+16(SB)/4, $0x0000001b
+DATA upperPowersOf3<>+20(SB)/4, $0x0000001b
+DATA upperPowersOf3<>+24(SB)/4, $0x0000001b
+DATA upperPowersOf3<>+28(SB)/4, $0x0000001b
+DATA upperPowersOf3<>+32(SB)/4, $0x00000009
+DATA upperPowersOf3<>+36(SB)/4, $0x00000009
+DATA upperPowersOf3<>+40(SB)/4, $0x00000009
+DATA upperPowersOf3<>+44(SB)/4, $0x00000009
+DATA upperPowersOf3<>+48(SB)/4, $0x0000001b
+DATA upperPowersOf3<>+52(SB)/4, $0x0000001b
+DATA upperPowersOf3<>+56(SB)/4, $0x0000001b
+DATA upperPowersOf3<>+60(SB)/4, $0x0000001b
+GLOBL upperPowersOf3<>(SB), RODATA|NOPTR, $64
+
+DATA bits14<>+0(SB)/4, $0x00003fff
+DATA bits14<>+4(SB)/4, $0x00003fff
+DATA bits14<>+8(SB)/4, $0x00003fff
+DATA bits14<>+12(SB)/4, $0x00003fff
+DATA bits14<>+16(SB)/4, $0x00003fff
+DATA bits14<>+20(SB)/4, $0x00003fff
+DATA bits14<>+24(SB)/4, $0x00003fff
+DATA bits14<>+28(SB)/4, $0x00003fff
+DATA bits14<>+32(SB)/4, $0x00003fff
+DATA bits14<>+36(SB)/4, $0x00003fff
+DATA bits14<>+40(SB)/4, $0x00003fff
+DATA bits14<>+44(SB)/4, $0x00003fff
+DATA bits14<>+48(SB)/4, $0x00003fff
+DATA bits14<>+52(SB)/4, $0x00003fff
+DATA bits14<>+56(SB)/4, $0x00003fff
+DATA bits14<>+60(SB)/4, $0x00003fff
+GLOBL bits14<>(SB), RODATA|NOPTR, $64
+
+DATA upperBits14<>+0(SB)/4, $0x3fff0000
+DATA upperBits14<>+4(SB)/4, $0x3fff0000
+DATA upperBits14<>+8(SB)/4, $0x3fff0000
+DATA upperBits14<>+12(SB)/4, $0x3fff0000
+DATA upperBits14<>+16(SB)/4, $0x3fff0000
+DATA upperBits14<>+20(SB)/4, $0x3fff0000
+DATA upperBits14<>+24(SB)/4, $0x3fff0000
+DATA upperBits14<>+28(SB)/4, $0x3fff0000
+DATA upperBits14<>+32(SB)/4, $0x3fff0000
+DATA upperBits14<>+36(SB)/4, $0x3fff0000
+DATA upperBits14<>+40(SB)/4, $0x3fff0000
+DATA upperBits14<>+44(SB)/4, $0x3fff0000
+DATA upperBits14<>+48(SB)/4, $0x3fff0000
+DATA upperBits14<>+52(SB)/4, $0x3fff0000
+DATA upperBits14<>+56(SB)/4, $0x3fff0000
+DATA upperBits14<>+60(SB)/4, $0x3fff0000
+GLOBL upperBits14<>(SB), RODATA|NOPTR, $64
+
+DATA bits7<>+0(SB)/4, $0x007f007f
+DATA bits7<>+4(SB)/4, $0x007f007f
+DATA bits7<>+8(SB)/4, $0x007f007f
+DATA bits7<>+12(SB)/4, $0x007f007f
+DATA bits7<>+16(SB)/4, $0x007f007f
+DATA bits7<>+20(SB)/4, $0x007f007f
+DATA bits7<>+24(SB)/4, $0x007f007f
+DATA bits7<>+28(SB)/4, $0x007f007f
+DATA bits7<>+32(SB)/4, $0x007f007f
+DATA bits7<>+36(SB)/4, $0x007f007f
+DATA bits7<>+40(SB)/4, $0x007f007f
+DATA bits7<>+44(SB)/4, $0x007f007f
+DATA bits7<>+48(SB)/4, $0x007f007f
+DATA bits7<>+52(SB)/4, $0x007f007f
+DATA bits7<>+56(SB)/4, $0x007f007f
+DATA bits7<>+60(SB)/4, $0x007f007f
+GLOBL bits7<>(SB), RODATA|NOPTR, $64
+
+DATA upperBits7<>+0(SB)/4, $0x7f007f00
+DATA upperBits7<>+4(SB)/4, $0x7f007f00
+DATA upperBits7<>+8(SB)/4, $0x7f007f00
+DATA upperBits7<>+12(SB)/4, $0x7f007f00
+DATA upperBits7<>+16(SB)/4, $0x7f007f00
+DATA upperBits7<>+20(SB)/4, $0x7f007f00
+DATA upperBits7<>+24(SB)/4, $0x7f007f00
+DATA upperBits7<>+28(SB)/4, $0x7f007f00
+DATA upperBits7<>+32(SB)/4, $0x7f007f00
+DATA upperBits7<>+36(SB)/4, $0x7f007f00
+DATA upperBits7<>+40(SB)/4, $0x7f007f00
+DATA upperBits7<>+44(SB)/4, $0x7f007f00
+DATA upperBits7<>+48(SB)/4, $0x7f007f00
+DATA upperBits7<>+52(SB)/4, $0x7f007f00
+DATA upperBits7<>+56(SB)/4, $0x7f007f00
+DATA upperBits7<>+60(SB)/4, $0x7f007f00
+GLOBL upperBits7<>(SB), RODATA|NOPTR, $64
+
+DATA topBits<>+0(SB)/4, $0x80808080
+DATA topBits<>+4(SB)/4, $0x80808080
+DATA topBits<>+8(SB)/4, $0x80808080
+DATA topBits<>+12(SB)/4, $0x80808080
+DATA topBits<>+16(SB)/4, $0x80808080
+DATA topBits<>+20(SB)/4, $0x80808080
+DATA topBits<>+24(SB)/4, $0x80808080
+DATA topBits<>+28(SB)/4, $0x80808080
+DATA topBits<>+32(SB)/4, $0x80808080
+DATA topBits<>+36(SB)/4, $0x80808080
+DATA topBits<>+40(SB)/4, $0x80808080
+DATA topBits<>+44(SB)/4, $0x80808080
+DATA topBits<>+48(SB)/4, $0x80808080
+DATA topBits<>+52(SB)/4, $0x80808080
+DATA topBits<>+56(SB)/4, $0x80808080
+DATA topBits<>+60(SB)/4, $0x80808080
+GLOBL topBits<>(SB), RODATA|NOPTR, $64
+
+DATA lowNibbles<>+0(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+4(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+8(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+12(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+16(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+20(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+24(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+28(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+32(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+36(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+40(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+44(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+48(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+52(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+56(SB)/4, $0x0f0f0f0f
+DATA lowNibbles<>+60(SB)/4, $0x0f0f0f0f
+GLOBL lowNibbles<>(SB), RODATA|NOPTR, $64
+
+DATA bits3<>+0(SB)/4, $0x00000007
+DATA bits3<>+4(SB)/4, $0x00000007
+DATA bits3<>+8(SB)/4, $0x00000007
+DATA bits3<>+12(SB)/4, $0x00000007
+DATA bits3<>+16(SB)/4, $0x00000007
+DATA bits3<>+20(SB)/4, $0x00000007
+DATA bits3<>+24(SB)/4, $0x00000007
+DATA bits3<>+28(SB)/4, $0x00000007
+DATA bits3<>+32(SB)/4, $0x00000007
+DATA bits3<>+36(SB)/4, $0x00000007
+DATA bits3<>+40(SB)/4, $0x00000007
+DATA bits3<>+44(SB)/4, $0x00000007
+DATA bits3<>+48(SB)/4, $0x00000007
+DATA bits3<>+52(SB)/4, $0x00000007
+DATA bits3<>+56(SB)/4, $0x00000007
+DATA bits3<>+60(SB)/4, $0x00000007
+GLOBL bits3<>(SB), RODATA|NOPTR, $64
+
+DATA bits9<>+0(SB)/4, $0x01ff01ff
+DATA bits9<>+4(SB)/4, $0x01ff01ff
+DATA bits9<>+8(SB)/4, $0x01ff01ff
+DATA bits9<>+12(SB)/4, $0x01ff01ff
+DATA bits9<>+16(SB)/4, $0x01ff01ff
+DATA bits9<>+20(SB)/4, $0x01ff01ff
+DATA bits9<>+24(SB)/4, $0x01ff01ff
+DATA bits9<>+28(SB)/4, $0x01ff01ff
+DATA bits9<>+32(SB)/4, $0x01ff01ff
+DATA bits9<>+36(SB)/4, $0x01ff01ff
+DATA bits9<>+40(SB)/4, $0x01ff01ff
+DATA bits9<>+44(SB)/4, $0x01ff01ff
+DATA bits9<>+48(SB)/4, $0x01ff01ff
+DATA bits9<>+52(SB)/4, $0x01ff01ff
+DATA bits9<>+56(SB)/4, $0x01ff01ff
+DATA bits9<>+60(SB)/4, $0x01ff01ff
+GLOBL bits9<>(SB), RODATA|NOPTR, $64
+
+DATA highBits3<>+0(SB)/4, $0x07000700
+DATA highBits3<>+4(SB)/4, $0x07000700
+DATA highBits3<>+8(SB)/4, $0x07000700
+DATA highBits3<>+12(SB)/4, $0x07000700
+DATA highBits3<>+16(SB)/4, $0x07000700
+DATA highBits3<>+20(SB)/4, $0x07000700
+DATA highBits3<>+24(SB)/4, $0x07000700
+DATA highBits3<>+28(SB)/4, $0x07000700
+DATA highBits3<>+32(SB)/4, $0x07000700
+DATA highBits3<>+36(SB)/4, $0x07000700
+DATA highBits3<>+40(SB)/4, $0x07000700
+DATA highBits3<>+44(SB)/4, $0x07000700
+DATA highBits3<>+48(SB)/4, $0x07000700
+DATA highBits3<>+52(SB)/4, $0x07000700
+DATA highBits3<>+56(SB)/4, $0x07000700
+DATA highBits3<>+60(SB)/4, $0x07000700
+GLOBL highBits3<>(SB), RODATA|NOPTR, $64
+
+DATA ninthBits<>+0(SB)/4, $0x01000100
+DATA ninthBits<>+4(SB)/4, $0x01000100
+DATA ninthBits<>+8(SB)/4, $0x01000100
+DATA ninthBits<>+12(SB)/4, $0x01000100
+DATA ninthBits<>+16(SB)/4, $0x01000100
+DATA ninthBits<>+20(SB)/4, $0x01000100
+DATA ninthBits<>+24(SB)/4, $0x01000100
+DATA ninthBits<>+28(SB)/4, $0x01000100
+DATA ninthBits<>+32(SB)/4, $0x01000100
+DATA ninthBits<>+36(SB)/4, $0x01000100
+DATA ninthBits<>+40(SB)/4, $0x01000100
+DATA ninthBits<>+44(SB)/4, $0x01000100
+DATA ninthBits<>+48(SB)/4, $0x01000100
+DATA ninthBits<>+52(SB)/4, $0x01000100
+DATA ninthBits<>+56(SB)/4, $0x01000100
+DATA ninthBits<>+60(SB)/4, $0x01000100
+GLOBL ninthBits<>(SB), RODATA|NOPTR, $64
+
+DATA bitOfWord<>+0(SB)/4, $0x00020001
+DATA bitOfWord<>+4(SB)/4, $0x00080004
+DATA bitOfWord<>+8(SB)/4, $0x00200010
+DATA bitOfWord<>+12(SB)/4, $0x00800040
+DATA bitOfWord<>+16(SB)/4, $0x00020001
+DATA bitOfWord<>+20(SB)/4, $0x00080004
+DATA bitOfWord<>+24(SB)/4, $0x00200010
+DATA bitOfWord<>+28(SB)/4, $0x00800040
+DATA bitOfWord<>+32(SB)/4, $0x00000000
+DATA bitOfWord<>+36(SB)/4, $0x00000000
+DATA bitOfWord<>+40(SB)/4, $0x00000000
+DATA bitOfWord<>+44(SB)/4, $0x00000000
+DATA bitOfWord<>+48(SB)/4, $0x00000000
+DATA bitOfWord<>+52(SB)/4, $0x00000000
+DATA bitOfWord<>+56(SB)/4, $0x00000000
+DATA bitOfWord<>+60(SB)/4, $0x00000000
+GLOBL bitOfWord<>(SB), RODATA|NOPTR, $64
+
+DATA minusOnes<>+0(SB)/4, $0xffffffff
+DATA minusOnes<>+4(SB)/4, $0xffffffff
+DATA minusOnes<>+8(SB)/4, $0xffffffff
+DATA minusOnes<>+12(SB)/4, $0xffffffff
+DATA minusOnes<>+16(SB)/4, $0xffffffff
+DATA minusOnes<>+20(SB)/4, $0xffffffff
+DATA minusOnes<>+24(SB)/4, $0xffffffff
+DATA minusOnes<>+28(SB)/4, $0xffffffff
+DATA minusOnes<>+32(SB)/4, $0xffffffff
+DATA minusOnes<>+36(SB)/4, $0xffffffff
+DATA minusOnes<>+40(SB)/4, $0xffffffff
+DATA minusOnes<>+44(SB)/4, $0xffffffff
+DATA minusOnes<>+48(SB)/4, $0xffffffff
+DATA minusOnes<>+52(SB)/4, $0xffffffff
+DATA minusOnes<>+56(SB)/4, $0xffffffff
+DATA minusOnes<>+60(SB)/4, $0xffffffff
+GLOBL minusOnes<>(SB), RODATA|NOPTR, $64
+
+DATA pairsToTop<>+0(SB)/4, $0x10004000
+DATA pairsToTop<>+4(SB)/4, $0x01000400
+DATA pairsToTop<>+8(SB)/4, $0x00100040
+DATA pairsToTop<>+12(SB)/4, $0x00010004
+DATA pairsToTop<>+16(SB)/4, $0x10004000
+DATA pairsToTop<>+20(SB)/4, $0x01000400
+DATA pairsToTop<>+24(SB)/4, $0x00100040
+DATA pairsToTop<>+28(SB)/4, $0x00010004
+DATA pairsToTop<>+32(SB)/4, $0x10004000
+DATA pairsToTop<>+36(SB)/4, $0x01000400
+DATA pairsToTop<>+40(SB)/4, $0x00100040
+DATA pairsToTop<>+44(SB)/4, $0x00010004
+DATA pairsToTop<>+48(SB)/4, $0x10004000
+DATA pairsToTop<>+52(SB)/4, $0x01000400
+DATA pairsToTop<>+56(SB)/4, $0x00100040
+DATA pairsToTop<>+60(SB)/4, $0x00010004
+GLOBL pairsToTop<>(SB), RODATA|NOPTR, $64
+
+DATA triplesToTop<>+0(SB)/4, $0x04002000
+DATA triplesToTop<>+4(SB)/4, $0x00100080
+DATA triplesToTop<>+8(SB)/4, $0x04002000
+DATA triplesToTop<>+12(SB)/4, $0x00100080
+DATA triplesToTop<>+16(SB)/4, $0x04002000
+DATA triplesToTop<>+20(SB)/4, $0x00100080
+DATA triplesToTop<>+24(SB)/4, $0x04002000
+DATA triplesToTop<>+28(SB)/4, $0x00100080
+DATA triplesToTop<>+32(SB)/4, $0x04002000
+DATA triplesToTop<>+36(SB)/4, $0x00100080
+DATA triplesToTop<>+40(SB)/4, $0x04002000
+DATA triplesToTop<>+44(SB)/4, $0x00100080
+DATA triplesToTop<>+48(SB)/4, $0x04002000
+DATA triplesToTop<>+52(SB)/4, $0x00100080
+DATA triplesToTop<>+56(SB)/4, $0x04002000
+DATA triplesToTop<>+60(SB)/4, $0x00100080
+GLOBL triplesToTop<>(SB), RODATA|NOPTR, $64
+
+DATA eightCopies<>+0(SB)/4, $0x01000100
+DATA eightCopies<>+4(SB)/4, $0x01000100
+DATA eightCopies<>+8(SB)/4, $0x01000100
+DATA eightCopies<>+12(SB)/4, $0x01000100
+DATA eightCopies<>+16(SB)/4, $0x03020302
+DATA eightCopies<>+20(SB)/4, $0x03020302
+DATA eightCopies<>+24(SB)/4, $0x03020302
+DATA eightCopies<>+28(SB)/4, $0x03020302
+DATA eightCopies<>+32(SB)/4, $0x01000100
+DATA eightCopies<>+36(SB)/4, $0x01000100
+DATA eightCopies<>+40(SB)/4, $0x01000100
+DATA eightCopies<>+44(SB)/4, $0x01000100
+DATA eightCopies<>+48(SB)/4, $0x03020302
+DATA eightCopies<>+52(SB)/4, $0x03020302
+DATA eightCopies<>+56(SB)/4, $0x03020302
+DATA eightCopies<>+60(SB)/4, $0x03020302
+GLOBL eightCopies<>(SB), RODATA|NOPTR, $64
+
+DATA fourCopies<>+0(SB)/4, $0x01000100
+DATA fourCopies<>+4(SB)/4, $0x01000100
+DATA fourCopies<>+8(SB)/4, $0x03020302
+DATA fourCopies<>+12(SB)/4, $0x03020302
+DATA fourCopies<>+16(SB)/4, $0x05040504
+DATA fourCopies<>+20(SB)/4, $0x05040504
+DATA fourCopies<>+24(SB)/4, $0x07060706
+DATA fourCopies<>+28(SB)/4, $0x07060706
+DATA fourCopies<>+32(SB)/4, $0x01000100
+DATA fourCopies<>+36(SB)/4, $0x01000100
+DATA fourCopies<>+40(SB)/4, $0x03020302
+DATA fourCopies<>+44(SB)/4, $0x03020302
+DATA fourCopies<>+48(SB)/4, $0x05040504
+DATA fourCopies<>+52(SB)/4, $0x05040504
+DATA fourCopies<>+56(SB)/4, $0x07060706
+DATA fourCopies<>+60(SB)/4, $0x07060706
+GLOBL fourCopies<>(SB), RODATA|NOPTR, $64
+
+DATA byteCopies<>+0(SB)/4, $0x80008000
+DATA byteCopies<>+4(SB)/4, $0x80008000
+DATA byteCopies<>+8(SB)/4, $0x80008000
+DATA byteCopies<>+12(SB)/4, $0x80008000
+DATA byteCopies<>+16(SB)/4, $0x80018001
+DATA byteCopies<>+20(SB)/4, $0x80018001
+DATA byteCopies<>+24(SB)/4, $0x80018001
+DATA byteCopies<>+28(SB)/4, $0x80018001
+DATA byteCopies<>+32(SB)/4, $0x80008000
+DATA byteCopies<>+36(SB)/4, $0x80008000
+DATA byteCopies<>+40(SB)/4, $0x80008000
+DATA byteCopies<>+44(SB)/4, $0x80008000
+DATA byteCopies<>+48(SB)/4, $0x80018001
+DATA byteCopies<>+52(SB)/4, $0x80018001
+DATA byteCopies<>+56(SB)/4, $0x80018001
+DATA byteCopies<>+60(SB)/4, $0x80018001
+GLOBL byteCopies<>(SB), RODATA|NOPTR, $64
+
+DATA signBit<>+0(SB)/4, $0x80000000
+DATA signBit<>+4(SB)/4, $0x80000000
+DATA signBit<>+8(SB)/4, $0x80000000
+DATA signBit<>+12(SB)/4, $0x80000000
+DATA signBit<>+16(SB)/4, $0x80000000
+DATA signBit<>+20(SB)/4, $0x80000000
+DATA signBit<>+24(SB)/4, $0x80000000
+DATA signBit<>+28(SB)/4, $0x80000000
+DATA signBit<>+32(SB)/4, $0x80000000
+DATA signBit<>+36(SB)/4, $0x80000000
+DATA signBit<>+40(SB)/4, $0x80000000
+DATA signBit<>+44(SB)/4, $0x80000000
+DATA signBit<>+48(SB)/4, $0x80000000
+DATA signBit<>+52(SB)/4, $0x80000000
+DATA signBit<>+56(SB)/4, $0x80000000
+DATA signBit<>+60(SB)/4, $0x80000000
+GLOBL signBit<>(SB), RODATA|NOPTR, $64
+
+DATA eighth<>+0(SB)/4, $0x3e000000
+DATA eighth<>+4(SB)/4, $0x3e000000
+DATA eighth<>+8(SB)/4, $0x3e000000
+DATA eighth<>+12(SB)/4, $0x3e000000
+DATA eighth<>+16(SB)/4, $0x3e000000
+DATA eighth<>+20(SB)/4, $0x3e000000
+DATA eighth<>+24(SB)/4, $0x3e000000
+DATA eighth<>+28(SB)/4, $0x3e000000
+DATA eighth<>+32(SB)/4, $0x3e000000
+DATA eighth<>+36(SB)/4, $0x3e000000
+DATA eighth<>+40(SB)/4, $0x3e000000
+DATA eighth<>+44(SB)/4, $0x3e000000
+DATA eighth<>+48(SB)/4, $0x3e000000
+DATA eighth<>+52(SB)/4, $0x3e000000
+DATA eighth<>+56(SB)/4, $0x3e000000
+DATA eighth<>+60(SB)/4, $0x3e000000
+GLOBL eighth<>(SB), RODATA|NOPTR, $64
+
+DATA half<>+0(SB)/4, $0x3f000000
+DATA half<>+4(SB)/4, $0x3f000000
+DATA half<>+8(SB)/4, $0x3f000000
+DATA half<>+12(SB)/4, $0x3f000000
+DATA half<>+16(SB)/4, $0x3f000000
+DATA half<>+20(SB)/4, $0x3f000000
+DATA half<>+24(SB)/4, $0x3f000000
+DATA half<>+28(SB)/4, $0x3f000000
+DATA half<>+32(SB)/4, $0x3f000000
+DATA half<>+36(SB)/4, $0x3f000000
+DATA half<>+40(SB)/4, $0x3f000000
+DATA half<>+44(SB)/4, $0x3f000000
+DATA half<>+48(SB)/4, $0x3f000000
+DATA half<>+52(SB)/4, $0x3f000000
+DATA half<>+56(SB)/4, $0x3f000000
+DATA half<>+60(SB)/4, $0x3f000000
+GLOBL half<>(SB), RODATA|NOPTR, $64
+
+DATA quarter<>+0(SB)/4, $0x3e800000
+DATA quarter<>+4(SB)/4, $0x3e800000
+DATA quarter<>+8(SB)/4, $0x3e800000
+DATA quarter<>+12(SB)/4, $0x3e800000
+DATA quarter<>+16(SB)/4, $0x3e800000
+DATA quarter<>+20(SB)/4, $0x3e800000
+DATA quarter<>+24(SB)/4, $0x3e800000
+DATA quarter<>+28(SB)/4, $0x3e800000
+DATA quarter<>+32(SB)/4, $0x3e800000
+DATA quarter<>+36(SB)/4, $0x3e800000
+DATA quarter<>+40(SB)/4, $0x3e800000
+DATA quarter<>+44(SB)/4, $0x3e800000
+DATA quarter<>+48(SB)/4, $0x3e800000
+DATA quarter<>+52(SB)/4, $0x3e800000
+DATA quarter<>+56(SB)/4, $0x3e800000
+DATA quarter<>+60(SB)/4, $0x3e800000
+GLOBL quarter<>(SB), RODATA|NOPTR, $64
+
+DATA times128<>+0(SB)/4, $0x43000000
+DATA times128<>+4(SB)/4, $0x43000000
+DATA times128<>+8(SB)/4, $0x43000000
+DATA times128<>+12(SB)/4, $0x43000000
+DATA times128<>+16(SB)/4, $0x43000000
+DATA times128<>+20(SB)/4, $0x43000000
+DATA times128<>+24(SB)/4, $0x43000000
+DATA times128<>+28(SB)/4, $0x43000000
+DATA times128<>+32(SB)/4, $0x43000000
+DATA times128<>+36(SB)/4, $0x43000000
+DATA times128<>+40(SB)/4, $0x43000000
+DATA times128<>+44(SB)/4, $0x43000000
+DATA times128<>+48(SB)/4, $0x43000000
+DATA times128<>+52(SB)/4, $0x43000000
+DATA times128<>+56(SB)/4, $0x43000000
+DATA times128<>+60(SB)/4, $0x43000000
+GLOBL times128<>(SB), RODATA|NOPTR, $64
+
+DATA notANumber<>+0(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+4(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+8(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+12(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+16(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+20(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+24(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+28(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+32(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+36(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+40(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+44(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+48(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+52(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+56(SB)/4, $0x7f7f7f7f
+DATA notANumber<>+60(SB)/4, $0x7f7f7f7f
+GLOBL notANumber<>(SB), RODATA|NOPTR, $64
+
+
 // func decodeF16AVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -32,7 +645,7 @@ done:
 	RET
 
 // func decodeBF16AVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeBF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeBF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -61,7 +674,7 @@ done:
 	RET
 
 // func decodeQ4_0AVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ4_0AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ4_0AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -105,7 +718,7 @@ done:
 	RET
 
 // func decodeQ4_1AVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ4_1AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ4_1AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -150,7 +763,7 @@ done:
 	RET
 
 // func decodeQ5_0AVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ5_0AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ5_0AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -205,7 +818,7 @@ done:
 	RET
 
 // func decodeQ5_1AVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ5_1AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ5_1AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -264,7 +877,7 @@ done:
 	RET
 
 // func decodeQ8_0AVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ8_0AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ8_0AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -299,7 +912,7 @@ done:
 	RET
 
 // func decodeIQ4_NLAVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeIQ4_NLAVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeIQ4_NLAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -347,7 +960,7 @@ done:
 	RET
 
 // func decodeIQ4_XSAVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeIQ4_XSAVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeIQ4_XSAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -583,7 +1196,7 @@ done:
 	RET
 
 // func decodeMXFP4AVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeMXFP4AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeMXFP4AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -636,7 +1249,7 @@ done:
 	RET
 
 // func decodeQ2_KAVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ2_KAVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ2_KAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -810,7 +1423,7 @@ done:
 	RET
 
 // func decodeQ3_KAVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ3_KAVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ3_KAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1032,7 +1645,7 @@ done:
 	RET
 
 // func decodeQ4_KAVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ4_KAVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ4_KAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1218,7 +1831,7 @@ done:
 	RET
 
 // func decodeQ5_KAVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ5_KAVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ5_KAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1455,7 +2068,7 @@ done:
 	RET
 
 // func decodeQ6_KAVX512(dst *float32, src *byte, blocks int) 
-TEXT ·decodeQ6_KAVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ6_KAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1646,8 +2259,2119 @@ done:
 	VZEROUPPER
 	RET
 
+// func decodeQ1_0AVX512(dst *float32, src *byte, blocks int) 
+TEXT ·decodeQ1_0AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VMOVUPS signShifts<>(SB), Z13
+	VMOVUPS signBit<>(SB), Z14
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Z4
+	VPXORD Z14, Z4, Z5
+	KMOVW 2(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VMOVUPS Z0, 0(DI)
+	KMOVW 4(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VMOVUPS Z0, 64(DI)
+	KMOVW 6(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VMOVUPS Z0, 128(DI)
+	KMOVW 8(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VMOVUPS Z0, 192(DI)
+	KMOVW 10(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VMOVUPS Z0, 256(DI)
+	KMOVW 12(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VMOVUPS Z0, 320(DI)
+	KMOVW 14(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VMOVUPS Z0, 384(DI)
+	KMOVW 16(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VMOVUPS Z0, 448(DI)
+	ADDQ $18, SI
+	ADDQ $512, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeQ2_0AVX512(dst *float32, src *byte, blocks int) 
+TEXT ·decodeQ2_0AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VMOVUPS ternary<>(SB), Z12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Z4
+	VMULPS Z12, Z4, Z4
+	VPBROADCASTD 2(SI), Z0
+	VPSRLVD pairShifts<>(SB), Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 0(DI)
+	VPBROADCASTD 6(SI), Z0
+	VPSRLVD pairShifts<>(SB), Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 64(DI)
+	VPBROADCASTD 10(SI), Z0
+	VPSRLVD pairShifts<>(SB), Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 128(DI)
+	VPBROADCASTD 14(SI), Z0
+	VPSRLVD pairShifts<>(SB), Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 192(DI)
+	ADDQ $18, SI
+	ADDQ $256, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeTQ1_0AVX512(dst *float32, src *byte, blocks int) 
+TEXT ·decodeTQ1_0AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVL $255, AX
+	VMOVD AX, X11
+	VPBROADCASTD X11, Z11
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VMOVUPS ternary<>(SB), Z12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 52(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Z4
+	VMULPS Z12, Z4, Z4
+	VPMOVZXBD 0(SI), Z0
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 0(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 128(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 256(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 384(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 512(DI)
+	VPMOVZXBD 16(SI), Z0
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 64(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 192(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 320(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 448(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 576(DI)
+	VPMOVZXBD 32(SI), Z0
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 640(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 704(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 768(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 832(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 896(DI)
+	VPBROADCASTD 48(SI), X0
+	VPMOVZXBD X0, Z0
+	VPMULLD powersOf3<>(SB), Z0, Z0
+	VPANDD Z11, Z0, Z0
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 960(DI)
+	ADDQ $54, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeTQ2_0AVX512(dst *float32, src *byte, blocks int) 
+TEXT ·decodeTQ2_0AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VMOVUPS ternary<>(SB), Z12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 64(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Z4
+	VMULPS Z12, Z4, Z4
+	VPMOVZXBD 0(SI), Z0
+	VPERMPS Z4, Z0, Z1
+	VMOVUPS Z1, 0(DI)
+	VPSRLD $2, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 128(DI)
+	VPSRLD $4, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 256(DI)
+	VPSRLD $6, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 384(DI)
+	VPMOVZXBD 16(SI), Z0
+	VPERMPS Z4, Z0, Z1
+	VMOVUPS Z1, 64(DI)
+	VPSRLD $2, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 192(DI)
+	VPSRLD $4, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 320(DI)
+	VPSRLD $6, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 448(DI)
+	VPMOVZXBD 32(SI), Z0
+	VPERMPS Z4, Z0, Z1
+	VMOVUPS Z1, 512(DI)
+	VPSRLD $2, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 640(DI)
+	VPSRLD $4, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 768(DI)
+	VPSRLD $6, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 896(DI)
+	VPMOVZXBD 48(SI), Z0
+	VPERMPS Z4, Z0, Z1
+	VMOVUPS Z1, 576(DI)
+	VPSRLD $2, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 704(DI)
+	VPSRLD $4, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 832(DI)
+	VPSRLD $6, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VMOVUPS Z1, 960(DI)
+	ADDQ $66, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeNVFP4AVX512(dst *float32, src *byte, blocks int) 
+TEXT ·decodeNVFP4AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVL $252645135, AX
+	VMOVD AX, X12
+	VPBROADCASTD X12, Z12
+	MOVQ $0x0c08060403020100, AX
+	VMOVQ AX, X11
+	MOVQ $0xf4f8fafcfdfeff00, AX
+	VPINSRQ $1, AX, X11, X11
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	VMOVD (SI), X0
+	VPCMPEQB notANumber<>(SB), X0, X1
+	VPANDN X0, X1, X0
+	VPMOVZXBW X0, X0
+	VPSLLW $9, X0, X0 // without the sign
+	VPSRLW $2, X0, X0
+	VCVTPH2PS X0, X0
+	VMULPS times128<>(SB), X0, X0
+	VMOVUPS X0, (SP)
+	VMOVQ 4(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 0(SP), Z4
+	VPMOVSXBD X0, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS Z4, Z1, Z1
+	VMOVUPS Z1, 0(DI)
+	VMOVQ 12(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 4(SP), Z4
+	VPMOVSXBD X0, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS Z4, Z1, Z1
+	VMOVUPS Z1, 64(DI)
+	VMOVQ 20(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 8(SP), Z4
+	VPMOVSXBD X0, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS Z4, Z1, Z1
+	VMOVUPS Z1, 128(DI)
+	VMOVQ 28(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 12(SP), Z4
+	VPMOVSXBD X0, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS Z4, Z1, Z1
+	VMOVUPS Z1, 192(DI)
+	ADDQ $36, SI
+	ADDQ $256, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ1_SAVX512(dst *float32, src *byte, blocks int) 
+TEXT ·decodeIQ1_SAVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	MOVQ $qtool∕internal∕codebook·IQ1(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ1<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VPMOVZXWD 34(SI), Y0
+	VPSLLD $16, Y0, Y1
+	VPAND signBit<>(SB), Y1, Y1
+	VPXOR eighth<>(SB), Y1, Y1
+	VMOVUPS Y1, 64(SP)
+	VPSRLD $12, Y0, Y0
+	VPAND bits3<>(SB), Y0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPBROADCASTQ 34(SI), Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTQ 42(SI), Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VBROADCASTSS 64(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 192(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 0(DI)
+	MOVWLZX 4(SP), R8
+	MOVWLZX 6(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 64(DI)
+	VBROADCASTSS 68(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 196(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 128(DI)
+	MOVWLZX 12(SP), R8
+	MOVWLZX 14(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 192(DI)
+	VBROADCASTSS 72(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 200(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 256(DI)
+	MOVWLZX 20(SP), R8
+	MOVWLZX 22(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 320(DI)
+	VBROADCASTSS 76(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 204(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 384(DI)
+	MOVWLZX 28(SP), R8
+	MOVWLZX 30(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 448(DI)
+	VBROADCASTSS 80(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 208(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 512(DI)
+	MOVWLZX 36(SP), R8
+	MOVWLZX 38(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 576(DI)
+	VBROADCASTSS 84(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 212(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 640(DI)
+	MOVWLZX 44(SP), R8
+	MOVWLZX 46(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 704(DI)
+	VBROADCASTSS 88(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 216(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 768(DI)
+	MOVWLZX 52(SP), R8
+	MOVWLZX 54(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 832(DI)
+	VBROADCASTSS 92(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 220(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 896(DI)
+	MOVWLZX 60(SP), R8
+	MOVWLZX 62(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VMOVUPS Z0, 960(DI)
+	ADDQ $50, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ1_MAVX512(dst *float32, src *byte, blocks int) 
+TEXT ·decodeIQ1_MAVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	MOVQ $qtool∕internal∕codebook·IQ1(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ1<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVQ $0x000f000f000f000f, R9
+	MOVQ 48(SI), R8
+	SHRQ $12, R8
+	ANDQ R9, R8 // the quarters of d, 16 bits apart
+	MOVQ R8, R9
+	SHRQ $12, R9
+	ORQ R9, R8 // pairs of them
+	MOVQ R8, R9
+	SHRQ $24, R9
+	ANDL $0xff00, R9
+	ANDL $0xff, R8
+	ORL R9, R8
+	VMOVD R8, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VPBROADCASTQ 48(SI), Y0
+	VPERMQ $0x00, Y0, Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VEXTRACTI128 $1, Y0, X1
+	VPMOVZXWD X0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPMOVZXWD X1, Y1
+	VPADDD Y1, Y1, Y1
+	VPSUBD minusOnes<>(SB), Y1, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMOVUPS Y1, 224(SP)
+	VMOVDQU 32(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X6
+	VPUNPCKHBW X1, X0, X7
+	VPMOVZXBW X6, Y0
+	VPSLLW $8, Y0, Y0
+	VPAND highBits3<>(SB), Y0, Y0
+	VPMOVZXBW 0(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPMOVZXBD X6, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 64(SP)
+	VPSRLDQ $8, X6, X6
+	VPMOVZXBD X6, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 96(SP)
+	VPMOVZXBW X7, Y0
+	VPSLLW $8, Y0, Y0
+	VPAND highBits3<>(SB), Y0, Y0
+	VPMOVZXBW 16(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VPMOVZXBD X7, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 128(SP)
+	VPSRLDQ $8, X7, X7
+	VPMOVZXBD X7, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 160(SP)
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 64(SP), Z0, Z1
+	VADDPS.BCST 68(SP), Z0, K5, Z1
+	VMULPS.BCST 192(SP), Z1, Z0
+	VMOVUPS Z0, 0(DI)
+	MOVWLZX 4(SP), R8
+	MOVWLZX 6(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 72(SP), Z0, Z1
+	VADDPS.BCST 76(SP), Z0, K5, Z1
+	VMULPS.BCST 196(SP), Z1, Z0
+	VMOVUPS Z0, 64(DI)
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 80(SP), Z0, Z1
+	VADDPS.BCST 84(SP), Z0, K5, Z1
+	VMULPS.BCST 200(SP), Z1, Z0
+	VMOVUPS Z0, 128(DI)
+	MOVWLZX 12(SP), R8
+	MOVWLZX 14(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 88(SP), Z0, Z1
+	VADDPS.BCST 92(SP), Z0, K5, Z1
+	VMULPS.BCST 204(SP), Z1, Z0
+	VMOVUPS Z0, 192(DI)
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 96(SP), Z0, Z1
+	VADDPS.BCST 100(SP), Z0, K5, Z1
+	VMULPS.BCST 208(SP), Z1, Z0
+	VMOVUPS Z0, 256(DI)
+	MOVWLZX 20(SP), R8
+	MOVWLZX 22(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 104(SP), Z0, Z1
+	VADDPS.BCST 108(SP), Z0, K5, Z1
+	VMULPS.BCST 212(SP), Z1, Z0
+	VMOVUPS Z0, 320(DI)
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 112(SP), Z0, Z1
+	VADDPS.BCST 116(SP), Z0, K5, Z1
+	VMULPS.BCST 216(SP), Z1, Z0
+	VMOVUPS Z0, 384(DI)
+	MOVWLZX 28(SP), R8
+	MOVWLZX 30(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 120(SP), Z0, Z1
+	VADDPS.BCST 124(SP), Z0, K5, Z1
+	VMULPS.BCST 220(SP), Z1, Z0
+	VMOVUPS Z0, 448(DI)
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 128(SP), Z0, Z1
+	VADDPS.BCST 132(SP), Z0, K5, Z1
+	VMULPS.BCST 224(SP), Z1, Z0
+	VMOVUPS Z0, 512(DI)
+	MOVWLZX 36(SP), R8
+	MOVWLZX 38(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 136(SP), Z0, Z1
+	VADDPS.BCST 140(SP), Z0, K5, Z1
+	VMULPS.BCST 228(SP), Z1, Z0
+	VMOVUPS Z0, 576(DI)
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 144(SP), Z0, Z1
+	VADDPS.BCST 148(SP), Z0, K5, Z1
+	VMULPS.BCST 232(SP), Z1, Z0
+	VMOVUPS Z0, 640(DI)
+	MOVWLZX 44(SP), R8
+	MOVWLZX 46(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 152(SP), Z0, Z1
+	VADDPS.BCST 156(SP), Z0, K5, Z1
+	VMULPS.BCST 236(SP), Z1, Z0
+	VMOVUPS Z0, 704(DI)
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 160(SP), Z0, Z1
+	VADDPS.BCST 164(SP), Z0, K5, Z1
+	VMULPS.BCST 240(SP), Z1, Z0
+	VMOVUPS Z0, 768(DI)
+	MOVWLZX 52(SP), R8
+	MOVWLZX 54(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 168(SP), Z0, Z1
+	VADDPS.BCST 172(SP), Z0, K5, Z1
+	VMULPS.BCST 244(SP), Z1, Z0
+	VMOVUPS Z0, 832(DI)
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 176(SP), Z0, Z1
+	VADDPS.BCST 180(SP), Z0, K5, Z1
+	VMULPS.BCST 248(SP), Z1, Z0
+	VMOVUPS Z0, 896(DI)
+	MOVWLZX 60(SP), R8
+	MOVWLZX 62(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 184(SP), Z0, Z1
+	VADDPS.BCST 188(SP), Z0, K5, Z1
+	VMULPS.BCST 252(SP), Z1, Z0
+	VMOVUPS Z0, 960(DI)
+	ADDQ $56, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ2_XXSAVX512(dst *float32, src *byte, blocks int) 
+TEXT ·decodeIQ2_XXSAVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	MOVQ $qtool∕internal∕codebook·IQ2XXS(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ2<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVUPS 2(SI), Y0
+	VSHUFPS $0xdd, 34(SI), Y0, Y0 // the odd words of groups 0 1 4 5, 2 3 6 7
+	VPERMQ $0xd8, Y0, Y0
+	VPSRLD $28, Y0, Y1
+	VCVTDQ2PS Y1, Y1
+	VADDPS half<>(SB), Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMULPS quarter<>(SB), Y1, Y1
+	VMOVUPS Y1, 192(SP)
+	VPSLLD $2, Y0, Y2
+	VPAND bits14<>(SB), Y0, Y1
+	VPAND upperBits14<>(SB), Y2, Y2
+	VPOR Y2, Y1, Y1
+	VPSLLD $1, Y1, Y2
+	VPAND bits7<>(SB), Y1, Y0
+	VPAND upperBits7<>(SB), Y2, Y2
+	VPOR Y2, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVBLZX 2(SI), R8
+	MOVBLZX 3(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 128(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 0(DI)
+	MOVBLZX 4(SI), R8
+	MOVBLZX 5(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 130(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 64(DI)
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVBLZX 10(SI), R8
+	MOVBLZX 11(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 132(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 128(DI)
+	MOVBLZX 12(SI), R8
+	MOVBLZX 13(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 134(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 192(DI)
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVBLZX 18(SI), R8
+	MOVBLZX 19(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 136(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 256(DI)
+	MOVBLZX 20(SI), R8
+	MOVBLZX 21(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 138(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 320(DI)
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVBLZX 26(SI), R8
+	MOVBLZX 27(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 140(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 384(DI)
+	MOVBLZX 28(SI), R8
+	MOVBLZX 29(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 142(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 448(DI)
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVBLZX 34(SI), R8
+	MOVBLZX 35(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 144(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 512(DI)
+	MOVBLZX 36(SI), R8
+	MOVBLZX 37(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 146(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 576(DI)
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVBLZX 42(SI), R8
+	MOVBLZX 43(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 148(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 640(DI)
+	MOVBLZX 44(SI), R8
+	MOVBLZX 45(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 150(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 704(DI)
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVBLZX 50(SI), R8
+	MOVBLZX 51(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 152(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 768(DI)
+	MOVBLZX 52(SI), R8
+	MOVBLZX 53(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 154(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 832(DI)
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVBLZX 58(SI), R8
+	MOVBLZX 59(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 156(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 896(DI)
+	MOVBLZX 60(SI), R8
+	MOVBLZX 61(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 158(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 960(DI)
+	ADDQ $66, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ2_XSAVX512(dst *float32, src *byte, blocks int) 
+TEXT ·decodeIQ2_XSAVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	MOVQ $qtool∕internal∕codebook·IQ2XS(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ2<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVQ 66(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 192(SP)
+	VPSRLDQ $8, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 224(SP)
+	VMOVDQU 2(SI), Y6
+	VPAND bits9<>(SB), Y6, Y0
+	VMOVDQU Y0, 0(SP)
+	VPSRLW $9, Y6, Y6
+	VMOVDQU 34(SI), Y7
+	VPAND bits9<>(SB), Y7, Y0
+	VMOVDQU Y0, 32(SP)
+	VPSRLW $9, Y7, Y7
+	VPACKUSWB Y7, Y6, Y0
+	VPERMQ $0xd8, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 128(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 0(DI)
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVWLZX 4(SP), R8
+	MOVWLZX 6(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 130(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 64(DI)
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 132(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 128(DI)
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVWLZX 12(SP), R8
+	MOVWLZX 14(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 134(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 192(DI)
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 136(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 256(DI)
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVWLZX 20(SP), R8
+	MOVWLZX 22(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 138(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 320(DI)
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 140(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 384(DI)
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVWLZX 28(SP), R8
+	MOVWLZX 30(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 142(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 448(DI)
+	VMULPS.BCST 224(SP), Z12, Z4
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 144(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 512(DI)
+	VMULPS.BCST 228(SP), Z12, Z4
+	MOVWLZX 36(SP), R8
+	MOVWLZX 38(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 146(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 576(DI)
+	VMULPS.BCST 232(SP), Z12, Z4
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 148(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 640(DI)
+	VMULPS.BCST 236(SP), Z12, Z4
+	MOVWLZX 44(SP), R8
+	MOVWLZX 46(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 150(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 704(DI)
+	VMULPS.BCST 240(SP), Z12, Z4
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 152(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 768(DI)
+	VMULPS.BCST 244(SP), Z12, Z4
+	MOVWLZX 52(SP), R8
+	MOVWLZX 54(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 154(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 832(DI)
+	VMULPS.BCST 248(SP), Z12, Z4
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 156(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 896(DI)
+	VMULPS.BCST 252(SP), Z12, Z4
+	MOVWLZX 60(SP), R8
+	MOVWLZX 62(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 158(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 960(DI)
+	ADDQ $74, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ2_SAVX512(dst *float32, src *byte, blocks int) 
+TEXT ·decodeIQ2_SAVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	MOVQ $qtool∕internal∕codebook·IQ2S(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ2<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVQ 74(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 192(SP)
+	VPSRLDQ $8, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 224(SP)
+	VPBROADCASTD 66(SI), Y0
+	VPSHUFB eightCopies<>(SB), Y0, Y0
+	VPMULLW pairsToTop<>(SB), Y0, Y0
+	VPSRLW $14, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTD 70(SI), Y0
+	VPSHUFB eightCopies<>(SB), Y0, Y0
+	VPMULLW pairsToTop<>(SB), Y0, Y0
+	VPSRLW $14, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 34(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 0(DI)
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVWLZX 4(SP), R8
+	MOVWLZX 6(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 36(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 64(DI)
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 38(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 128(DI)
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVWLZX 12(SP), R8
+	MOVWLZX 14(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 40(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 192(DI)
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 42(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 256(DI)
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVWLZX 20(SP), R8
+	MOVWLZX 22(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 44(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 320(DI)
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 46(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 384(DI)
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVWLZX 28(SP), R8
+	MOVWLZX 30(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 48(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 448(DI)
+	VMULPS.BCST 224(SP), Z12, Z4
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 50(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 512(DI)
+	VMULPS.BCST 228(SP), Z12, Z4
+	MOVWLZX 36(SP), R8
+	MOVWLZX 38(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 52(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 576(DI)
+	VMULPS.BCST 232(SP), Z12, Z4
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 54(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 640(DI)
+	VMULPS.BCST 236(SP), Z12, Z4
+	MOVWLZX 44(SP), R8
+	MOVWLZX 46(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 56(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 704(DI)
+	VMULPS.BCST 240(SP), Z12, Z4
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 58(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 768(DI)
+	VMULPS.BCST 244(SP), Z12, Z4
+	MOVWLZX 52(SP), R8
+	MOVWLZX 54(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 60(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 832(DI)
+	VMULPS.BCST 248(SP), Z12, Z4
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 62(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 896(DI)
+	VMULPS.BCST 252(SP), Z12, Z4
+	MOVWLZX 60(SP), R8
+	MOVWLZX 62(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 64(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 960(DI)
+	ADDQ $82, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ3_XXSAVX512(dst *float32, src *byte, blocks int) 
+TEXT ·decodeIQ3_XXSAVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	MOVQ $qtool∕internal∕codebook·IQ3XXS(SB), R13
+	VMOVUPS shifts4<>(SB), Z11
+	VMOVUPS levelsIQ3XXS<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0x0000ff00, AX
+	KMOVD AX, K2
+	MOVL $0x00ff0000, AX
+	KMOVD AX, K3
+	MOVL $0xff000000, AX
+	KMOVD AX, K4
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVDQU 66(SI), Y0
+	VPSRLD $28, Y0, Y1
+	VCVTDQ2PS Y1, Y1
+	VADDPS half<>(SB), Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMULPS half<>(SB), Y1, Y1
+	VMOVUPS Y1, 192(SP)
+	VPSLLD $2, Y0, Y2
+	VPAND bits14<>(SB), Y0, Y1
+	VPAND upperBits14<>(SB), Y2, Y2
+	VPOR Y2, Y1, Y1
+	VPSLLD $1, Y1, Y2
+	VPAND bits7<>(SB), Y1, Y0
+	VPAND upperBits7<>(SB), Y2, Y2
+	VPOR Y2, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVBLZX 2(SI), R8
+	MOVBLZX 3(SI), R9
+	MOVBLZX 4(SI), R10
+	MOVBLZX 5(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 128(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 0(DI)
+	MOVBLZX 6(SI), R8
+	MOVBLZX 7(SI), R9
+	MOVBLZX 8(SI), R10
+	MOVBLZX 9(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 130(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 64(DI)
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVBLZX 10(SI), R8
+	MOVBLZX 11(SI), R9
+	MOVBLZX 12(SI), R10
+	MOVBLZX 13(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 132(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 128(DI)
+	MOVBLZX 14(SI), R8
+	MOVBLZX 15(SI), R9
+	MOVBLZX 16(SI), R10
+	MOVBLZX 17(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 134(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 192(DI)
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVBLZX 18(SI), R8
+	MOVBLZX 19(SI), R9
+	MOVBLZX 20(SI), R10
+	MOVBLZX 21(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 136(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 256(DI)
+	MOVBLZX 22(SI), R8
+	MOVBLZX 23(SI), R9
+	MOVBLZX 24(SI), R10
+	MOVBLZX 25(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 138(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 320(DI)
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVBLZX 26(SI), R8
+	MOVBLZX 27(SI), R9
+	MOVBLZX 28(SI), R10
+	MOVBLZX 29(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 140(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 384(DI)
+	MOVBLZX 30(SI), R8
+	MOVBLZX 31(SI), R9
+	MOVBLZX 32(SI), R10
+	MOVBLZX 33(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 142(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 448(DI)
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVBLZX 34(SI), R8
+	MOVBLZX 35(SI), R9
+	MOVBLZX 36(SI), R10
+	MOVBLZX 37(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 144(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 512(DI)
+	MOVBLZX 38(SI), R8
+	MOVBLZX 39(SI), R9
+	MOVBLZX 40(SI), R10
+	MOVBLZX 41(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 146(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 576(DI)
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVBLZX 42(SI), R8
+	MOVBLZX 43(SI), R9
+	MOVBLZX 44(SI), R10
+	MOVBLZX 45(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 148(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 640(DI)
+	MOVBLZX 46(SI), R8
+	MOVBLZX 47(SI), R9
+	MOVBLZX 48(SI), R10
+	MOVBLZX 49(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 150(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 704(DI)
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVBLZX 50(SI), R8
+	MOVBLZX 51(SI), R9
+	MOVBLZX 52(SI), R10
+	MOVBLZX 53(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 152(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 768(DI)
+	MOVBLZX 54(SI), R8
+	MOVBLZX 55(SI), R9
+	MOVBLZX 56(SI), R10
+	MOVBLZX 57(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 154(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 832(DI)
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVBLZX 58(SI), R8
+	MOVBLZX 59(SI), R9
+	MOVBLZX 60(SI), R10
+	MOVBLZX 61(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 156(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 896(DI)
+	MOVBLZX 62(SI), R8
+	MOVBLZX 63(SI), R9
+	MOVBLZX 64(SI), R10
+	MOVBLZX 65(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 158(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 960(DI)
+	ADDQ $98, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ3_SAVX512(dst *float32, src *byte, blocks int) 
+TEXT ·decodeIQ3_SAVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	MOVQ $qtool∕internal∕codebook·IQ3S(SB), R13
+	VMOVUPS shifts4<>(SB), Z11
+	VMOVUPS levelsIQ3S<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0x0000ff00, AX
+	KMOVD AX, K2
+	MOVL $0x00ff0000, AX
+	KMOVD AX, K3
+	MOVL $0xff000000, AX
+	KMOVD AX, K4
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVD 106(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPBROADCASTW 66(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTW 68(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VPBROADCASTW 70(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 34(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 64(SP)
+	VPBROADCASTW 72(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 50(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 96(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	MOVWLZX 4(SP), R10
+	MOVWLZX 6(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 74(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 0(DI)
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	MOVWLZX 12(SP), R10
+	MOVWLZX 14(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 76(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 64(DI)
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	MOVWLZX 20(SP), R10
+	MOVWLZX 22(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 78(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 128(DI)
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	MOVWLZX 28(SP), R10
+	MOVWLZX 30(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 80(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 192(DI)
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	MOVWLZX 36(SP), R10
+	MOVWLZX 38(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 82(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 256(DI)
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	MOVWLZX 44(SP), R10
+	MOVWLZX 46(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 84(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 320(DI)
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	MOVWLZX 52(SP), R10
+	MOVWLZX 54(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 86(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 384(DI)
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	MOVWLZX 60(SP), R10
+	MOVWLZX 62(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 88(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 448(DI)
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVWLZX 64(SP), R8
+	MOVWLZX 66(SP), R9
+	MOVWLZX 68(SP), R10
+	MOVWLZX 70(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 90(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 512(DI)
+	MOVWLZX 72(SP), R8
+	MOVWLZX 74(SP), R9
+	MOVWLZX 76(SP), R10
+	MOVWLZX 78(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 92(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 576(DI)
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVWLZX 80(SP), R8
+	MOVWLZX 82(SP), R9
+	MOVWLZX 84(SP), R10
+	MOVWLZX 86(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 94(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 640(DI)
+	MOVWLZX 88(SP), R8
+	MOVWLZX 90(SP), R9
+	MOVWLZX 92(SP), R10
+	MOVWLZX 94(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 96(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 704(DI)
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVWLZX 96(SP), R8
+	MOVWLZX 98(SP), R9
+	MOVWLZX 100(SP), R10
+	MOVWLZX 102(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 98(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 768(DI)
+	MOVWLZX 104(SP), R8
+	MOVWLZX 106(SP), R9
+	MOVWLZX 108(SP), R10
+	MOVWLZX 110(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 100(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 832(DI)
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVWLZX 112(SP), R8
+	MOVWLZX 114(SP), R9
+	MOVWLZX 116(SP), R10
+	MOVWLZX 118(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 102(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 896(DI)
+	MOVWLZX 120(SP), R8
+	MOVWLZX 122(SP), R9
+	MOVWLZX 124(SP), R10
+	MOVWLZX 126(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 104(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VMOVUPS Z0, 960(DI)
+	ADDQ $110, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func dotF16AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotF16AVX512(SB), NOSPLIT, $128-28
+TEXT ·dotF16AVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1691,7 +4415,7 @@ done:
 	RET
 
 // func dotBF16AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotBF16AVX512(SB), NOSPLIT, $128-28
+TEXT ·dotBF16AVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1737,7 +4461,7 @@ done:
 	RET
 
 // func dotQ4_0AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_0AVX512(SB), NOSPLIT, $128-28
+TEXT ·dotQ4_0AVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1798,7 +4522,7 @@ done:
 	RET
 
 // func dotQ4_1AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_1AVX512(SB), NOSPLIT, $128-28
+TEXT ·dotQ4_1AVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1860,7 +4584,7 @@ done:
 	RET
 
 // func dotQ5_0AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_0AVX512(SB), NOSPLIT, $128-28
+TEXT ·dotQ5_0AVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1932,7 +4656,7 @@ done:
 	RET
 
 // func dotQ5_1AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_1AVX512(SB), NOSPLIT, $128-28
+TEXT ·dotQ5_1AVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2008,7 +4732,7 @@ done:
 	RET
 
 // func dotQ8_0AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ8_0AVX512(SB), NOSPLIT, $128-28
+TEXT ·dotQ8_0AVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2060,7 +4784,7 @@ done:
 	RET
 
 // func dotIQ4_NLAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ4_NLAVX512(SB), NOSPLIT, $128-28
+TEXT ·dotIQ4_NLAVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2125,7 +4849,7 @@ done:
 	RET
 
 // func dotIQ4_XSAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ4_XSAVX512(SB), NOSPLIT, $128-28
+TEXT ·dotIQ4_XSAVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2380,7 +5104,7 @@ done:
 	RET
 
 // func dotMXFP4AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotMXFP4AVX512(SB), NOSPLIT, $128-28
+TEXT ·dotMXFP4AVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2450,7 +5174,7 @@ done:
 	RET
 
 // func dotQ2_KAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ2_KAVX512(SB), NOSPLIT, $128-28
+TEXT ·dotQ2_KAVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2642,7 +5366,7 @@ done:
 	RET
 
 // func dotQ3_KAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ3_KAVX512(SB), NOSPLIT, $128-28
+TEXT ·dotQ3_KAVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2882,7 +5606,7 @@ done:
 	RET
 
 // func dotQ4_KAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_KAVX512(SB), NOSPLIT, $128-28
+TEXT ·dotQ4_KAVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3087,7 +5811,7 @@ done:
 	RET
 
 // func dotQ5_KAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_KAVX512(SB), NOSPLIT, $128-28
+TEXT ·dotQ5_KAVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3343,7 +6067,7 @@ done:
 	RET
 
 // func dotQ6_KAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ6_KAVX512(SB), NOSPLIT, $128-28
+TEXT ·dotQ6_KAVX512(SB), NOSPLIT, $256-28
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3554,8 +6278,2329 @@ done:
 	VZEROUPPER
 	RET
 
+// func dotQ1_0AVX512(x *float32, src *byte, blocks int) float32
+TEXT ·dotQ1_0AVX512(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VMOVUPS signShifts<>(SB), Z13
+	VMOVUPS signBit<>(SB), Z14
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Z4
+	VPXORD Z14, Z4, Z5
+	KMOVW 2(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VFMADD231PS 0(DI), Z0, Z3
+	KMOVW 4(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VFMADD231PS 64(DI), Z0, Z16
+	KMOVW 6(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VFMADD231PS 128(DI), Z0, Z17
+	KMOVW 8(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VFMADD231PS 192(DI), Z0, Z18
+	KMOVW 10(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VFMADD231PS 256(DI), Z0, Z3
+	KMOVW 12(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VFMADD231PS 320(DI), Z0, Z16
+	KMOVW 14(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VFMADD231PS 384(DI), Z0, Z17
+	KMOVW 16(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	VFMADD231PS 448(DI), Z0, Z18
+	ADDQ $18, SI
+	ADDQ $512, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Z16, Z3, Z3
+	VADDPS Z17, Z3, Z3
+	VADDPS Z18, Z3, Z3
+	VEXTRACTF64X4 $1, Z3, Y0
+	VADDPS Y0, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotQ2_0AVX512(x *float32, src *byte, blocks int) float32
+TEXT ·dotQ2_0AVX512(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VMOVUPS ternary<>(SB), Z12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Z4
+	VMULPS Z12, Z4, Z4
+	VPBROADCASTD 2(SI), Z0
+	VPSRLVD pairShifts<>(SB), Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 0(DI), Z0, Z3
+	VPBROADCASTD 6(SI), Z0
+	VPSRLVD pairShifts<>(SB), Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 64(DI), Z0, Z16
+	VPBROADCASTD 10(SI), Z0
+	VPSRLVD pairShifts<>(SB), Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 128(DI), Z0, Z17
+	VPBROADCASTD 14(SI), Z0
+	VPSRLVD pairShifts<>(SB), Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 192(DI), Z0, Z18
+	ADDQ $18, SI
+	ADDQ $256, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Z16, Z3, Z3
+	VADDPS Z17, Z3, Z3
+	VADDPS Z18, Z3, Z3
+	VEXTRACTF64X4 $1, Z3, Y0
+	VADDPS Y0, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotTQ1_0AVX512(x *float32, src *byte, blocks int) float32
+TEXT ·dotTQ1_0AVX512(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVL $255, AX
+	VMOVD AX, X11
+	VPBROADCASTD X11, Z11
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VMOVUPS ternary<>(SB), Z12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	MOVWLZX 52(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Z4
+	VMULPS Z12, Z4, Z4
+	VPMOVZXBD 0(SI), Z0
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 0(DI), Z1, Z3
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 128(DI), Z1, Z17
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 256(DI), Z1, Z3
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 384(DI), Z1, Z17
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 512(DI), Z1, Z3
+	VPMOVZXBD 16(SI), Z0
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 64(DI), Z1, Z16
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 192(DI), Z1, Z18
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 320(DI), Z1, Z16
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 448(DI), Z1, Z18
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 576(DI), Z1, Z16
+	VPMOVZXBD 32(SI), Z0
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 640(DI), Z1, Z17
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 704(DI), Z1, Z18
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 768(DI), Z1, Z3
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 832(DI), Z1, Z16
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 896(DI), Z1, Z17
+	VPBROADCASTD 48(SI), X0
+	VPMOVZXBD X0, Z0
+	VPMULLD powersOf3<>(SB), Z0, Z0
+	VPANDD Z11, Z0, Z0
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 960(DI), Z1, Z18
+	ADDQ $54, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Z16, Z3, Z3
+	VADDPS Z17, Z3, Z3
+	VADDPS Z18, Z3, Z3
+	VEXTRACTF64X4 $1, Z3, Y0
+	VADDPS Y0, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotTQ2_0AVX512(x *float32, src *byte, blocks int) float32
+TEXT ·dotTQ2_0AVX512(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VMOVUPS ternary<>(SB), Z12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	PREFETCHT0 1088(SI)
+	MOVWLZX 64(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Z4
+	VMULPS Z12, Z4, Z4
+	VPMOVZXBD 0(SI), Z0
+	VPERMPS Z4, Z0, Z1
+	VFMADD231PS 0(DI), Z1, Z3
+	VPSRLD $2, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 128(DI), Z1, Z17
+	VPSRLD $4, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 256(DI), Z1, Z3
+	VPSRLD $6, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 384(DI), Z1, Z17
+	VPMOVZXBD 16(SI), Z0
+	VPERMPS Z4, Z0, Z1
+	VFMADD231PS 64(DI), Z1, Z16
+	VPSRLD $2, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 192(DI), Z1, Z18
+	VPSRLD $4, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 320(DI), Z1, Z16
+	VPSRLD $6, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 448(DI), Z1, Z18
+	VPMOVZXBD 32(SI), Z0
+	VPERMPS Z4, Z0, Z1
+	VFMADD231PS 512(DI), Z1, Z3
+	VPSRLD $2, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 640(DI), Z1, Z17
+	VPSRLD $4, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 768(DI), Z1, Z3
+	VPSRLD $6, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 896(DI), Z1, Z17
+	VPMOVZXBD 48(SI), Z0
+	VPERMPS Z4, Z0, Z1
+	VFMADD231PS 576(DI), Z1, Z16
+	VPSRLD $2, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 704(DI), Z1, Z18
+	VPSRLD $4, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 832(DI), Z1, Z16
+	VPSRLD $6, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	VFMADD231PS 960(DI), Z1, Z18
+	ADDQ $66, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Z16, Z3, Z3
+	VADDPS Z17, Z3, Z3
+	VADDPS Z18, Z3, Z3
+	VEXTRACTF64X4 $1, Z3, Y0
+	VADDPS Y0, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotNVFP4AVX512(x *float32, src *byte, blocks int) float32
+TEXT ·dotNVFP4AVX512(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVL $252645135, AX
+	VMOVD AX, X12
+	VPBROADCASTD X12, Z12
+	MOVQ $0x0c08060403020100, AX
+	VMOVQ AX, X11
+	MOVQ $0xf4f8fafcfdfeff00, AX
+	VPINSRQ $1, AX, X11, X11
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	VMOVD (SI), X0
+	VPCMPEQB notANumber<>(SB), X0, X1
+	VPANDN X0, X1, X0
+	VPMOVZXBW X0, X0
+	VPSLLW $9, X0, X0 // without the sign
+	VPSRLW $2, X0, X0
+	VCVTPH2PS X0, X0
+	VMULPS times128<>(SB), X0, X0
+	VMOVUPS X0, (SP)
+	VMOVQ 4(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 0(SP), Z4
+	VPMOVSXBD X0, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS Z4, Z1, Z1
+	VFMADD231PS 0(DI), Z1, Z3
+	VMOVQ 12(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 4(SP), Z4
+	VPMOVSXBD X0, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS Z4, Z1, Z1
+	VFMADD231PS 64(DI), Z1, Z16
+	VMOVQ 20(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 8(SP), Z4
+	VPMOVSXBD X0, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS Z4, Z1, Z1
+	VFMADD231PS 128(DI), Z1, Z17
+	VMOVQ 28(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 12(SP), Z4
+	VPMOVSXBD X0, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS Z4, Z1, Z1
+	VFMADD231PS 192(DI), Z1, Z18
+	ADDQ $36, SI
+	ADDQ $256, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Z16, Z3, Z3
+	VADDPS Z17, Z3, Z3
+	VADDPS Z18, Z3, Z3
+	VEXTRACTF64X4 $1, Z3, Y0
+	VADDPS Y0, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotIQ1_SAVX512(x *float32, src *byte, blocks int) float32
+TEXT ·dotIQ1_SAVX512(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ $qtool∕internal∕codebook·IQ1(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ1<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VPMOVZXWD 34(SI), Y0
+	VPSLLD $16, Y0, Y1
+	VPAND signBit<>(SB), Y1, Y1
+	VPXOR eighth<>(SB), Y1, Y1
+	VMOVUPS Y1, 64(SP)
+	VPSRLD $12, Y0, Y0
+	VPAND bits3<>(SB), Y0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPBROADCASTQ 34(SI), Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTQ 42(SI), Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VBROADCASTSS 64(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 192(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 0(DI), Z0, Z3
+	MOVWLZX 4(SP), R8
+	MOVWLZX 6(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 64(DI), Z0, Z16
+	VBROADCASTSS 68(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 196(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 128(DI), Z0, Z17
+	MOVWLZX 12(SP), R8
+	MOVWLZX 14(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 192(DI), Z0, Z18
+	VBROADCASTSS 72(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 200(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 256(DI), Z0, Z3
+	MOVWLZX 20(SP), R8
+	MOVWLZX 22(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 320(DI), Z0, Z16
+	VBROADCASTSS 76(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 204(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 384(DI), Z0, Z17
+	MOVWLZX 28(SP), R8
+	MOVWLZX 30(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 448(DI), Z0, Z18
+	VBROADCASTSS 80(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 208(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 512(DI), Z0, Z3
+	MOVWLZX 36(SP), R8
+	MOVWLZX 38(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 576(DI), Z0, Z16
+	VBROADCASTSS 84(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 212(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 640(DI), Z0, Z17
+	MOVWLZX 44(SP), R8
+	MOVWLZX 46(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 704(DI), Z0, Z18
+	VBROADCASTSS 88(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 216(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 768(DI), Z0, Z3
+	MOVWLZX 52(SP), R8
+	MOVWLZX 54(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 832(DI), Z0, Z16
+	VBROADCASTSS 92(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 220(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 896(DI), Z0, Z17
+	MOVWLZX 60(SP), R8
+	MOVWLZX 62(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	VFMADD231PS 960(DI), Z0, Z18
+	ADDQ $50, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Z16, Z3, Z3
+	VADDPS Z17, Z3, Z3
+	VADDPS Z18, Z3, Z3
+	VEXTRACTF64X4 $1, Z3, Y0
+	VADDPS Y0, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotIQ1_MAVX512(x *float32, src *byte, blocks int) float32
+TEXT ·dotIQ1_MAVX512(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ $qtool∕internal∕codebook·IQ1(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ1<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	MOVQ $0x000f000f000f000f, R9
+	MOVQ 48(SI), R8
+	SHRQ $12, R8
+	ANDQ R9, R8 // the quarters of d, 16 bits apart
+	MOVQ R8, R9
+	SHRQ $12, R9
+	ORQ R9, R8 // pairs of them
+	MOVQ R8, R9
+	SHRQ $24, R9
+	ANDL $0xff00, R9
+	ANDL $0xff, R8
+	ORL R9, R8
+	VMOVD R8, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VPBROADCASTQ 48(SI), Y0
+	VPERMQ $0x00, Y0, Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VEXTRACTI128 $1, Y0, X1
+	VPMOVZXWD X0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPMOVZXWD X1, Y1
+	VPADDD Y1, Y1, Y1
+	VPSUBD minusOnes<>(SB), Y1, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMOVUPS Y1, 224(SP)
+	VMOVDQU 32(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X6
+	VPUNPCKHBW X1, X0, X7
+	VPMOVZXBW X6, Y0
+	VPSLLW $8, Y0, Y0
+	VPAND highBits3<>(SB), Y0, Y0
+	VPMOVZXBW 0(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPMOVZXBD X6, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 64(SP)
+	VPSRLDQ $8, X6, X6
+	VPMOVZXBD X6, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 96(SP)
+	VPMOVZXBW X7, Y0
+	VPSLLW $8, Y0, Y0
+	VPAND highBits3<>(SB), Y0, Y0
+	VPMOVZXBW 16(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VPMOVZXBD X7, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 128(SP)
+	VPSRLDQ $8, X7, X7
+	VPMOVZXBD X7, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 160(SP)
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 64(SP), Z0, Z1
+	VADDPS.BCST 68(SP), Z0, K5, Z1
+	VMULPS.BCST 192(SP), Z1, Z0
+	VFMADD231PS 0(DI), Z0, Z3
+	MOVWLZX 4(SP), R8
+	MOVWLZX 6(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 72(SP), Z0, Z1
+	VADDPS.BCST 76(SP), Z0, K5, Z1
+	VMULPS.BCST 196(SP), Z1, Z0
+	VFMADD231PS 64(DI), Z0, Z16
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 80(SP), Z0, Z1
+	VADDPS.BCST 84(SP), Z0, K5, Z1
+	VMULPS.BCST 200(SP), Z1, Z0
+	VFMADD231PS 128(DI), Z0, Z17
+	MOVWLZX 12(SP), R8
+	MOVWLZX 14(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 88(SP), Z0, Z1
+	VADDPS.BCST 92(SP), Z0, K5, Z1
+	VMULPS.BCST 204(SP), Z1, Z0
+	VFMADD231PS 192(DI), Z0, Z18
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 96(SP), Z0, Z1
+	VADDPS.BCST 100(SP), Z0, K5, Z1
+	VMULPS.BCST 208(SP), Z1, Z0
+	VFMADD231PS 256(DI), Z0, Z3
+	MOVWLZX 20(SP), R8
+	MOVWLZX 22(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 104(SP), Z0, Z1
+	VADDPS.BCST 108(SP), Z0, K5, Z1
+	VMULPS.BCST 212(SP), Z1, Z0
+	VFMADD231PS 320(DI), Z0, Z16
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 112(SP), Z0, Z1
+	VADDPS.BCST 116(SP), Z0, K5, Z1
+	VMULPS.BCST 216(SP), Z1, Z0
+	VFMADD231PS 384(DI), Z0, Z17
+	MOVWLZX 28(SP), R8
+	MOVWLZX 30(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 120(SP), Z0, Z1
+	VADDPS.BCST 124(SP), Z0, K5, Z1
+	VMULPS.BCST 220(SP), Z1, Z0
+	VFMADD231PS 448(DI), Z0, Z18
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 128(SP), Z0, Z1
+	VADDPS.BCST 132(SP), Z0, K5, Z1
+	VMULPS.BCST 224(SP), Z1, Z0
+	VFMADD231PS 512(DI), Z0, Z3
+	MOVWLZX 36(SP), R8
+	MOVWLZX 38(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 136(SP), Z0, Z1
+	VADDPS.BCST 140(SP), Z0, K5, Z1
+	VMULPS.BCST 228(SP), Z1, Z0
+	VFMADD231PS 576(DI), Z0, Z16
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 144(SP), Z0, Z1
+	VADDPS.BCST 148(SP), Z0, K5, Z1
+	VMULPS.BCST 232(SP), Z1, Z0
+	VFMADD231PS 640(DI), Z0, Z17
+	MOVWLZX 44(SP), R8
+	MOVWLZX 46(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 152(SP), Z0, Z1
+	VADDPS.BCST 156(SP), Z0, K5, Z1
+	VMULPS.BCST 236(SP), Z1, Z0
+	VFMADD231PS 704(DI), Z0, Z18
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 160(SP), Z0, Z1
+	VADDPS.BCST 164(SP), Z0, K5, Z1
+	VMULPS.BCST 240(SP), Z1, Z0
+	VFMADD231PS 768(DI), Z0, Z3
+	MOVWLZX 52(SP), R8
+	MOVWLZX 54(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 168(SP), Z0, Z1
+	VADDPS.BCST 172(SP), Z0, K5, Z1
+	VMULPS.BCST 244(SP), Z1, Z0
+	VFMADD231PS 832(DI), Z0, Z16
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 176(SP), Z0, Z1
+	VADDPS.BCST 180(SP), Z0, K5, Z1
+	VMULPS.BCST 248(SP), Z1, Z0
+	VFMADD231PS 896(DI), Z0, Z17
+	MOVWLZX 60(SP), R8
+	MOVWLZX 62(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 184(SP), Z0, Z1
+	VADDPS.BCST 188(SP), Z0, K5, Z1
+	VMULPS.BCST 252(SP), Z1, Z0
+	VFMADD231PS 960(DI), Z0, Z18
+	ADDQ $56, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Z16, Z3, Z3
+	VADDPS Z17, Z3, Z3
+	VADDPS Z18, Z3, Z3
+	VEXTRACTF64X4 $1, Z3, Y0
+	VADDPS Y0, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotIQ2_XXSAVX512(x *float32, src *byte, blocks int) float32
+TEXT ·dotIQ2_XXSAVX512(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ $qtool∕internal∕codebook·IQ2XXS(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ2<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	PREFETCHT0 1088(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVUPS 2(SI), Y0
+	VSHUFPS $0xdd, 34(SI), Y0, Y0 // the odd words of groups 0 1 4 5, 2 3 6 7
+	VPERMQ $0xd8, Y0, Y0
+	VPSRLD $28, Y0, Y1
+	VCVTDQ2PS Y1, Y1
+	VADDPS half<>(SB), Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMULPS quarter<>(SB), Y1, Y1
+	VMOVUPS Y1, 192(SP)
+	VPSLLD $2, Y0, Y2
+	VPAND bits14<>(SB), Y0, Y1
+	VPAND upperBits14<>(SB), Y2, Y2
+	VPOR Y2, Y1, Y1
+	VPSLLD $1, Y1, Y2
+	VPAND bits7<>(SB), Y1, Y0
+	VPAND upperBits7<>(SB), Y2, Y2
+	VPOR Y2, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVBLZX 2(SI), R8
+	MOVBLZX 3(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 128(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 0(DI), Z0, Z3
+	MOVBLZX 4(SI), R8
+	MOVBLZX 5(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 130(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 64(DI), Z0, Z16
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVBLZX 10(SI), R8
+	MOVBLZX 11(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 132(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 128(DI), Z0, Z17
+	MOVBLZX 12(SI), R8
+	MOVBLZX 13(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 134(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 192(DI), Z0, Z18
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVBLZX 18(SI), R8
+	MOVBLZX 19(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 136(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 256(DI), Z0, Z3
+	MOVBLZX 20(SI), R8
+	MOVBLZX 21(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 138(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 320(DI), Z0, Z16
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVBLZX 26(SI), R8
+	MOVBLZX 27(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 140(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 384(DI), Z0, Z17
+	MOVBLZX 28(SI), R8
+	MOVBLZX 29(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 142(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 448(DI), Z0, Z18
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVBLZX 34(SI), R8
+	MOVBLZX 35(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 144(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 512(DI), Z0, Z3
+	MOVBLZX 36(SI), R8
+	MOVBLZX 37(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 146(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 576(DI), Z0, Z16
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVBLZX 42(SI), R8
+	MOVBLZX 43(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 148(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 640(DI), Z0, Z17
+	MOVBLZX 44(SI), R8
+	MOVBLZX 45(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 150(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 704(DI), Z0, Z18
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVBLZX 50(SI), R8
+	MOVBLZX 51(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 152(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 768(DI), Z0, Z3
+	MOVBLZX 52(SI), R8
+	MOVBLZX 53(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 154(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 832(DI), Z0, Z16
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVBLZX 58(SI), R8
+	MOVBLZX 59(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 156(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 896(DI), Z0, Z17
+	MOVBLZX 60(SI), R8
+	MOVBLZX 61(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 158(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 960(DI), Z0, Z18
+	ADDQ $66, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Z16, Z3, Z3
+	VADDPS Z17, Z3, Z3
+	VADDPS Z18, Z3, Z3
+	VEXTRACTF64X4 $1, Z3, Y0
+	VADDPS Y0, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotIQ2_XSAVX512(x *float32, src *byte, blocks int) float32
+TEXT ·dotIQ2_XSAVX512(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ $qtool∕internal∕codebook·IQ2XS(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ2<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	PREFETCHT0 1088(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVQ 66(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 192(SP)
+	VPSRLDQ $8, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 224(SP)
+	VMOVDQU 2(SI), Y6
+	VPAND bits9<>(SB), Y6, Y0
+	VMOVDQU Y0, 0(SP)
+	VPSRLW $9, Y6, Y6
+	VMOVDQU 34(SI), Y7
+	VPAND bits9<>(SB), Y7, Y0
+	VMOVDQU Y0, 32(SP)
+	VPSRLW $9, Y7, Y7
+	VPACKUSWB Y7, Y6, Y0
+	VPERMQ $0xd8, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 128(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 0(DI), Z0, Z3
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVWLZX 4(SP), R8
+	MOVWLZX 6(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 130(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 64(DI), Z0, Z16
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 132(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 128(DI), Z0, Z17
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVWLZX 12(SP), R8
+	MOVWLZX 14(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 134(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 192(DI), Z0, Z18
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 136(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 256(DI), Z0, Z3
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVWLZX 20(SP), R8
+	MOVWLZX 22(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 138(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 320(DI), Z0, Z16
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 140(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 384(DI), Z0, Z17
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVWLZX 28(SP), R8
+	MOVWLZX 30(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 142(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 448(DI), Z0, Z18
+	VMULPS.BCST 224(SP), Z12, Z4
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 144(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 512(DI), Z0, Z3
+	VMULPS.BCST 228(SP), Z12, Z4
+	MOVWLZX 36(SP), R8
+	MOVWLZX 38(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 146(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 576(DI), Z0, Z16
+	VMULPS.BCST 232(SP), Z12, Z4
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 148(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 640(DI), Z0, Z17
+	VMULPS.BCST 236(SP), Z12, Z4
+	MOVWLZX 44(SP), R8
+	MOVWLZX 46(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 150(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 704(DI), Z0, Z18
+	VMULPS.BCST 240(SP), Z12, Z4
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 152(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 768(DI), Z0, Z3
+	VMULPS.BCST 244(SP), Z12, Z4
+	MOVWLZX 52(SP), R8
+	MOVWLZX 54(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 154(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 832(DI), Z0, Z16
+	VMULPS.BCST 248(SP), Z12, Z4
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 156(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 896(DI), Z0, Z17
+	VMULPS.BCST 252(SP), Z12, Z4
+	MOVWLZX 60(SP), R8
+	MOVWLZX 62(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 158(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 960(DI), Z0, Z18
+	ADDQ $74, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Z16, Z3, Z3
+	VADDPS Z17, Z3, Z3
+	VADDPS Z18, Z3, Z3
+	VEXTRACTF64X4 $1, Z3, Y0
+	VADDPS Y0, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotIQ2_SAVX512(x *float32, src *byte, blocks int) float32
+TEXT ·dotIQ2_SAVX512(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ $qtool∕internal∕codebook·IQ2S(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ2<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	PREFETCHT0 1088(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVQ 74(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 192(SP)
+	VPSRLDQ $8, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 224(SP)
+	VPBROADCASTD 66(SI), Y0
+	VPSHUFB eightCopies<>(SB), Y0, Y0
+	VPMULLW pairsToTop<>(SB), Y0, Y0
+	VPSRLW $14, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTD 70(SI), Y0
+	VPSHUFB eightCopies<>(SB), Y0, Y0
+	VPMULLW pairsToTop<>(SB), Y0, Y0
+	VPSRLW $14, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 34(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 0(DI), Z0, Z3
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVWLZX 4(SP), R8
+	MOVWLZX 6(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 36(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 64(DI), Z0, Z16
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 38(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 128(DI), Z0, Z17
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVWLZX 12(SP), R8
+	MOVWLZX 14(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 40(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 192(DI), Z0, Z18
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 42(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 256(DI), Z0, Z3
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVWLZX 20(SP), R8
+	MOVWLZX 22(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 44(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 320(DI), Z0, Z16
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 46(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 384(DI), Z0, Z17
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVWLZX 28(SP), R8
+	MOVWLZX 30(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 48(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 448(DI), Z0, Z18
+	VMULPS.BCST 224(SP), Z12, Z4
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 50(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 512(DI), Z0, Z3
+	VMULPS.BCST 228(SP), Z12, Z4
+	MOVWLZX 36(SP), R8
+	MOVWLZX 38(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 52(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 576(DI), Z0, Z16
+	VMULPS.BCST 232(SP), Z12, Z4
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 54(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 640(DI), Z0, Z17
+	VMULPS.BCST 236(SP), Z12, Z4
+	MOVWLZX 44(SP), R8
+	MOVWLZX 46(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 56(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 704(DI), Z0, Z18
+	VMULPS.BCST 240(SP), Z12, Z4
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 58(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 768(DI), Z0, Z3
+	VMULPS.BCST 244(SP), Z12, Z4
+	MOVWLZX 52(SP), R8
+	MOVWLZX 54(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 60(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 832(DI), Z0, Z16
+	VMULPS.BCST 248(SP), Z12, Z4
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 62(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 896(DI), Z0, Z17
+	VMULPS.BCST 252(SP), Z12, Z4
+	MOVWLZX 60(SP), R8
+	MOVWLZX 62(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 64(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 960(DI), Z0, Z18
+	ADDQ $82, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Z16, Z3, Z3
+	VADDPS Z17, Z3, Z3
+	VADDPS Z18, Z3, Z3
+	VEXTRACTF64X4 $1, Z3, Y0
+	VADDPS Y0, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotIQ3_XXSAVX512(x *float32, src *byte, blocks int) float32
+TEXT ·dotIQ3_XXSAVX512(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ $qtool∕internal∕codebook·IQ3XXS(SB), R13
+	VMOVUPS shifts4<>(SB), Z11
+	VMOVUPS levelsIQ3XXS<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0x0000ff00, AX
+	KMOVD AX, K2
+	MOVL $0x00ff0000, AX
+	KMOVD AX, K3
+	MOVL $0xff000000, AX
+	KMOVD AX, K4
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	PREFETCHT0 1088(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVDQU 66(SI), Y0
+	VPSRLD $28, Y0, Y1
+	VCVTDQ2PS Y1, Y1
+	VADDPS half<>(SB), Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMULPS half<>(SB), Y1, Y1
+	VMOVUPS Y1, 192(SP)
+	VPSLLD $2, Y0, Y2
+	VPAND bits14<>(SB), Y0, Y1
+	VPAND upperBits14<>(SB), Y2, Y2
+	VPOR Y2, Y1, Y1
+	VPSLLD $1, Y1, Y2
+	VPAND bits7<>(SB), Y1, Y0
+	VPAND upperBits7<>(SB), Y2, Y2
+	VPOR Y2, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVBLZX 2(SI), R8
+	MOVBLZX 3(SI), R9
+	MOVBLZX 4(SI), R10
+	MOVBLZX 5(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 128(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 0(DI), Z0, Z3
+	MOVBLZX 6(SI), R8
+	MOVBLZX 7(SI), R9
+	MOVBLZX 8(SI), R10
+	MOVBLZX 9(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 130(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 64(DI), Z0, Z16
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVBLZX 10(SI), R8
+	MOVBLZX 11(SI), R9
+	MOVBLZX 12(SI), R10
+	MOVBLZX 13(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 132(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 128(DI), Z0, Z17
+	MOVBLZX 14(SI), R8
+	MOVBLZX 15(SI), R9
+	MOVBLZX 16(SI), R10
+	MOVBLZX 17(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 134(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 192(DI), Z0, Z18
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVBLZX 18(SI), R8
+	MOVBLZX 19(SI), R9
+	MOVBLZX 20(SI), R10
+	MOVBLZX 21(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 136(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 256(DI), Z0, Z3
+	MOVBLZX 22(SI), R8
+	MOVBLZX 23(SI), R9
+	MOVBLZX 24(SI), R10
+	MOVBLZX 25(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 138(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 320(DI), Z0, Z16
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVBLZX 26(SI), R8
+	MOVBLZX 27(SI), R9
+	MOVBLZX 28(SI), R10
+	MOVBLZX 29(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 140(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 384(DI), Z0, Z17
+	MOVBLZX 30(SI), R8
+	MOVBLZX 31(SI), R9
+	MOVBLZX 32(SI), R10
+	MOVBLZX 33(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 142(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 448(DI), Z0, Z18
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVBLZX 34(SI), R8
+	MOVBLZX 35(SI), R9
+	MOVBLZX 36(SI), R10
+	MOVBLZX 37(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 144(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 512(DI), Z0, Z3
+	MOVBLZX 38(SI), R8
+	MOVBLZX 39(SI), R9
+	MOVBLZX 40(SI), R10
+	MOVBLZX 41(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 146(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 576(DI), Z0, Z16
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVBLZX 42(SI), R8
+	MOVBLZX 43(SI), R9
+	MOVBLZX 44(SI), R10
+	MOVBLZX 45(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 148(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 640(DI), Z0, Z17
+	MOVBLZX 46(SI), R8
+	MOVBLZX 47(SI), R9
+	MOVBLZX 48(SI), R10
+	MOVBLZX 49(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 150(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 704(DI), Z0, Z18
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVBLZX 50(SI), R8
+	MOVBLZX 51(SI), R9
+	MOVBLZX 52(SI), R10
+	MOVBLZX 53(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 152(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 768(DI), Z0, Z3
+	MOVBLZX 54(SI), R8
+	MOVBLZX 55(SI), R9
+	MOVBLZX 56(SI), R10
+	MOVBLZX 57(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 154(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 832(DI), Z0, Z16
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVBLZX 58(SI), R8
+	MOVBLZX 59(SI), R9
+	MOVBLZX 60(SI), R10
+	MOVBLZX 61(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 156(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 896(DI), Z0, Z17
+	MOVBLZX 62(SI), R8
+	MOVBLZX 63(SI), R9
+	MOVBLZX 64(SI), R10
+	MOVBLZX 65(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 158(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 960(DI), Z0, Z18
+	ADDQ $98, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Z16, Z3, Z3
+	VADDPS Z17, Z3, Z3
+	VADDPS Z18, Z3, Z3
+	VEXTRACTF64X4 $1, Z3, Y0
+	VADDPS Y0, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotIQ3_SAVX512(x *float32, src *byte, blocks int) float32
+TEXT ·dotIQ3_SAVX512(SB), NOSPLIT, $256-28
+	MOVQ x+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ $qtool∕internal∕codebook·IQ3S(SB), R13
+	VMOVUPS shifts4<>(SB), Z11
+	VMOVUPS levelsIQ3S<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0x0000ff00, AX
+	KMOVD AX, K2
+	MOVL $0x00ff0000, AX
+	KMOVD AX, K3
+	MOVL $0xff000000, AX
+	KMOVD AX, K4
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	PREFETCHT0 1024(SI)
+	PREFETCHT0 1088(SI)
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVD 106(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPBROADCASTW 66(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTW 68(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VPBROADCASTW 70(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 34(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 64(SP)
+	VPBROADCASTW 72(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 50(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 96(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	MOVWLZX 4(SP), R10
+	MOVWLZX 6(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 74(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 0(DI), Z0, Z3
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	MOVWLZX 12(SP), R10
+	MOVWLZX 14(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 76(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 64(DI), Z0, Z16
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	MOVWLZX 20(SP), R10
+	MOVWLZX 22(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 78(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 128(DI), Z0, Z17
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	MOVWLZX 28(SP), R10
+	MOVWLZX 30(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 80(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 192(DI), Z0, Z18
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	MOVWLZX 36(SP), R10
+	MOVWLZX 38(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 82(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 256(DI), Z0, Z3
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	MOVWLZX 44(SP), R10
+	MOVWLZX 46(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 84(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 320(DI), Z0, Z16
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	MOVWLZX 52(SP), R10
+	MOVWLZX 54(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 86(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 384(DI), Z0, Z17
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	MOVWLZX 60(SP), R10
+	MOVWLZX 62(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 88(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 448(DI), Z0, Z18
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVWLZX 64(SP), R8
+	MOVWLZX 66(SP), R9
+	MOVWLZX 68(SP), R10
+	MOVWLZX 70(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 90(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 512(DI), Z0, Z3
+	MOVWLZX 72(SP), R8
+	MOVWLZX 74(SP), R9
+	MOVWLZX 76(SP), R10
+	MOVWLZX 78(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 92(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 576(DI), Z0, Z16
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVWLZX 80(SP), R8
+	MOVWLZX 82(SP), R9
+	MOVWLZX 84(SP), R10
+	MOVWLZX 86(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 94(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 640(DI), Z0, Z17
+	MOVWLZX 88(SP), R8
+	MOVWLZX 90(SP), R9
+	MOVWLZX 92(SP), R10
+	MOVWLZX 94(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 96(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 704(DI), Z0, Z18
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVWLZX 96(SP), R8
+	MOVWLZX 98(SP), R9
+	MOVWLZX 100(SP), R10
+	MOVWLZX 102(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 98(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 768(DI), Z0, Z3
+	MOVWLZX 104(SP), R8
+	MOVWLZX 106(SP), R9
+	MOVWLZX 108(SP), R10
+	MOVWLZX 110(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 100(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 832(DI), Z0, Z16
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVWLZX 112(SP), R8
+	MOVWLZX 114(SP), R9
+	MOVWLZX 116(SP), R10
+	MOVWLZX 118(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 102(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 896(DI), Z0, Z17
+	MOVWLZX 120(SP), R8
+	MOVWLZX 122(SP), R9
+	MOVWLZX 124(SP), R10
+	MOVWLZX 126(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 104(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	VFMADD231PS 960(DI), Z0, Z18
+	ADDQ $110, SI
+	ADDQ $1024, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VADDPS Z16, Z3, Z3
+	VADDPS Z17, Z3, Z3
+	VADDPS Z18, Z3, Z3
+	VEXTRACTF64X4 $1, Z3, Y0
+	VADDPS Y0, Y3, Y3
+	VEXTRACTF128 $1, Y3, X0
+	VADDPS X0, X3, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
 // func decodeF16BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeF16BF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeF16BF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3584,7 +8629,7 @@ done:
 	RET
 
 // func decodeBF16BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeBF16BF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeBF16BF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3609,7 +8654,7 @@ done:
 	RET
 
 // func decodeQ4_0BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ4_0BF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ4_0BF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3655,7 +8700,7 @@ done:
 	RET
 
 // func decodeQ4_1BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ4_1BF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ4_1BF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3702,7 +8747,7 @@ done:
 	RET
 
 // func decodeQ5_0BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ5_0BF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ5_0BF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3759,7 +8804,7 @@ done:
 	RET
 
 // func decodeQ5_1BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ5_1BF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ5_1BF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3820,7 +8865,7 @@ done:
 	RET
 
 // func decodeQ8_0BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ8_0BF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ8_0BF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3857,7 +8902,7 @@ done:
 	RET
 
 // func decodeIQ4_NLBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeIQ4_NLBF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeIQ4_NLBF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3907,7 +8952,7 @@ done:
 	RET
 
 // func decodeIQ4_XSBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeIQ4_XSBF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeIQ4_XSBF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4159,7 +9204,7 @@ done:
 	RET
 
 // func decodeMXFP4BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeMXFP4BF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeMXFP4BF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4214,7 +9259,7 @@ done:
 	RET
 
 // func decodeQ2_KBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ2_KBF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ2_KBF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4404,7 +9449,7 @@ done:
 	RET
 
 // func decodeQ3_KBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ3_KBF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ3_KBF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4642,7 +9687,7 @@ done:
 	RET
 
 // func decodeQ4_KBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ4_KBF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ4_KBF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4844,7 +9889,7 @@ done:
 	RET
 
 // func decodeQ5_KBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ5_KBF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ5_KBF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -5097,7 +10142,7 @@ done:
 	RET
 
 // func decodeQ6_KBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ6_KBF16AVX512(SB), NOSPLIT, $128-24
+TEXT ·decodeQ6_KBF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -5296,6 +10341,2277 @@ loop:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
 	VMOVDQU Y1, 480(DI)
 	ADDQ $210, SI
+	ADDQ $512, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeQ1_0BF16AVX512(dst *uint16, src *byte, blocks int) 
+TEXT ·decodeQ1_0BF16AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VMOVUPS signShifts<>(SB), Z13
+	VMOVUPS signBit<>(SB), Z14
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Z4
+	VPXORD Z14, Z4, Z5
+	KMOVW 2(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 0(DI)
+	KMOVW 4(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 32(DI)
+	KMOVW 6(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 64(DI)
+	KMOVW 8(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 96(DI)
+	KMOVW 10(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 128(DI)
+	KMOVW 12(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 160(DI)
+	KMOVW 14(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 192(DI)
+	KMOVW 16(SI), K1
+	VBLENDMPS Z4, Z5, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 224(DI)
+	ADDQ $18, SI
+	ADDQ $256, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeQ2_0BF16AVX512(dst *uint16, src *byte, blocks int) 
+TEXT ·decodeQ2_0BF16AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VMOVUPS ternary<>(SB), Z12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Z4
+	VMULPS Z12, Z4, Z4
+	VPBROADCASTD 2(SI), Z0
+	VPSRLVD pairShifts<>(SB), Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 0(DI)
+	VPBROADCASTD 6(SI), Z0
+	VPSRLVD pairShifts<>(SB), Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 32(DI)
+	VPBROADCASTD 10(SI), Z0
+	VPSRLVD pairShifts<>(SB), Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 64(DI)
+	VPBROADCASTD 14(SI), Z0
+	VPSRLVD pairShifts<>(SB), Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 96(DI)
+	ADDQ $18, SI
+	ADDQ $128, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeTQ1_0BF16AVX512(dst *uint16, src *byte, blocks int) 
+TEXT ·decodeTQ1_0BF16AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVL $255, AX
+	VMOVD AX, X11
+	VPBROADCASTD X11, Z11
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VMOVUPS ternary<>(SB), Z12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 52(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Z4
+	VMULPS Z12, Z4, Z4
+	VPMOVZXBD 0(SI), Z0
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 0(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 64(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 128(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 192(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 256(DI)
+	VPMOVZXBD 16(SI), Z0
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 32(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 96(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 160(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 224(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 288(DI)
+	VPMOVZXBD 32(SI), Z0
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 320(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 352(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 384(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPANDD Z11, Z1, Z0
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 416(DI)
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 448(DI)
+	VPBROADCASTD 48(SI), X0
+	VPMOVZXBD X0, Z0
+	VPMULLD powersOf3<>(SB), Z0, Z0
+	VPANDD Z11, Z0, Z0
+	VPADDD Z0, Z0, Z1
+	VPADDD Z0, Z1, Z1
+	VPSRLD $8, Z1, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 480(DI)
+	ADDQ $54, SI
+	ADDQ $512, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeTQ2_0BF16AVX512(dst *uint16, src *byte, blocks int) 
+TEXT ·decodeTQ2_0BF16AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	VMOVUPS ternary<>(SB), Z12
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 64(SI), AX
+	VMOVD AX, X4
+	VCVTPH2PS X4, X4
+	VBROADCASTSS X4, Z4
+	VMULPS Z12, Z4, Z4
+	VPMOVZXBD 0(SI), Z0
+	VPERMPS Z4, Z0, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 0(DI)
+	VPSRLD $2, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 64(DI)
+	VPSRLD $4, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 128(DI)
+	VPSRLD $6, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 192(DI)
+	VPMOVZXBD 16(SI), Z0
+	VPERMPS Z4, Z0, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 32(DI)
+	VPSRLD $2, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 96(DI)
+	VPSRLD $4, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 160(DI)
+	VPSRLD $6, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 224(DI)
+	VPMOVZXBD 32(SI), Z0
+	VPERMPS Z4, Z0, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 256(DI)
+	VPSRLD $2, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 320(DI)
+	VPSRLD $4, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 384(DI)
+	VPSRLD $6, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 448(DI)
+	VPMOVZXBD 48(SI), Z0
+	VPERMPS Z4, Z0, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 288(DI)
+	VPSRLD $2, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 352(DI)
+	VPSRLD $4, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 416(DI)
+	VPSRLD $6, Z0, Z1
+	VPERMPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 480(DI)
+	ADDQ $66, SI
+	ADDQ $512, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeNVFP4BF16AVX512(dst *uint16, src *byte, blocks int) 
+TEXT ·decodeNVFP4BF16AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVL $252645135, AX
+	VMOVD AX, X12
+	VPBROADCASTD X12, Z12
+	MOVQ $0x0c08060403020100, AX
+	VMOVQ AX, X11
+	MOVQ $0xf4f8fafcfdfeff00, AX
+	VPINSRQ $1, AX, X11, X11
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	VMOVD (SI), X0
+	VPCMPEQB notANumber<>(SB), X0, X1
+	VPANDN X0, X1, X0
+	VPMOVZXBW X0, X0
+	VPSLLW $9, X0, X0 // without the sign
+	VPSRLW $2, X0, X0
+	VCVTPH2PS X0, X0
+	VMULPS times128<>(SB), X0, X0
+	VMOVUPS X0, (SP)
+	VMOVQ 4(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 0(SP), Z4
+	VPMOVSXBD X0, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 0(DI)
+	VMOVQ 12(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 4(SP), Z4
+	VPMOVSXBD X0, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 32(DI)
+	VMOVQ 20(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 8(SP), Z4
+	VPMOVSXBD X0, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 64(DI)
+	VMOVQ 28(SI), X0
+	VPSRLW $4, X0, X1
+	VPUNPCKLQDQ X1, X0, X0
+	VPAND X12, X0, X0
+	VPSHUFB X0, X11, X0
+	VBROADCASTSS 12(SP), Z4
+	VPMOVSXBD X0, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS Z4, Z1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // VCVTNEPS2BF16 Z1, Y1
+	VMOVDQU Y1, 96(DI)
+	ADDQ $36, SI
+	ADDQ $128, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ1_SBF16AVX512(dst *uint16, src *byte, blocks int) 
+TEXT ·decodeIQ1_SBF16AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	MOVQ $qtool∕internal∕codebook·IQ1(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ1<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VPMOVZXWD 34(SI), Y0
+	VPSLLD $16, Y0, Y1
+	VPAND signBit<>(SB), Y1, Y1
+	VPXOR eighth<>(SB), Y1, Y1
+	VMOVUPS Y1, 64(SP)
+	VPSRLD $12, Y0, Y0
+	VPAND bits3<>(SB), Y0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPBROADCASTQ 34(SI), Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTQ 42(SI), Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VBROADCASTSS 64(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 192(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 0(DI)
+	MOVWLZX 4(SP), R8
+	MOVWLZX 6(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 32(DI)
+	VBROADCASTSS 68(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 196(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 64(DI)
+	MOVWLZX 12(SP), R8
+	MOVWLZX 14(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 96(DI)
+	VBROADCASTSS 72(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 200(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 128(DI)
+	MOVWLZX 20(SP), R8
+	MOVWLZX 22(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 160(DI)
+	VBROADCASTSS 76(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 204(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 192(DI)
+	MOVWLZX 28(SP), R8
+	MOVWLZX 30(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 224(DI)
+	VBROADCASTSS 80(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 208(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 256(DI)
+	MOVWLZX 36(SP), R8
+	MOVWLZX 38(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 288(DI)
+	VBROADCASTSS 84(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 212(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 320(DI)
+	MOVWLZX 44(SP), R8
+	MOVWLZX 46(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 352(DI)
+	VBROADCASTSS 88(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 216(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 384(DI)
+	MOVWLZX 52(SP), R8
+	MOVWLZX 54(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 416(DI)
+	VBROADCASTSS 92(SP), Z1
+	VADDPS Z12, Z1, Z1
+	VBROADCASTSS 220(SP), Z4
+	VMULPS Z1, Z4, Z4
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 448(DI)
+	MOVWLZX 60(SP), R8
+	MOVWLZX 62(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 480(DI)
+	ADDQ $50, SI
+	ADDQ $512, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ1_MBF16AVX512(dst *uint16, src *byte, blocks int) 
+TEXT ·decodeIQ1_MBF16AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	MOVQ $qtool∕internal∕codebook·IQ1(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ1<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVQ $0x000f000f000f000f, R9
+	MOVQ 48(SI), R8
+	SHRQ $12, R8
+	ANDQ R9, R8 // the quarters of d, 16 bits apart
+	MOVQ R8, R9
+	SHRQ $12, R9
+	ORQ R9, R8 // pairs of them
+	MOVQ R8, R9
+	SHRQ $24, R9
+	ANDL $0xff00, R9
+	ANDL $0xff, R8
+	ORL R9, R8
+	VMOVD R8, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VPBROADCASTQ 48(SI), Y0
+	VPERMQ $0x00, Y0, Y0
+	VPSHUFB fourCopies<>(SB), Y0, Y0
+	VPMULLW triplesToTop<>(SB), Y0, Y0
+	VPSRLW $13, Y0, Y0
+	VEXTRACTI128 $1, Y0, X1
+	VPMOVZXWD X0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPMOVZXWD X1, Y1
+	VPADDD Y1, Y1, Y1
+	VPSUBD minusOnes<>(SB), Y1, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMOVUPS Y1, 224(SP)
+	VMOVDQU 32(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X6
+	VPUNPCKHBW X1, X0, X7
+	VPMOVZXBW X6, Y0
+	VPSLLW $8, Y0, Y0
+	VPAND highBits3<>(SB), Y0, Y0
+	VPMOVZXBW 0(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPMOVZXBD X6, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 64(SP)
+	VPSRLDQ $8, X6, X6
+	VPMOVZXBD X6, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 96(SP)
+	VPMOVZXBW X7, Y0
+	VPSLLW $8, Y0, Y0
+	VPAND highBits3<>(SB), Y0, Y0
+	VPMOVZXBW 16(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VPMOVZXBD X7, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 128(SP)
+	VPSRLDQ $8, X7, X7
+	VPMOVZXBD X7, Y0
+	VPSLLD $28, Y0, Y0
+	VPAND signBit<>(SB), Y0, Y0
+	VPXOR eighth<>(SB), Y0, Y0
+	VMOVUPS Y0, 160(SP)
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 64(SP), Z0, Z1
+	VADDPS.BCST 68(SP), Z0, K5, Z1
+	VMULPS.BCST 192(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 0(DI)
+	MOVWLZX 4(SP), R8
+	MOVWLZX 6(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 72(SP), Z0, Z1
+	VADDPS.BCST 76(SP), Z0, K5, Z1
+	VMULPS.BCST 196(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 32(DI)
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 80(SP), Z0, Z1
+	VADDPS.BCST 84(SP), Z0, K5, Z1
+	VMULPS.BCST 200(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 64(DI)
+	MOVWLZX 12(SP), R8
+	MOVWLZX 14(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 88(SP), Z0, Z1
+	VADDPS.BCST 92(SP), Z0, K5, Z1
+	VMULPS.BCST 204(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 96(DI)
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 96(SP), Z0, Z1
+	VADDPS.BCST 100(SP), Z0, K5, Z1
+	VMULPS.BCST 208(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 128(DI)
+	MOVWLZX 20(SP), R8
+	MOVWLZX 22(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 104(SP), Z0, Z1
+	VADDPS.BCST 108(SP), Z0, K5, Z1
+	VMULPS.BCST 212(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 160(DI)
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 112(SP), Z0, Z1
+	VADDPS.BCST 116(SP), Z0, K5, Z1
+	VMULPS.BCST 216(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 192(DI)
+	MOVWLZX 28(SP), R8
+	MOVWLZX 30(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 120(SP), Z0, Z1
+	VADDPS.BCST 124(SP), Z0, K5, Z1
+	VMULPS.BCST 220(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 224(DI)
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 128(SP), Z0, Z1
+	VADDPS.BCST 132(SP), Z0, K5, Z1
+	VMULPS.BCST 224(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 256(DI)
+	MOVWLZX 36(SP), R8
+	MOVWLZX 38(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 136(SP), Z0, Z1
+	VADDPS.BCST 140(SP), Z0, K5, Z1
+	VMULPS.BCST 228(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 288(DI)
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 144(SP), Z0, Z1
+	VADDPS.BCST 148(SP), Z0, K5, Z1
+	VMULPS.BCST 232(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 320(DI)
+	MOVWLZX 44(SP), R8
+	MOVWLZX 46(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 152(SP), Z0, Z1
+	VADDPS.BCST 156(SP), Z0, K5, Z1
+	VMULPS.BCST 236(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 352(DI)
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 160(SP), Z0, Z1
+	VADDPS.BCST 164(SP), Z0, K5, Z1
+	VMULPS.BCST 240(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 384(DI)
+	MOVWLZX 52(SP), R8
+	MOVWLZX 54(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 168(SP), Z0, Z1
+	VADDPS.BCST 172(SP), Z0, K5, Z1
+	VMULPS.BCST 244(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 416(DI)
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 176(SP), Z0, Z1
+	VADDPS.BCST 180(SP), Z0, K5, Z1
+	VMULPS.BCST 248(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 448(DI)
+	MOVWLZX 60(SP), R8
+	MOVWLZX 62(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z12, Z0, Z0
+	VADDPS.BCST 184(SP), Z0, Z1
+	VADDPS.BCST 188(SP), Z0, K5, Z1
+	VMULPS.BCST 252(SP), Z1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 480(DI)
+	ADDQ $56, SI
+	ADDQ $512, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ2_XXSBF16AVX512(dst *uint16, src *byte, blocks int) 
+TEXT ·decodeIQ2_XXSBF16AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	MOVQ $qtool∕internal∕codebook·IQ2XXS(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ2<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVUPS 2(SI), Y0
+	VSHUFPS $0xdd, 34(SI), Y0, Y0 // the odd words of groups 0 1 4 5, 2 3 6 7
+	VPERMQ $0xd8, Y0, Y0
+	VPSRLD $28, Y0, Y1
+	VCVTDQ2PS Y1, Y1
+	VADDPS half<>(SB), Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMULPS quarter<>(SB), Y1, Y1
+	VMOVUPS Y1, 192(SP)
+	VPSLLD $2, Y0, Y2
+	VPAND bits14<>(SB), Y0, Y1
+	VPAND upperBits14<>(SB), Y2, Y2
+	VPOR Y2, Y1, Y1
+	VPSLLD $1, Y1, Y2
+	VPAND bits7<>(SB), Y1, Y0
+	VPAND upperBits7<>(SB), Y2, Y2
+	VPOR Y2, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVBLZX 2(SI), R8
+	MOVBLZX 3(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 128(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 0(DI)
+	MOVBLZX 4(SI), R8
+	MOVBLZX 5(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 130(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 32(DI)
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVBLZX 10(SI), R8
+	MOVBLZX 11(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 132(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 64(DI)
+	MOVBLZX 12(SI), R8
+	MOVBLZX 13(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 134(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 96(DI)
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVBLZX 18(SI), R8
+	MOVBLZX 19(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 136(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 128(DI)
+	MOVBLZX 20(SI), R8
+	MOVBLZX 21(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 138(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 160(DI)
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVBLZX 26(SI), R8
+	MOVBLZX 27(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 140(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 192(DI)
+	MOVBLZX 28(SI), R8
+	MOVBLZX 29(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 142(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 224(DI)
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVBLZX 34(SI), R8
+	MOVBLZX 35(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 144(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 256(DI)
+	MOVBLZX 36(SI), R8
+	MOVBLZX 37(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 146(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 288(DI)
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVBLZX 42(SI), R8
+	MOVBLZX 43(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 148(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 320(DI)
+	MOVBLZX 44(SI), R8
+	MOVBLZX 45(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 150(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 352(DI)
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVBLZX 50(SI), R8
+	MOVBLZX 51(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 152(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 384(DI)
+	MOVBLZX 52(SI), R8
+	MOVBLZX 53(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 154(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 416(DI)
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVBLZX 58(SI), R8
+	MOVBLZX 59(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 156(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 448(DI)
+	MOVBLZX 60(SI), R8
+	MOVBLZX 61(SI), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 158(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 480(DI)
+	ADDQ $66, SI
+	ADDQ $512, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ2_XSBF16AVX512(dst *uint16, src *byte, blocks int) 
+TEXT ·decodeIQ2_XSBF16AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	MOVQ $qtool∕internal∕codebook·IQ2XS(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ2<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVQ 66(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 192(SP)
+	VPSRLDQ $8, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 224(SP)
+	VMOVDQU 2(SI), Y6
+	VPAND bits9<>(SB), Y6, Y0
+	VMOVDQU Y0, 0(SP)
+	VPSRLW $9, Y6, Y6
+	VMOVDQU 34(SI), Y7
+	VPAND bits9<>(SB), Y7, Y0
+	VMOVDQU Y0, 32(SP)
+	VPSRLW $9, Y7, Y7
+	VPACKUSWB Y7, Y6, Y0
+	VPERMQ $0xd8, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 128(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 0(DI)
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVWLZX 4(SP), R8
+	MOVWLZX 6(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 130(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 32(DI)
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 132(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 64(DI)
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVWLZX 12(SP), R8
+	MOVWLZX 14(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 134(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 96(DI)
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 136(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 128(DI)
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVWLZX 20(SP), R8
+	MOVWLZX 22(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 138(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 160(DI)
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 140(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 192(DI)
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVWLZX 28(SP), R8
+	MOVWLZX 30(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 142(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 224(DI)
+	VMULPS.BCST 224(SP), Z12, Z4
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 144(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 256(DI)
+	VMULPS.BCST 228(SP), Z12, Z4
+	MOVWLZX 36(SP), R8
+	MOVWLZX 38(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 146(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 288(DI)
+	VMULPS.BCST 232(SP), Z12, Z4
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 148(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 320(DI)
+	VMULPS.BCST 236(SP), Z12, Z4
+	MOVWLZX 44(SP), R8
+	MOVWLZX 46(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 150(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 352(DI)
+	VMULPS.BCST 240(SP), Z12, Z4
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 152(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 384(DI)
+	VMULPS.BCST 244(SP), Z12, Z4
+	MOVWLZX 52(SP), R8
+	MOVWLZX 54(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 154(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 416(DI)
+	VMULPS.BCST 248(SP), Z12, Z4
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 156(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 448(DI)
+	VMULPS.BCST 252(SP), Z12, Z4
+	MOVWLZX 60(SP), R8
+	MOVWLZX 62(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 158(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 480(DI)
+	ADDQ $74, SI
+	ADDQ $512, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ2_SBF16AVX512(dst *uint16, src *byte, blocks int) 
+TEXT ·decodeIQ2_SBF16AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	MOVQ $qtool∕internal∕codebook·IQ2S(SB), R13
+	VMOVUPS shifts8<>(SB), Z11
+	VMOVUPS levelsIQ2<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0xffff0000, AX
+	KMOVD AX, K2
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVQ 74(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 192(SP)
+	VPSRLDQ $8, X0, X0
+	VPMOVZXBD X0, Y2
+	VCVTDQ2PS Y2, Y2
+	VADDPS half<>(SB), Y2, Y2
+	VMULPS Y5, Y2, Y2
+	VMULPS quarter<>(SB), Y2, Y2
+	VMOVUPS Y2, 224(SP)
+	VPBROADCASTD 66(SI), Y0
+	VPSHUFB eightCopies<>(SB), Y0, Y0
+	VPMULLW pairsToTop<>(SB), Y0, Y0
+	VPSRLW $14, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTD 70(SI), Y0
+	VPSHUFB eightCopies<>(SB), Y0, Y0
+	VPMULLW pairsToTop<>(SB), Y0, Y0
+	VPSRLW $14, Y0, Y0
+	VPSLLW $8, Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 34(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 0(DI)
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVWLZX 4(SP), R8
+	MOVWLZX 6(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 36(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 32(DI)
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 38(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 64(DI)
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVWLZX 12(SP), R8
+	MOVWLZX 14(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 40(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 96(DI)
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 42(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 128(DI)
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVWLZX 20(SP), R8
+	MOVWLZX 22(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 44(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 160(DI)
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 46(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 192(DI)
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVWLZX 28(SP), R8
+	MOVWLZX 30(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 48(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 224(DI)
+	VMULPS.BCST 224(SP), Z12, Z4
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 50(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 256(DI)
+	VMULPS.BCST 228(SP), Z12, Z4
+	MOVWLZX 36(SP), R8
+	MOVWLZX 38(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 52(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 288(DI)
+	VMULPS.BCST 232(SP), Z12, Z4
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 54(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 320(DI)
+	VMULPS.BCST 236(SP), Z12, Z4
+	MOVWLZX 44(SP), R8
+	MOVWLZX 46(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 56(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 352(DI)
+	VMULPS.BCST 240(SP), Z12, Z4
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 58(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 384(DI)
+	VMULPS.BCST 244(SP), Z12, Z4
+	MOVWLZX 52(SP), R8
+	MOVWLZX 54(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 60(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 416(DI)
+	VMULPS.BCST 248(SP), Z12, Z4
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 62(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 448(DI)
+	VMULPS.BCST 252(SP), Z12, Z4
+	MOVWLZX 60(SP), R8
+	MOVWLZX 62(SP), R9
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 64(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 480(DI)
+	ADDQ $82, SI
+	ADDQ $512, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ3_XXSBF16AVX512(dst *uint16, src *byte, blocks int) 
+TEXT ·decodeIQ3_XXSBF16AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	MOVQ $qtool∕internal∕codebook·IQ3XXS(SB), R13
+	VMOVUPS shifts4<>(SB), Z11
+	VMOVUPS levelsIQ3XXS<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0x0000ff00, AX
+	KMOVD AX, K2
+	MOVL $0x00ff0000, AX
+	KMOVD AX, K3
+	MOVL $0xff000000, AX
+	KMOVD AX, K4
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVDQU 66(SI), Y0
+	VPSRLD $28, Y0, Y1
+	VCVTDQ2PS Y1, Y1
+	VADDPS half<>(SB), Y1, Y1
+	VMULPS Y5, Y1, Y1
+	VMULPS half<>(SB), Y1, Y1
+	VMOVUPS Y1, 192(SP)
+	VPSLLD $2, Y0, Y2
+	VPAND bits14<>(SB), Y0, Y1
+	VPAND upperBits14<>(SB), Y2, Y2
+	VPOR Y2, Y1, Y1
+	VPSLLD $1, Y1, Y2
+	VPAND bits7<>(SB), Y1, Y0
+	VPAND upperBits7<>(SB), Y2, Y2
+	VPOR Y2, Y0, Y0
+	VPSRLW $4, Y0, Y1
+	VPXOR Y0, Y1, Y1
+	VPSRLW $2, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSRLW $1, Y1, Y2
+	VPXOR Y2, Y1, Y1
+	VPSLLW $7, Y1, Y1
+	VPAND topBits<>(SB), Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 128(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVBLZX 2(SI), R8
+	MOVBLZX 3(SI), R9
+	MOVBLZX 4(SI), R10
+	MOVBLZX 5(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 128(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 0(DI)
+	MOVBLZX 6(SI), R8
+	MOVBLZX 7(SI), R9
+	MOVBLZX 8(SI), R10
+	MOVBLZX 9(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 130(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 32(DI)
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVBLZX 10(SI), R8
+	MOVBLZX 11(SI), R9
+	MOVBLZX 12(SI), R10
+	MOVBLZX 13(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 132(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 64(DI)
+	MOVBLZX 14(SI), R8
+	MOVBLZX 15(SI), R9
+	MOVBLZX 16(SI), R10
+	MOVBLZX 17(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 134(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 96(DI)
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVBLZX 18(SI), R8
+	MOVBLZX 19(SI), R9
+	MOVBLZX 20(SI), R10
+	MOVBLZX 21(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 136(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 128(DI)
+	MOVBLZX 22(SI), R8
+	MOVBLZX 23(SI), R9
+	MOVBLZX 24(SI), R10
+	MOVBLZX 25(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 138(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 160(DI)
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVBLZX 26(SI), R8
+	MOVBLZX 27(SI), R9
+	MOVBLZX 28(SI), R10
+	MOVBLZX 29(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 140(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 192(DI)
+	MOVBLZX 30(SI), R8
+	MOVBLZX 31(SI), R9
+	MOVBLZX 32(SI), R10
+	MOVBLZX 33(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 142(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 224(DI)
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVBLZX 34(SI), R8
+	MOVBLZX 35(SI), R9
+	MOVBLZX 36(SI), R10
+	MOVBLZX 37(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 144(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 256(DI)
+	MOVBLZX 38(SI), R8
+	MOVBLZX 39(SI), R9
+	MOVBLZX 40(SI), R10
+	MOVBLZX 41(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 146(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 288(DI)
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVBLZX 42(SI), R8
+	MOVBLZX 43(SI), R9
+	MOVBLZX 44(SI), R10
+	MOVBLZX 45(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 148(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 320(DI)
+	MOVBLZX 46(SI), R8
+	MOVBLZX 47(SI), R9
+	MOVBLZX 48(SI), R10
+	MOVBLZX 49(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 150(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 352(DI)
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVBLZX 50(SI), R8
+	MOVBLZX 51(SI), R9
+	MOVBLZX 52(SI), R10
+	MOVBLZX 53(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 152(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 384(DI)
+	MOVBLZX 54(SI), R8
+	MOVBLZX 55(SI), R9
+	MOVBLZX 56(SI), R10
+	MOVBLZX 57(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 154(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 416(DI)
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVBLZX 58(SI), R8
+	MOVBLZX 59(SI), R9
+	MOVBLZX 60(SI), R10
+	MOVBLZX 61(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 156(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 448(DI)
+	MOVBLZX 62(SI), R8
+	MOVBLZX 63(SI), R9
+	MOVBLZX 64(SI), R10
+	MOVBLZX 65(SI), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 158(SP), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 480(DI)
+	ADDQ $98, SI
+	ADDQ $512, DI
+	DECQ CX
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeIQ3_SBF16AVX512(dst *uint16, src *byte, blocks int) 
+TEXT ·decodeIQ3_SBF16AVX512(SB), NOSPLIT, $256-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ $0x0706050403020100, AX
+	VMOVQ AX, X15
+	MOVQ $0x0f0e0d0c0b0a0908, AX
+	VPINSRQ $1, AX, X15, X15
+	VPMOVZXBD X15, Z15
+	MOVQ $qtool∕internal∕codebook·IQ3S(SB), R13
+	VMOVUPS shifts4<>(SB), Z11
+	VMOVUPS levelsIQ3S<>(SB), Z12
+	VMOVUPS signBit<>(SB), Z14
+	MOVL $0x0000ff00, AX
+	KMOVD AX, K2
+	MOVL $0x00ff0000, AX
+	KMOVD AX, K3
+	MOVL $0xff000000, AX
+	KMOVD AX, K4
+	MOVL $0xff00, AX
+	KMOVD AX, K5
+	TESTQ CX, CX
+	JZ done
+
+loop:
+	MOVWLZX 0(SI), AX
+	VMOVD AX, X5
+	VCVTPH2PS X5, X5
+	VBROADCASTSS X5, Z5
+	VMOVD 106(SI), X0
+	VPSRLW $4, X0, X1
+	VPAND lowNibbles<>(SB), X0, X0
+	VPAND lowNibbles<>(SB), X1, X1
+	VPUNPCKLBW X1, X0, X0
+	VPMOVZXBD X0, Y0
+	VPADDD Y0, Y0, Y0
+	VPSUBD minusOnes<>(SB), Y0, Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y0
+	VMOVUPS Y0, 192(SP)
+	VPBROADCASTW 66(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 2(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 0(SP)
+	VPBROADCASTW 68(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 18(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 32(SP)
+	VPBROADCASTW 70(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 34(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 64(SP)
+	VPBROADCASTW 72(SI), Y0
+	VPSHUFB byteCopies<>(SB), Y0, Y0
+	VPAND bitOfWord<>(SB), Y0, Y0
+	VPCMPEQW bitOfWord<>(SB), Y0, Y0
+	VPAND ninthBits<>(SB), Y0, Y0
+	VPMOVZXBW 50(SI), Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, 96(SP)
+	VMULPS.BCST 192(SP), Z12, Z4
+	MOVWLZX 0(SP), R8
+	MOVWLZX 2(SP), R9
+	MOVWLZX 4(SP), R10
+	MOVWLZX 6(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 74(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 0(DI)
+	MOVWLZX 8(SP), R8
+	MOVWLZX 10(SP), R9
+	MOVWLZX 12(SP), R10
+	MOVWLZX 14(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 76(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 32(DI)
+	VMULPS.BCST 196(SP), Z12, Z4
+	MOVWLZX 16(SP), R8
+	MOVWLZX 18(SP), R9
+	MOVWLZX 20(SP), R10
+	MOVWLZX 22(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 78(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 64(DI)
+	MOVWLZX 24(SP), R8
+	MOVWLZX 26(SP), R9
+	MOVWLZX 28(SP), R10
+	MOVWLZX 30(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 80(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 96(DI)
+	VMULPS.BCST 200(SP), Z12, Z4
+	MOVWLZX 32(SP), R8
+	MOVWLZX 34(SP), R9
+	MOVWLZX 36(SP), R10
+	MOVWLZX 38(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 82(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 128(DI)
+	MOVWLZX 40(SP), R8
+	MOVWLZX 42(SP), R9
+	MOVWLZX 44(SP), R10
+	MOVWLZX 46(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 84(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 160(DI)
+	VMULPS.BCST 204(SP), Z12, Z4
+	MOVWLZX 48(SP), R8
+	MOVWLZX 50(SP), R9
+	MOVWLZX 52(SP), R10
+	MOVWLZX 54(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 86(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 192(DI)
+	MOVWLZX 56(SP), R8
+	MOVWLZX 58(SP), R9
+	MOVWLZX 60(SP), R10
+	MOVWLZX 62(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 88(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 224(DI)
+	VMULPS.BCST 208(SP), Z12, Z4
+	MOVWLZX 64(SP), R8
+	MOVWLZX 66(SP), R9
+	MOVWLZX 68(SP), R10
+	MOVWLZX 70(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 90(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 256(DI)
+	MOVWLZX 72(SP), R8
+	MOVWLZX 74(SP), R9
+	MOVWLZX 76(SP), R10
+	MOVWLZX 78(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 92(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 288(DI)
+	VMULPS.BCST 212(SP), Z12, Z4
+	MOVWLZX 80(SP), R8
+	MOVWLZX 82(SP), R9
+	MOVWLZX 84(SP), R10
+	MOVWLZX 86(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 94(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 320(DI)
+	MOVWLZX 88(SP), R8
+	MOVWLZX 90(SP), R9
+	MOVWLZX 92(SP), R10
+	MOVWLZX 94(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 96(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 352(DI)
+	VMULPS.BCST 216(SP), Z12, Z4
+	MOVWLZX 96(SP), R8
+	MOVWLZX 98(SP), R9
+	MOVWLZX 100(SP), R10
+	MOVWLZX 102(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 98(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 384(DI)
+	MOVWLZX 104(SP), R8
+	MOVWLZX 106(SP), R9
+	MOVWLZX 108(SP), R10
+	MOVWLZX 110(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 100(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 416(DI)
+	VMULPS.BCST 220(SP), Z12, Z4
+	MOVWLZX 112(SP), R8
+	MOVWLZX 114(SP), R9
+	MOVWLZX 116(SP), R10
+	MOVWLZX 118(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 102(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 448(DI)
+	MOVWLZX 120(SP), R8
+	MOVWLZX 122(SP), R9
+	MOVWLZX 124(SP), R10
+	MOVWLZX 126(SP), R11
+	VPBROADCASTW (R13)(R8*2), Z0
+	VPBROADCASTW (R13)(R9*2), K2, Z0
+	VPBROADCASTW (R13)(R10*2), K3, Z0
+	VPBROADCASTW (R13)(R11*2), K4, Z0
+	VPSRLVD Z11, Z0, Z0
+	VPERMPS Z4, Z0, Z0
+	KMOVW 104(SI), K1
+	VPXORD Z14, Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
+	VMOVDQU Y0, 480(DI)
+	ADDQ $110, SI
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop

@@ -14,7 +14,7 @@ import (
 )
 
 // codecOf returns the type and the reference decoder of that name.
-func codecOf(t *testing.T, name string) (gguf.Type, *quantize.Codec) {
+func codecOf(t testing.TB, name string) (gguf.Type, *quantize.Codec) {
 	t.Helper()
 	for id := gguf.Type(0); id < 64; id++ {
 		if id.String() == name {
@@ -38,7 +38,14 @@ func randomRows(rng *rand.Rand, typ gguf.Type, rows, cols int, finite bool) []by
 		data[i] = byte(rng.Uint32())
 	}
 	if !finite {
-		data[0], data[17], data[34] = 0, 1, 255 // of MXFP4: the extreme powers
+		switch typ {
+		case gguf.MXFP4: // the extreme powers
+			data[0], data[17], data[34] = 0, 1, 255
+		case gguf.NVFP4: // what is not a number, and what is subnormal
+			for i := range len(data) / 36 {
+				binary.LittleEndian.PutUint32(data[36*i:], 0x03020100+0x04040404*uint32(i+28))
+			}
+		}
 		return data
 	}
 	type layout struct {
@@ -49,10 +56,22 @@ func randomRows(rng *rand.Rand, typ gguf.Type, rows, cols int, finite bool) []by
 		"F16": {2, []int{0}}, "BF16": {2, nil}, "Q4_0": {18, []int{0}}, "Q4_1": {20, []int{0, 2}}, "Q5_0": {22, []int{0}},
 		"Q5_1": {24, []int{0, 2}}, "Q8_0": {34, []int{0}}, "Q4_K": {144, []int{0, 2}}, "Q5_K": {176, []int{0, 2}}, "Q6_K": {210, []int{208}},
 		"IQ4_NL": {18, []int{0}}, "IQ4_XS": {136, []int{0}}, "MXFP4": {17, nil}, "Q2_K": {84, []int{80, 82}}, "Q3_K": {110, []int{108}},
+		"Q1_0": {18, []int{0}}, "Q2_0": {18, []int{0}}, "TQ1_0": {54, []int{52}}, "TQ2_0": {66, []int{64}}, "NVFP4": {36, nil},
+		"IQ1_S": {50, []int{0}}, "IQ1_M": {56, nil}, "IQ2_XXS": {66, []int{0}}, "IQ2_XS": {74, []int{0}}, "IQ2_S": {82, []int{0}},
+		"IQ3_XXS": {98, []int{0}}, "IQ3_S": {110, []int{0}},
 	}[typ.String()]
 	for b := 0; b < len(data); b += l.bytes {
 		for _, at := range l.scales {
 			binary.LittleEndian.PutUint16(data[b+at:], half.ToFloat16(float32(rng.NormFloat64())/64))
+		}
+	}
+	if typ.String() == "IQ1_M" { // a quarter of the scale on top of each word
+		for b := 0; b < len(data); b += l.bytes {
+			d := half.ToFloat16(float32(rng.NormFloat64()) / 64)
+			for w := range 4 {
+				top := &data[b+49+2*w]
+				*top = *top&15 | byte(d>>(4*w))<<4
+			}
 		}
 	}
 	if typ.String() == "MXFP4" {
@@ -66,6 +85,34 @@ func randomRows(rng *rand.Rand, typ gguf.Type, rows, cols int, finite bool) []by
 		}
 	}
 	return data
+}
+
+func TestEveryAssemblyTierDecodesEveryTypeOfWeights(t *testing.T) {
+	for id := gguf.Type(0); id < 64; id++ {
+		switch id {
+		case gguf.F32, gguf.F64, gguf.I8, gguf.I16, gguf.I32: // used in place, or no weights
+			continue
+		}
+		codec, err := quantize.Lookup(id)
+		if err != nil {
+			continue
+		}
+		if !slices.Contains(kernel.Formats(), id.String()) {
+			t.Errorf("no tier knows the type %v", id)
+			continue
+		}
+		m := kernel.EncodedMatrix(make([]byte, 2048), 1, 256, 256/id.BlockElements()*id.BlockBytes(), codec.DecodeRow).OfType(id.String())
+		for _, tier := range kernel.Tiers() {
+			undo, err := kernel.UseTier(tier)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if float32, bf16 := kernel.HasDecoder(m); float32 != (tier != "go" && tier != "neon") || bf16 != (tier == "avx512bf16") {
+				t.Errorf("%s decodes %v to float32: %v, to bfloat16: %v", tier, id, float32, bf16)
+			}
+			undo()
+		}
+	}
 }
 
 func TestDecodersGiveTheBitsOfPackageQuantize(t *testing.T) {

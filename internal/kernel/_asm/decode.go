@@ -43,7 +43,8 @@ type decoding struct {
 	name            string
 	elements, bytes int
 	constants       []constant
-	levels          string // sixteen bytes that nibbles stand for, in register 11
+	levels          string                 // sixteen bytes that nibbles stand for, in register 11
+	setup           func(d *decoderWriter) // what else is there before the first block, or nil
 	block           func(d *decoderWriter)
 }
 
@@ -274,6 +275,7 @@ func (d *decoderWriter) foldSums() {
 // emitDecoders prints the decoders with so many lanes.
 func emitDecoders(lanes int) func(w *writer) {
 	return func(w *writer) {
+		printVectors(w)
 		for _, s := range sinks {
 			if s.lanes != lanes {
 				continue
@@ -287,7 +289,7 @@ func emitDecoders(lanes int) func(w *writer) {
 
 func emitDecoder(w *writer, s sink, d decoding) {
 	w.printf("\n// func %s(%s) %s\n", s.name(d), s.kind.arguments, s.kind.result)
-	w.printf("TEXT ·%s(SB), NOSPLIT, $128-%d\n", s.name(d), s.kind.frame)
+	w.printf("TEXT ·%s(SB), NOSPLIT, $256-%d\n", s.name(d), s.kind.frame)
 	w.op("MOVQ %s+0(FP), DI", strings.Fields(s.kind.arguments)[0])
 	w.op("MOVQ src+8(FP), SI")
 	w.op("MOVQ blocks+16(FP), CX")
@@ -312,6 +314,9 @@ func emitDecoder(w *writer, s sink, d decoding) {
 	block := &decoderWriter{w, s, sumsOf(s, d)}
 	for _, r := range block.sums {
 		w.op("VXORPS %[1]s, %[1]s, %[1]s", block.v(r))
+	}
+	if d.setup != nil {
+		d.setup(block)
 	}
 	w.op("TESTQ CX, CX")
 	w.op("JZ done")
@@ -338,7 +343,7 @@ func emitDecoder(w *writer, s sink, d decoding) {
 func decoderDeclarations() []byte {
 	w := &writer{}
 	w.WriteString(header)
-	w.WriteString("package kernel\n\n")
+	w.WriteString("package kernel\n\nimport _ \"qtool/internal/codebook\" // the assembly reads its points\n\n")
 	for _, t := range []struct {
 		tier, simd string
 		bf16       bool

@@ -2,14 +2,14 @@ package main
 
 // Every type's layout is drawn in package quantize.
 var decodings = []decoding{
-	{"F16", 32, 64, nil, "", func(d *decoderWriter) {
+	{"F16", 32, 64, nil, "", nil, func(d *decoderWriter) {
 		for at := 0; at < 32; at += d.lanes {
 			d.op("VCVTPH2PS %d(SI), %s", 2*at, d.v(0))
 			d.store(0, at)
 		}
 	}},
-	{"BF16", 32, 64, nil, "", decodeBF16},
-	{"Q4_0", 32, 18, []constant{{lowBits, 15}, {eight, 8}}, "", func(d *decoderWriter) {
+	{"BF16", 32, 64, nil, "", nil, decodeBF16},
+	{"Q4_0", 32, 18, []constant{{lowBits, 15}, {eight, 8}}, "", nil, func(d *decoderWriter) {
 		d.float16("0(SI)", scale)
 		for at := 0; at < 16; at += d.lanes {
 			d.nibbles(2 + at)
@@ -19,7 +19,7 @@ var decodings = []decoding{
 			d.scaled(1, at+16)
 		}
 	}},
-	{"Q4_1", 32, 20, []constant{{lowBits, 15}}, "", func(d *decoderWriter) {
+	{"Q4_1", 32, 20, []constant{{lowBits, 15}}, "", nil, func(d *decoderWriter) {
 		d.float16("0(SI)", scale)
 		d.float16("2(SI)", low)
 		for at := 0; at < 16; at += d.lanes {
@@ -28,7 +28,7 @@ var decodings = []decoding{
 			d.affine(1, at+16, "VADDPS")
 		}
 	}},
-	{"Q5_0", 32, 22, []constant{{lowBits, 15}, {five, 16}}, "", func(d *decoderWriter) {
+	{"Q5_0", 32, 22, []constant{{lowBits, 15}, {five, 16}}, "", nil, func(d *decoderWriter) {
 		d.float16("0(SI)", scale)
 		d.fifthBits(2)
 		for at := 0; at < 16; at += d.lanes {
@@ -40,7 +40,7 @@ var decodings = []decoding{
 			}
 		}
 	}},
-	{"Q5_1", 32, 24, []constant{{lowBits, 15}, {five, 16}}, "", func(d *decoderWriter) {
+	{"Q5_1", 32, 24, []constant{{lowBits, 15}, {five, 16}}, "", nil, func(d *decoderWriter) {
 		d.float16("0(SI)", scale)
 		d.float16("2(SI)", low)
 		d.fifthBits(4)
@@ -52,19 +52,19 @@ var decodings = []decoding{
 			}
 		}
 	}},
-	{"Q8_0", 32, 34, nil, "", func(d *decoderWriter) {
+	{"Q8_0", 32, 34, nil, "", nil, func(d *decoderWriter) {
 		d.float16("0(SI)", scale)
 		for at := 0; at < 32; at += d.lanes {
 			d.op("VPMOVSXBD %d(SI), %s", 2+at, d.v(0))
 			d.scaled(0, at)
 		}
 	}},
-	{"IQ4_NL", 32, 18, []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, func(d *decoderWriter) {
+	{"IQ4_NL", 32, 18, []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, nil, func(d *decoderWriter) {
 		d.float16("0(SI)", scale)
 		d.leveled(2, 0)
 	}},
-	{"IQ4_XS", 256, 136, []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, decodeIQ4XS},
-	{"MXFP4", 32, 17, []constant{{lowBytes, 0x0f0f0f0f}}, e2m1Levels, func(d *decoderWriter) {
+	{"IQ4_XS", 256, 136, []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, nil, decodeIQ4XS},
+	{"MXFP4", 32, 17, []constant{{lowBytes, 0x0f0f0f0f}}, e2m1Levels, nil, func(d *decoderWriter) {
 		d.op("MOVBLZX (SI), AX")
 		d.op("LEAL -1(AX), R8")
 		d.op("SHLL $23, R8 // 2^(e-128)")
@@ -76,9 +76,9 @@ var decodings = []decoding{
 		d.op("VBROADCASTSS X%d, %s", scale, d.v(scale))
 		d.leveled(1, 0)
 	}},
-	{"Q2_K", 256, 84, []constant{{lowBits, 15}, {five, 3}}, "", decodeQ2K},
-	{"Q3_K", 256, 110, []constant{{lowBits, 3}, {five, 4}, {thirtytwo, 32}}, "", decodeQ3K},
-	{"Q4_K", 256, 144, []constant{{lowBits, 15}}, "", func(d *decoderWriter) {
+	{"Q2_K", 256, 84, []constant{{lowBits, 15}, {five, 3}}, "", nil, decodeQ2K},
+	{"Q3_K", 256, 110, []constant{{lowBits, 3}, {five, 4}, {thirtytwo, 32}}, "", nil, decodeQ3K},
+	{"Q4_K", 256, 144, []constant{{lowBits, 15}}, "", nil, func(d *decoderWriter) {
 		d.scalesAndMins()
 		for g := 0; g < 8; g += 2 {
 			for at := 0; at < 32; at += d.lanes {
@@ -90,7 +90,7 @@ var decodings = []decoding{
 			}
 		}
 	}},
-	{"Q5_K", 256, 176, []constant{{lowBits, 15}, {five, 16}}, "", func(d *decoderWriter) {
+	{"Q5_K", 256, 176, []constant{{lowBits, 15}, {five, 16}}, "", nil, func(d *decoderWriter) {
 		d.scalesAndMins()
 		for at := 0; at < 32; at += d.lanes {
 			d.op("VPMOVZXBD %d(SI), %s", 16+at, d.v(bytesHigh+at/d.lanes))
@@ -107,7 +107,19 @@ var decodings = []decoding{
 			}
 		}
 	}},
-	{"Q6_K", 256, 210, []constant{{lowBits, 15}, {five, 0x30}, {thirtytwo, 32}}, "", decodeQ6K},
+	{"Q6_K", 256, 210, []constant{{lowBits, 15}, {five, 0x30}, {thirtytwo, 32}}, "", nil, decodeQ6K},
+	{"Q1_0", 128, 18, nil, "", decodeQ10Setup, decodeQ10},
+	{"Q2_0", 64, 18, nil, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeQ20},
+	{"TQ1_0", 256, 54, []constant{{lowBits, 255}}, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeTQ10},
+	{"TQ2_0", 256, 66, nil, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeTQ20},
+	{"NVFP4", 64, 36, []constant{{lowBytes, 0x0f0f0f0f}}, e2m1Levels, nil, decodeNVFP4},
+	{"IQ1_S", 256, 50, nil, "", iq1.setup, decodeIQ1S},
+	{"IQ1_M", 256, 56, nil, "", iq1.setup, decodeIQ1M},
+	{"IQ2_XXS", 256, 66, nil, "", iq2XXS.setup, decodeIQ2XXS},
+	{"IQ2_XS", 256, 74, nil, "", iq2XS.setup, decodeIQ2XS},
+	{"IQ2_S", 256, 82, nil, "", iq2S.setup, decodeIQ2S},
+	{"IQ3_XXS", 256, 98, nil, "", iq3XXS.setup, decodeIQ3XXS},
+	{"IQ3_S", 256, 110, nil, "", iq3S.setup, decodeIQ3S},
 }
 
 func decodeBF16(d *decoderWriter) {
