@@ -52,11 +52,23 @@ func newConversion(src *gguf.Tensor, to gguf.Type, importance []float32, threads
 	c.srcRow = c.columns / src.Type.BlockElements() * src.Type.BlockBytes()
 	c.dstRow = c.columns / to.BlockElements() * to.BlockBytes()
 	c.chunkRows = max(1, chunkValues/c.columns)
-	c.beyond = float32(math.Inf(1))
-	if _, scaled := sixteenBit[to]; scaled && src.Type != to && to != gguf.BF16 {
-		c.beyond = beyondScales
-	}
+	c.beyond = limit(src.Type, to)
 	return c
+}
+
+// limit is the size from which on values are refused.
+func limit(from, to gguf.Type) float32 {
+	_, scaled := scales[to]
+	switch {
+	case from == to:
+	case to == gguf.F16:
+		return 65520 // would become infinite
+	case to == gguf.BF16:
+		return math.Float32frombits(0x7f7f8000) // likewise
+	case scaled:
+		return beyondScales
+	}
+	return float32(math.Inf(1))
 }
 
 func (c *conversion) size() int64 { return int64(c.rows) * int64(c.dstRow) }
@@ -67,28 +79,51 @@ type scratch struct {
 	values []float32
 }
 
+// stripValues is about how many values are decoded and encoded at once, few enough for the
+// first cache.
+const stripValues = 4096
+
 // convert fills dst with whole rows from first on.
 func (c *conversion) convert(dst []byte, first int, s *scratch) error {
-	n := len(dst) / c.dstRow
-	raw, err := c.read(first, n, s)
+	rows := len(dst) / c.dstRow
+	raw, err := c.read(first, rows, s)
 	if err != nil {
 		return err
 	}
-	if len(s.values) < n*c.columns {
-		s.values = make([]float32, n*c.columns)
+	strip := max(1, stripValues/c.columns)
+	if len(s.values) < strip*c.columns {
+		s.values = make([]float32, strip*c.columns)
 	}
-	values := s.values[:n*c.columns]
-	c.from.DecodeRow(values, raw)
-	if i := firstFrom(values, c.beyond); i >= 0 {
+	for r := 0; r < rows; r += strip {
+		n := min(strip, rows-r)
+		if err := c.convertStrip(dst[r*c.dstRow:(r+n)*c.dstRow], raw[r*c.srcRow:(r+n)*c.srcRow], s.values[:n*c.columns], first+r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// convertStrip converts the rows from first on, by way of values.
+func (c *conversion) convertStrip(dst, raw []byte, values []float32, first int) error {
+	if !kernel.Decode(c.from.typ.String(), values, raw) {
+		c.from.DecodeRow(values, raw)
+	}
+	if kernel.Magnitude(values) >= math.Float32bits(c.beyond) {
+		i := firstFrom(values, c.beyond)
 		return c.refuse(first, i, values[i])
 	}
 	if c.from == c.to {
 		copy(dst, raw)
 		return nil
 	}
-	for r := range n {
+	if c.importance == nil { // to encoders, rows are one long row
+		c.to.EncodeRow(dst, values, nil)
+	}
+	for r := 0; r*c.columns < len(values); r++ {
 		row, out := values[r*c.columns:(r+1)*c.columns], dst[r*c.dstRow:(r+1)*c.dstRow]
-		c.to.EncodeRow(out, row, c.importanceOf(first+r))
+		if c.importance != nil {
+			c.to.EncodeRow(out, row, c.importanceOf(first+r))
+		}
 		if overflows(c.to.typ, out) {
 			_, largest := extreme(row)
 			return fmt.Errorf("%w: tensor %s, row %d has values up to %g, too large for %v: choose BF16 or F32",
@@ -105,8 +140,12 @@ func (c *conversion) refuse(first, i int, value float32) error {
 		return fmt.Errorf("%w: tensor %s, row %d, column %d is %g, expected a finite number: the source is damaged",
 			ErrInvalidWeights, c.tensor.Name, row, column, value)
 	}
-	return fmt.Errorf("%w: tensor %s, row %d, column %d is %g, too large for %v: choose BF16 or F32",
-		ErrInvalidWeights, c.tensor.Name, row, column, value, c.to.typ)
+	instead := "BF16 or F32"
+	if c.to.typ == gguf.BF16 {
+		instead = "F32"
+	}
+	return fmt.Errorf("%w: tensor %s, row %d, column %d is %g, too large for %v: choose %s",
+		ErrInvalidWeights, c.tensor.Name, row, column, value, c.to.typ, instead)
 }
 
 // read returns the bytes of n source rows: a view where the source has one.
@@ -163,44 +202,38 @@ func firstFrom(values []float32, size float32) int {
 // that no sum of a search overflows, which could pass unnoticed.
 const beyondScales = 1 << 29
 
-// sixteenBit says where the blocks of a type hold 16-bit floats, and the exponent that
-// means infinity. IQ1_M scatters its own.
-var sixteenBit = map[gguf.Type]struct {
-	offsets  []int
-	infinite uint16
-}{
-	gguf.F16:  {[]int{0}, 0x7c00},
-	gguf.BF16: {[]int{0}, 0x7f80},
-	gguf.Q1_0: {[]int{0}, 0x7c00},
-	gguf.Q2_0: {[]int{0}, 0x7c00},
-	gguf.Q4_0: {[]int{0}, 0x7c00},
-	gguf.Q4_1: {[]int{0, 2}, 0x7c00},
-	gguf.Q5_0: {[]int{0}, 0x7c00},
-	gguf.Q5_1: {[]int{0, 2}, 0x7c00},
-	gguf.Q8_0: {[]int{0}, 0x7c00},
-	gguf.Q2_K: {[]int{80, 82}, 0x7c00},
-	gguf.Q3_K: {[]int{108}, 0x7c00},
-	gguf.Q4_K: {[]int{0, 2}, 0x7c00},
-	gguf.Q5_K: {[]int{0, 2}, 0x7c00},
-	gguf.Q6_K: {[]int{208}, 0x7c00},
+// scales says where the blocks of a type hold float16 scales. IQ1_M scatters its own.
+var scales = map[gguf.Type][]int{
+	gguf.Q1_0: {0},
+	gguf.Q2_0: {0},
+	gguf.Q4_0: {0},
+	gguf.Q4_1: {0, 2},
+	gguf.Q5_0: {0},
+	gguf.Q5_1: {0, 2},
+	gguf.Q8_0: {0},
+	gguf.Q2_K: {80, 82},
+	gguf.Q3_K: {108},
+	gguf.Q4_K: {0, 2},
+	gguf.Q5_K: {0, 2},
+	gguf.Q6_K: {208},
 
-	gguf.IQ1_S:   {[]int{0}, 0x7c00},
-	gguf.IQ1_M:   {nil, 0x7c00},
-	gguf.IQ2_XXS: {[]int{0}, 0x7c00},
-	gguf.IQ2_XS:  {[]int{0}, 0x7c00},
-	gguf.IQ2_S:   {[]int{0}, 0x7c00},
-	gguf.IQ3_XXS: {[]int{0}, 0x7c00},
-	gguf.IQ3_S:   {[]int{0}, 0x7c00},
-	gguf.IQ4_NL:  {[]int{0}, 0x7c00},
-	gguf.IQ4_XS:  {[]int{0}, 0x7c00},
+	gguf.IQ1_S:   {0},
+	gguf.IQ1_M:   nil,
+	gguf.IQ2_XXS: {0},
+	gguf.IQ2_XS:  {0},
+	gguf.IQ2_S:   {0},
+	gguf.IQ3_XXS: {0},
+	gguf.IQ3_S:   {0},
+	gguf.IQ4_NL:  {0},
+	gguf.IQ4_XS:  {0},
 
-	gguf.TQ1_0: {[]int{52}, 0x7c00},
-	gguf.TQ2_0: {[]int{64}, 0x7c00},
+	gguf.TQ1_0: {52},
+	gguf.TQ2_0: {64},
 }
 
 // overflows reports whether finite weights became infinite in the blocks b of type t.
 func overflows(t gguf.Type, b []byte) bool {
-	f, size := sixteenBit[t], t.BlockBytes()
+	size := t.BlockBytes()
 	if t == gguf.IQ1_M {
 		for ; len(b) > 0; b = b[size:] {
 			if scaleIQ1_M((*[56]byte)(b))&0x7c00 == 0x7c00 {
@@ -208,9 +241,9 @@ func overflows(t gguf.Type, b []byte) bool {
 			}
 		}
 	}
-	for _, off := range f.offsets {
+	for _, off := range scales[t] {
 		for i := off; i < len(b); i += size {
-			if le.Uint16(b[i:])&f.infinite == f.infinite {
+			if le.Uint16(b[i:])&0x7c00 == 0x7c00 {
 				return true
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"qtool/internal/half"
+	"qtool/internal/kernel"
 )
 
 var le = binary.LittleEndian
@@ -33,7 +34,9 @@ func decodeF16(dst []float32, src []byte) {
 }
 
 func encodeF16(dst []byte, src, _ []float32) {
-	for _, v := range src {
+	n := kernel.Encode(kernel.ToF16, dst, src)
+	dst = dst[2*n:]
+	for _, v := range src[n:] {
 		le.PutUint16(dst, half.ToFloat16(v))
 		dst = dst[2:]
 	}
@@ -47,7 +50,9 @@ func decodeBF16(dst []float32, src []byte) {
 }
 
 func encodeBF16(dst []byte, src, _ []float32) {
-	for _, v := range src {
+	n := kernel.Encode(kernel.ToBF16, dst, src)
+	dst = dst[2*n:]
+	for _, v := range src[n:] {
 		le.PutUint16(dst, half.ToBFloat16(v))
 		dst = dst[2:]
 	}

@@ -1,5 +1,7 @@
 package quantize
 
+import "qtool/internal/kernel"
+
 // Q4_0 and Q4_1: blocks of 32 values of 4 bits. Byte j of qs holds value j in its
 // low and value j+16 in its high half.
 //
@@ -31,6 +33,9 @@ func decodeQ4_1(dst []float32, src []byte) {
 }
 
 func encodeQ4_0(dst []byte, src, importance []float32) {
+	if importance == nil && kernel.Encode(kernel.ToQ4_0, dst, src) == len(src) {
+		return
+	}
 	encode32(dst, src, importance, func(b []byte, x, weights []float32) {
 		var q [32]byte
 		putFloat16(b, symmetric32(&q, x, weights, 8))
@@ -39,6 +44,9 @@ func encodeQ4_0(dst []byte, src, importance []float32) {
 }
 
 func encodeQ4_1(dst []byte, src, importance []float32) {
+	if importance == nil && kernel.Encode(kernel.ToQ4_1, dst, src) == len(src) {
+		return
+	}
 	encode32(dst, src, importance, func(b []byte, x, weights []float32) {
 		var q [32]byte
 		d, m := affine32(&q, x, weights, 15)

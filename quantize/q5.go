@@ -1,5 +1,7 @@
 package quantize
 
+import "qtool/internal/kernel"
+
 // Q5_0 and Q5_1: as Q4_0 and Q4_1, with the fifth bit of value j in bit j of qh.
 //
 //	Q5_0  0   2       6          22     value = d * (q - 16)
@@ -32,6 +34,9 @@ func decodeQ5_1(dst []float32, src []byte) {
 }
 
 func encodeQ5_0(dst []byte, src, importance []float32) {
+	if importance == nil && kernel.Encode(kernel.ToQ5_0, dst, src) == len(src) {
+		return
+	}
 	encode32(dst, src, importance, func(b []byte, x, weights []float32) {
 		var q [32]byte
 		putFloat16(b, symmetric32(&q, x, weights, 16))
@@ -41,6 +46,9 @@ func encodeQ5_0(dst []byte, src, importance []float32) {
 }
 
 func encodeQ5_1(dst []byte, src, importance []float32) {
+	if importance == nil && kernel.Encode(kernel.ToQ5_1, dst, src) == len(src) {
+		return
+	}
 	encode32(dst, src, importance, func(b []byte, x, weights []float32) {
 		var q [32]byte
 		d, m := affine32(&q, x, weights, 31)

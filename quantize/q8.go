@@ -1,5 +1,7 @@
 package quantize
 
+import "qtool/internal/kernel"
+
 // Q8_0: 32 signed bytes and one scale, value = d * q.
 //
 //	0   2          34
@@ -16,6 +18,9 @@ func decodeQ8_0(dst []float32, src []byte) {
 }
 
 func encodeQ8_0(dst []byte, src, _ []float32) {
+	if kernel.Encode(kernel.ToQ8_0, dst, src) == len(src) {
+		return
+	}
 	for ; len(dst) >= 34; dst, src = dst[34:], src[32:] {
 		b, x := (*[34]byte)(dst), (*[32]float32)(src)
 		_, magnitude := extreme(x[:])

@@ -27,6 +27,10 @@ type tier struct {
 	// pairs is nil where bfloat16 is not faster.
 	pairs    *pairKernels
 	decoders [formats]decoder
+	encoders [formats]encodeFunc // nil: package quantize does it
+	// magnitude is the greatest of the bits of n elements without their signs, n a
+	// multiple of 16; nil: in Go.
+	magnitude func(v *float32, n int) uint32
 }
 
 // tileFunc computes c[i·ldc+j] += sum over l < k of a[l·lda+i]·b[l·ldb+j] for

@@ -23,6 +23,7 @@ var avx2Tier = tier{
 	},
 	prefetch: prefetchAMD64,
 	decoders: decodersAVX2,
+	encoders: encodersAVX2, magnitude: magnitudeAVX2,
 }
 
 var avx512Tier = tier{
@@ -44,6 +45,7 @@ var avx512Tier = tier{
 	},
 	prefetch: prefetchAMD64,
 	decoders: decodersAVX512,
+	encoders: encodersAVX512, magnitude: magnitudeAVX512,
 }
 
 // avx512BF16Tier is avx512Tier with bfloat16.

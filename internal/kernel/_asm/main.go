@@ -63,6 +63,9 @@ func main() {
 	write(filepath.Join(dir, "elementwise_avx2_amd64.s"), amd64File(emitOperations("AVX2", "Y", 8)))
 	write(filepath.Join(dir, "elementwise_avx512_amd64.s"), amd64File(emitOperations("AVX512", "Z", 16)))
 	write(filepath.Join(dir, "elementwise_amd64.go"), formatted(operationDeclarations()))
+	write(filepath.Join(dir, "encode_avx2_amd64.s"), amd64File(emitEncoders("AVX2", "Y", 8)))
+	write(filepath.Join(dir, "encode_avx512_amd64.s"), amd64File(emitEncoders("AVX512", "Z", 16)))
+	write(filepath.Join(dir, "encode_amd64.go"), formatted(encoderDeclarations()))
 	write(filepath.Join(dir, "decode_amd64.go"), formatted(decoderDeclarations()))
 }
 

@@ -1,0 +1,118 @@
+package quantize_test
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"qtool/internal/kernel"
+	"qtool/quantize"
+)
+
+// tierRow makes one of several kinds of rows that assembly could treat in another way than
+// Go does.
+func tierRow(r *rand.Rand, kind, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		switch kind {
+		case 0:
+			x[i] = float32(r.NormFloat64() * 0.02)
+		case 1: // groups of very different scale
+			x[i] = float32(r.NormFloat64() * math.Ldexp(1, i/16%41-20))
+		case 2: // ties: few levels, many of them halves
+			x[i] = float32(r.IntN(33)-16) / 2
+		case 3: // subnormal scales, whose reciprocals are infinite
+			x[i] = float32(r.NormFloat64() * math.Ldexp(1, -149+i/16%40))
+		case 4: // one value alone, both zeros
+			x[i] = float32(math.Copysign(0, float64(r.IntN(2))-0.5))
+			if i%37 == 5 {
+				x[i] = float32(r.NormFloat64())
+			}
+		case 5: // one sign
+			x[i] = float32(math.Abs(r.NormFloat64())) + float32(i/32%3)
+		case 6:
+			x[i] = -float32(math.Abs(r.NormFloat64())) - float32(i/32%3)*100
+		case 7: // nearly constant
+			x[i] = 1 + float32(r.IntN(3))*0x1p-23
+		case 8: // large
+			x[i] = float32(r.NormFloat64() * math.Ldexp(1, 10+i/32%18))
+		case 9: // outliers
+			x[i] = float32(r.NormFloat64() * 0.01)
+			if r.IntN(24) == 0 {
+				x[i] *= 300
+			}
+		case 10: // zeros, and groups of nothing else
+			if i/16%3 > 0 && r.IntN(2) == 0 {
+				x[i] = float32(r.NormFloat64())
+			}
+		}
+	}
+	return x
+}
+
+const tierRowKinds = 11
+
+func tierImportance(r *rand.Rand, kind, n int) []float32 {
+	w := make([]float32, n)
+	for i := range w {
+		switch kind % 3 {
+		case 0:
+			w[i] = float32(r.ExpFloat64())
+		case 1: // many columns never seen
+			w[i] = float32(max(0, r.IntN(4)-2))
+		case 2:
+			w[i] = float32(math.Ldexp(1+r.Float64(), r.IntN(60)-30))
+		}
+	}
+	return w
+}
+
+// Groups are searched side by side: rows of odd numbers of blocks fill some lanes only.
+func TestEveryTierEncodesTheSameBytes(t *testing.T) {
+	rounds := 6
+	if testing.Short() {
+		rounds = 1
+	}
+	for _, codec := range everyCodec((*quantize.Codec).CanEncode) {
+		t.Run(codec.Type().String(), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(uint64(codec.Type()), 77))
+			for round := range rounds {
+				for kind := range tierRowKinds {
+					n := codec.Type().BlockElements() * []int{1, 3, 8, 19}[(round+kind)%4]
+					if codec.Type().BlockElements() == 1 {
+						n = []int{1, 15, 16, 300, 1031}[(round+kind)%5]
+					}
+					x := tierRow(r, kind, n)
+					for _, importance := range [][]float32{nil, tierImportance(r, round, n)} {
+						compareTiers(t, codec, fmt.Sprintf("kind %d of %d values, importance %v", kind, n, importance != nil), x, importance)
+					}
+				}
+			}
+		})
+	}
+}
+
+func compareTiers(t *testing.T, codec *quantize.Codec, what string, x, importance []float32) {
+	t.Helper()
+	size, _ := codec.Type().RowSize(len(x))
+	var want []byte
+	for _, tier := range append([]string{"go"}, kernel.Tiers()...) {
+		undo, err := kernel.UseTier(tier)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := bytes.Repeat([]byte{0xa5}, int(size)+64) // a tail that must stay
+		codec.EncodeRow(got[:size], x, importance)
+		undo()
+		if want == nil {
+			want = got
+		}
+		if !bytes.Equal(got, want) {
+			at := firstDifference(got, want)
+			t.Fatalf("%s: tier %s differs in byte %d of %d (block %d, byte %d): %#x, want %#x", what, tier, at, size,
+				at/codec.Type().BlockBytes(), at%codec.Type().BlockBytes(), got[at], want[at])
+		}
+	}
+}
