@@ -33,6 +33,8 @@ type Options struct {
 	LeaveOutput bool
 	// AllowRequantize permits a quantized source, which loses more than a float one.
 	AllowRequantize bool
+	// Metadata is set as it is, after everything else.
+	Metadata []gguf.KV
 	// Importance has, by tensor name, a weight for each column, or Shape[0] × Shape[2]
 	// of them for a stack of matrices. Tensors that it leaves out have none.
 	Importance map[string][]float32
@@ -113,9 +115,9 @@ func (p *Plan) check(t *gguf.Tensor, to gguf.Type) (bytes int64, err error) {
 	if _, err := LookupEncoder(to); err != nil {
 		return 0, err
 	}
-	importance := p.opts.Importance[t.Name]
+	importance := p.importance(t)
 	if importance == nil && p.needsImportance(t.Name, to) {
-		return 0, fmt.Errorf("%w to make it %v, and importance matrices cannot be read from files yet: choose a type of more bits",
+		return 0, fmt.Errorf("%w to make it %v, which is not given: name a file that has it with --imatrix (qtool imatrix makes one), or choose a type of more bits",
 			ErrNoImportance, to)
 	}
 	if err := checkImportance(t, importance); err != nil {
@@ -141,6 +143,16 @@ func (p *Plan) needsImportance(name string, to gguf.Type) bool {
 	}
 	r := roleOf(name)
 	return r != head && r != embedding
+}
+
+// importance is what is given for t. An embedding for which it has another length goes
+// without, as in llama-quantize: what a head that shares its name saw is no use to it.
+func (p *Plan) importance(t *gguf.Tensor) []float32 {
+	w := p.opts.Importance[t.Name]
+	if roleOf(t.Name) == embedding && len(w) != t.Shape[0]*matrices(t) {
+		return nil
+	}
+	return w
 }
 
 func checkImportance(t *gguf.Tensor, importance []float32) error {
@@ -251,7 +263,7 @@ func (p *Plan) Model() gguf.Model {
 		src, _ := p.source.Tensor(pt.Name)
 		tensors[i] = &gguf.Tensor{
 			Name: pt.Name, Type: pt.To, Shape: pt.Shape, RawSize: src.RawSize,
-			Data: newConversion(src, pt.To, p.opts.Importance[pt.Name], p.opts.Threads),
+			Data: newConversion(src, pt.To, p.importance(src), p.opts.Threads),
 		}
 	}
 	return gguf.Assemble(p.metadata(), tensors)
@@ -267,10 +279,10 @@ func (p *Plan) metadata() *gguf.Metadata {
 	for _, key := range droppedKeys {
 		md.Delete(key)
 	}
-	for _, kv := range []gguf.KV{
+	for _, kv := range append([]gguf.KV{
 		{Key: "general.quantization_version", Value: uint32(2)},
 		{Key: "general.file_type", Value: p.id},
-	} {
+	}, p.opts.Metadata...) {
 		md.Delete(kv.Key)
 		md.Set(kv.Key, kv.Value)
 	}

@@ -20,6 +20,7 @@ func quantizeCommand() *cli.Command {
 
 qtool quantize --type Q8_0 model-f16.gguf model-q8.gguf
 qtool quantize --type F16 hugging-face-folder/ model-f16.gguf
+qtool quantize --type IQ2_XS --imatrix imatrix.gguf model-f16.gguf model-iq2.gguf
 qtool quantize --type Q4_0 --dry-run model.gguf`,
 		Description: fmt.Sprintf("TYPE is one of %s.", strings.Join(quantize.FileTypes(), ", ")),
 		Flags: []cli.Flag{
@@ -28,6 +29,7 @@ qtool quantize --type Q4_0 --dry-run model.gguf`,
 			&cli.StringFlag{Name: "output-tensor-type", Usage: "store the output head as `TYPE`"},
 			&cli.StringFlag{Name: "token-embedding-type", Usage: "store the token embedding as `TYPE`"},
 			&cli.BoolFlag{Name: "leave-output-tensor", Usage: "keep the output head as it is"},
+			&cli.StringFlag{Name: "imatrix", Usage: "weigh columns by the importance matrix `FILE`"},
 			&cli.BoolFlag{Name: "allow-requantize", Usage: "accept a model that is quantized already"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "print what each tensor would become, and write nothing"},
 			threadsFlag(),
@@ -46,6 +48,11 @@ func runQuantize(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	con := newConsole(c)
+	importance, err := readImportance(con, c.String("imatrix"))
+	if err != nil {
+		return err
+	}
 	m, err := openModel(args[0])
 	if err != nil {
 		return err
@@ -55,12 +62,12 @@ func runQuantize(c *cli.Context) error {
 		FileType: c.String("type"), Pure: c.Bool("pure"),
 		OutputType: c.String("output-tensor-type"), EmbeddingType: c.String("token-embedding-type"),
 		LeaveOutput: c.Bool("leave-output-tensor"), AllowRequantize: c.Bool("allow-requantize"),
-		Threads: c.Int("threads"),
+		Importance: importance.weights, Metadata: importance.metadata, Threads: c.Int("threads"),
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
-	con := newConsole(c)
+	importance.report(con, plan)
 	if c.Bool("dry-run") {
 		if con.json {
 			return con.printJSON(plan)
@@ -68,7 +75,7 @@ func runQuantize(c *cli.Context) error {
 		_, err := io.WriteString(con.out, plan.String())
 		return err
 	}
-	if err := checkOutput(args[1], sources(args[0], m)...); err != nil {
+	if err := checkOutput(args[1], append(sources(args[0], m), c.String("imatrix"))...); err != nil {
 		return err
 	}
 	con.detail("%s", plan)
