@@ -19,6 +19,7 @@ type File struct {
 	order     binary.ByteOrder
 	alignment int
 	paths     []string
+	shards    []int // tensors of each file
 	sources   []*source
 }
 
@@ -55,6 +56,7 @@ func Open(path string, opts ...OpenOption) (*File, error) {
 	}
 	f := newFile(c)
 	f.paths, f.sources = []string{path}, []*source{s}
+	f.shards = []int{len(c.tensors)}
 	if err := f.openShards(c, o); err != nil {
 		f.Close()
 		return nil, err
@@ -164,6 +166,10 @@ func (f *File) Alignment() int { return f.alignment }
 
 // Paths lists the files: one, or all shards in order; none after [Parse].
 func (f *File) Paths() []string { return slices.Clone(f.paths) }
+
+// ShardSizes is the number of tensors of each file, in the order of [File.Paths]; none
+// after [Parse]. Tensors lists those of the first shard first.
+func (f *File) ShardSizes() []int { return slices.Clone(f.shards) }
 
 // Close releases the files. Views of tensor data must not be used after it. A
 // second call does nothing.

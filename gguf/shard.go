@@ -19,6 +19,20 @@ func ShardPaths(path string, m Model, opts ...WriteOption) ([]string, error) {
 	return shardPaths(path, len(shards)), err
 }
 
+// ShardSizes is the number of tensors in each of the files that [ShardPaths] lists.
+func ShardSizes(m Model, opts ...WriteOption) ([]int, error) {
+	o, err := optionsOf(opts)
+	if err != nil {
+		return nil, err
+	}
+	shards, err := o.shards(m)
+	sizes := make([]int, len(shards))
+	for i, s := range shards {
+		sizes[i] = len(s.tensors)
+	}
+	return sizes, err
+}
+
 func shardPaths(path string, count int) []string {
 	if count <= 1 {
 		return []string{path}
@@ -30,11 +44,11 @@ func shardPaths(path string, count int) []string {
 	return paths
 }
 
-// shards divides m as the options say. The keys and their order are those of
-// llama-gguf-split; a model that fits one file has none of them.
+// shards divides m as the options say. The keys are those of llama-gguf-split; a model
+// that fits one file has none of them.
 func (o *writeOptions) shards(m Model) ([]shard, error) {
 	md, tensors := o.metadataOf(m), m.Tensors()
-	if o.shardBytes == 0 && o.shardTensors == 0 {
+	if !o.splits() {
 		return []shard{{md, tensors}}, nil
 	}
 	md = withoutSplit(md)
@@ -50,16 +64,61 @@ func (o *writeOptions) shards(m Model) ([]shard, error) {
 		} else if a, ok := md.Get(keyAlignment); ok {
 			own.Set(keyAlignment, a)
 		}
-		own.Set(keySplitNo, uint16(i))
-		own.Set(keySplitTensors, int32(len(tensors)))
-		own.Set(keySplitCount, uint16(len(parts)))
+		o.describe(own, i, len(parts), len(tensors))
 		shards[i] = shard{own, part}
 	}
 	return shards, nil
 }
 
-// divide cuts the row of tensors where a shard is full.
+// describe sets the keys of shard i in the order of the program whose work it is:
+// llama-quantize for shards that are kept, else llama-gguf-split.
+func (o *writeOptions) describe(md *Metadata, i, shards, tensors int) {
+	md.Set(keySplitNo, uint16(i))
+	if o.shardSizes != nil {
+		md.Set(keySplitCount, uint16(shards))
+	}
+	md.Set(keySplitTensors, int32(tensors))
+	md.Set(keySplitCount, uint16(shards))
+}
+
+// divide gives the tensors of each shard.
 func (o *writeOptions) divide(md *Metadata, tensors []*Tensor) ([][]*Tensor, error) {
+	var parts [][]*Tensor
+	var err error
+	if o.shardSizes != nil {
+		parts, err = o.divideAsGiven(tensors)
+	} else {
+		parts, err = o.divideByLimit(md, tensors)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if o.emptyFirst && len(parts) > 1 {
+		parts = append([][]*Tensor{nil}, parts...)
+	}
+	if len(parts) > maxShards {
+		return nil, fmt.Errorf("the model would take %d shards, at most %d are possible: make them larger", len(parts), maxShards)
+	}
+	return parts, nil
+}
+
+func (o *writeOptions) divideAsGiven(tensors []*Tensor) ([][]*Tensor, error) {
+	parts := make([][]*Tensor, len(o.shardSizes))
+	rest := tensors
+	for i, n := range o.shardSizes {
+		if n < 0 || n > len(rest) {
+			return nil, fmt.Errorf("shards of %v tensors cannot be made of %d", o.shardSizes, len(tensors))
+		}
+		parts[i], rest = rest[:n], rest[n:]
+	}
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("shards of %v tensors cannot be made of %d", o.shardSizes, len(tensors))
+	}
+	return parts, nil
+}
+
+// divideByLimit cuts the row of tensors where a shard is full.
+func (o *writeOptions) divideByLimit(md *Metadata, tensors []*Tensor) ([][]*Tensor, error) {
 	alignment, err := alignmentOf(md)
 	if err != nil {
 		return nil, err
@@ -75,9 +134,5 @@ func (o *writeOptions) divide(md *Metadata, tensors []*Tensor) ([][]*Tensor, err
 		}
 		bytes += size
 	}
-	parts = append(parts, tensors[begin:])
-	if len(parts) > maxShards {
-		return nil, fmt.Errorf("the model would take %d shards, at most %d are possible: make them larger", len(parts), maxShards)
-	}
-	return parts, nil
+	return append(parts, tensors[begin:]), nil
 }

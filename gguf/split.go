@@ -53,6 +53,7 @@ func (f *File) openShards(first *contents, o openOptions) error {
 			return fmt.Errorf("opening shard %d of %d of %s: %w", no, count, f.paths[0], err)
 		}
 		f.paths = append(f.paths, s.file.Name())
+		f.shards = append(f.shards, len(c.tensors))
 		f.sources = append(f.sources, s)
 		if err := f.checkShard(c, no, count); err != nil {
 			return err

@@ -250,3 +250,60 @@ func TestASplitNeedsFiles(t *testing.T) {
 		t.Error("a negative size was accepted")
 	}
 }
+
+func TestShardsAreOfTheSizesAskedFor(t *testing.T) {
+	m := floats(16, "a", "b", "c", "d", "e")
+	path := filepath.Join(t.TempDir(), "big.gguf")
+	for _, c := range []struct {
+		opts []WriteOption
+		want []int
+		keys string // of the second shard
+	}{
+		{[]WriteOption{WithShards(1, 4)}, []int{1, 4}, "split.no split.count split.tensors.count"},
+		{[]WriteOption{WithShards(0, 2, 3)}, []int{0, 2, 3}, "split.no split.count split.tensors.count"},
+		{[]WriteOption{WithSplitTensors(3), WithEmptyFirst()}, []int{0, 3, 2}, "split.no split.tensors.count split.count"},
+	} {
+		if err := WriteFile(t.Context(), path, m, c.opts...); err != nil {
+			t.Fatal(err)
+		}
+		paths, err := ShardPaths(path, m, c.opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := Open(paths[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameModel(t, m, f)
+		if got := f.ShardSizes(); !slices.Equal(got, c.want) {
+			t.Errorf("shards of %v tensors, want %v", got, c.want)
+		}
+		f.Close()
+		b, err := os.ReadFile(paths[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := Parse(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys []string
+		for _, kv := range second.Metadata().All() {
+			keys = append(keys, kv.Key)
+		}
+		if got := strings.Join(keys, " "); got != c.keys {
+			t.Errorf("the second shard has the keys %s, want %s", got, c.keys)
+		}
+	}
+	for _, sizes := range [][]int{{1, 3}, {1, 5}, {-1, 6}} {
+		if err := WriteFile(t.Context(), path, m, WithShards(sizes...)); err == nil {
+			t.Errorf("5 tensors became shards of %v", sizes)
+		}
+	}
+	if err := WriteFile(t.Context(), path, m, WithShards(5)); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := Open(path); err != nil || len(f.Paths()) != 1 {
+		t.Errorf("one shard is no ordinary file: %v", err)
+	}
+}

@@ -21,6 +21,13 @@ type writeOptions struct {
 	alignment    int // 0: what the metadata says
 	shardBytes   int64
 	shardTensors int
+	shardSizes   []int
+	emptyFirst   bool
+}
+
+// splits reports whether one of the options for shards is there.
+func (o *writeOptions) splits() bool {
+	return o.shardBytes > 0 || o.shardTensors > 0 || o.shardSizes != nil
 }
 
 // WithProgress calls report as tensor data is written: t is the tensor at hand,
@@ -39,6 +46,13 @@ func WithSplit(maxBytes int64) WriteOption { return func(o *writeOptions) { o.sh
 
 // WithSplitTensors makes [WriteFile] begin another shard after n tensors.
 func WithSplitTensors(n int) WriteOption { return func(o *writeOptions) { o.shardTensors = n } }
+
+// WithShards makes [WriteFile] write a shard for each of sizes with so many tensors, as
+// llama-quantize does to keep the shards of its input. They must add up to all.
+func WithShards(sizes ...int) WriteOption { return func(o *writeOptions) { o.shardSizes = sizes } }
+
+// WithEmptyFirst makes the first shard of a split hold the metadata alone.
+func WithEmptyFirst() WriteOption { return func(o *writeOptions) { o.emptyFirst = true } }
 
 func optionsOf(opts []WriteOption) (writeOptions, error) {
 	var o writeOptions
@@ -75,7 +89,7 @@ func Write(ctx context.Context, w io.Writer, m Model, opts ...WriteOption) error
 	if err != nil {
 		return err
 	}
-	if o.shardBytes > 0 || o.shardTensors > 0 {
+	if o.splits() {
 		return errors.New("a split model is several files: use WriteFile")
 	}
 	im, err := layOut(o.metadataOf(m), m.Tensors())

@@ -54,12 +54,13 @@ func firstInt(md *gguf.Metadata, key string) (int, error) {
 	return md.Int(key)
 }
 
-// chooser chooses the types of a model's tensors, which it must see in the order of
-// byLayerAndName: some rules go by the position among tensors of the same role.
+// chooser chooses the types of a model's tensors. Some rules go by the position among
+// tensors of the same role, in the order in which it sees them.
 type chooser struct {
 	mix               fileType
 	outputType        *gguf.Type
 	embeddingType     *gguf.Type
+	rules             []typeRule
 	pure, leaveOutput bool
 	imatrix           bool
 	arch              *archFacts
@@ -68,22 +69,22 @@ type chooser struct {
 	seen              map[role]int
 }
 
-func newChooser(m gguf.Model, mix fileType, opts Options) (*chooser, error) {
-	arch, err := readArchFacts(m.Metadata())
-	if err != nil {
-		return nil, fmt.Errorf("choosing tensor types: %w", err)
-	}
+func newChooser(arch *archFacts, tensors []*gguf.Tensor, mix fileType, opts Options) (*chooser, error) {
 	c := &chooser{
 		mix: mix, pure: opts.Pure, leaveOutput: opts.LeaveOutput, imatrix: opts.Importance != nil,
 		arch: arch, tied: true, seen: map[role]int{},
 	}
-	if c.outputType, err = parseOverride("output", opts.OutputType); err != nil {
+	var err error
+	if c.outputType, err = parseOptional("output", opts.OutputType); err != nil {
 		return nil, err
 	}
-	if c.embeddingType, err = parseOverride("token embedding", opts.EmbeddingType); err != nil {
+	if c.embeddingType, err = parseOptional("token embedding", opts.EmbeddingType); err != nil {
 		return nil, err
 	}
-	for _, t := range m.Tensors() {
+	for _, p := range opts.TensorTypes {
+		c.rules = append(c.rules, typeRule{TypePattern: p})
+	}
+	for _, t := range tensors {
 		switch roleOf(t.Name) {
 		case head:
 			c.tied = false
@@ -94,15 +95,12 @@ func newChooser(m gguf.Model, mix fileType, opts Options) (*chooser, error) {
 	return c, nil
 }
 
-func parseOverride(of, name string) (*gguf.Type, error) {
+func parseOptional(of, name string) (*gguf.Type, error) {
 	if name == "" {
 		return nil, nil
 	}
-	t, err := gguf.ParseType(name)
+	t, err := parseEncodable(name)
 	if err != nil {
-		return nil, fmt.Errorf("type of the %s: %w: %w; choose one of %s", of, ErrUnknownType, err, typeNames((*Codec).CanEncode))
-	}
-	if _, err := LookupEncoder(t); err != nil {
 		return nil, fmt.Errorf("type of the %s: %w", of, err)
 	}
 	return &t, nil
@@ -110,13 +108,23 @@ func parseOverride(of, name string) (*gguf.Type, error) {
 
 // choose returns the type for t and, where that needs explaining, a note.
 func (c *chooser) choose(t *gguf.Tensor) (to gguf.Type, note string) {
+	rule := c.ruleFor(t.Name)
 	switch {
 	case !quantizable(t):
+		if rule != nil {
+			rule.excepted = t.Name
+		}
 		return t.Type, ""
 	case c.leaveOutput && t.Name == "output.weight":
+		if rule != nil {
+			rule.beaten = t.Name
+		}
 		return t.Type, "left as it is on request"
 	}
-	want := c.wanted(t)
+	want := c.wanted(t, rule)
+	if c.mix.copies() && want == t.Type {
+		return want, "" // whatever its rows
+	}
 	to = fitting(want, t.Shape[0])
 	if to != want {
 		note = fmt.Sprintf("rows of %d do not divide into %v blocks of %d: %v instead",
@@ -125,23 +133,61 @@ func (c *chooser) choose(t *gguf.Tensor) (to gguf.Type, note string) {
 	return to, note
 }
 
-// wanted is the type before the length of the rows is looked at.
-func (c *chooser) wanted(t *gguf.Tensor) gguf.Type {
+// ruleFor is the first rule whose pattern finds a name.
+func (c *chooser) ruleFor(name string) *typeRule {
+	var first *typeRule
+	for i := range c.rules {
+		switch r := &c.rules[i]; {
+		case r.match == nil || !r.match(name):
+		case first == nil:
+			first = r
+		default:
+			r.beaten = name
+		}
+	}
+	return first
+}
+
+// wanted is the type before the length of the rows is looked at. rule may be nil.
+func (c *chooser) wanted(t *gguf.Tensor, rule *typeRule) gguf.Type {
 	r := roleOf(t.Name)
-	switch {
-	case r == embedding && c.embeddingType != nil:
-		return *c.embeddingType
-	case r == head && c.outputType != nil:
-		return *c.outputType
-	case c.pure || c.mix.base.BlockElements() == 1:
-		return c.mix.base
+	if to := c.outputOrEmbedding(r); to != nil {
+		if rule != nil {
+			rule.beaten = t.Name
+		}
+		return *to
+	}
+	if rule != nil {
+		rule.decided++
+		return rule.typ
 	}
 	if r == embedding && c.tied {
 		r = head
 	}
-	if r == head && c.outputType != nil {
+	switch {
+	case r == head && c.outputType != nil:
 		return *c.outputType
+	case c.mix.copies():
+		return t.Type
+	case c.pure || c.mix.base.BlockElements() == 1:
+		return c.mix.base
 	}
+	return c.mixed(t, r)
+}
+
+// outputOrEmbedding is the type that an option gives the tensor of that very role.
+func (c *chooser) outputOrEmbedding(r role) *gguf.Type {
+	switch r {
+	case embedding:
+		return c.embeddingType
+	case head:
+		return c.outputType
+	}
+	return nil
+}
+
+// mixed is the type that the mix gives t in role r.
+func (c *chooser) mixed(t *gguf.Tensor, r role) gguf.Type {
 	s := &site{
 		mix: c.mix, role: r, index: c.seen[r], before: c.seen[r], count: c.arch.layers,
 		columns: t.Shape[0], stacked: len(t.Shape) > 2 && t.Shape[2] > 1,

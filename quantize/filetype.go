@@ -2,6 +2,8 @@ package quantize
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 
 	"qtool/gguf"
@@ -14,6 +16,9 @@ type fileType struct {
 	id   uint32 // general.file_type
 	base gguf.Type
 }
+
+// copies is true of the file type that keeps all types, so that its id is the source's.
+func (f fileType) copies() bool { return f.name == "COPY" }
 
 var fileTypes = []fileType{
 	{"F32", 0, gguf.F32}, {"F16", 1, gguf.F16}, {"BF16", 32, gguf.BF16},
@@ -31,12 +36,14 @@ var fileTypes = []fileType{
 	{"IQ1_M", 31, gguf.IQ1_M}, {"IQ1_S", 24, gguf.IQ1_S},
 	{"TQ2_0", 37, gguf.TQ2_0}, {"TQ1_0", 36, gguf.TQ1_0},
 	{"MXFP4_MOE", 38, gguf.MXFP4}, {"Q2_0", 41, gguf.Q2_0}, {"Q1_0", 40, gguf.Q1_0},
+	{"COPY", 0, gguf.F32},
 }
 
 // fileTypeAliases are the short names that llama-quantize accepts.
 var fileTypeAliases = map[string]string{"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
 
-// FileTypes lists the names that [Options] accepts as FileType, largest files first.
+// FileTypes lists the names that [Options] accepts as FileType, largest files first, and
+// COPY, which keeps the types of the source.
 func FileTypes() []string {
 	var names []string
 	for _, f := range fileTypes {
@@ -45,17 +52,50 @@ func FileTypes() []string {
 	return names
 }
 
-// findFileType finds a file type by name in any case.
+// findFileType finds a file type by name in any case, or by its number.
 func findFileType(name string) (fileType, error) {
 	upper := strings.ToUpper(name)
 	if full, ok := fileTypeAliases[upper]; ok {
 		upper = full
 	}
 	for _, f := range fileTypes {
-		if f.name == upper {
+		if f.name == upper || !f.copies() && strconv.Itoa(int(f.id)) == name {
 			return f, nil
 		}
 	}
 	return fileType{}, fmt.Errorf("%w: no file type is named %q; choose one of %s",
 		ErrUnknownType, name, strings.Join(FileTypes(), ", "))
+}
+
+// guessedFileType marks, as in llama.cpp, a file type that no metadata gives.
+const guessedFileType = 1024
+
+// typicalFileTypes are the file types that llama.cpp takes the types of most tensors
+// for, where they do not have the same name.
+var typicalFileTypes = map[gguf.Type]string{
+	gguf.Q3_K: "Q3_K_M", gguf.Q4_K: "Q4_K_M", gguf.Q5_K: "Q5_K_M",
+}
+
+// fileTypeOf is what md says, or else a guess from the type that most tensors have; of
+// several, the one that has so many first.
+func fileTypeOf(md *gguf.Metadata, tensors []*gguf.Tensor) uint32 {
+	if n, err := md.Int("general.file_type"); err == nil && n >= 0 && n <= math.MaxUint32 {
+		return uint32(n)
+	}
+	counts := map[gguf.Type]int{}
+	most := gguf.F32
+	for _, t := range tensors {
+		if counts[t.Type]++; counts[t.Type] > counts[most] {
+			most = t.Type
+		}
+	}
+	name, ok := typicalFileTypes[most]
+	if !ok {
+		name = most.String()
+	}
+	f, err := findFileType(name)
+	if err != nil {
+		f, _ = findFileType("F32")
+	}
+	return f.id | guessedFileType
 }

@@ -64,6 +64,15 @@ func (m goldenModel) metadata() *gguf.Metadata {
 	return md
 }
 
+func (m goldenModel) facts(t *testing.T) *archFacts {
+	t.Helper()
+	f, err := readArchFacts(m.metadata())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 func TestMixesAreThoseOfTheReference(t *testing.T) {
 	var golden struct {
 		Models map[string]goldenModel
@@ -81,7 +90,7 @@ func TestMixesAreThoseOfTheReference(t *testing.T) {
 				}
 				slices.SortFunc(tensors, byLayerAndName)
 				mix := fileTypes[slices.IndexFunc(fileTypes, func(f fileType) bool { return f.name == mixName })]
-				c, err := newChooser(gguf.Assemble(model.metadata(), tensors), mix, Options{})
+				c, err := newChooser(model.facts(t), tensors, mix, Options{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -149,7 +158,7 @@ func TestMixesOfFewBits(t *testing.T) {
 		if c.imatrix {
 			opts.Importance = map[string][]float32{}
 		}
-		chooser, err := newChooser(gguf.Assemble(c.model.metadata(), tensors), mix, opts)
+		chooser, err := newChooser(c.model.facts(t), tensors, mix, opts)
 		if err != nil {
 			t.Fatal(err)
 		}

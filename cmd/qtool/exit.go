@@ -15,7 +15,6 @@ import (
 	"qtool/internal/tokenizer"
 	"qtool/lora"
 	"qtool/quantize"
-	"qtool/quantize/imatrix"
 	"qtool/safetensors"
 	"qtool/train"
 )
@@ -45,8 +44,9 @@ var codes = []struct {
 	{errUnsupported, exitUnsupported},
 	{quantize.ErrRequantize, exitUsage},
 	{quantize.ErrUnknownType, exitUsage},
+	{quantize.ErrNoImportance, exitUsage},
+	{quantize.ErrNoLayer, exitUsage},
 	{quantize.ErrUnsupported, exitUnsupported},
-	{quantize.ErrNoImportance, exitUnsupported},
 	{convert.ErrUnsupported, exitUnsupported},
 	{model.ErrUnsupported, exitUnsupported},
 	{tokenizer.ErrUnsupported, exitUnsupported},
@@ -60,7 +60,6 @@ var codes = []struct {
 	{safetensors.ErrFormat, exitInvalid},
 	{convert.ErrInvalid, exitInvalid},
 	{quantize.ErrInvalidWeights, exitInvalid},
-	{imatrix.ErrFormat, exitInvalid},
 	{model.ErrInvalid, exitInvalid},
 	{tokenizer.ErrInvalid, exitInvalid},
 	{tokenizer.ErrNoVocab, exitInvalid},

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,17 +23,27 @@ func quantizeCommand() *cli.Command {
 
 qtool quantize --type Q8_0 model-f16.gguf model-q8.gguf
 qtool quantize --type F16 hugging-face-folder/ model-f16.gguf
-qtool quantize --type IQ2_XS --imatrix imatrix.gguf model-f16.gguf model-iq2.gguf
-qtool quantize --type Q4_0 --dry-run model.gguf`,
-		Description: fmt.Sprintf("TYPE is one of %s.", strings.Join(quantize.FileTypes(), ", ")),
+qtool quantize --type Q4_0 --dry-run model.gguf
+qtool quantize --tensor-type 'ffn_down=Q6_K' --tensor-type 'blk\.[01]\.=Q8_0' model.gguf out.gguf`,
+		Description: fmt.Sprintf(`TYPE is one of %s.
+
+A --tensor-type is PATTERN=TYPE: a regular expression that is searched for in the
+names of tensors, in any case. The first that finds a tensor decides, whatever the mix
+of TYPE says; those of a --tensor-type-file come after those of the command line.`,
+			strings.Join(quantize.FileTypes(), ", ")),
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "type", Value: "Q4_K_M", Usage: "file `TYPE` to make"},
+			&cli.StringFlag{Name: "type", Value: "Q4_K_M", Usage: "file `TYPE` to make; COPY keeps the types"},
 			&cli.BoolFlag{Name: "pure", Usage: "give all weights the same type, without the mix of TYPE"},
+			&cli.StringSliceFlag{Name: "tensor-type", Usage: "store the tensors that PATTERN finds as TYPE: `PATTERN=TYPE`; may be repeated"},
+			&cli.StringSliceFlag{Name: "tensor-type-file", Usage: "read PATTERN=TYPE from `FILE`, separated by blanks or newlines"},
 			&cli.StringFlag{Name: "output-tensor-type", Usage: "store the output head as `TYPE`"},
 			&cli.StringFlag{Name: "token-embedding-type", Usage: "store the token embedding as `TYPE`"},
 			&cli.BoolFlag{Name: "leave-output-tensor", Usage: "keep the output head as it is"},
-			&cli.StringFlag{Name: "imatrix", Usage: "weigh columns by the importance matrix `FILE`"},
 			&cli.BoolFlag{Name: "allow-requantize", Usage: "accept a model that is quantized already"},
+			&cli.StringFlag{Name: "prune-layers", Usage: "leave out the layers `L,…`, numbers from 0 or ranges such as 20-23"},
+			&cli.StringSliceFlag{Name: "override-kv", Usage: "set metadata: `KEY=TYPE:VALUE` with int, float, bool or str as TYPE; may be repeated"},
+			&cli.BoolFlag{Name: "keep-split", Usage: "write the same shards that the model has"},
+			&cli.StringFlag{Name: "split-max-size", Usage: "write shards of at most `SIZE`, such as 2G or 1.5GiB"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "print what each tensor would become, and write nothing"},
 			threadsFlag(),
 			jsonFlag(),
@@ -48,8 +61,7 @@ func runQuantize(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	con := newConsole(c)
-	importance, err := readImportance(con, c.String("imatrix"))
+	opts, err := quantizeOptions(c)
 	if err != nil {
 		return err
 	}
@@ -58,16 +70,14 @@ func runQuantize(c *cli.Context) error {
 		return err
 	}
 	defer m.Close()
-	plan, err := quantize.NewPlan(m, quantize.Options{
-		FileType: c.String("type"), Pure: c.Bool("pure"),
-		OutputType: c.String("output-tensor-type"), EmbeddingType: c.String("token-embedding-type"),
-		LeaveOutput: c.Bool("leave-output-tensor"), AllowRequantize: c.Bool("allow-requantize"),
-		Importance: importance.weights, Metadata: importance.metadata, Threads: c.Int("threads"),
-	})
+	plan, err := quantize.NewPlan(m, opts)
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
-	importance.report(con, plan)
+	con := newConsole(c)
+	for _, remark := range plan.Remarks {
+		con.say("%s", remark)
+	}
 	if c.Bool("dry-run") {
 		if con.json {
 			return con.printJSON(plan)
@@ -75,37 +85,198 @@ func runQuantize(c *cli.Context) error {
 		_, err := io.WriteString(con.out, plan.String())
 		return err
 	}
-	if err := checkOutput(args[1], append(sources(args[0], m), c.String("imatrix"))...); err != nil {
-		return err
-	}
-	con.detail("%s", plan)
-	return writePlan(c, con, plan, args[1])
-}
-
-// writePlan writes the model that plan makes.
-func writePlan(c *cli.Context, con *console, plan *quantize.Plan, output string) error {
-	con.say("%s: %d tensors, %s to %s, %.2f bits per weight", plan.FileType, len(plan.Tensors),
-		formatBytes(plan.FromBytes()), formatBytes(plan.ToBytes()), plan.BitsPerWeight())
-	bar := con.progress()
-	defer bar.Done()
-	start := time.Now()
-	bar.Start(plan.ToBytes(), "bytes", "writing")
-	err := gguf.WriteFile(c.Context, output, plan.Model(), gguf.WithProgress(func(t *gguf.Tensor, written, _ int64) {
-		bar.Remark("%s", t.Name)
-		bar.Set(written)
-	}))
+	result := plan.Model()
+	split, err := splitOptions(c, plan, m)
 	if err != nil {
 		return err
 	}
-	bar.Done()
+	if err := checkShards(args[1], result, split, sources(args[0], m)); err != nil {
+		return err
+	}
+	for _, note := range plan.Notes() {
+		con.say("%s", note)
+	}
+	con.detail("%s", plan)
+	return writePlan(c, con, plan, args[1], split)
+}
+
+// quantizeOptions reads the flags.
+func quantizeOptions(c *cli.Context) (opts quantize.Options, err error) {
+	opts = quantize.Options{
+		FileType: c.String("type"), Pure: c.Bool("pure"),
+		OutputType: c.String("output-tensor-type"), EmbeddingType: c.String("token-embedding-type"),
+		LeaveOutput: c.Bool("leave-output-tensor"), AllowRequantize: c.Bool("allow-requantize"),
+		KeepOrder: c.Bool("keep-split"), DryRun: c.Bool("dry-run"), Threads: c.Int("threads"),
+	}
+	if opts.TensorTypes, err = tensorTypes(c); err != nil {
+		return opts, err
+	}
+	for _, s := range c.StringSlice("override-kv") {
+		o, err := quantize.ParseOverride(s)
+		if err != nil {
+			return opts, usagef("--override-kv: %v", err)
+		}
+		opts.Overrides = append(opts.Overrides, o)
+	}
+	opts.PruneLayers, err = parseLayers(c.String("prune-layers"))
+	return opts, err
+}
+
+// tensorTypes reads --tensor-type and --tensor-type-file.
+func tensorTypes(c *cli.Context) ([]quantize.TypePattern, error) {
+	var all []quantize.TypePattern
+	for _, s := range c.StringSlice("tensor-type") {
+		p, err := quantize.ParseTypePattern(s)
+		if err != nil {
+			return nil, flagError("--tensor-type", err)
+		}
+		all = append(all, p)
+	}
+	for _, path := range c.StringSlice("tensor-type-file") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("--tensor-type-file: %w", err)
+		}
+		of, err := quantize.ParseTypePatterns(string(text))
+		if err != nil {
+			return nil, flagError("--tensor-type-file "+path, err)
+		}
+		all = append(all, of...)
+	}
+	return all, nil
+}
+
+// flagError is about the value of a flag: wrong usage, unless it asks for a type that
+// there is not.
+func flagError(flag string, err error) error {
+	if errors.Is(err, quantize.ErrUnsupported) {
+		return fmt.Errorf("%s: %w", flag, err)
+	}
+	return usagef("%s: %v", flag, err)
+}
+
+// maxLayer is more than any model has; ranges end there before they cost memory.
+const maxLayer = 1 << 16
+
+// parseLayers reads "3,7,20-23".
+func parseLayers(s string) ([]int, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var layers []int
+	for _, part := range strings.Split(s, ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		if !isRange {
+			to = from
+		}
+		first, err1 := strconv.Atoi(strings.TrimSpace(from))
+		last, err2 := strconv.Atoi(strings.TrimSpace(to))
+		if err1 != nil || err2 != nil || first < 0 || last < first || last > maxLayer {
+			return nil, usagef("--prune-layers: %q is no layer; give numbers from 0 and ranges, as in 3,7,20-23", part)
+		}
+		for l := first; l <= last; l++ {
+			layers = append(layers, l)
+		}
+	}
+	return layers, nil
+}
+
+// splitOptions says into which shards the model of plan is written, which was made from m.
+func splitOptions(c *cli.Context, plan *quantize.Plan, m gguf.Model) ([]gguf.WriteOption, error) {
+	size := c.String("split-max-size")
+	switch {
+	case c.Bool("keep-split") && size != "":
+		return nil, usagef("--keep-split and --split-max-size contradict each other")
+	case c.Bool("keep-split"):
+		return keptShards(plan, m)
+	case size != "":
+		limit, err := parseSize(size)
+		if err != nil {
+			return nil, fmt.Errorf("--split-max-size: %w", err)
+		}
+		return []gguf.WriteOption{gguf.WithSplit(limit)}, nil
+	}
+	return nil, nil
+}
+
+// keptShards has the shards of m, less those that pruning leaves empty.
+func keptShards(plan *quantize.Plan, m gguf.Model) ([]gguf.WriteOption, error) {
+	file, ok := m.(*gguf.File)
+	if !ok {
+		return nil, usagef("--keep-split needs a GGUF model; divide this one with --split-max-size")
+	}
+	shardOf, rest := map[string]int{}, file.Tensors()
+	sizes := make([]int, len(file.ShardSizes()))
+	for shard, n := range file.ShardSizes() {
+		for _, t := range rest[:n] {
+			shardOf[t.Name] = shard
+		}
+		rest = rest[n:]
+	}
+	for _, t := range plan.Tensors {
+		sizes[shardOf[plan.SourceName(t.Name)]]++
+	}
+	kept := sizes[:0]
+	for shard, n := range sizes {
+		if n > 0 || shard == 0 {
+			kept = append(kept, n)
+		}
+	}
+	return []gguf.WriteOption{gguf.WithShards(kept...)}, nil
+}
+
+// checkShards refuses output files that are inputs.
+func checkShards(output string, m gguf.Model, split []gguf.WriteOption, inputs []string) error {
+	paths, err := gguf.ShardPaths(output, m, split...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", output, err)
+	}
+	for _, path := range paths {
+		if err := checkOutput(path, inputs...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writePlan writes the model that plan makes.
+func writePlan(c *cli.Context, con *console, plan *quantize.Plan, output string, split []gguf.WriteOption) error {
+	con.say("%s: %d tensors, %s to %s, %.2f bits per weight", plan.FileType, len(plan.Tensors),
+		formatBytes(plan.FromBytes()), formatBytes(plan.ToBytes()), plan.BitsPerWeight())
+	start := time.Now()
+	files, err := writeModel(c, con, plan.Model(), output, split)
+	if err != nil {
+		return err
+	}
 	seconds := time.Since(start).Seconds()
 	if con.json {
 		return con.printJSON(struct {
 			Output  string         `json:"output"`
+			Files   []string       `json:"files"`
 			Seconds float64        `json:"seconds"`
 			Plan    *quantize.Plan `json:"plan"`
-		}{output, seconds, plan})
+		}{output, files, seconds, plan})
 	}
-	con.say("%s: done in %.1f s", output, seconds)
+	con.say("%s: done in %.1f s", strings.Join(files, ", "), seconds)
 	return nil
+}
+
+// writeModel writes m with a progress bar and lists the files that it became.
+func writeModel(c *cli.Context, con *console, m gguf.Model, output string, split []gguf.WriteOption) ([]string, error) {
+	files, err := gguf.ShardPaths(output, m, split...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", output, err)
+	}
+	var total int64
+	for _, t := range m.Tensors() {
+		total += t.Size()
+	}
+	bar := con.progress()
+	defer bar.Done()
+	bar.Start(total, "bytes", "writing")
+	err = gguf.WriteFile(c.Context, output, m, append(split, gguf.WithProgress(func(t *gguf.Tensor, written, _ int64) {
+		bar.Remark("%s", t.Name)
+		bar.Set(written)
+	}))...)
+	return files, err
 }

@@ -1,0 +1,43 @@
+package quantize
+
+import "qtool/gguf"
+
+// Options say what to make of a model. Types are named as llama-quantize does, in any
+// case.
+type Options struct {
+	FileType string // one of [FileTypes]
+	// Pure gives every weight the base type of FileType, without its mix.
+	Pure bool
+	// OutputType and EmbeddingType replace the choice for the output head and for the
+	// token embedding; "" keeps it. An embedding that serves as head too follows
+	// EmbeddingType, TensorTypes and OutputType, in this order.
+	OutputType, EmbeddingType string
+	// TensorTypes replace the choice for the weights that their patterns find; the first
+	// that finds one decides. OutputType and EmbeddingType go before them.
+	TensorTypes []TypePattern
+	// LeaveOutput keeps output.weight as it is.
+	LeaveOutput bool
+	// AllowRequantize permits a quantized source, which loses more than a float one.
+	AllowRequantize bool
+	// PruneLayers are layers to leave out, by number from 0. The others are numbered anew,
+	// in tensor names and in what the metadata says of each layer.
+	PruneLayers []int
+	// Overrides change metadata before anything else looks at it; a later one of the same
+	// key wins.
+	Overrides []Override
+	// Metadata is set as it is, after the overrides.
+	Metadata []gguf.KV
+	// KeepOrder keeps the tensors in the order of the source. Otherwise they are sorted by
+	// layer and name, as llama-quantize does.
+	KeepOrder bool
+	// Importance has, by tensor name in the source, a weight for each column, or
+	// Shape[0] × Shape[2] of them for a stack of matrices. Tensors that it leaves out have
+	// none. nil is no importance at all, which some rules of a mix look at.
+	Importance map[string][]float32
+	// DryRun makes a plan also of what would be refused: quantized weights without
+	// AllowRequantize, and types that need importance. The notes of the tensors tell.
+	DryRun bool
+	// Threads is the number of workers; 0 takes one for each CPU. The result does not
+	// depend on it.
+	Threads int
+}
