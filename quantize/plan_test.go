@@ -1,6 +1,7 @@
 package quantize_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -224,5 +225,25 @@ func TestImportanceOfTheWrongLengthIsRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "blk.2.attn_q.weight") {
 			t.Errorf("%d weights: %v", len(w), err)
 		}
+	}
+}
+
+func TestGivenMetadataComesLast(t *testing.T) {
+	p := planOf(t, smallModel(), quantize.Options{FileType: "Q8_0", Metadata: []gguf.KV{{Key: "general.architecture", Value: "other"}, {Key: "new", Value: "x"}}})
+	all := p.Model().Metadata().All()
+	if n := len(all); all[n-1].Key != "new" || all[n-2].Key != "general.architecture" || all[n-3].Key != "general.file_type" {
+		t.Errorf("got %v", all)
+	}
+}
+
+func TestEmbeddingGoesWithoutImportanceOfAnotherLength(t *testing.T) {
+	const name = "token_embd.weight"
+	other := map[string][]float32{name: make([]float32, 50)}
+	p := planOf(t, smallModel(), quantize.Options{FileType: "Q4_0", Pure: true, Importance: other})
+	plain := planOf(t, smallModel(), quantize.Options{FileType: "Q4_0", Pure: true})
+	a, _ := p.Model().Tensor(name)
+	b, _ := plain.Model().Tensor(name)
+	if !bytes.Equal(written(t, a), written(t, b)) {
+		t.Error("it was quantized with importance")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"qtool/internal/tokenizer"
 	"qtool/lora"
 	"qtool/quantize"
+	"qtool/quantize/imatrix"
 	"qtool/safetensors"
 	"qtool/train"
 )
@@ -60,6 +61,7 @@ var codes = []struct {
 	{safetensors.ErrFormat, exitInvalid},
 	{convert.ErrInvalid, exitInvalid},
 	{quantize.ErrInvalidWeights, exitInvalid},
+	{imatrix.ErrFormat, exitInvalid},
 	{model.ErrInvalid, exitInvalid},
 	{tokenizer.ErrInvalid, exitInvalid},
 	{tokenizer.ErrNoVocab, exitInvalid},

@@ -23,6 +23,7 @@ func quantizeCommand() *cli.Command {
 
 qtool quantize --type Q8_0 model-f16.gguf model-q8.gguf
 qtool quantize --type F16 hugging-face-folder/ model-f16.gguf
+qtool quantize --type IQ2_XS --imatrix imatrix.gguf model-f16.gguf model-iq2.gguf
 qtool quantize --type Q4_0 --dry-run model.gguf
 qtool quantize --tensor-type 'ffn_down=Q6_K' --tensor-type 'blk\.[01]\.=Q8_0' model.gguf out.gguf`,
 		Description: fmt.Sprintf(`TYPE is one of %s.
@@ -39,6 +40,9 @@ of TYPE says; those of a --tensor-type-file come after those of the command line
 			&cli.StringFlag{Name: "output-tensor-type", Usage: "store the output head as `TYPE`"},
 			&cli.StringFlag{Name: "token-embedding-type", Usage: "store the token embedding as `TYPE`"},
 			&cli.BoolFlag{Name: "leave-output-tensor", Usage: "keep the output head as it is"},
+			&cli.StringFlag{Name: "imatrix", Usage: "weigh columns by the importance matrix `FILE`"},
+			&cli.StringSliceFlag{Name: "include-weights", Usage: "take from it only entries whose names contain `PART`; may be repeated"},
+			&cli.StringSliceFlag{Name: "exclude-weights", Usage: "take no entries from it whose names contain `PART`; may be repeated"},
 			&cli.BoolFlag{Name: "allow-requantize", Usage: "accept a model that is quantized already"},
 			&cli.StringFlag{Name: "prune-layers", Usage: "leave out the layers `L,…`, numbers from 0 or ranges such as 20-23"},
 			&cli.StringSliceFlag{Name: "override-kv", Usage: "set metadata: `KEY=TYPE:VALUE` with int, float, bool or str as TYPE; may be repeated"},
@@ -65,6 +69,12 @@ func runQuantize(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	con := newConsole(c)
+	importance, err := importanceFor(c, con)
+	if err != nil {
+		return err
+	}
+	opts.Importance, opts.Metadata = importance.weights, importance.metadata
 	m, err := openModel(args[0])
 	if err != nil {
 		return err
@@ -74,7 +84,7 @@ func runQuantize(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
-	con := newConsole(c)
+	importance.report(con, plan)
 	for _, remark := range plan.Remarks {
 		con.say("%s", remark)
 	}
@@ -90,7 +100,7 @@ func runQuantize(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkShards(args[1], result, split, sources(args[0], m)); err != nil {
+	if err := checkShards(args[1], result, split, append(sources(args[0], m), c.String("imatrix"))); err != nil {
 		return err
 	}
 	for _, note := range plan.Notes() {

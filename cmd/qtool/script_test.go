@@ -18,6 +18,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/model"
 	"qtool/lora"
+	"qtool/quantize/imatrix"
 )
 
 func TestMain(m *testing.M) {
@@ -28,10 +29,11 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":   scriptExits,
-			"model":   scriptModel,
-			"adapter": scriptAdapter,
-			"damage":  scriptDamage,
+			"exits":      scriptExits,
+			"model":      scriptModel,
+			"adapter":    scriptAdapter,
+			"damage":     scriptDamage,
+			"importance": scriptImportance,
 		},
 		Condition: func(name string) (bool, error) {
 			if name == "root" {
@@ -73,7 +75,8 @@ func tiny(s fixtures.Shape) gguf.Model {
 	return fixtures.TinyLlama(1, s)
 }
 
-// scriptModel writes a tiny model: model FILE [untied] [moe] [deep] [novocab] [shards].
+// scriptModel writes a tiny model: model FILE [untied] [moe] [deep] [wide] [novocab]
+// [shards]. The rows of a wide one divide into blocks of 256.
 func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
 	has := func(word string) bool { return slices.Contains(args[1:], word) }
 	s := fixtures.Shape{Untied: has("untied")}
@@ -82,6 +85,9 @@ func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if has("deep") {
 		s.Layers = 3
+	}
+	if has("wide") {
+		s.Dim, s.FF, s.Layers = 256, 256, 1
 	}
 	m := tiny(s)
 	if has("novocab") {
@@ -109,6 +115,39 @@ func scriptAdapter(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Check(a.WriteFile(context.Background(), ts.MkAbs(args[0])))
+}
+
+// scriptImportance writes an importance matrix for the weights of a model, without the
+// embedding and with a last expert that saw nothing: importance FILE MODEL [wrong].
+// That of the wrong model has another length.
+func scriptImportance(ts *testscript.TestScript, neg bool, args []string) {
+	f, err := gguf.Open(ts.MkAbs(args[1]))
+	ts.Check(err)
+	defer f.Close()
+	m := imatrix.New(16)
+	m.Chunks, m.Datasets = 3, []string{"some text"}
+	for _, t := range f.Tensors() {
+		if len(t.Shape) < 2 || t.Name == "token_embd.weight" {
+			continue
+		}
+		e := &imatrix.Entry{Name: t.Name, Counts: make([]int64, t.Elements()/t.Shape[0]/t.Shape[1])}
+		n := t.Shape[0] * len(e.Counts)
+		if slices.Contains(args[2:], "wrong") {
+			n *= 2
+		}
+		for i := range e.Counts {
+			e.Counts[i] = 48
+		}
+		if len(e.Counts) > 1 {
+			e.Counts[len(e.Counts)-1] = 0
+		}
+		for i := range n {
+			e.Sums = append(e.Sums, float32(i%7))
+		}
+		ts.Check(m.Add(e))
+	}
+	path := ts.MkAbs(args[0])
+	ts.Check(m.WriteFile(context.Background(), path, imatrix.LegacyName(path)))
 }
 
 // scriptDamage spoils a GGUF file: damage FILE cut|magic|count|type|nan.

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"qtool/gguf"
+	"qtool/quantize"
+	"qtool/quantize/imatrix"
+)
+
+// importance is what quantize takes from --imatrix; empty without it.
+type importance struct {
+	matrix   *imatrix.Matrix
+	weights  map[string][]float32
+	metadata []gguf.KV
+}
+
+// importanceFor reads --imatrix, as far as the flags that select from it say.
+func importanceFor(c *cli.Context, con *console) (*importance, error) {
+	path, include, exclude := c.String("imatrix"), c.StringSlice("include-weights"), c.StringSlice("exclude-weights")
+	switch {
+	case len(include) > 0 && len(exclude) > 0:
+		return nil, usagef("--include-weights and --exclude-weights cannot be used together")
+	case path == "" && len(include)+len(exclude) > 0:
+		return nil, usagef("--include-weights and --exclude-weights select from an importance matrix: give one with --imatrix")
+	case path == "":
+		return &importance{}, nil
+	}
+	m, err := imatrix.Read(path)
+	if err != nil {
+		return nil, fmt.Errorf("--imatrix: %w", err)
+	}
+	weights := quantize.SelectImportance(m.Weights(), include, exclude)
+	if len(weights) == 0 {
+		con.say("importance of no weights is taken from %s: the flags that select from its %d leave none", path, m.Len())
+		return &importance{}, nil
+	}
+	con.say("importance of %d weights from %s, %s", len(weights), path, describeChunks(m))
+	return &importance{m, weights, m.Provenance(path, len(weights))}, nil
+}
+
+// describeChunks tells how much text a matrix was made of.
+func describeChunks(m *imatrix.Matrix) string {
+	s := fmt.Sprintf("%d chunks", m.Chunks)
+	if m.ChunkSize > 0 {
+		s += fmt.Sprintf(" of %d tokens", m.ChunkSize)
+	}
+	if len(m.Datasets) > 0 {
+		s += " of " + strings.Join(m.Datasets, ", ")
+	}
+	return printable(s)
+}
+
+// report names the weights of plan that importance does not reach.
+func (i *importance) report(con *console, plan *quantize.Plan) {
+	if i.matrix == nil {
+		return
+	}
+	var without []string
+	for _, t := range plan.Tensors {
+		if t.To == t.From || t.To.BlockElements() == 1 {
+			continue
+		}
+		name := plan.SourceName(t.Name)
+		if i.weights[name] == nil {
+			without = append(without, t.Name)
+			continue
+		}
+		if e, ok := i.matrix.Entry(name); ok && len(e.Unused()) > 0 {
+			unused := e.Unused()
+			con.say("%s: no token was routed to %s; all their columns weigh the same", t.Name, describeUnused(unused, len(e.Counts)))
+		}
+	}
+	if len(without) > 0 {
+		con.say("without importance: %s", abbreviate(without, 8))
+	}
+}
+
+// describeUnused names experts: "experts 3, 7 of 8".
+func describeUnused(unused []int, all int) string {
+	names := make([]string, len(unused))
+	for i, e := range unused {
+		names[i] = fmt.Sprint(e)
+	}
+	return fmt.Sprintf("%d of %d experts (%s)", len(unused), all, abbreviate(names, 16))
+}
+
+// abbreviate joins the first names and counts the others.
+func abbreviate(names []string, shown int) string {
+	if len(names) <= shown {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
+}

@@ -1,0 +1,197 @@
+package imatrix
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+
+	"qtool/gguf"
+)
+
+// The legacy form, all numbers little-endian:
+//
+//	entries i32
+//	entries × { length i32, name, calls i32, values i32, f32... }
+//	chunks i32, length i32, dataset     both, the first, or neither
+//
+// A value is the mean of squares times calls, the number of chunks. A stack of
+// matrices has one number of calls, so that experts of different use cannot be told
+// apart once it is written.
+
+// minLegacyEntry is the size of an entry with a name of one byte and one value.
+const minLegacyEntry = 4 + 1 + 4 + 4 + 4
+
+// legacyReader reads front to back. It trusts no length: each is compared with the
+// bytes that are left before anything is allocated for it.
+type legacyReader struct {
+	r         *bufio.Reader
+	pos, size int64
+	reading   string
+}
+
+func (l *legacyReader) left() int64 { return l.size - l.pos }
+
+func (l *legacyReader) fail(format string, args ...any) error {
+	return fmt.Errorf("%w: offset %d, reading %s: %s", ErrFormat, l.pos, l.reading, fmt.Sprintf(format, args...))
+}
+
+func (l *legacyReader) bytes(n int64) ([]byte, error) {
+	if n > l.left() {
+		return nil, l.fail("expected %d more bytes, the file ends after %d", n, l.left())
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(l.r, b); err != nil {
+		return nil, fmt.Errorf("reading %s at offset %d: %w", l.reading, l.pos, err)
+	}
+	l.pos += n
+	return b, nil
+}
+
+// number reads an i32 of at least least.
+func (l *legacyReader) number(least int32) (int64, error) {
+	b, err := l.bytes(4)
+	if err != nil {
+		return 0, err
+	}
+	n := int32(binary.LittleEndian.Uint32(b))
+	if n < least {
+		l.pos -= 4
+		return 0, l.fail("expected at least %d, found %d", least, n)
+	}
+	return int64(n), nil
+}
+
+func (l *legacyReader) string(least int32) (string, error) {
+	n, err := l.number(least)
+	if err != nil {
+		return "", err
+	}
+	b, err := l.bytes(n)
+	return string(b), err
+}
+
+func parseLegacy(r *bufio.Reader, size int64) (*Matrix, error) {
+	l := &legacyReader{r: r, size: size, reading: "the number of entries"}
+	m := New(0)
+	n, err := l.number(1)
+	if err != nil || n > l.left()/minLegacyEntry {
+		l.pos = 0
+		return nil, l.fail("there is no valid number of entries for a file of %d bytes: this is neither the GGUF nor the legacy form of an imatrix", size)
+	}
+	for i := range n {
+		l.reading = fmt.Sprintf("entry %d of %d", i+1, n)
+		if err := l.entry(m); err != nil {
+			return nil, err
+		}
+	}
+	return m, l.trailer(m)
+}
+
+func (l *legacyReader) entry(m *Matrix) error {
+	name, err := l.string(1)
+	if err != nil {
+		return err
+	}
+	l.reading = "entry " + quote(name)
+	if _, dup := m.entries[name]; dup {
+		return l.fail("an entry of that name is there twice")
+	}
+	calls, err := l.number(0)
+	if err != nil {
+		return err
+	}
+	n, err := l.number(1)
+	if err != nil {
+		return err
+	}
+	data, err := l.bytes(4 * n)
+	if err != nil {
+		return err
+	}
+	// With no calls the values are taken as they are.
+	return m.Add(&Entry{Name: name, Sums: gguf.DecodeFloat32(data), Counts: []int64{max(1, calls)}})
+}
+
+// trailer reads what follows the entries. Files of early 2024 have none of it, or the
+// number of chunks alone.
+func (l *legacyReader) trailer(m *Matrix) error {
+	l.reading = "the number of chunks"
+	if l.left() == 0 {
+		return nil
+	}
+	chunks, err := l.number(0)
+	if err != nil {
+		return err
+	}
+	m.Chunks = int(chunks)
+	l.reading = "the name of the dataset"
+	if l.left() == 0 {
+		return nil
+	}
+	dataset, err := l.string(0)
+	if err != nil {
+		return err
+	}
+	if dataset != "" {
+		m.Datasets = []string{dataset}
+	}
+	if l.left() > 0 {
+		return l.fail("expected the end of the file, found %d more bytes", l.left())
+	}
+	return nil
+}
+
+// AppendLegacy appends the legacy form to b. It keeps what quantizing needs: entries
+// of which nothing was counted are left out, of several datasets the last remains, and
+// matrices of a stack that nothing was counted for get the importance 1.
+func (m *Matrix) AppendLegacy(b []byte) ([]byte, error) {
+	var stored []*Entry
+	for _, e := range m.Entries() {
+		if slices.Max(e.Counts) > 0 {
+			stored = append(stored, e)
+		}
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(stored)))
+	for _, e := range stored {
+		values, calls := e.legacyValues(m.ChunkSize)
+		if len(values) > math.MaxInt32 || calls > math.MaxInt32 {
+			return nil, fmt.Errorf("entry %s: %d values and %d chunks are more than the legacy form can hold; write the GGUF form",
+				quote(e.Name), len(values), calls)
+		}
+		b = appendLegacyString(b, e.Name)
+		b = binary.LittleEndian.AppendUint32(b, uint32(calls))
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(values)))
+		for _, v := range values {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+		}
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(m.Chunks))
+	dataset := ""
+	if n := len(m.Datasets); n > 0 {
+		dataset = m.Datasets[n-1]
+	}
+	return appendLegacyString(b, dataset), nil
+}
+
+// legacyValues is the importance times the number of chunks, rounded up so that it
+// never is 0.
+func (e *Entry) legacyValues(chunkSize int) (values []float32, calls int64) {
+	if chunkSize == 0 && len(e.Counts) == 1 {
+		return e.Sums, e.Counts[0]
+	}
+	size := int64(max(1, chunkSize))
+	calls = (slices.Max(e.Counts) + size - 1) / size
+	values = e.Weights()
+	for i := range values {
+		values[i] *= float32(calls)
+	}
+	return values, calls
+}
+
+func appendLegacyString(b []byte, s string) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(s)))
+	return append(b, s...)
+}

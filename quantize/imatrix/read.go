@@ -1,0 +1,156 @@
+package imatrix
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+
+	"qtool/gguf"
+)
+
+// The metadata keys and tensor names of the GGUF form.
+const (
+	keyType      = "general.type"
+	keyDatasets  = "imatrix.datasets"
+	keyChunks    = "imatrix.chunk_count"
+	keyChunkSize = "imatrix.chunk_size"
+
+	kind         = "imatrix" // the value of keyType
+	suffixSums   = ".in_sum2"
+	suffixCounts = ".counts"
+)
+
+// Read reads the imatrix at path, in either form.
+func Read(path string) (*Matrix, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening an imatrix: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("opening an imatrix: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("opening an imatrix: %s is no file", path)
+	}
+	m, err := Parse(f, info.Size())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// Parse reads size bytes of either form.
+func Parse(r io.ReaderAt, size int64) (*Matrix, error) {
+	legacy, err := IsLegacy(r)
+	if err != nil {
+		return nil, err
+	}
+	if legacy {
+		return parseLegacy(bufio.NewReaderSize(io.NewSectionReader(r, 0, size), 64<<10), size)
+	}
+	f, err := gguf.Parse(r, size)
+	if err != nil {
+		return nil, err
+	}
+	return FromModel(f)
+}
+
+// IsLegacy reports whether r can only be of the legacy form, which has no mark of its
+// own: it is no GGUF.
+func IsLegacy(r io.ReaderAt) (bool, error) {
+	magic := make([]byte, 4)
+	n, err := r.ReadAt(magic, 0)
+	if n < len(magic) && err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return !bytes.Equal(magic, []byte("GGUF")), nil
+}
+
+// FromModel reads the GGUF form.
+func FromModel(src gguf.Model) (*Matrix, error) {
+	md := src.Metadata()
+	if found, err := gguf.Or(md.Str(keyType))(""); err != nil || found != kind {
+		return nil, fmt.Errorf("%w: %s is %q, expected %q: this is another kind of GGUF", ErrFormat, keyType, found, kind)
+	}
+	m := New(0)
+	var err error
+	if m.Datasets, err = md.Strings(keyDatasets); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	for _, field := range []struct {
+		key  string
+		into *int
+	}{{keyChunks, &m.Chunks}, {keyChunkSize, &m.ChunkSize}} {
+		if *field.into, err = md.Int(field.key); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+		}
+		if n := *field.into; n < 0 || n > math.MaxInt32 {
+			return nil, fmt.Errorf("%w: %s is %d", ErrFormat, field.key, n)
+		}
+	}
+	return m, m.readTensors(src)
+}
+
+// readTensors pairs sums and counts.
+func (m *Matrix) readTensors(src gguf.Model) error {
+	for _, t := range src.Tensors() {
+		if name, ok := strings.CutSuffix(t.Name, suffixCounts); ok {
+			if _, ok := src.Tensor(name + suffixSums); !ok {
+				return fmt.Errorf("%w: there is a tensor %s, but no %s", ErrFormat, quote(t.Name), quote(name+suffixSums))
+			}
+			continue
+		}
+		name, ok := strings.CutSuffix(t.Name, suffixSums)
+		if !ok {
+			m.Unread = append(m.Unread, t.Name)
+			continue
+		}
+		counts, ok := src.Tensor(name + suffixCounts)
+		if !ok {
+			return fmt.Errorf("%w: there is a tensor %s, but no %s", ErrFormat, quote(t.Name), quote(name+suffixCounts))
+		}
+		if err := m.readEntry(name, t, counts); err != nil {
+			return err
+		}
+	}
+	if m.Len() == 0 {
+		return fmt.Errorf("%w: it has no entries", ErrFormat)
+	}
+	return nil
+}
+
+// readEntry reads sums [columns, matrices] and counts [1, matrices] or [1].
+func (m *Matrix) readEntry(name string, sums, counts *gguf.Tensor) error {
+	e := &Entry{Name: name}
+	for _, t := range []*gguf.Tensor{sums, counts} {
+		if t.Type != gguf.F32 {
+			return fmt.Errorf("%w: tensor %s is %v, expected F32", ErrFormat, quote(t.Name), t.Type)
+		}
+	}
+	if n := counts.Elements(); n != 1 && n != sums.Rows() {
+		return fmt.Errorf("%w: tensor %s has the shape %v, expected a count for each of the %d rows of %s, or one",
+			ErrFormat, quote(counts.Name), counts.Shape, sums.Rows(), quote(sums.Name))
+	}
+	data, err := sums.Bytes()
+	if err != nil {
+		return err
+	}
+	e.Sums = gguf.DecodeFloat32(data)
+	if data, err = counts.Bytes(); err != nil {
+		return err
+	}
+	for i, c := range gguf.DecodeFloat32(data) {
+		if !(c >= 0 && c <= 1<<53) {
+			return fmt.Errorf("%w: tensor %s: count %d is %g", ErrFormat, quote(counts.Name), i, c)
+		}
+		e.Counts = append(e.Counts, int64(math.Round(float64(c))))
+	}
+	return m.Add(e)
+}
