@@ -52,12 +52,17 @@ func TestATierThatIsNotThereIsAnErrorAndChangesNothing(t *testing.T) {
 
 func TestTheEnvironmentForcesATier(t *testing.T) {
 	if os.Getenv("KERNEL_TEST_REPORT_TIER") != "" {
-		fmt.Printf("tier=%s error=%v\n", Tier(), EnvironmentError())
+		// Under an emulator this process may have another CPU than the one that started it.
+		tier := Tier()
+		if tier == Tiers()[0] {
+			tier = "the fastest"
+		}
+		fmt.Printf("go=%v tier=%s error=%v\n", Tier() == "go", tier, EnvironmentError())
 		return
 	}
 	for _, c := range []struct{ value, want string }{
-		{"go", "tier=go error=<nil>"},
-		{"nonsense", "tier=" + Tiers()[0] + ` error=QTOOL_CPU: "nonsense" is not the name of a tier`},
+		{"go", "go=true"},
+		{"nonsense", `tier=the fastest error=QTOOL_CPU: "nonsense" is not the name of a tier`},
 	} {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestTheEnvironmentForcesATier$")
 		cmd.Env = append(os.Environ(), "KERNEL_TEST_REPORT_TIER=1", "QTOOL_CPU="+c.value)
