@@ -13,6 +13,7 @@ var neonTier = tier{
 	peak:      peak{peakNEON, 24 * 4 * 2},
 	// The Go assembler has no vector multiplication but the fused one.
 	elementwise: elementwiseGo,
+	decoders:    decodersNEON,
 }
 
 // machineTiers needs no detection: every arm64 has NEON.

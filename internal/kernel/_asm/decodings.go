@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // Every type's layout is drawn in package quantize.
 var decodings = []decoding{
 	{"F16", 32, 64, nil, "", nil, func(d *decoderWriter) {
@@ -160,11 +162,25 @@ func decodeQ6K(d *decoderWriter) {
 	}
 }
 
-// The bytes of package quantize's tables, the first in the lowest.
-const (
-	iq4Levels  = "$0xf6eaddcfbfad9881 $0x7159453526190d01"
-	e2m1Levels = "$0x0c08060403020100 $0xf4f8fafcfdfeff00"
+// Levels of package quantize's tables, the first in the lowest byte.
+var (
+	iq4Bytes   = [16]int8{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
+	e2m1Bytes  = [16]int8{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}
+	iq4Levels  = immediates(iq4Bytes)
+	e2m1Levels = immediates(e2m1Bytes)
 )
+
+func immediates(table [16]int8) string {
+	return fmt.Sprintf("$%#016x $%#016x", littleEndian(table[:8]), littleEndian(table[8:]))
+}
+
+// littleEndian is the word of eight bytes.
+func littleEndian(bytes []int8) (v uint64) {
+	for i, b := range bytes {
+		v |= uint64(uint8(b)) << (8 * i)
+	}
+	return v
+}
 
 func decodeIQ4XS(d *decoderWriter) {
 	d.op("MOVWLZX (SI), AX")
