@@ -1,7 +1,6 @@
 package gguf
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -179,7 +178,8 @@ func (w *writer) image(dst io.Writer, im *image) error {
 	if err := context.Cause(w.ctx); err != nil {
 		return err
 	}
-	out := bufio.NewWriterSize(dst, 64<<10)
+	out := writeBehind(dst)
+	defer out.Close()
 	if _, err := out.Write(im.header); err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (w *writer) image(dst io.Writer, im *image) error {
 			return err
 		}
 	}
-	return out.Flush()
+	return out.Close()
 }
 
 func (w *writer) tensor(dst io.Writer, t *Tensor, size int64) error {

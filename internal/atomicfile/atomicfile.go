@@ -20,7 +20,13 @@ type File struct {
 	target string
 	temp   *os.File
 	done   bool
+
+	written, begun int64 // bytes written; bytes that are on their way to the disk
 }
+
+// writeBackBytes is how much is written before the system is told to take it to the disk:
+// by the time of Commit little is left to wait for.
+const writeBackBytes = 8 << 20
 
 // Create begins a file that will be called path. An existing file of that name
 // stays as it is until Commit replaces it, and passes on its permissions; a new
@@ -95,7 +101,13 @@ func (f *File) Write(p []byte) (int, error) {
 	if f.done {
 		return 0, os.ErrClosed
 	}
-	return f.temp.Write(p)
+	n, err := f.temp.Write(p)
+	f.written += int64(n)
+	if f.written-f.begun >= writeBackBytes {
+		beginWriteBack(f.temp, f.begun, f.written-f.begun)
+		f.begun = f.written
+	}
+	return n, err
 }
 
 // Commit makes the file durable and gives it its name, replacing what had that
