@@ -11,9 +11,15 @@ var neonTier = tier{
 	dot:       dotNEON,
 	axpy:      axpyNEON,
 	peak:      peak{peakNEON, 24 * 4 * 2},
-	// The Go assembler has no vector multiplication but the fused one.
-	elementwise: elementwiseGo,
-	decoders:    decodersNEON,
+	elementwise: elementwise{
+		exp:            expNEON,
+		highest:        highestNEON,
+		dot64:          dot64NEON,
+		scale:          scaleNEON,
+		swiglu:         swigluNEON,
+		swigluBackward: swigluBackwardNEON,
+	},
+	decoders: decodersNEON,
 }
 
 // machineTiers needs no detection: every arm64 has NEON.

@@ -396,13 +396,17 @@ func emitOperations(tier, register string, lanes int) func(w *writer) {
 			w.printf("GLOBL masks<>(SB), RODATA|NOPTR, $64\n")
 		}
 		for _, o := range operations {
-			w.printf("\n// func %s%s(%s) %s\n//\n//\t%s\n", o.name, tier, o.arguments, o.result, o.loop)
-			w.printf("TEXT ·%s%s(SB), NOSPLIT, $0-%d\n", o.name, tier, o.frame())
+			o.begin(w, tier)
 			o.emit(&lanesWriter{writer: w, register: register, lanes: lanes})
 			w.op("VZEROUPPER")
 			w.op("RET")
 		}
 	}
+}
+
+func (o operation) begin(w *writer, tier string) {
+	w.printf("\n// func %s%s(%s) %s\n//\n//\t%s\n", o.name, tier, o.arguments, o.result, o.loop)
+	w.printf("TEXT ·%s%s(SB), NOSPLIT, $0-%d\n", o.name, tier, o.frame())
 }
 
 // frame is the size of the arguments: 8 bytes for each and for the result.
@@ -422,11 +426,11 @@ func (o operation) frame() int {
 	return n
 }
 
-func operationDeclarations() []byte {
+func operationDeclarations(tiers ...string) []byte {
 	w := &writer{}
 	w.WriteString(header)
 	w.WriteString("package kernel\n\n")
-	for _, tier := range []string{"AVX2", "AVX512"} {
+	for _, tier := range tiers {
 		for _, o := range operations {
 			w.printf("//go:noescape\nfunc %s%s(%s) %s\n\n", o.name, tier, o.arguments, o.result)
 		}
