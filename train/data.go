@@ -36,7 +36,7 @@ func (a Arrangement) Arrange(train, eval *dataset.Data) (rows, heldOut []dataset
 func firstTokens(rows []dataset.Row, limit int) []dataset.Row {
 	tokens := 0
 	for i, r := range rows {
-		if tokens += len(r.Tokens); limit > 0 && i > 0 && tokens > limit {
+		if tokens += r.Len(); limit > 0 && i > 0 && tokens > limit {
 			return rows[:i]
 		}
 	}
@@ -47,11 +47,13 @@ func firstTokens(rows []dataset.Row, limit int) []dataset.Row {
 // document borders are.
 func Fingerprint(rows []dataset.Row) string {
 	h := sha256.New()
+	var b dataset.Batch
 	for _, r := range rows {
-		binary.Write(h, binary.LittleEndian, [2]int64{int64(len(r.Tokens)), int64(len(r.Docs))})
-		binary.Write(h, binary.LittleEndian, r.Tokens)
-		binary.Write(h, binary.LittleEndian, r.Targets)
-		for _, d := range r.Docs {
+		b.Set(r)
+		binary.Write(h, binary.LittleEndian, [2]int64{int64(len(b.Tokens)), int64(len(b.Docs))})
+		binary.Write(h, binary.LittleEndian, b.Tokens)
+		binary.Write(h, binary.LittleEndian, b.Targets)
+		for _, d := range b.Docs {
 			binary.Write(h, binary.LittleEndian, int64(d))
 		}
 	}

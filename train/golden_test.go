@@ -78,9 +78,7 @@ func goldenLearner(t *testing.T, name string, checkpointing bool) *learner {
 }
 
 func goldenRow(t *testing.T) dataset.Row {
-	row := dataset.Row{Docs: []int{0}, Tokens: sharedtest.Tokens(t)}
-	row.Targets = append(append(row.Targets, row.Tokens[1:]...), dataset.Unscored)
-	return row
+	return dataset.Row{Docs: []dataset.Example{{IDs: sharedtest.Tokens(t)}}}
 }
 
 // compare asks, tensor by tensor, for sum((a-b)²)/sum(b²) of at most limit: 1e-10

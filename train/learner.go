@@ -16,7 +16,7 @@ type learner struct {
 
 	// The batch at hand, in memory that is used again.
 	batch  model.Batch
-	joined dataset.Row
+	joined dataset.Batch
 }
 
 func newLearner(d *model.Decoder, params []*nn.Param, pool *kernel.Pool, checkpointing bool) *learner {
@@ -47,33 +47,16 @@ func (l *learner) loss(rows []dataset.Row) (sum float64, scored int) {
 }
 
 func (l *learner) forward(rows []dataset.Row, weight float32) (sum float64, scored int) {
-	l.join(rows)
+	l.joined.Set(rows...) // a batch needs no padding
 	l.batch.Set(l.joined.Tokens, l.joined.Docs)
 	hidden := l.decoder.Hidden(l.tape, &l.batch, nil, l.checkpointing)
 	return l.decoder.Loss(l.tape, hidden, l.joined.Targets, weight)
 }
 
-// join lays the documents of rows side by side: a batch needs no padding.
-func (l *learner) join(rows []dataset.Row) {
-	all := &l.joined
-	all.Tokens, all.Targets, all.Docs = all.Tokens[:0], all.Targets[:0], all.Docs[:0]
-	for _, r := range rows {
-		for _, d := range r.Docs {
-			all.Docs = append(all.Docs, len(all.Tokens)+d)
-		}
-		all.Tokens = append(all.Tokens, r.Tokens...)
-		all.Targets = append(all.Targets, r.Targets...)
-	}
-}
-
 func countScored(rows []dataset.Row) (scored, tokens int) {
-	for _, r := range rows {
-		tokens += len(r.Tokens)
-		for _, t := range r.Targets {
-			if t != dataset.Unscored {
-				scored++
-			}
-		}
+	for i := range rows {
+		tokens += rows[i].Len()
+		scored += rows[i].CountScored()
 	}
 	return scored, tokens
 }

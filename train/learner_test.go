@@ -30,11 +30,11 @@ func TestAStepAllocatesNothingOnceItHasRun(t *testing.T) {
 				defer pool.Close()
 				l := newLearner(d, a.Params(), pool, checkpointing)
 				opt := NewAdamW(l.params, 0.9, 0.999, 1e-8, 0)
-				row := dataset.Row{Docs: []int{0, 20}}
-				for i := range 60 {
-					row.Tokens = append(row.Tokens, int32(i))
-					row.Targets = append(row.Targets, int32(60-i))
+				var ids []int32
+				for i := range 62 {
+					ids = append(ids, int32(i))
 				}
+				row := dataset.Row{Docs: []dataset.Example{{IDs: ids[:21]}, {IDs: ids[21:]}}}
 				rows := []dataset.Row{row, row}
 				step := func() {
 					l.clearGradients()

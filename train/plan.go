@@ -68,6 +68,6 @@ func (r *Run) Probe(ctx context.Context) (Plan, error) {
 // longest returns the n longest rows.
 func longest(rows []dataset.Row, n int) []dataset.Row {
 	sorted := slices.Clone(rows)
-	slices.SortStableFunc(sorted, func(a, b dataset.Row) int { return len(b.Tokens) - len(a.Tokens) })
+	slices.SortStableFunc(sorted, func(a, b dataset.Row) int { return b.Len() - a.Len() })
 	return sorted[:min(n, len(sorted))]
 }

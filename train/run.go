@@ -57,15 +57,8 @@ func New(s Setup) (*Run, error) {
 		return nil, fmt.Errorf("%w: no rows to train on", dataset.ErrEmpty)
 	}
 	for _, rows := range [2][]dataset.Row{s.Rows, s.HeldOut} {
-		for _, r := range rows {
-			if err := s.Decoder.CheckTokens(r.Tokens); err != nil {
-				return nil, fmt.Errorf("%w: %w", dataset.ErrFormat, err)
-			}
-			for _, t := range r.Targets {
-				if t != dataset.Unscored && (t < 0 || int(t) >= s.Decoder.Vocabulary) {
-					return nil, fmt.Errorf("%w: label %d is outside the vocabulary of %d tokens", dataset.ErrFormat, t, s.Decoder.Vocabulary)
-				}
-			}
+		if err := checkTokens(s.Decoder, rows); err != nil {
+			return nil, fmt.Errorf("%w: %w", dataset.ErrFormat, err)
 		}
 	}
 	s.HeldOut = firstTokens(s.HeldOut, s.Config.EvalTokens)
@@ -82,6 +75,23 @@ func New(s Setup) (*Run, error) {
 	r.good.capture(r)
 	r.plan = r.makePlan()
 	return r, nil
+}
+
+// checkTokens reports the first id that the vocabulary does not have.
+func checkTokens(d *model.Decoder, rows []dataset.Row) error {
+	for _, r := range rows {
+		for _, doc := range r.Docs {
+			if err := d.CheckTokens(doc.IDs); err != nil {
+				return err
+			}
+			for _, t := range doc.Labels {
+				if t != dataset.Unscored && (t < 0 || int(t) >= d.Vocabulary) {
+					return fmt.Errorf("label %d is outside the vocabulary of %d tokens", t, d.Vocabulary)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // Step is the number of steps done so far; above 0 after a resume.

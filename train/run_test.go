@@ -37,12 +37,14 @@ func setup(t *testing.T, workers int, c Config) (Setup, *lora.Adapter) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	var rows []dataset.Row
 	for range 12 {
-		row := dataset.Row{Docs: []int{0, 5}}
+		var tokens, targets []int32
 		for i := range 11 {
-			row.Tokens = append(row.Tokens, int32(rng.IntN(8)))
-			row.Targets = append(row.Targets, (row.Tokens[i]+1)%8)
+			tokens = append(tokens, int32(rng.IntN(8)))
+			targets = append(targets, (tokens[i]+1)%8)
 		}
-		rows = append(rows, row)
+		rows = append(rows, dataset.Row{Docs: []dataset.Example{
+			dataset.NewExample(tokens[:5], targets[:5]), dataset.NewExample(tokens[5:], targets[5:]),
+		}})
 	}
 	return Setup{Config: c, Decoder: d, Params: a.Params(), Rows: rows[:10], HeldOut: rows[10:], Pool: pool, Identity: map[string]string{"base": "tiny", "rows": strings.Repeat("long ", 100) + "one"}}, a
 }

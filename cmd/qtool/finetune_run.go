@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"qtool/fixtures"
@@ -56,6 +57,9 @@ func (f *finetuning) close() {
 }
 
 func (f *finetuning) run(ctx context.Context) error {
+	// Little of what is allocated is garbage: do not let that grow to the size of the rest.
+	const garbagePercent = 20
+	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	for _, stage := range []func(context.Context) error{
 		f.openBase, f.checkResult, f.readData, f.makeAdapter, f.prepare, f.before, f.train, f.after, f.verify, f.write,
 	} {
@@ -379,7 +383,7 @@ func (f *finetuning) verify(context.Context) error {
 	}
 	a, err := lora.FromModel(f.adapter.Model())
 	if err == nil {
-		tokens := f.rows[0].Tokens
+		tokens := f.rows[0].Docs[0].Tokens()
 		f.report.LogitChange, err = lora.Verify(f.base, f.load, a, tokens[:min(len(tokens), 32)], f.pool)
 	}
 	if err != nil {

@@ -118,12 +118,11 @@ func multiplied(d *model.Decoder) float64 {
 
 func randomRow(d *model.Decoder, seq int) dataset.Row {
 	rng := rand.New(rand.NewPCG(3, 4))
-	row := dataset.Row{Docs: []int{0}}
-	for range seq {
-		row.Tokens = append(row.Tokens, int32(rng.IntN(d.Vocabulary)))
-		row.Targets = append(row.Targets, int32(rng.IntN(d.Vocabulary)))
+	ids := make([]int32, seq+1)
+	for i := range ids {
+		ids[i] = int32(rng.IntN(d.Vocabulary))
 	}
-	return row
+	return dataset.Row{Docs: []dataset.Example{{IDs: ids}}}
 }
 
 func trainingSteps(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt TrainOptions, r *TrainResult) ([]float64, error) {
@@ -161,7 +160,7 @@ func trainingSteps(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt
 
 func forwardPasses(d *model.Decoder, pool *kernel.Pool, opt TrainOptions) (seconds []float64) {
 	row := randomRow(d, opt.Seq)
-	batch := model.NewBatch(row.Tokens, row.Docs)
+	batch := model.NewBatch(row.Docs[0].Tokens(), []int{0})
 	tape := nn.NewTape(pool)
 	if opt.Precision == "auto" {
 		pool.SetPrecision(kernel.Auto)

@@ -12,6 +12,8 @@ type Tokenizer interface {
 	// bytes at which each begins, ascending. markup says whether the texts of
 	// special tokens stand for those tokens.
 	Encode(text string, markup bool) (ids []int32, starts []int)
+	// Continue returns the ids of text that follows other text, markup aside.
+	Continue(text string) []int32
 	BOS() int32 // the token to put before every document, -1 for none
 	EOS() int32 // the token that ends a document, -1 for none
 	Size() int  // ids run from 0 to Size-1
@@ -40,7 +42,7 @@ func (e *encoder) end(d *document) {
 }
 
 func (r textRecord) tokenize(e *encoder) (document, error) {
-	ids, _ := e.tok.Encode(r.text, !r.prose)
+	ids, _ := e.tok.Encode(r.text, true)
 	d := e.begin(ids)
 	d.put(true, ids...)
 	e.end(&d)

@@ -1,27 +1,111 @@
 package dataset
 
+import "slices"
+
 // Unscored is the target of a position whose prediction does not count.
 const Unscored = -100
 
-// Example is one document to train on. Targets[i] is the token that should
-// follow Tokens[i], or [Unscored]: the shift between input and label is already
-// done. Both have the same length, at least 1, and the last target is scored:
-// what would follow the last scored position cannot change the loss, so it is
-// left out (a document of n scored tokens is an example of n-1 positions).
+// Example is one document to train on: n positions, each with a token and a target,
+// the token that should follow it. What would follow the last scored position
+// cannot change the loss, so it is left out: a document of n scored tokens is
+// an example of n-1 positions, and the last target is always scored. An example takes
+// little more memory than its tokens.
 type Example struct {
-	Tokens  []int32
-	Targets []int32
+	// IDs are the tokens of the n positions and, last, the one that follows them.
+	IDs []int32
+	// Scored are the positions that count, ascending and apart; nil is all.
+	Scored []Span
+	// Labels are the targets of the n positions where they are not the tokens that
+	// follow; else nil.
+	Labels []int32
 }
 
-// Scored is the number of positions that count.
-func (e Example) Scored() int {
-	n := 0
-	for _, t := range e.Targets {
-		if t != Unscored {
-			n++
+// Span is positions From to To-1.
+type Span struct{ From, To int32 }
+
+// NewExample makes an example of tokens and targets, of the same length of at
+// least 1; the last target must be scored. It keeps neither.
+func NewExample(tokens, targets []int32) Example {
+	n := len(tokens)
+	e := Example{IDs: append(slices.Clone(tokens), targets[n-1])}
+	follows := true
+	for i, t := range targets {
+		switch last := len(e.Scored) - 1; {
+		case t == Unscored:
+			continue
+		case last >= 0 && int(e.Scored[last].To) == i:
+			e.Scored[last].To++
+		default:
+			e.Scored = append(e.Scored, Span{int32(i), int32(i) + 1})
 		}
+		follows = follows && t == e.IDs[i+1]
+	}
+	if len(e.Scored) == 1 && e.Scored[0] == (Span{0, int32(n)}) {
+		e.Scored = nil
+	}
+	if !follows {
+		e.Labels = slices.Clone(targets)
+	}
+	return e
+}
+
+// Len is the number of positions.
+func (e *Example) Len() int { return len(e.IDs) - 1 }
+
+// Tokens are the tokens of the positions.
+func (e *Example) Tokens() []int32 { return e.IDs[:e.Len()] }
+
+// AppendTargets appends the targets of the positions, [Unscored] where they do not count.
+func (e *Example) AppendTargets(dst []int32) []int32 {
+	targets := e.IDs[1:]
+	if e.Labels != nil {
+		targets = e.Labels
+	}
+	if e.Scored == nil {
+		return append(dst, targets...)
+	}
+	first := len(dst)
+	for range targets {
+		dst = append(dst, Unscored)
+	}
+	for _, s := range e.Scored {
+		copy(dst[first+int(s.From):], targets[s.From:s.To])
+	}
+	return dst
+}
+
+// CountScored is the number of positions that count.
+func (e *Example) CountScored() int {
+	if e.Scored == nil {
+		return e.Len()
+	}
+	n := 0
+	for _, s := range e.Scored {
+		n += int(s.To - s.From)
 	}
 	return n
+}
+
+// cut keeps the first seq positions; ok is false if none of them is scored.
+func (e Example) cut(seq int) (cut Example, ok bool) {
+	n := min(seq, e.Len())
+	if e.Scored != nil {
+		cut.Scored = []Span{}
+		for _, s := range e.Scored {
+			if int(s.From) < n {
+				cut.Scored = append(cut.Scored, Span{s.From, min(s.To, int32(n))})
+			}
+		}
+		if len(cut.Scored) == 0 {
+			return Example{}, false
+		}
+		n = int(cut.Scored[len(cut.Scored)-1].To)
+	}
+	cut.IDs = e.IDs[: n+1 : n+1]
+	if e.Labels != nil {
+		cut.Labels = e.Labels[:n:n]
+	}
+	return cut, true
 }
 
 // document is a tokenized record as Hugging Face aligns it: labels[i] is ids[i]
@@ -53,40 +137,5 @@ func (d document) example() (ex Example, ok bool) {
 	if n <= 0 {
 		return Example{}, false
 	}
-	return Example{Tokens: d.ids[:n], Targets: d.labels[1 : n+1]}, true
-}
-
-// cut keeps the first seq positions; ok is false if none of them is scored.
-func (e Example) cut(seq int) (cut Example, ok bool) {
-	n := min(seq, len(e.Tokens))
-	for n > 0 && e.Targets[n-1] == Unscored {
-		n--
-	}
-	return Example{Tokens: e.Tokens[:n], Targets: e.Targets[:n]}, n > 0
-}
-
-// windows splits an example into pieces of at most seq positions. If bos is not
-// negative, every piece after the first starts with it, as at inference; what
-// follows it was scored at the end of the piece before, with more context, and
-// so every target is scored exactly once:
-//
-//	tokens   BOS a b | BOS c d       seq = 3
-//	targets   a  b c |  -  d e
-func (e Example) windows(seq int, bos int32) []Example {
-	var out []Example
-	for at := 0; at < len(e.Tokens); {
-		var w Example
-		room := seq
-		if at > 0 && bos >= 0 {
-			w.Tokens = append(w.Tokens, bos)
-			w.Targets = append(w.Targets, Unscored)
-			room--
-		}
-		end := min(at+room, len(e.Tokens))
-		w.Tokens = append(w.Tokens, e.Tokens[at:end]...)
-		w.Targets = append(w.Targets, e.Targets[at:end]...)
-		out = append(out, w)
-		at = end
-	}
-	return out
+	return NewExample(d.ids[:n], d.labels[1:n+1]), true
 }

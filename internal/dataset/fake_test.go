@@ -49,6 +49,11 @@ func (f *fake) Encode(text string, markup bool) (ids []int32, starts []int) {
 	return ids, starts
 }
 
+func (f *fake) Continue(text string) []int32 {
+	ids, _ := f.Encode(text, false)
+	return ids
+}
+
 func (f *fake) BOS() int32 {
 	if f.addBOS {
 		return fakeBOS
@@ -83,7 +88,7 @@ func (f *fake) text(ids []int32) string {
 // scored is the text of the targets that count.
 func (f *fake) scored(ex Example) string {
 	var ids []int32
-	for _, t := range ex.Targets {
+	for _, t := range ex.AppendTargets(nil) {
 		if t != Unscored {
 			ids = append(ids, t)
 		}

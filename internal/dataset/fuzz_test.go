@@ -36,9 +36,9 @@ func FuzzRead(f *testing.F) {
 				continue
 			}
 			for _, ex := range d.Examples {
-				n := len(ex.Tokens)
-				if n == 0 || n > seq || n != len(ex.Targets) || ex.Targets[n-1] == Unscored {
-					t.Errorf("bad example: %v -> %v", ex.Tokens, ex.Targets)
+				n, targets := ex.Len(), ex.AppendTargets(nil)
+				if n == 0 || n > seq || n != len(targets) || targets[n-1] == Unscored {
+					t.Errorf("bad example: %v -> %v", ex.IDs, targets)
 				}
 			}
 		}

@@ -107,7 +107,7 @@ func Read(r io.Reader, name string, tok Tokenizer, opts Options) (*Data, error) 
 	forms := opts.forms()
 	err := scan(r, name, func(at place, body []byte, l layout) error {
 		if l == plainText {
-			return b.add(at, textRecord{text: string(body), prose: true})
+			return b.continueProse(at, body)
 		}
 		rec, err := parseRecord(at, body, forms)
 		if err != nil {
@@ -115,6 +115,9 @@ func Read(r io.Reader, name string, tok Tokenizer, opts Options) (*Data, error) 
 		}
 		return b.add(at, rec)
 	})
+	if err == nil {
+		b.endProse()
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -133,13 +136,16 @@ type builder struct {
 	opts    Options
 	enc     encoder
 	data    Data
+	prose   *prose // the plain text at hand
 	tooLong TooLongError
 }
 
 func (b *builder) add(at place, rec record) error {
 	b.data.Report.Records++
-	if _, ids := rec.(tokenRecord); !ids && b.enc.tok == Untokenized(b.enc.tok.Size()) {
-		return &FormatError{Where: at.String(), Err: errors.New(`the model has no vocabulary, so text cannot be tokenized; only records of {"input_ids","labels"} can be used`)}
+	if _, ids := rec.(tokenRecord); !ids {
+		if err := b.needVocabulary(at); err != nil {
+			return err
+		}
 	}
 	doc, err := rec.tokenize(&b.enc)
 	switch {
@@ -153,17 +159,17 @@ func (b *builder) add(at place, rec record) error {
 		b.data.Report.Skipped++
 		return nil
 	}
-	length := len(ex.Tokens)
+	length := ex.Len()
 	b.data.Report.Longest = max(b.data.Report.Longest, length)
-	text, isText := rec.(textRecord)
+	_, isText := rec.(textRecord)
 	switch {
 	case length <= b.opts.Seq:
 		b.keep(ex)
-	case isText && (text.prose || b.opts.SplitText):
+	case isText && b.opts.SplitText:
 		b.data.Report.Windowed++
-		for _, w := range ex.windows(b.opts.Seq, b.enc.tok.BOS()) {
-			b.keep(w)
-		}
+		w := b.windows()
+		w.add(ex.IDs...)
+		w.flush()
 	case b.opts.Truncate:
 		if ex, ok = ex.cut(b.opts.Seq); !ok {
 			b.data.Report.Skipped++
@@ -177,10 +183,52 @@ func (b *builder) add(at place, rec record) error {
 	return nil
 }
 
+func (b *builder) needVocabulary(at place) error {
+	if b.enc.tok != Untokenized(b.enc.tok.Size()) {
+		return nil
+	}
+	return &FormatError{Where: at.String(), Err: errors.New(`the model has no vocabulary, so text cannot be tokenized; only records of {"input_ids","labels"} can be used`)}
+}
+
+func (b *builder) windows() windows {
+	return windows{seq: b.opts.Seq, bos: b.enc.tok.BOS(), emit: b.keep}
+}
+
+// continueProse takes the next piece of a plain text file, which is one record, no
+// markup, and always cut into windows.
+func (b *builder) continueProse(at place, piece []byte) error {
+	if b.prose == nil {
+		if err := b.needVocabulary(at); err != nil {
+			return err
+		}
+		b.prose = &prose{tok: b.enc.tok, windows: b.windows()}
+	}
+	b.prose.add(piece)
+	return nil
+}
+
+// endProse ends the plain text, if there is one.
+func (b *builder) endProse() {
+	if b.prose == nil {
+		return
+	}
+	tokens, r := b.prose.end(), &b.data.Report
+	switch n := b.prose.windows.emitted; {
+	case tokens == 0:
+		return
+	case n == 0:
+		r.Skipped++
+	case n > 1:
+		r.Windowed++
+	}
+	r.Records++
+	r.Longest = max(r.Longest, tokens-1)
+}
+
 func (b *builder) keep(ex Example) {
 	r := &b.data.Report
 	r.Examples++
-	r.Tokens += len(ex.Tokens)
-	r.Scored += ex.Scored()
+	r.Tokens += ex.Len()
+	r.Scored += ex.CountScored()
 	b.data.Examples = append(b.data.Examples, ex)
 }

@@ -45,7 +45,7 @@ func TestEachFormScoresWhatItShould(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := read(t, "x.jsonl", c.record, f, Options{})
-			got := [2]string{f.text(d.Examples[0].Tokens), f.scored(d.Examples[0])}
+			got := [2]string{f.text(d.Examples[0].Tokens()), f.scored(d.Examples[0])}
 			if diff := cmp.Diff([2]string{c.tokens, c.scored}, got); diff != "" {
 				t.Error(diff)
 			}
@@ -65,8 +65,8 @@ func TestTokenizersWithoutBOSOrEOSGetNone(t *testing.T) {
 	f := newFake()
 	f.addBOS, f.noEOS = false, true
 	ex := read(t, "x.jsonl", `{"text":"abc"}`, f, Options{}).Examples[0]
-	if f.text(ex.Tokens) != "ab" || f.text(ex.Targets) != "bc" {
-		t.Errorf("%q -> %q", f.text(ex.Tokens), f.text(ex.Targets))
+	if f.text(ex.IDs) != "abc" || ex.CountScored() != 2 {
+		t.Errorf("%q, of which %q is scored", f.text(ex.IDs), f.scored(ex))
 	}
 }
 
@@ -113,11 +113,11 @@ func TestPlainTextIsWindowedWithEveryTokenScoredOnce(t *testing.T) {
 				got = want[:1] // the first token has nothing to be predicted from
 			}
 			for _, ex := range d.Examples {
-				if len(ex.Tokens) > seq || len(ex.Tokens) != len(ex.Targets) {
-					t.Fatalf("seq %d: %d tokens, %d targets", seq, len(ex.Tokens), len(ex.Targets))
+				if ex.Len() > seq || len(ex.AppendTargets(nil)) != ex.Len() {
+					t.Fatalf("seq %d: %d tokens, %d targets", seq, ex.Len(), len(ex.AppendTargets(nil)))
 				}
-				if bos && ex.Tokens[0] != fakeBOS {
-					t.Errorf("seq %d: a window starts with %q", seq, f.text(ex.Tokens[:1]))
+				if bos && ex.IDs[0] != fakeBOS {
+					t.Errorf("seq %d: a window starts with %q", seq, f.text(ex.IDs[:1]))
 				}
 				got += f.scored(ex)
 			}

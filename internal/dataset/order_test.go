@@ -13,9 +13,8 @@ import (
 // example makes an example of n positions that no other id gives.
 func example(id, n int) Example {
 	var ex Example
-	for i := range n {
-		ex.Tokens = append(ex.Tokens, int32(id*1000+i))
-		ex.Targets = append(ex.Targets, int32(id*1000+i+1))
+	for i := range n + 1 {
+		ex.IDs = append(ex.IDs, int32(id*1000+i))
 	}
 	return ex
 }
@@ -33,18 +32,12 @@ func examplesOfRandomLength(count, longest int) []Example {
 func documents(rows []Row) []Example {
 	var out []Example
 	for _, r := range rows {
-		for i, start := range r.Docs {
-			end := len(r.Tokens)
-			if i+1 < len(r.Docs) {
-				end = r.Docs[i+1]
-			}
-			out = append(out, Example{r.Tokens[start:end], r.Targets[start:end]})
-		}
+		out = append(out, r.Docs...)
 	}
 	return out
 }
 
-func byFirstToken(a, b Example) int { return int(a.Tokens[0] - b.Tokens[0]) }
+func byFirstToken(a, b Example) int { return int(a.IDs[0] - b.IDs[0]) }
 
 func TestPackingKeepsEveryDocumentWholeAndRowsFull(t *testing.T) {
 	for _, seq := range []int{50, 63, 64, 65, 127, 128, 500} {
@@ -52,10 +45,10 @@ func TestPackingKeepsEveryDocumentWholeAndRowsFull(t *testing.T) {
 		rows := Pack(examples, seq, 42)
 		total := 0
 		for _, r := range rows {
-			if len(r.Tokens) > seq || len(r.Tokens) != len(r.Targets) || r.Docs[0] != 0 || !slices.IsSorted(r.Docs) {
-				t.Fatalf("seq %d: bad row of %d tokens, documents at %v", seq, len(r.Tokens), r.Docs)
+			if r.Len() > seq {
+				t.Fatalf("seq %d: a row of %d tokens", seq, r.Len())
 			}
-			total += len(r.Tokens)
+			total += r.Len()
 		}
 		got := documents(rows)
 		slices.SortFunc(got, byFirstToken)
@@ -80,7 +73,7 @@ func TestPackingIsAFunctionOfTheSeed(t *testing.T) {
 
 func TestAnExampleLongerThanTheRowStandsAlone(t *testing.T) {
 	rows := Pack([]Example{example(1, 3), example(2, 9)}, 5, 1)
-	if len(rows) != 2 || len(rows[0].Tokens) != 9 || len(rows[1].Tokens) != 3 {
+	if len(rows) != 2 || rows[0].Len() != 9 || rows[1].Len() != 3 {
 		t.Error(rows)
 	}
 	if Pack(nil, 5, 1) != nil {
@@ -125,7 +118,7 @@ func TestSplitKeepsEqualExamplesTogether(t *testing.T) {
 			t.Fatalf("%d train, %d eval", len(train), len(eval))
 		}
 		for _, e := range eval {
-			if slices.ContainsFunc(train, func(x Example) bool { return slices.Equal(x.Tokens, e.Tokens) }) {
+			if slices.ContainsFunc(train, func(x Example) bool { return slices.Equal(x.IDs, e.IDs) }) {
 				t.Fatal("an example for evaluation is trained on")
 			}
 		}
@@ -205,5 +198,32 @@ func TestTheShuffleNeverChanges(t *testing.T) {
 	got := fmt.Sprint(permutation(10, 42, streamEpoch), permutation(5, 0, 9))
 	if want := "[2 9 5 4 3 7 6 0 8 1] [3 4 1 0 2]"; got != want {
 		t.Errorf("permutations changed to %s", got)
+	}
+}
+
+func TestABatchIsTheDocumentsOfItsRowsSideBySide(t *testing.T) {
+	a := NewExample([]int32{1, 2, 3, 4}, []int32{Unscored, 3, Unscored, 5})
+	b := NewExample([]int32{6, 7}, []int32{9, 8})
+	c := NewExample([]int32{1}, []int32{2})
+	var batch Batch
+	batch.Set(Row{Docs: []Example{c, c, c, c}})
+	batch.Set(Row{Docs: []Example{a, b}}, Row{Docs: []Example{c}})
+	want := Batch{
+		Tokens:  []int32{1, 2, 3, 4, 6, 7, 1},
+		Targets: []int32{Unscored, 3, Unscored, 5, 9, 8, 2},
+		Docs:    []int{0, 4, 6},
+	}
+	if d := cmp.Diff(want, batch); d != "" {
+		t.Error(d)
+	}
+	if n := a.CountScored(); n != 2 {
+		t.Errorf("%d positions count", n)
+	}
+	short, ok := a.cut(3)
+	if got := short.AppendTargets(nil); !ok || !slices.Equal(got, []int32{Unscored, 3}) {
+		t.Errorf("cut to 3: %v", got)
+	}
+	if _, ok := a.cut(1); ok {
+		t.Error("a cut example has nothing scored")
 	}
 }

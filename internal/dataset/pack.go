@@ -7,23 +7,48 @@ import (
 
 // Row is one or more documents side by side. Attention must not cross from one
 // document to another, and positions restart at 0 in each.
-type Row struct {
+type Row struct{ Docs []Example }
+
+// Len is the number of positions of the row.
+func (r *Row) Len() (n int) {
+	for i := range r.Docs {
+		n += r.Docs[i].Len()
+	}
+	return n
+}
+
+// CountScored is the number of positions that count.
+func (r *Row) CountScored() (n int) {
+	for i := range r.Docs {
+		n += r.Docs[i].CountScored()
+	}
+	return n
+}
+
+// Batch is rows as they are computed.
+type Batch struct {
 	Tokens  []int32
-	Targets []int32 // as in Example
+	Targets []int32 // [Unscored] where they do not count
 	Docs    []int   // where each document starts in Tokens; ascending, the first is 0
 }
 
-func (r *Row) append(ex Example) {
-	r.Docs = append(r.Docs, len(r.Tokens))
-	r.Tokens = append(r.Tokens, ex.Tokens...)
-	r.Targets = append(r.Targets, ex.Targets...)
+// Set makes the batch consist of rows; it uses its memory again.
+func (b *Batch) Set(rows ...Row) {
+	b.Tokens, b.Targets, b.Docs = b.Tokens[:0], b.Targets[:0], b.Docs[:0]
+	for _, r := range rows {
+		for i := range r.Docs {
+			b.Docs = append(b.Docs, len(b.Tokens))
+			b.Tokens = append(b.Tokens, r.Docs[i].Tokens()...)
+			b.Targets = r.Docs[i].AppendTargets(b.Targets)
+		}
+	}
 }
 
 // Rows makes a row of each example, in order.
 func Rows(examples []Example) []Row {
 	rows := make([]Row, len(examples))
-	for i, ex := range examples {
-		rows[i] = Row{Tokens: ex.Tokens, Targets: ex.Targets, Docs: []int{0}}
+	for i := range examples {
+		rows[i].Docs = examples[i : i+1 : i+1]
 	}
 	return rows
 }
@@ -35,19 +60,25 @@ func Rows(examples []Example) []Row {
 func Pack(examples []Example, seq int, seed uint64) []Row {
 	order := permutation(len(examples), seed, streamPack)
 	slices.SortStableFunc(order, func(a, b int) int {
-		return len(examples[b].Tokens) - len(examples[a].Tokens)
+		return examples[b].Len() - examples[a].Len()
 	})
 	var rows []Row
+	var left []int // positions of each row that are free
 	open := newShelves(seq)
 	for _, i := range order {
-		ex := examples[i]
-		row, ok := open.take(len(ex.Tokens))
+		n := examples[i].Len()
+		row, ok := open.take(n)
 		if !ok {
 			row = len(rows)
-			rows = append(rows, Row{})
+			rows, left = append(rows, Row{}), append(left, seq)
 		}
-		rows[row].append(ex)
-		open.put(row, seq-len(rows[row].Tokens))
+		if len(rows[row].Docs) == 0 {
+			rows[row].Docs = examples[i : i+1 : i+1]
+		} else {
+			rows[row].Docs = append(rows[row].Docs, examples[i])
+		}
+		left[row] -= n
+		open.put(row, left[row])
 	}
 	return rows
 }

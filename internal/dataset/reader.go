@@ -74,7 +74,10 @@ func scan(r io.Reader, name string, visit func(at place, body []byte, l layout) 
 
 func reading(name string, err error) error { return fmt.Errorf("reading %s: %w", name, err) }
 
-func checkUTF8(at place, b []byte) error {
+func checkUTF8(at place, b []byte) error { return checkUTF8From(at, b, 0) }
+
+// checkUTF8From is checkUTF8 for what follows the first before bytes of a record.
+func checkUTF8From(at place, b []byte, before int64) error {
 	if utf8.Valid(b) {
 		return nil
 	}
@@ -89,26 +92,56 @@ func checkUTF8(at place, b []byte) error {
 	if at.line > 0 {
 		at.line += bytes.Count(b[:valid], []byte("\n"))
 	}
-	return bad(at, "byte %d of it is 0x%02x, which is not UTF-8; expected plain text or JSON records in UTF-8", valid+1, b[valid])
+	return bad(at, "byte %d of it is 0x%02x, which is not UTF-8; expected plain text or JSON records in UTF-8", before+int64(valid)+1, b[valid])
 }
 
+// scanText visits a text piece by piece, each of whole characters and with line
+// feeds alone at the ends of its lines.
 func scanText(br *bufio.Reader, name string, visit func(place, []byte, layout) error) error {
 	at := place{path: name, line: 1}
-	text, err := io.ReadAll(io.LimitReader(br, maxText+1))
-	if err != nil {
-		return reading(name, err)
+	var read int64
+	piece := make([]byte, 0, 1<<18)
+	for end := false; !end; {
+		n, err := io.ReadFull(br, piece[len(piece):cap(piece)])
+		if end = err == io.EOF || err == io.ErrUnexpectedEOF; err != nil && !end {
+			return reading(name, err)
+		}
+		piece = piece[:len(piece)+n]
+		whole := len(piece)
+		if !end {
+			whole = wholeCharacters(piece)
+		}
+		if err := checkUTF8From(at, piece[:whole], read); err != nil {
+			return err
+		}
+		read += int64(whole)
+		if read > maxText {
+			return bad(place{path: name}, "the text is longer than %d MiB; split it into several files", maxText>>20)
+		}
+		at.line += bytes.Count(piece[:whole], []byte("\n"))
+		if text := bytes.ReplaceAll(piece[:whole], []byte("\r\n"), []byte("\n")); len(text) > 0 {
+			if err := visit(at, text, plainText); err != nil {
+				return err
+			}
+		}
+		piece = piece[:copy(piece[:cap(piece)], piece[whole:])]
 	}
-	if len(text) > maxText {
-		return bad(place{path: name}, "the text is longer than %d MiB; split it into several files", maxText>>20)
+	return nil
+}
+
+// wholeCharacters is the length of b without a character at its end that more
+// bytes may follow: half of one, or a carriage return.
+func wholeCharacters(b []byte) int {
+	for n := len(b); n > 0 && n > len(b)-utf8.UTFMax; {
+		n--
+		if utf8.RuneStart(b[n]) {
+			if !utf8.FullRune(b[n:]) || b[n] == '\r' {
+				return n
+			}
+			break
+		}
 	}
-	if err := checkUTF8(at, text); err != nil {
-		return err
-	}
-	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
-	if len(bytes.TrimSpace(text)) == 0 {
-		return nil
-	}
-	return visit(at, text, plainText)
+	return len(b)
 }
 
 func scanLines(br *bufio.Reader, name string, visit func(place, []byte, layout) error) error {

@@ -18,10 +18,7 @@ type record interface {
 }
 
 type (
-	textRecord struct {
-		text  string
-		prose bool // a plain text file: not markup, always cut into windows
-	}
+	textRecord  struct{ text string }
 	pairRecord  struct{ prompt, completion string }
 	chatRecord  struct{ messages []chat.Message }
 	tokenRecord struct{ ids, labels []int32 } // padding removed; same lengths
@@ -128,7 +125,7 @@ func value[T any](o object, key, kind string) (T, error) {
 
 func parseText(o object, keys []string) (record, error) {
 	text, err := value[string](o, keys[0], "a string")
-	return textRecord{text: text}, err
+	return textRecord{text}, err
 }
 
 func parsePair(o object, keys []string) (record, error) {

@@ -49,9 +49,9 @@ func equalExamples(examples []Example) [][]int {
 	var groups [][]int
 next:
 	for i, ex := range examples {
-		h := hashTokens(seed, ex.Tokens)
+		h := hashTokens(seed, ex.Tokens())
 		for _, g := range byHash[h] {
-			if slices.Equal(examples[groups[g][0]].Tokens, ex.Tokens) {
+			if slices.Equal(examples[groups[g][0]].Tokens(), ex.Tokens()) {
 				groups[g] = append(groups[g], i)
 				continue next
 			}

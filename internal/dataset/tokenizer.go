@@ -12,6 +12,10 @@ func (t trained) Encode(text string, markup bool) (ids []int32, starts []int) {
 	return t.EncodeWithOffsets(text, tokenizer.EncodeOptions{ParseSpecial: markup})
 }
 
+func (t trained) Continue(text string) []int32 {
+	return t.Tokenizer.Encode(text, tokenizer.EncodeOptions{Continues: true})
+}
+
 func (t trained) BOS() int32 {
 	if !t.Vocab().AddBOS {
 		return tokenizer.None
@@ -33,6 +37,7 @@ func Untokenized(size int) Tokenizer { return untokenized(size) }
 type untokenized int
 
 func (untokenized) Encode(string, bool) (ids []int32, starts []int) { return nil, nil }
+func (untokenized) Continue(string) []int32                         { return nil }
 func (untokenized) BOS() int32                                      { return tokenizer.None }
 func (untokenized) EOS() int32                                      { return tokenizer.None }
 func (u untokenized) Size() int                                     { return int(u) }

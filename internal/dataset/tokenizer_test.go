@@ -31,7 +31,7 @@ func realTokenizer(t testing.TB, file string) *tokenizer.Tokenizer {
 
 func scoredPieces(tok *tokenizer.Tokenizer, ex Example) string {
 	var b strings.Builder
-	for _, id := range ex.Targets {
+	for _, id := range ex.AppendTargets(nil) {
 		if id != Unscored {
 			b.Write(tok.Piece(id))
 		}
@@ -76,7 +76,7 @@ func TestBOSIsThereOnceWhereTheVocabularyAsksForIt(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := 0
-			for _, id := range read(t, "d.jsonl", string(line), ForTokenizer(tok), Options{}).Examples[0].Tokens {
+			for _, id := range read(t, "d.jsonl", string(line), ForTokenizer(tok), Options{}).Examples[0].Tokens() {
 				if id == tok.BOS() {
 					n++
 				}

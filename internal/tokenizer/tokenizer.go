@@ -12,6 +12,9 @@ type EncodeOptions struct {
 	// ParseSpecial turns the spelling of control tokens in the text into those
 	// tokens. User-defined tokens are recognised in any case.
 	ParseSpecial bool
+	// Continues says that other text comes before, so that nothing is put where a
+	// text begins.
+	Continues bool
 }
 
 // Tokenizer encodes and decodes. It is safe for concurrent use.
@@ -124,7 +127,7 @@ func (t *Tokenizer) encode(text string, opts EncodeOptions, places bool) (ids []
 	if opts.AddSpecial && t.vocab.AddBOS {
 		s.add(t.vocab.BOS, 0)
 	}
-	opening := true
+	opening := !opts.Continues
 	if text != "" {
 		for _, f := range t.special.partition(text, t.vocab.Tokens, opts.ParseSpecial) {
 			if f.id >= 0 {
