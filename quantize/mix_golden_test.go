@@ -1,7 +1,10 @@
 package quantize
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -100,6 +103,55 @@ func TestMixesAreThoseOfTheReference(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// mixes.txt goes further than the golden choices: all file types, with importance and
+// without, as llama-quantize --dry-run printed them for the same models. A line is the
+// model, the file type, "imatrix" or "plain", and the start of the SHA-256 of lines
+// "NAME TYPE\n" sorted by name.
+func TestMixesOfEveryFileTypeAreThoseOfTheReference(t *testing.T) {
+	var golden struct {
+		Models map[string]goldenModel
+		Types  map[string]map[string]map[string]string
+	}
+	if err := json.Unmarshal(sharedtest.Read(t, "golden/mixes/mixes.json"), &golden); err != nil {
+		t.Fatal(err)
+	}
+	table, err := os.ReadFile("testdata/mixes.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line)
+		model := golden.Models[f[0]]
+		var tensors []*gguf.Tensor
+		for name := range golden.Types[f[0]]["Q8_0"] {
+			tensors = append(tensors, model.tensor(name))
+		}
+		slices.SortFunc(tensors, byLayerAndName)
+		var opts Options
+		if f[2] == "imatrix" {
+			opts.Importance = map[string][]float32{}
+		}
+		mix, err := findFileType(f[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := newChooser(model.facts(t), tensors, mix, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines []string
+		for _, tensor := range tensors {
+			to, _ := c.choose(tensor)
+			lines = append(lines, tensor.Name+" "+strings.ToLower(to.String())+"\n")
+		}
+		slices.Sort(lines)
+		sum := sha256.Sum256([]byte(strings.Join(lines, "")))
+		if got := hex.EncodeToString(sum[:8]); got != f[3] {
+			t.Errorf("%s: other choices, %s", strings.TrimSpace(line), got)
 		}
 	}
 }

@@ -143,6 +143,25 @@ func (c *config) boolean(key string, def bool) bool {
 	return b
 }
 
+// integers returns a list of integers, each as integer has it.
+func (c *config) integers(key string) []int {
+	list, ok := c.fields[key].([]any)
+	if !ok {
+		c.fail(key, "a list of integers", c.fields[key])
+	}
+	var out []int
+	for _, v := range list {
+		n, ok := v.(json.Number)
+		i, err := n.Int64()
+		if !ok || err != nil || i < 1 || i > math.MaxInt32 {
+			c.fail(key, "a list of integers from 1 to 2^31-1", c.fields[key])
+			return nil
+		}
+		out = append(out, int(i))
+	}
+	return out
+}
+
 func (c *config) strings(key string) []string {
 	list, ok := c.fields[key].([]any)
 	if !ok {

@@ -46,7 +46,8 @@ var families = map[string]*family{
 func Supported() []string { return slices.Sorted(maps.Keys(families)) }
 
 // Model is a Hugging Face folder seen as a GGUF model. Weights keep their
-// floating-point type; vectors, routers and biases are F32, as llama.cpp expects.
+// floating-point type; those of 8 bits become F32 if they are scaled, else BF16. Vectors,
+// routers and biases are F32, as llama.cpp expects.
 type Model struct {
 	gguf.Model
 	folder *safetensors.Folder
@@ -104,7 +105,7 @@ func findFamily(c *config) (*family, error) {
 }
 
 func assemble(dir string, c *config, fam *family, folder *safetensors.Folder) (gguf.Model, error) {
-	if err := checkCommon(c); err != nil {
+	if err := checkQuantization(c); err != nil {
 		return nil, err
 	}
 	if err := fam.check(c); err != nil {
@@ -126,7 +127,11 @@ func assemble(dir string, c *config, fam *family, folder *safetensors.Folder) (g
 	if rope.kind == "llama3" {
 		list.generated("rope_freqs.weight", d.headDim/2, rope.factors)
 	}
-	tensors, err := list.resolve(folder)
+	weights, err := newFolder8(c, folder)
+	if err != nil {
+		return nil, err
+	}
+	tensors, err := list.resolve(weights)
 	if err != nil {
 		return nil, err
 	}
@@ -160,18 +165,6 @@ func readVocab(dir string, d *dims) (*tokenizer.Vocab, error) {
 		return nil, invalid("the tokenizer has %d tokens, vocab_size is %d", n, d.vocab)
 	}
 	return vocab, nil
-}
-
-// checkCommon refuses what no family handles.
-func checkCommon(c *config) error {
-	q, ok := c.object("quantization_config")
-	if err := c.err; err != nil {
-		return err
-	}
-	if ok {
-		return refuse("its weights are already quantized (quantization_config, method %q); convert the original weights", q.str("quant_method", "unknown"))
-	}
-	return nil
 }
 
 // refuse makes an error about an option that is not handled, invalid one about

@@ -12,7 +12,7 @@ import (
 
 // newData gives the bytes of a recipe's tensor. A source that needs no change
 // is handed on as it is, with its view of the mapping.
-func newData(x *recipe, sources []*safetensors.Tensor, to gguf.Type) io.ReaderAt {
+func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
 	if len(sources) == 1 && x.heads == 0 && sameType(sources[0].DType, to) {
 		return sources[0].Data
 	}
@@ -21,7 +21,7 @@ func newData(x *recipe, sources []*safetensors.Tensor, to gguf.Type) io.ReaderAt
 		g.width, g.perSource = x.shape[0], x.shape[1]
 	}
 	for _, s := range sources {
-		g.sources = append(g.sources, source{s.Data, s.DType.Bits() / 8, decoder(s.DType, to)})
+		g.sources = append(g.sources, source{s.Data, s.DType.Bits() / 8, decoder(s.DType, to), s.scales})
 	}
 	if x.heads > 0 {
 		g.headRows = g.perSource / x.heads
@@ -50,6 +50,7 @@ type source struct {
 	itemBytes int
 	// decode converts whole elements; nil if they stay as they are.
 	decode func(dst, src []byte)
+	scales *scales // nil if there are none
 }
 
 // Size is the number of bytes of the result.
@@ -108,16 +109,21 @@ func (g *gathered) readRun(p []byte, off int64, scratch *conversion) (int, error
 	if s.decode == nil {
 		return readFull(s.data, p, at*item+skip)
 	}
-	return scratch.read(s, p, at, int(skip), g.itemBytes)
+	return scratch.read(s, p, at, int(skip), g)
 }
 
 // conversion holds the buffers of one ReadAt.
-type conversion struct{ from, to []byte }
+type conversion struct {
+	from, to []byte
+	scale    scaleRow
+}
 
 // conversionElements bounds the buffers.
 const conversionElements = 8192
 
-func (c *conversion) read(s *source, p []byte, at int64, skip, itemBytes int) (int, error) {
+// read fills p from byte skip of element at on.
+func (c *conversion) read(s *source, p []byte, at int64, skip int, g *gathered) (int, error) {
+	itemBytes := g.itemBytes
 	n := min(conversionElements, (skip+len(p)+itemBytes-1)/itemBytes)
 	if len(c.to) < n*itemBytes {
 		c.from, c.to = make([]byte, n*s.itemBytes), make([]byte, n*itemBytes)
@@ -126,7 +132,11 @@ func (c *conversion) read(s *source, p []byte, at int64, skip, itemBytes int) (i
 	if _, err := readFull(s.data, from, at*int64(s.itemBytes)); err != nil {
 		return 0, err
 	}
-	s.decode(to, from)
+	if s.scales == nil {
+		s.decode(to, from)
+	} else if err := s.scales.decode(to, from, at, g.width, &c.scale); err != nil {
+		return 0, err
+	}
 	return copy(p, to[skip:]), nil
 }
 
@@ -149,8 +159,8 @@ func (g *gathered) WriteTo(w io.Writer) (int64, error) {
 // onlyWriter hides ReadFrom, which would bring its own small buffer.
 type onlyWriter struct{ io.Writer }
 
-// decoder converts elements of a source to the result's type, F32; nil if they
-// have that type already.
+// decoder converts elements of a source to the result's type, F32, or for 8-bit floats
+// without scales BF16, which holds them all; nil if they have that type already.
 func decoder(from safetensors.DType, to gguf.Type) func(dst, src []byte) {
 	if sameType(from, to) {
 		return nil
@@ -168,6 +178,10 @@ func decoder(from safetensors.DType, to gguf.Type) func(dst, src []byte) {
 				putF32(dst, i, half.FromBFloat16(binary.LittleEndian.Uint16(src[2*i:])))
 			}
 		}
+	case safetensors.F8_E4M3:
+		return eightBitDecoder(&e4m3, to)
+	case safetensors.F8_E5M2:
+		return eightBitDecoder(&e5m2, to)
 	case safetensors.F64:
 		return func(dst, src []byte) {
 			for i := range len(src) / 8 {
@@ -176,6 +190,21 @@ func decoder(from safetensors.DType, to gguf.Type) func(dst, src []byte) {
 		}
 	}
 	panic("convert: no decoder from " + from.String() + " to " + to.String())
+}
+
+func eightBitDecoder(values *[256]float32, to gguf.Type) func(dst, src []byte) {
+	if to == gguf.BF16 {
+		return func(dst, src []byte) {
+			for i, b := range src {
+				binary.LittleEndian.PutUint16(dst[2*i:], half.ToBFloat16(values[b]))
+			}
+		}
+	}
+	return func(dst, src []byte) {
+		for i, b := range src {
+			putF32(dst, i, values[b])
+		}
+	}
 }
 
 func putF32(dst []byte, i int, f float32) {

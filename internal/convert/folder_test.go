@@ -71,7 +71,7 @@ func encode(d safetensors.DType, values []float32) []byte {
 			b = binary.LittleEndian.AppendUint16(b, half.ToBFloat16(v))
 		case safetensors.F64:
 			b = binary.LittleEndian.AppendUint64(b, math.Float64bits(float64(v)))
-		case safetensors.F8_E4M3:
+		case safetensors.I8:
 			b = append(b, 0)
 		default:
 			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))

@@ -136,7 +136,7 @@ func TestAConversionLargerThanItsBuffersIsWhole(t *testing.T) {
 		values[i] = float32(i % 128)
 	}
 	src := gguf.Memory(encode(safetensors.BF16, values))
-	g := newData(&recipe{shape: []int{n}}, []*safetensors.Tensor{{DType: safetensors.BF16, Shape: []int{n}, Data: src}}, gguf.F32)
+	g := newData(&recipe{shape: []int{n}}, []sourceTensor{{Tensor: &safetensors.Tensor{DType: safetensors.BF16, Shape: []int{n}, Data: src}}}, gguf.F32)
 	got := make([]byte, 4*n)
 	if _, err := g.ReadAt(got, 0); err != nil || !bytes.Equal(got, encode(safetensors.F32, values)) {
 		t.Errorf("the conversion differs (%v)", err)

@@ -54,11 +54,11 @@ func TestAFolderThatContradictsItselfIsRefused(t *testing.T) {
 		"odd head":            {func(f *folder) { f.config["head_dim"] = 5 }, "is odd"},
 		"more tokens":         {func(f *folder) { shrinkVocab(f) }, "token id 9, but vocab_size in config.json is 4"},
 		"no architectures":    {func(f *folder) { delete(f.config, "architectures") }, "list of names"},
-		"8-bit weights": {func(f *folder) {
+		"integer weights": {func(f *folder) {
 			f.remove(q)
-			f.dtype = safetensors.F8_E4M3
+			f.dtype = safetensors.I8
 			f.add(q, testHeads*testHead, testEmbed)
-		}, "8-bit weights"},
+		}, "stored as I8"},
 	} {
 		f := denseFolder(safetensors.F32, false)
 		c.change(f)

@@ -8,9 +8,15 @@ import (
 	"qtool/safetensors"
 )
 
+// sourceTensor is a tensor of the folder with the scales of its values, if there are any.
+type sourceTensor struct {
+	*safetensors.Tensor
+	scales *scales
+}
+
 // resolve makes the tensors. Every source must be there with the right shape,
 // and every tensor of the folder must be used.
-func (r *recipes) resolve(folder *safetensors.Folder) ([]*gguf.Tensor, error) {
+func (r *recipes) resolve(folder *folder8) ([]*gguf.Tensor, error) {
 	used := map[string]bool{}
 	var out []*gguf.Tensor
 	for _, x := range r.list {
@@ -24,7 +30,7 @@ func (r *recipes) resolve(folder *safetensors.Folder) ([]*gguf.Tensor, error) {
 	}
 	var unexpected []string
 	for _, t := range folder.Tensors() {
-		if !used[t.Name] && !r.ignored[t.Name] && !neverNeeded(t.Name) {
+		if !used[t.Name] && !r.ignored[t.Name] && !neverNeeded(t.Name) && !(folder.scaled && isActivationScale(t.Name)) {
 			unexpected = append(unexpected, t.Name)
 		}
 	}
@@ -43,13 +49,13 @@ func neverNeeded(name string) bool {
 }
 
 // make resolves one recipe; nil if it is optional and has no source.
-func (x *recipe) make(folder *safetensors.Folder, used map[string]bool) (*gguf.Tensor, error) {
+func (x *recipe) make(folder *folder8, used map[string]bool) (*gguf.Tensor, error) {
 	t := &gguf.Tensor{Name: x.name, Shape: x.shape}
 	if x.values != nil {
 		t.Type, t.Data = gguf.F32, encodeF32(x.values(x.shape[0]))
 		return t, nil
 	}
-	var sources []*safetensors.Tensor
+	var sources []sourceTensor
 	for _, name := range x.sources {
 		s, ok := folder.Tensor(name)
 		if !ok && x.instead != "" {
@@ -65,7 +71,14 @@ func (x *recipe) make(folder *safetensors.Folder, used map[string]bool) (*gguf.T
 			return nil, err
 		}
 		used[s.Name] = true
-		sources = append(sources, s)
+		scales, err := folder.scalesOf(s)
+		if err != nil {
+			return nil, err
+		}
+		if scales != nil {
+			used[scales.tensor.Name] = true
+		}
+		sources = append(sources, sourceTensor{s, scales})
 	}
 	var err error
 	if t.Type, err = x.targetType(sources); err != nil {
@@ -90,8 +103,9 @@ func (x *recipe) checkShape(s *safetensors.Tensor) error {
 
 // targetType keeps the floating-point type of matrices. Vectors, norms, routers
 // and all that is no weight are F32, because llama.cpp takes nothing else there;
-// F64 does not occur in GGUF models.
-func (x *recipe) targetType(sources []*safetensors.Tensor) (gguf.Type, error) {
+// F64 does not occur in GGUF models. Weights of 8 bits become F32 with scales, since a
+// product has more bits, and BF16 without.
+func (x *recipe) targetType(sources []sourceTensor) (gguf.Type, error) {
 	types := make([]gguf.Type, len(sources))
 	for i, s := range sources {
 		switch s.DType {
@@ -102,9 +116,12 @@ func (x *recipe) targetType(sources []*safetensors.Tensor) (gguf.Type, error) {
 		case safetensors.BF16:
 			types[i] = gguf.BF16
 		case safetensors.F8_E4M3, safetensors.F8_E5M2:
-			return 0, refuse("the tensor %s is stored as %v, 8-bit weights with scales are not converted; use the model's 16-bit weights", s.Name, s.DType)
+			types[i] = gguf.BF16
+			if s.scales != nil {
+				types[i] = gguf.F32
+			}
 		default:
-			return 0, refuse("the tensor %s is stored as %v; F64, F32, F16 and BF16 are converted", s.Name, s.DType)
+			return 0, refuse("the tensor %s is stored as %v; F64, F32, F16, BF16, F8_E4M3 and F8_E5M2 are converted", s.Name, s.DType)
 		}
 	}
 	name := x.name
