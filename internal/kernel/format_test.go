@@ -29,59 +29,74 @@ func codecOf(t testing.TB, name string) (gguf.Type, *quantize.Codec) {
 	return 0, nil
 }
 
-// randomRows are random bytes; where scales are finite, the float16 at each of
-// the offsets of a block is small.
+// scalesOf says where a block has its float16 scales.
+func scalesOf(typ gguf.Type) []int {
+	switch typ {
+	case gguf.F16, gguf.Q4_0, gguf.Q5_0, gguf.Q8_0, gguf.Q1_0, gguf.Q2_0, gguf.IQ4_NL, gguf.IQ4_XS,
+		gguf.IQ1_S, gguf.IQ2_XXS, gguf.IQ2_XS, gguf.IQ2_S, gguf.IQ3_XXS, gguf.IQ3_S:
+		return []int{0}
+	case gguf.Q4_1, gguf.Q5_1, gguf.Q4_K, gguf.Q5_K:
+		return []int{0, 2}
+	case gguf.Q2_K:
+		return []int{80, 82}
+	case gguf.Q3_K:
+		return []int{108}
+	case gguf.Q6_K:
+		return []int{208}
+	case gguf.TQ1_0:
+		return []int{52}
+	case gguf.TQ2_0:
+		return []int{64}
+	}
+	return nil
+}
+
+// specialScales are infinite, not numbers, subnormal, zero and the greatest.
+var specialScales = []uint16{0x7c00, 0xfc00, 0x7e00, 0xfe01, 0x0001, 0x83ff, 0x0000, 0x8000, 0x7bff, 0xfbff}
+
+// randomRows are blocks of random bits whose scales are small numbers, or, unless
+// finite, any and some special ones.
 func randomRows(rng *rand.Rand, typ gguf.Type, rows, cols int, finite bool) []byte {
 	size, _ := typ.RowSize(cols)
 	data := make([]byte, rows*int(size))
 	for i := range data {
 		data[i] = byte(rng.Uint32())
 	}
-	if !finite {
-		switch typ {
-		case gguf.MXFP4: // the extreme powers
-			data[0], data[17], data[34] = 0, 1, 255
-		case gguf.NVFP4: // what is not a number, and what is subnormal
-			for i := range len(data) / 36 {
-				binary.LittleEndian.PutUint32(data[36*i:], 0x03020100+0x04040404*uint32(i+28))
+	for i := range len(data) / typ.BlockBytes() {
+		scale := func() uint16 {
+			switch {
+			case finite:
+				return half.ToFloat16(float32(rng.NormFloat64()) / 64)
+			case i%2 == 0:
+				return specialScales[rng.IntN(len(specialScales))]
 			}
+			return uint16(rng.Uint32())
 		}
-		return data
-	}
-	type layout struct {
-		bytes  int
-		scales []int
-	}
-	l := map[string]layout{
-		"F16": {2, []int{0}}, "BF16": {2, nil}, "Q4_0": {18, []int{0}}, "Q4_1": {20, []int{0, 2}}, "Q5_0": {22, []int{0}},
-		"Q5_1": {24, []int{0, 2}}, "Q8_0": {34, []int{0}}, "Q4_K": {144, []int{0, 2}}, "Q5_K": {176, []int{0, 2}}, "Q6_K": {210, []int{208}},
-		"IQ4_NL": {18, []int{0}}, "IQ4_XS": {136, []int{0}}, "MXFP4": {17, nil}, "Q2_K": {84, []int{80, 82}}, "Q3_K": {110, []int{108}},
-		"Q1_0": {18, []int{0}}, "Q2_0": {18, []int{0}}, "TQ1_0": {54, []int{52}}, "TQ2_0": {66, []int{64}}, "NVFP4": {36, nil},
-		"IQ1_S": {50, []int{0}}, "IQ1_M": {56, nil}, "IQ2_XXS": {66, []int{0}}, "IQ2_XS": {74, []int{0}}, "IQ2_S": {82, []int{0}},
-		"IQ3_XXS": {98, []int{0}}, "IQ3_S": {110, []int{0}},
-	}[typ.String()]
-	for b := 0; b < len(data); b += l.bytes {
-		for _, at := range l.scales {
-			binary.LittleEndian.PutUint16(data[b+at:], half.ToFloat16(float32(rng.NormFloat64())/64))
+		block := data[i*typ.BlockBytes():][:typ.BlockBytes()]
+		for _, at := range scalesOf(typ) {
+			binary.LittleEndian.PutUint16(block[at:], scale())
 		}
-	}
-	if typ.String() == "IQ1_M" { // a quarter of the scale on top of each word
-		for b := 0; b < len(data); b += l.bytes {
-			d := half.ToFloat16(float32(rng.NormFloat64()) / 64)
+		switch typ {
+		case gguf.IQ1_M: // a quarter of the scale on top of each word
+			d := scale()
 			for w := range 4 {
-				top := &data[b+49+2*w]
+				top := &block[49+2*w]
 				*top = *top&15 | byte(d>>(4*w))<<4
 			}
-		}
-	}
-	if typ.String() == "MXFP4" {
-		for b := 0; b < len(data); b += l.bytes {
-			data[b] = byte(120 + rng.IntN(8))
-		}
-	}
-	if typ.String() == "BF16" {
-		for i := 0; i < len(data); i += 2 {
-			binary.LittleEndian.PutUint16(data[i:], half.ToBFloat16(float32(rng.NormFloat64())))
+		case gguf.MXFP4: // 0 and 1 are subnormal
+			if finite {
+				block[0] = byte(120 + rng.IntN(8))
+			} else if i < 3 {
+				block[0] = [3]byte{0, 1, 255}[i]
+			}
+		case gguf.NVFP4: // 0x7f is not a number, below 8 is subnormal
+			if !finite {
+				binary.LittleEndian.PutUint32(block, 0x03020100+0x04040404*uint32(i+28))
+			}
+		case gguf.BF16:
+			if finite {
+				binary.LittleEndian.PutUint16(block, half.ToBFloat16(float32(rng.NormFloat64())))
+			}
 		}
 	}
 	return data
@@ -125,39 +140,54 @@ func TestDecodersGiveTheBitsOfPackageQuantize(t *testing.T) {
 				}
 				defer undo()
 				for _, finite := range []bool{true, false} {
-					checkDecoder(t, name, finite)
+					checkDecoder(t, name, finite, 1024)
+					for cols := 32; cols <= 256; cols += 32 { // whole blocks of it
+						checkDecoder(t, name, finite, cols)
+					}
+					for cols := 512; cols < 3072; cols += 256 {
+						checkDecoder(t, name, finite, cols)
+					}
 				}
 			})
 		}
 	}
 }
 
-func checkDecoder(t *testing.T, name string, finite bool) {
-	rng := rand.New(rand.NewPCG(13, 14))
+func checkDecoder(t *testing.T, name string, finite bool, cols int) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(13, uint64(cols)))
 	typ, codec := codecOf(t, name)
-	const rows, cols, guard = 3, 1024, 64
-	data := randomRows(rng, typ, rows, cols, finite)
+	if cols%typ.BlockElements() != 0 {
+		return
+	}
+	const rows, guard = 3, 64
+	offset := cols / 32 % 5 // of everything, to any alignment
+	data := append(make([]byte, offset), randomRows(rng, typ, rows, cols, finite)...)[offset:]
 	stride := len(data) / rows
 	m := kernel.EncodedMatrix(data, rows, cols, stride, codec.DecodeRow).OfType(name)
-	buffer := make([]float32, cols+2*guard+1)
+	buffer := make([]float32, cols+2*guard+8)
 	for i := range buffer {
 		buffer[i] = -12345
 	}
 	want := make([]float32, cols)
 	for r := range rows {
 		codec.DecodeRow(want, data[r*stride:(r+1)*stride])
-		got := m.Row(r, buffer[guard+r%2:][:cols])
+		first := guard + offset + r%2
+		got := m.Row(r, buffer[first:][:cols])
 		for i, w := range want {
 			if math.Float32bits(got[i]) != math.Float32bits(w) && (w == w || got[i] == got[i]) {
-				t.Fatalf("row %d: element %d is %g, want %g", r, i, got[i], w)
+				t.Fatalf("%d columns, row %d: element %d is %g, want %g", cols, r, i, got[i], w)
 			}
 		}
 		for i, v := range buffer {
-			if (i < guard || i >= guard+cols+1) && v != -12345 {
-				t.Fatalf("element %d outside of the row was overwritten", i-guard)
+			if (i < first || i >= first+cols) && v != -12345 {
+				t.Fatalf("%d columns: element %d outside of the row was overwritten", cols, i-first)
 			}
 		}
-		if _, bf16 := kernel.HasDecoder(m); bf16 && finite {
+		for i := range got {
+			got[i] = -12345
+		}
+		if _, bf16 := kernel.HasDecoder(m); bf16 {
 			checkBF16Row(t, m, r, want)
 		}
 	}
@@ -223,25 +253,34 @@ func checkMatVec(t *testing.T, rng *rand.Rand, name string, m kernel.Matrix) {
 }
 
 func checkBF16Row(t *testing.T, m kernel.Matrix, r int, want []float32) {
-	got := make([]uint16, len(want)+2*64)
+	t.Helper()
+	const guard = 64
+	first := guard + r
+	got := make([]uint16, len(want)+2*guard+8)
 	for i := range got {
 		got[i] = 0xdead
 	}
-	part := got[64 : 64+len(want)]
-	kernel.PartBF16(m, part, r, 0, 256)
-	kernel.PartBF16(m, part[256:], r, 256, len(want))
+	part := got[first : first+len(want)]
+	middle := len(want) / 2 &^ 255
+	kernel.PartBF16(m, part, r, 0, len(want))
+	if middle > 0 {
+		clear(part)
+		kernel.PartBF16(m, part, r, 0, middle)
+		kernel.PartBF16(m, part[middle:], r, middle, len(want))
+	}
 	for i, w := range want {
 		rounded := half.ToBFloat16(w)
-		if rounded&0x7f80 == 0 {
-			rounded &= 0x8000 // the instruction takes subnormals for zero
+		if rounded&0x7f80 == 0 && part[i] != rounded {
+			rounded &= 0x8000 // rounding may take subnormals for zero, as multiplying does
 		}
-		if part[i] != rounded && part[i]&0x7fff|rounded&0x7fff != 0 {
+		nan := w != w && part[i]&0x7fff > 0x7f80
+		if part[i] != rounded && part[i]&0x7fff|rounded&0x7fff != 0 && !nan {
 			t.Fatalf("row %d: element %d is %#04x, want %#04x of %g", r, i, part[i], rounded, w)
 		}
 	}
 	for i, v := range got {
-		if (i < 64 || i >= 64+len(want)) && v != 0xdead {
-			t.Fatalf("bf16 element %d outside of the row was overwritten", i-64)
+		if (i < first || i >= first+len(want)) && v != 0xdead {
+			t.Fatalf("bf16 element %d outside of the row was overwritten", i-first)
 		}
 	}
 }

@@ -6,9 +6,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
+
+	"qtool/internal/half"
 )
 
 // onEachTier runs f once on every tier that the machine has.
@@ -186,6 +189,55 @@ func TestAxpyEqualsTheDefinitionAtEveryLengthAndAlignment(t *testing.T) {
 				sum, bound := sumOf(before[i], 1, func(int) (float32, float32) { return a, x.v[i] })
 				if !agrees(got, sum, bound) {
 					t.Fatalf("length %d: y[%d] = %g, want %g", n, i, got, sum)
+				}
+			}
+		}
+	})
+}
+
+func TestPairKernelsRoundAndInterleaveEveryLengthAndNoMore(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		if active.pairs == nil {
+			t.Skip("no bfloat16")
+		}
+		rng := rand.New(rand.NewPCG(27, 28))
+		guardedPairs := func(n, offset int) (all, v []uint16) {
+			all = slices.Repeat([]uint16{0xdead}, n+2*guard+16)
+			return all, all[guard+offset:][:n]
+		}
+		check := func(name string, all, v []uint16, offset int) {
+			t.Helper()
+			for i, x := range all {
+				if (i < guard+offset || i >= guard+offset+len(v)) && x != 0xdead {
+					t.Fatalf("%s: element %d outside of its %d was overwritten", name, i-guard-offset, len(v))
+				}
+			}
+		}
+		for n := 16; n <= 320; n += 16 {
+			src, offset := newGuarded(rng, n, n/16%5), n/16%7
+			sprinkle(rng, src.v)
+			all, rounded := guardedPairs(n, offset)
+			active.pairs.round(&rounded[0], &src.v[0], n)
+			check("round", all, rounded, offset)
+			for i, x := range src.v {
+				want := half.ToBFloat16(x)
+				if want&0x7f80 == 0 {
+					want &= 0x8000 // the instruction takes subnormals for zero
+				}
+				if rounded[i] != want && (x == x || rounded[i]&0x7fff <= 0x7f80) {
+					t.Fatalf("round(%g) = %#04x, want %#04x", x, rounded[i], want)
+				}
+			}
+			dst := newGuarded(rng, n, n/16%3)
+			_, other := guardedPairs(n, 1)
+			for i := range other {
+				other[i] = uint16(rng.Uint32())
+			}
+			active.pairs.interleave(&dst.v[0], &rounded[0], &other[0], n)
+			dst.check(t, "interleave")
+			for i, pair := range dst.v {
+				if want := uint32(rounded[i]) | uint32(other[i])<<16; math.Float32bits(pair) != want {
+					t.Fatalf("pair %d of %d is %#08x, want %#08x", i, n, math.Float32bits(pair), want)
 				}
 			}
 		}
