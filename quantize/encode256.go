@@ -51,10 +51,15 @@ func sum32(x []float32) (sum float32) {
 // putPairs stores 2 bits of each value: those of values l, l+32, l+64 and l+96 of each
 // half are the four bit pairs of byte l.
 func putPairs(qs *[64]byte, q *[256]byte) {
-	for h := range 2 {
-		out, q := (*[32]byte)(qs[32*h:]), (*[128]byte)(q[128*h:])
-		for l := range out {
-			out[l] = q[l]&3 | q[l+32]&3<<2 | q[l+64]&3<<4 | q[l+96]&3<<6
-		}
+	for i := 0; i < 64; i += 8 {
+		q := q[i/32*128+i%32:]
+		le.PutUint64(qs[i:], le.Uint64(q)&bitPairs|le.Uint64(q[32:])&bitPairs<<2|le.Uint64(q[64:])&bitPairs<<4|le.Uint64(q[96:])&bitPairs<<6)
 	}
 }
+
+// Parts of 8 bytes that are packed at once.
+const (
+	eachByte   = 0x0101010101010101
+	bitPairs   = 3 * eachByte
+	lowNibbles = 15 * eachByte
+)

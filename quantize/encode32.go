@@ -1,56 +1,66 @@
 package quantize
 
-// encode32 stores src in blocks of 32, each by one call of put. The weights are nil
-// without importance; with it, a value counts more the larger it is, compared with
-// the mean square of the row.
-func encode32(dst []byte, src, importance []float32, put func(b []byte, x, weights []float32)) {
-	size := len(dst) / max(1, len(src)/32)
-	var weights []float32
-	var meanSquare float32
+// rowEnergy is the weighting of formats of 32: with importance, a value counts more the
+// larger it is, compared with the mean square of the row.
+func rowEnergy(x, importance []float32) weighting {
+	return energyOf(x, importance, max(1, len(x)), func(sum float32) float32 { return sum / float32(len(x)) })
+}
+
+// symmetric32 stores src in blocks by put, after a choice of d and q for
+// value = d * (q - n), 0 <= q < 2n.
+func symmetric32(src, importance []float32, n int32, put func(block int, d float32, q *[32]byte)) {
+	f := newGroupFit(src, 32)
+	defer f.giveBack()
 	if importance != nil {
-		weights = make([]float32, 32)
-		for _, v := range src {
-			meanSquare += float32(v * v)
-		}
-		meanSquare /= float32(len(src))
+		f.symmetric(src, rowEnergy(src, importance), n)
+	} else {
+		f.symmetricSpread(src, n)
 	}
-	for i := 0; i < len(src); i += 32 {
-		x := src[i : i+32]
-		for j := range weights {
-			weights[j] = importance[i+j] * sqrt32(meanSquare+float32(x[j]*x[j]))
-		}
-		put(dst[:size], x, weights)
-		dst = dst[size:]
+	for i, d := range f.scale {
+		put(i, d, (*[32]byte)(f.levels[32*i:]))
 	}
 }
 
-// symmetric32 chooses d and q for value = d * (q - n), 0 <= q < 2n.
-func symmetric32(q *[32]byte, x, weights []float32, n int32) (d float32) {
-	if weights != nil {
-		return symmetricFit(q[:], x, weights, n)
-	}
-	top, _ := extreme(x)
-	d = top / float32(-n)
-	inverse := reciprocal(d)
+// symmetricSpread puts the extreme value at level -n.
+func (f *groupFit) symmetricSpread(x []float32, n int32) {
 	half := float32(n) + 0.5
-	for j, v := range x {
-		q[j] = byte(min(int8(2*n-1), int8(truncated(float32(v*inverse)+half))))
+	for g := range f.scale {
+		q, x := f.levels[32*g:32*g+32], x[32*g:32*g+32]
+		top, _ := extreme(x)
+		f.scale[g] = top / float32(-n)
+		inverse := reciprocal(f.scale[g])
+		for j, v := range x {
+			q[j] = byte(min(int8(2*n-1), int8(truncated(float32(v*inverse)+half))))
+		}
 	}
-	return d
 }
 
-// affine32 chooses d, low and q for value = d * q + low, 0 <= q <= n.
-func affine32(q *[32]byte, x, weights []float32, n int32) (d, low float32) {
-	if weights != nil {
-		return affineFit(q[:], x, weights, n, &weightedSearch)
+// affine32 stores src in blocks by put, after a choice of d, low and q for
+// value = d * q + low, 0 <= q <= n.
+func affine32(src, importance []float32, n int32, put func(block int, d, low float32, q *[32]byte)) {
+	f := newGroupFit(src, 32)
+	defer f.giveBack()
+	if importance != nil {
+		f.affine(src, rowEnergy(src, importance), n, &weightedSearch)
+	} else {
+		f.affineSpread(src, n)
 	}
-	low, high := span(x)
-	d = (high - low) / float32(n)
-	inverse := reciprocal(d)
-	for j, v := range x {
-		q[j] = byte(min(int8(n), int8(truncated(float32((v-low)*inverse)+0.5))))
+	for i, d := range f.scale {
+		put(i, d, f.low[i], (*[32]byte)(f.levels[32*i:]))
 	}
-	return d, low
+}
+
+// affineSpread spreads the levels over all values.
+func (f *groupFit) affineSpread(x []float32, n int32) {
+	for g := range f.scale {
+		q, x := f.levels[32*g:32*g+32], x[32*g:32*g+32]
+		low, high := span(x)
+		f.scale[g], f.low[g] = (high-low)/float32(n), low
+		inverse := reciprocal(f.scale[g])
+		for j, v := range x {
+			q[j] = byte(min(int8(n), int8(truncated(float32((v-low)*inverse)+0.5))))
+		}
+	}
 }
 
 func reciprocal(d float32) float32 {
@@ -62,8 +72,8 @@ func reciprocal(d float32) float32 {
 
 // putLow4 packs the low 4 bits of value j and value j+16 into byte j.
 func putLow4(qs []byte, q *[32]byte) {
-	for j := range 16 {
-		qs[j] = q[j]&15 | q[j+16]<<4
+	for j := 0; j < 16; j += 8 {
+		le.PutUint64(qs[j:], le.Uint64(q[j:])&lowNibbles|le.Uint64(q[j+16:])&lowNibbles<<4)
 	}
 }
 

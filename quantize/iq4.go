@@ -1,6 +1,10 @@
 package quantize
 
-import "math"
+import (
+	"math"
+
+	"qtool/internal/kernel"
+)
 
 // The non-linear 4-bit levels of IQ4_NL and IQ4_XS.
 var iq4Levels = [16]float32{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
@@ -64,6 +68,15 @@ func nearestIQ4(v float32) (index uint8) {
 	return index
 }
 
+// iq4Numerators are what the extreme value may be put at: all but the first, which iq4Fit
+// treats in its own way.
+var iq4Numerators = func() (n [16]float32) {
+	for i := range 15 {
+		n[1+i] = float32(i-7) + iq4Levels[0]
+	}
+	return n
+}()
+
 // iq4Fit searches the scale d for which d * level is nearest to x. It tries the one that
 // puts the extreme value at the level opposite in sign to the lowest, then 15 that
 // put it near the lowest.
@@ -74,8 +87,8 @@ func iq4Fit(x, w *[32]float32) (d float32) {
 	}
 	var inverses, xl, ll [16]float32
 	inverses[0] = 1 / (-top / iq4Levels[0])
-	for i := range 15 {
-		inverses[1+i] = (float32(i-7) + iq4Levels[0]) / top
+	for i, n := range iq4Numerators[1:] {
+		inverses[1+i] = n / top
 	}
 	for i := 0; i < 16; i += 2 {
 		iq4Sums(x, w, (*[2]float32)(inverses[i:]), (*[2]float32)(xl[i:]), (*[2]float32)(ll[i:]))
@@ -113,59 +126,79 @@ func iq4Sums(x, w *[32]float32, inverses, xl, ll *[2]float32) {
 	*xl, *ll = [2]float32{xl0, xl1}, [2]float32{ll0, ll1}
 }
 
-// iq4Nearest stores the levels nearest to x * inverse.
-func iq4Nearest(levels *[32]uint8, x *[32]float32, inverse float32) {
+// iq4 is iq4Fit for all groups of 32 values of x.
+func (f *groupFit) iq4(x []float32, w weighting) {
+	if !kernel.CanSearch() {
+		f.each(x, &w, func(g int, _ []byte, x, weights []float32) {
+			f.scale[g] = iq4Fit((*[32]float32)(x), (*[32]float32)(weights))
+		})
+		return
+	}
+	f.sideBySide(x, &w, func(g *kernel.Groups, _ int) { g.SearchIQ4(&iq4Numerators, &iq4Near) })
+}
+
+// iq4Nearest stores the levels nearest to x * inverse, for each group of 32.
+func iq4Nearest(levels []byte, x []float32, inverse *kernel.Lane) {
+	if kernel.CanSearch() {
+		kernel.IQ4Levels(levels, x, inverse)
+		return
+	}
 	for i, v := range x {
-		levels[i] = nearestIQ4(float32(inverse * v))
+		levels[i] = nearestIQ4(float32(inverse[i/32] * v))
 	}
 }
 
 func encodeIQ4_NL(dst []byte, src, importance []float32) {
-	var w [32]float32
-	var levels [32]uint8
-	for i := 0; i < len(src); i += 32 {
-		x, b := (*[32]float32)(src[i:]), (*[18]byte)(dst[i/32*18:])
-		if importance != nil {
-			energyWeights(w[:], x[:], importance[i:], float32(sumSquares(x[:])*(2.0/32)))
-		} else {
-			squareWeights(w[:], x[:])
+	f := newGroupFit(src, 32)
+	defer f.giveBack()
+	w := weighting{by: kernel.Square}
+	if importance != nil {
+		w = energyOf(src, importance, 32, func(sum float32) float32 { return sum * (2.0 / 32) })
+	}
+	f.iq4(src, w)
+	for first := 0; first < len(f.scale); first += kernel.Lanes {
+		from, to := 32*first, min(len(src), 32*(first+kernel.Lanes))
+		var inverse kernel.Lane
+		for l, d := range f.scale[first : to/32] {
+			inverse[l] = reciprocal(d)
 		}
-		d := iq4Fit(x, &w)
-		putFloat16(b[:], d)
-		iq4Nearest(&levels, x, reciprocal(d))
-		putLow4(b[2:], &levels)
+		iq4Nearest(f.levels[from:to], src[from:to], &inverse)
+	}
+	for i, d := range f.scale {
+		b := dst[18*i : 18*i+18]
+		putFloat16(b, d)
+		putLow4(b[2:], (*[32]byte)(f.levels[32*i:]))
 	}
 }
 
 func encodeIQ4_XS(dst []byte, src, importance []float32) {
-	encode256(dst, src, importance, func(out []byte, x *[256]float32, importance []float32) {
-		b := (*[136]byte)(out)
-		var w [32]float32
-		var scales [8]float32
-		meanSquare := float32(sumSquares(x[:]) * (2.0 / 256))
-		for g := range scales {
-			x := (*[32]float32)(x[32*g:])
-			if importance != nil {
-				energyWeights(w[:], x[:], importance[32*g:], meanSquare)
-			} else {
-				squareWeights(w[:], x[:])
-			}
-			scales[g] = iq4Fit(x, &w)
-		}
-		top, _ := extreme(scales[:])
+	f := newGroupFit(src, 32)
+	defer f.giveBack()
+	w := weighting{by: kernel.Square}
+	if importance != nil {
+		w = energyOf(src, importance, 256, func(sum float32) float32 { return sum * (2.0 / 256) })
+	}
+	f.iq4(src, w)
+	for i := range len(src) / 256 {
+		b, scales := (*[136]byte)(dst[136*i:]), f.scale[8*i:8*i+8]
+		top, _ := extreme(scales)
 		d := -top / 32
 		inverse := reciprocal(d)
 		putFloat16(b[:], d)
 		var high uint16
-		var levels [32]uint8
+		var inverses kernel.Lane
 		clear(b[4:8])
 		for g, s := range scales {
 			scale := max(-32, min(31, nearest(float32(inverse*s))))
-			iq4Nearest(&levels, (*[32]float32)(x[32*g:]), reciprocal(d*float32(scale)))
-			putLow4(b[8+16*g:], &levels)
+			inverses[g] = reciprocal(d * float32(scale))
 			b[4+g/2] |= byte(scale+32) & 15 << (g % 2 * 4)
 			high |= uint16(scale+32) >> 4 << (2 * g)
 		}
 		le.PutUint16(b[2:], high)
-	})
+		q := f.levels[256*i : 256*(i+1)]
+		iq4Nearest(q, src[256*i:256*(i+1)], &inverses)
+		for g := range 8 {
+			putLow4(b[8+16*g:], (*[32]byte)(q[32*g:]))
+		}
+	}
 }

@@ -1,6 +1,9 @@
 package quantize
 
-import "qtool/internal/half"
+import (
+	"qtool/internal/half"
+	"qtool/internal/kernel"
+)
 
 // Q2_K, Q4_K and Q5_K are found alike: a scale and a minimum for each group, then
 // integers for these, then the levels that the rounded scales give.
@@ -10,30 +13,31 @@ type affineFormat struct {
 	size     int   // of a group
 	levels   int32 // the greatest level
 	scales   int32 // the greatest integer scale
+	bytes    int   // of a superblock
 	energy   float32
-	search   affineSearch // without importance
-	weigh    func(w, x []float32)
-	saturate [2]bool // integer scales without and with importance
+	search   affineSearch    // without importance
+	weigh    kernel.Weighing // likewise
+	saturate [2]bool         // integer scales without and with importance
 }
 
 var (
 	formatQ2_K = affineFormat{
-		size: 16, levels: 3, scales: 15, energy: 1, weigh: sizeWeights,
+		size: 16, levels: 3, scales: 15, bytes: 84, energy: 1, weigh: kernel.Size,
 		search: affineSearch{first: -0.5, step: 0.1, steps: 15, absolute: true},
 	}
 	formatQ4_K = affineFormat{
-		size: 32, levels: 15, scales: 63, energy: 2, weigh: levelledWeights,
+		size: 32, levels: 15, scales: 63, bytes: 144, energy: 2, weigh: kernel.Levelled,
 		search: affineSearch{first: -1, step: 0.1, steps: 20}, saturate: [2]bool{true, false},
 	}
 	formatQ5_K = affineFormat{
-		size: 32, levels: 31, scales: 63, energy: 2, weigh: levelledWeights,
+		size: 32, levels: 31, scales: 63, bytes: 176, energy: 2, weigh: kernel.Levelled,
 		search: affineSearch{first: -0.5, step: 0.1, steps: 15}, saturate: [2]bool{true, true},
 	}
 )
 
 // affineBlock is a superblock before it is packed.
 type affineBlock struct {
-	q         [256]byte
+	q         *[256]byte
 	scale     [16]byte // integers, which multiply d
 	low       [16]byte // and dmin
 	d, dmin   float32  // as float16 holds them
@@ -57,41 +61,45 @@ func levelledWeights(w, x []float32) {
 	}
 }
 
-// fit chooses scales and minimums, in integers, and levels by the scales before they
-// were rounded.
-func (f *affineFormat) fit(b *affineBlock, x *[256]float32, importance []float32) {
-	var scale, low, total [16]float32
-	var weights [32]float32
-	w := weights[:f.size]
-	search := &f.search
-	var meanSquare float32
+// encode searches the groups of src, and has put pack each superblock, whose integer
+// scales are chosen and whose levels go with the scales before they were rounded.
+func (f *affineFormat) encode(dst []byte, src, importance []float32, put func(out []byte, x *[256]float32, b *affineBlock)) {
+	found := newGroupFit(src, f.size)
+	defer found.giveBack()
+	w, search := weighting{by: f.weigh}, &f.search
 	if importance != nil {
+		w = energyOf(src, importance, 256, func(sum float32) float32 { return float32(f.energy*sum) / 256 })
 		search = &weightedSearch
-		meanSquare = float32(f.energy*sumSquares(x[:])) / 256
 	}
+	found.affine(src, w, f.levels, search)
 	groups := 256 / f.size
-	for g := range groups {
-		from, to := g*f.size, (g+1)*f.size
-		if importance != nil {
-			energyWeights(w, x[from:to], importance[from:to], meanSquare)
-			total[g] = sum32(w)
-		} else {
-			f.weigh(w, x[from:to])
-		}
-		scale[g], low[g] = affineFit(b.q[from:to], x[from:to], w, f.levels, search)
+	var b affineBlock
+	for i := range len(src) / 256 {
+		first, last := i*groups, (i+1)*groups
+		f.chooseScales(&b, found.scale[first:last], found.low[first:last], found.total[first:last], importance != nil)
+		b.q = (*[256]byte)(found.levels[256*i:])
+		put(dst[i*f.bytes:(i+1)*f.bytes], (*[256]float32)(src[256*i:]), &b)
+	}
+}
+
+// chooseScales makes integers of the scales and minimums of a superblock. It negates low.
+func (f *affineFormat) chooseScales(b *affineBlock, scale, low, total []float32, weighted bool) {
+	for g := range low {
 		low[g] = -low[g]
 	}
-	if importance != nil {
-		b.setScale(positiveFit(b.scale[:groups], scale[:groups], total[:groups], f.scales))
-		b.setMin(positiveFit(b.low[:groups], low[:groups], total[:groups], f.scales))
+	integers, integerLows, saturate := b.scale[:len(scale)], b.low[:len(low)], f.saturate[0]
+	if weighted {
+		b.setScale(positiveFit(integers, scale, total, f.scales))
+		b.setMin(positiveFit(integerLows, low, total, f.scales))
+		saturate = f.saturate[1]
 	} else {
-		b.setScale(spreadScales(b.scale[:groups], scale[:groups], f.scales))
-		b.setMin(spreadScales(b.low[:groups], low[:groups], f.scales))
+		b.setScale(spreadScales(integers, scale, f.scales))
+		b.setMin(spreadScales(integerLows, low, f.scales))
 	}
-	if i := min(1, len(importance)); f.saturate[i] {
-		for g := range groups {
-			b.scale[g] = min(b.scale[g], byte(f.scales))
-			b.low[g] = min(b.low[g], byte(f.scales))
+	if saturate {
+		for g := range integers {
+			integers[g] = min(integers[g], byte(f.scales))
+			integerLows[g] = min(integerLows[g], byte(f.scales))
 		}
 	}
 }
@@ -127,63 +135,49 @@ func spreadScales(q []byte, scales []float32, n int32) (d float32) {
 	return top / float32(n)
 }
 
-// relevel chooses the levels of a group again, for value = d * q - low; at d = 0 any
-// will do, and ggml leaves those of the search.
-func relevel(q []byte, x []float32, d, low float32, n int32) {
-	if d == 0 {
-		return
-	}
-	x = x[:len(q)]
-	for i := range q {
-		q[i] = byte(max(0, min(n, nearest((x[i]+low)/d))))
-	}
-}
-
 func encodeQ2_K(dst []byte, src, importance []float32) {
-	encode256(dst, src, importance, func(out []byte, x *[256]float32, importance []float32) {
+	formatQ2_K.encode(dst, src, importance, func(out []byte, x *[256]float32, b *affineBlock) {
 		o := (*[84]byte)(out)
-		var b affineBlock
-		formatQ2_K.fit(&b, x, importance)
+		var d, low kernel.Lane
 		for g := range 16 {
 			packed := b.scale[g] | b.low[g]<<4
 			o[g] = packed
-			relevel(b.q[16*g:16*g+16], x[16*g:], b.d*float32(packed&15), float32(b.dmin*float32(packed>>4)), 3)
+			d[g], low[g] = b.d*float32(packed&15), b.dmin*float32(packed>>4)
 		}
-		putPairs((*[64]byte)(o[16:]), &b.q)
+		relevel(b.q, x, 16, &d, &low, 0, 3, 0)
+		putPairs((*[64]byte)(o[16:]), b.q)
 		le.PutUint16(o[80:], b.d16)
 		le.PutUint16(o[82:], b.dm16)
 	})
 }
 
 func encodeQ4_K(dst []byte, src, importance []float32) {
-	encode256(dst, src, importance, func(out []byte, x *[256]float32, importance []float32) {
-		var b affineBlock
-		formatQ4_K.fit(&b, x, importance)
+	formatQ4_K.encode(dst, src, importance, func(out []byte, x *[256]float32, b *affineBlock) {
 		b.finish(out, x, 15)
-		for p := range 4 {
-			qs, q := (*[32]byte)(out[16+32*p:]), (*[64]byte)(b.q[64*p:])
-			for l := range qs {
-				qs[l] = q[l] | q[l+32]<<4
-			}
-		}
+		putNibbles(out[16:], b.q)
 	})
 }
 
 func encodeQ5_K(dst []byte, src, importance []float32) {
-	encode256(dst, src, importance, func(out []byte, x *[256]float32, importance []float32) {
-		var b affineBlock
-		formatQ5_K.fit(&b, x, importance)
+	formatQ5_K.encode(dst, src, importance, func(out []byte, x *[256]float32, b *affineBlock) {
 		b.finish(out, x, 31)
-		high := (*[32]byte)(out[16:])
-		clear(high[:])
-		for p := range 4 {
-			qs, q := (*[32]byte)(out[48+32*p:]), (*[64]byte)(b.q[64*p:])
-			for l := range qs {
-				qs[l] = q[l]&15 | q[l+32]&15<<4
-				high[l] |= (q[l]>>4 | q[l+32]>>4<<1) << (2 * p)
+		putNibbles(out[48:], b.q)
+		for l := 0; l < 32; l += 8 {
+			var high uint64
+			for g := range 8 {
+				high |= le.Uint64(b.q[32*g+l:]) >> 4 & eachByte << g
 			}
+			le.PutUint64(out[16+l:], high)
 		}
 	})
+}
+
+// putNibbles stores the low 4 bits of pairs of groups of 32: one in low, one in high halves.
+func putNibbles(qs []byte, q *[256]byte) {
+	for i := 0; i < 128; i += 8 {
+		from := i/32*64 + i%32
+		le.PutUint64(qs[i:], le.Uint64(q[from:])&lowNibbles|le.Uint64(q[from+32:])&lowNibbles<<4)
+	}
 }
 
 // finish stores what Q4_K and Q5_K begin with, and settles the levels.
@@ -192,10 +186,12 @@ func (b *affineBlock) finish(out []byte, x *[256]float32, n int32) {
 	le.PutUint16(out[2:], b.dm16)
 	packed := (*[12]byte)(out[4:])
 	b.putScales(packed)
+	var d, low kernel.Lane
 	for g := range 8 {
-		scale, low := scaleAndMin(packed, g)
-		relevel(b.q[32*g:32*g+32], x[32*g:], b.d*scale, float32(b.dmin*low), n)
+		scale, minimum := scaleAndMin(packed, g)
+		d[g], low[g] = b.d*scale, b.dmin*minimum
 	}
+	relevel(b.q, x, 32, &d, &low, 0, n, 0)
 }
 
 // putScales is the reverse of scaleAndMin.

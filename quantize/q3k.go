@@ -1,5 +1,7 @@
 package quantize
 
+import "qtool/internal/kernel"
+
 // Q3_K: 16 groups of 16; value = d * (scale - 32) * (q - 4), where the third bit of
 // q is in hmask: bit g/2 of byte l for value l of 32 in the pair of groups g. qs is
 // as in Q2_K.
@@ -28,58 +30,41 @@ func decodeQ3_K(dst []float32, src []byte) {
 }
 
 func encodeQ3_K(dst []byte, src, importance []float32) {
-	encode256(dst, src, importance, func(out []byte, x *[256]float32, importance []float32) {
-		var q [256]byte
+	f := newGroupFit(src, 16)
+	defer f.giveBack()
+	if importance != nil {
+		f.symmetric(src, energyOf(src, importance, 256, func(sum float32) float32 { return float32(2*sum) / 256 }), 4)
+	} else {
+		f.descend(src)
+	}
+	for i := range len(src) / 256 {
+		b, q, x := (*[110]byte)(dst[110*i:]), (*[256]byte)(f.levels[256*i:]), (*[256]float32)(src[256*i:])
 		var scale [16]byte // plus 32
-		b := (*[110]byte)(out)
+		scales := (*[16]float32)(f.scale[16*i:])
 		if importance != nil {
-			putFloat16(b[108:], fitQ3_K(&q, &scale, x, importance))
+			putFloat16(b[108:], symmetricFit(scale[:], scales[:], f.total[16*i:16*i+16], 32))
 		} else {
-			putFloat16(b[108:], descendQ3_K(&q, &scale, x))
+			putFloat16(b[108:], greatestAtMinus32(&scale, scales))
 		}
 		d := float16At(b[108:])
+		var steps, low kernel.Lane
 		for g, s := range scale {
-			step := d * float32(int32(s)-32)
-			if step == 0 {
-				continue // any level will do, and ggml leaves those of the search
-			}
-			q, x := (*[16]byte)(q[16*g:]), (*[16]float32)(x[16*g:])
-			for l, v := range x {
-				q[l] = byte(4 + max(-4, min(3, nearest(v/step))))
-			}
+			steps[g] = d * float32(int32(s)-32)
 		}
-		packQ3_K(b, &q, &scale)
-	})
+		relevel(q, x, 16, &steps, &low, -4, 3, 4)
+		packQ3_K(b, q, &scale)
+	}
 }
 
-// fitQ3_K searches the scales with weights, then a scale for the scales.
-func fitQ3_K(q *[256]byte, scale *[16]byte, x *[256]float32, importance []float32) (d float32) {
-	var scales, total [16]float32
-	var w [16]float32
-	meanSquare := float32(2*sumSquares(x[:])) / 256
-	for g := range scales {
-		from, to := 16*g, 16*g+16
-		energyWeights(w[:], x[from:to], importance[from:to], meanSquare)
-		total[g] = sum32(w[:])
-		scales[g] = symmetricFit(q[from:to], x[from:to], w[:], 4)
-	}
-	return symmetricFit(scale[:], scales[:], total[:], 32)
-}
-
-// descendQ3_K improves the levels of each group one by one, and gives the greatest scale
-// the integer -32.
-func descendQ3_K(q *[256]byte, scale *[16]byte, x *[256]float32) (d float32) {
-	var scales [16]float32
-	for g := range scales {
-		scales[g] = descend((*[16]byte)(q[16*g:]), (*[16]float32)(x[16*g:]))
-	}
+// greatestAtMinus32 makes integers of scales, so that the greatest gets -32.
+func greatestAtMinus32(integers *[16]byte, scales *[16]float32) (d float32) {
 	top, magnitude := extreme(scales[:])
 	if magnitude == 0 {
 		return 0
 	}
 	inverse := -32 / top
 	for g, s := range scales {
-		scale[g] = byte(32 + max(-32, min(31, int8(nearest(float32(inverse*s))))))
+		integers[g] = byte(32 + max(-32, min(31, int8(nearest(float32(inverse*s))))))
 	}
 	return 1 / inverse
 }
@@ -89,6 +74,7 @@ func descendQ3_K(q *[256]byte, scale *[16]byte, x *[256]float32) (d float32) {
 func descend(q *[16]byte, x *[16]float32) (d float32) {
 	top, magnitude := extreme(x[:])
 	if magnitude < allZero {
+		clear(q[:])
 		return 0
 	}
 	inverse := -4 / top
@@ -134,10 +120,12 @@ func descend(q *[16]byte, x *[16]float32) (d float32) {
 }
 
 func packQ3_K(b *[110]byte, q *[256]byte, scale *[16]byte) {
-	high := (*[32]byte)(b[:])
-	clear(high[:])
-	for i, v := range q {
-		high[i%32] |= v >> 2 << (i / 32)
+	for l := 0; l < 32; l += 8 {
+		var high uint64
+		for g := range 8 {
+			high |= le.Uint64(q[32*g+l:]) >> 2 & eachByte << g
+		}
+		le.PutUint64(b[l:], high)
 	}
 	putPairs((*[64]byte)(b[32:]), q)
 	for g := range 8 {

@@ -36,10 +36,10 @@ func encodeQ4_0(dst []byte, src, importance []float32) {
 	if importance == nil && kernel.Encode(kernel.ToQ4_0, dst, src) == len(src) {
 		return
 	}
-	encode32(dst, src, importance, func(b []byte, x, weights []float32) {
-		var q [32]byte
-		putFloat16(b, symmetric32(&q, x, weights, 8))
-		putLow4(b[2:], &q)
+	symmetric32(src, importance, 8, func(block int, d float32, q *[32]byte) {
+		b := dst[18*block:]
+		putFloat16(b, d)
+		putLow4(b[2:], q)
 	})
 }
 
@@ -47,11 +47,10 @@ func encodeQ4_1(dst []byte, src, importance []float32) {
 	if importance == nil && kernel.Encode(kernel.ToQ4_1, dst, src) == len(src) {
 		return
 	}
-	encode32(dst, src, importance, func(b []byte, x, weights []float32) {
-		var q [32]byte
-		d, m := affine32(&q, x, weights, 15)
+	affine32(src, importance, 15, func(block int, d, m float32, q *[32]byte) {
+		b := dst[20*block:]
 		putFloat16(b, d)
 		putFloat16(b[2:], m)
-		putLow4(b[4:], &q)
+		putLow4(b[4:], q)
 	})
 }

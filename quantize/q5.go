@@ -37,11 +37,11 @@ func encodeQ5_0(dst []byte, src, importance []float32) {
 	if importance == nil && kernel.Encode(kernel.ToQ5_0, dst, src) == len(src) {
 		return
 	}
-	encode32(dst, src, importance, func(b []byte, x, weights []float32) {
-		var q [32]byte
-		putFloat16(b, symmetric32(&q, x, weights, 16))
-		putBit4(b[2:], &q)
-		putLow4(b[6:], &q)
+	symmetric32(src, importance, 16, func(block int, d float32, q *[32]byte) {
+		b := dst[22*block:]
+		putFloat16(b, d)
+		putBit4(b[2:], q)
+		putLow4(b[6:], q)
 	})
 }
 
@@ -49,12 +49,11 @@ func encodeQ5_1(dst []byte, src, importance []float32) {
 	if importance == nil && kernel.Encode(kernel.ToQ5_1, dst, src) == len(src) {
 		return
 	}
-	encode32(dst, src, importance, func(b []byte, x, weights []float32) {
-		var q [32]byte
-		d, m := affine32(&q, x, weights, 31)
+	affine32(src, importance, 31, func(block int, d, m float32, q *[32]byte) {
+		b := dst[24*block:]
 		putFloat16(b, d)
 		putFloat16(b[2:], m)
-		putBit4(b[4:], &q)
-		putLow4(b[8:], &q)
+		putBit4(b[4:], q)
+		putLow4(b[8:], q)
 	})
 }

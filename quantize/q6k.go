@@ -1,5 +1,7 @@
 package quantize
 
+import "qtool/internal/kernel"
+
 // Q6_K: 16 groups of 16; value = d * scale * (q - 32).
 //
 //	0         128      192          208 210
@@ -32,26 +34,20 @@ func decodeQ6_K(dst []float32, src []byte) {
 }
 
 func encodeQ6_K(dst []byte, src, importance []float32) {
-	for len(dst) > 0 {
-		var weights []float32
-		if importance != nil {
-			weights, importance = importance[:256], importance[256:]
-		}
-		encodeQ6_KBlock((*[210]byte)(dst), (*[256]float32)(src), weights)
-		dst, src = dst[210:], src[256:]
+	f := newGroupFit(src, 16)
+	defer f.giveBack()
+	w := weighting{by: kernel.Square}
+	if importance != nil {
+		w = weighting{by: kernel.Given, importance: importance}
+	}
+	f.symmetric(src, w, 32)
+	for i := 0; i < len(src); i += 256 {
+		encodeQ6_KBlock((*[210]byte)(dst[i/256*210:]), (*[256]float32)(src[i:]), (*[256]byte)(f.levels[i:]), (*[16]float32)(f.scale[i/16:]))
 	}
 }
 
-func encodeQ6_KBlock(b *[210]byte, x *[256]float32, weights []float32) {
-	var q [256]byte
-	var scales [16]float32
-	for g := range scales {
-		var w []float32
-		if weights != nil {
-			w = weights[16*g : 16*g+16]
-		}
-		scales[g] = symmetricFit(q[16*g:16*g+16], x[16*g:16*g+16], w, 32)
-	}
+// encodeQ6_KBlock makes integers of the scales and levels that go with them.
+func encodeQ6_KBlock(b *[210]byte, x *[256]float32, q *[256]byte, scales *[16]float32) {
 	top, magnitude := extreme(scales[:])
 	if magnitude < allZero {
 		clear(b[:])
@@ -60,24 +56,20 @@ func encodeQ6_KBlock(b *[210]byte, x *[256]float32, weights []float32) {
 	inverse := -128 / top
 	putFloat16(b[208:], 1/inverse)
 	d := float16At(b[208:])
+	var steps, low kernel.Lane
 	for g, s := range scales {
 		scale := int8(min(127, nearest(float32(inverse*s))))
 		b[192+g] = byte(scale)
-		// The levels that the stored, rounded scale gives; at scale 0 any will do, and
-		// ggml leaves those of the search.
-		if step := d * float32(scale); step != 0 {
-			for j := range 16 {
-				q[16*g+j] = byte(32 + max(-32, min(31, nearest(x[16*g+j]/step))))
-			}
-		}
+		steps[g] = d * float32(scale)
 	}
+	relevel(q, x, 16, &steps, &low, -32, 31, 32)
 	for h := range 2 {
-		ql, qh, q := b[64*h:64*h+64], b[128+32*h:], (*[128]byte)(q[128*h:])
-		for l := range 32 {
-			q1, q2, q3, q4 := q[l], q[l+32], q[l+64], q[l+96]
-			ql[l] = q1&15 | q3<<4
-			ql[l+32] = q2&15 | q4<<4
-			qh[l] = q1>>4 | q2>>4<<2 | q3>>4<<4 | q4>>4<<6
+		ql, qh, q := b[64*h:64*h+64], b[128+32*h:], q[128*h:128*h+128]
+		for l := 0; l < 32; l += 8 {
+			q1, q2, q3, q4 := le.Uint64(q[l:]), le.Uint64(q[l+32:]), le.Uint64(q[l+64:]), le.Uint64(q[l+96:])
+			le.PutUint64(ql[l:], q1&lowNibbles|q3&lowNibbles<<4)
+			le.PutUint64(ql[l+32:], q2&lowNibbles|q4&lowNibbles<<4)
+			le.PutUint64(qh[l:], q1>>4&bitPairs|q2>>4&bitPairs<<2|q3>>4&bitPairs<<4|q4>>4&bitPairs<<6)
 		}
 	}
 }

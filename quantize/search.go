@@ -66,21 +66,17 @@ type group struct {
 	x, w, wx [32]float32 // value, weight, weight * value
 }
 
-// set takes the square of a value as its weight if there are no weights.
 func (g *group) set(x, weights []float32) {
 	copy(g.x[:], x)
 	for i, v := range x {
-		w := v * v
-		if weights != nil {
-			w = weights[i]
-		}
+		w := weights[i]
 		g.w[i], g.wx[i] = w, float32(w*v)
 	}
 }
 
 // symmetricFit searches the scale d for which d * (q - n), 0 <= q < 2n, is nearest to
 // x, and stores q. It tries the extreme value at level -n, then 18 scales around
-// that. Without weights, a value weighs its square.
+// that.
 func symmetricFit(q []byte, x, weights []float32, n int32) (d float32) {
 	top, magnitude := extreme(x)
 	if magnitude < allZero {
@@ -151,6 +147,11 @@ type affineSearch struct {
 	absolute    bool
 }
 
+// levels is how many levels, and parts of one, step spreads the range over.
+func (s *affineSearch) levels(step int, n int32) float32 {
+	return s.first + float32(s.step*float32(step)) + float32(n)
+}
+
 // weightedSearch is the one that goes with importance.
 var weightedSearch = affineSearch{first: -0.9, step: 0.05, steps: 36}
 
@@ -180,7 +181,7 @@ func affineFit(q []byte, x, weights []float32, n int32, search *affineSearch) (d
 	g.affineLevels(&levels, len(x), low, inverse, n)
 	best := g.affineError(&levels, len(x), d, low, search.absolute)
 	for step := range search.steps + 1 {
-		inverse = (search.first + float32(search.step*float32(step)) + float32(n)) / (high - low)
+		inverse = search.levels(step, n) / (high - low)
 		if !g.affineLevels(&tried, len(x), low, inverse, n) && step > 0 {
 			continue // as the step before, which had its chance
 		}

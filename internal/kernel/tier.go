@@ -31,6 +31,7 @@ type tier struct {
 	// magnitude is the greatest of the bits of n elements without their signs, n a
 	// multiple of 16; nil: in Go.
 	magnitude func(v *float32, n int) uint32
+	searches
 }
 
 // tileFunc computes c[i·ldc+j] += sum over l < k of a[l·lda+i]·b[l·ldb+j] for

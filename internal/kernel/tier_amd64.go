@@ -24,6 +24,7 @@ var avx2Tier = tier{
 	prefetch: prefetchAMD64,
 	decoders: decodersAVX2,
 	encoders: encodersAVX2, magnitude: magnitudeAVX2,
+	searches: searchesAVX2,
 }
 
 var avx512Tier = tier{
@@ -46,6 +47,7 @@ var avx512Tier = tier{
 	prefetch: prefetchAMD64,
 	decoders: decodersAVX512,
 	encoders: encodersAVX512, magnitude: magnitudeAVX512,
+	searches: searchesAVX512,
 }
 
 // avx512BF16Tier is avx512Tier with bfloat16.

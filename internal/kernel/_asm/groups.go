@@ -1,0 +1,359 @@
+package main
+
+import (
+	"fmt"
+	"math"
+)
+
+// Searches over kernel.Groups: 16 groups of values side by side, one in each lane. SI
+// points at the groups; AVX2 goes through them twice, 8 lanes at a time. What is added
+// up within a group is added in order, and nothing is fused.
+
+// Where kernel.Groups has its fields, in bytes; DX points at value i of each group.
+const (
+	atX, atW, atWX, atL = 0, 2048, 4096, 6144
+
+	atScale = 8192 + 64*(iota-1)
+	atLow
+	atInverse
+	atFrom
+	atSumW
+	atSumX
+	atMeanSquare
+	atRedo
+	atTop
+	atBest
+	atLowest
+	atHighest
+	atDead
+)
+
+// Predicates of comparisons.
+const (
+	lessThan     = 17
+	atMost       = 18
+	notEqual     = 4 // or not a number
+	notLess      = 21
+	atLeast      = 29
+	greaterThan  = 30
+	roundNearest = 8
+)
+
+// Constants that searches load, as float32 or integers of 8 lanes each.
+const (
+	gOne = iota
+	gMinusOne
+	gAllZero
+	gSimple // 2^22: below, rounding is simple
+	gMagic
+	gFraction
+	gMagicBits
+	gMinus4
+	gThree
+	gMinus4F
+	gThreeF
+	gMagnitude
+	gMinus127
+	gTwo21
+	g512
+	g1023
+	gCount
+)
+
+var groupConstants = [gCount]uint32{
+	gOne:       math.Float32bits(1),
+	gMinusOne:  math.Float32bits(-1),
+	gAllZero:   math.Float32bits(1e-15),
+	gSimple:    math.Float32bits(1 << 22),
+	gMagic:     math.Float32bits(12582912),
+	gFraction:  0x7fffff,
+	gMagicBits: 0x400000,
+	gMinus4:    1<<32 - 4,
+	gThree:     3,
+	gMinus4F:   math.Float32bits(-4),
+	gThreeF:    math.Float32bits(3),
+	gMagnitude: 1<<31 - 1,
+	gMinus127:  math.Float32bits(-127),
+	gTwo21:     math.Float32bits(1 << 21),
+	g512:       512,
+	g1023:      1023,
+}
+
+// A groupWriter prints searches. Masks are K1, K2 .. or the registers 15, 14 ..
+type groupWriter struct {
+	*writer
+	tier, register string
+	lanes          int
+}
+
+func (g *groupWriter) wide() bool { return g.lanes == 16 }
+
+func (g *groupWriter) v(i int) string { return fmt.Sprint(g.register, i) }
+
+func (g *groupWriter) mask(m int) string {
+	if g.wide() {
+		return fmt.Sprint("K", m)
+	}
+	return g.v(16 - m)
+}
+
+// field is a lane of the groups, element one of those that DX is at.
+func field(at int) string   { return fmt.Sprintf("%d(SI)", at) }
+func element(at int) string { return fmt.Sprintf("%d(DX)", at) }
+
+// name is a register's, or the operand itself.
+func (g *groupWriter) name(operand any) string {
+	if i, ok := operand.(int); ok {
+		return g.v(i)
+	}
+	return operand.(string)
+}
+
+// do prints to = a op b; b may be memory.
+func (g *groupWriter) do(op string, a int, b any, to int) {
+	g.op("%s %s, %s, %s", op, g.name(b), g.v(a), g.v(to))
+}
+
+func (g *groupWriter) add(a int, b any, to int)     { g.do("VADDPS", a, b, to) }
+func (g *groupWriter) sub(a int, b any, to int)     { g.do("VSUBPS", a, b, to) }
+func (g *groupWriter) mul(a int, b any, to int)     { g.do("VMULPS", a, b, to) }
+func (g *groupWriter) div(a int, b any, to int)     { g.do("VDIVPS", a, b, to) }
+func (g *groupWriter) and(a int, b any, to int)     { g.do("VANDPS", a, b, to) }
+func (g *groupWriter) lesser(a int, b any, to int)  { g.do("VMINPS", a, b, to) } // a if a < b
+func (g *groupWriter) greater(a int, b any, to int) { g.do("VMAXPS", a, b, to) } // a if a > b
+func (g *groupWriter) zero(i int)                   { g.op("VXORPS %[1]s, %[1]s, %[1]s", g.v(i)) }
+func (g *groupWriter) load(from string, to int)     { g.op("VMOVUPS %s, %s", from, g.v(to)) }
+func (g *groupWriter) store(from int, to string)    { g.op("VMOVUPS %s, %s", g.v(from), to) }
+func (g *groupWriter) copy(from, to int)            { g.op("VMOVAPS %s, %s", g.v(from), g.v(to)) }
+func (g *groupWriter) root(a, to int)               { g.op("VSQRTPS %s, %s", g.v(a), g.v(to)) }
+func (g *groupWriter) broadcast(from string, to int) {
+	g.op("VBROADCASTSS %s, %s", from, g.v(to))
+}
+
+func (g *groupWriter) constant(c, to int) {
+	g.broadcast(fmt.Sprintf("groupConstants<>+%d(SB)", 32*c), to)
+}
+
+// withConstant prints to = a op constant.
+func (g *groupWriter) withConstant(op string, a, c, to int) {
+	suffix := ""
+	if g.wide() {
+		suffix = ".BCST"
+	}
+	g.op("%s%s groupConstants<>+%d(SB), %s, %s", op, suffix, 32*c, g.v(a), g.v(to))
+}
+
+func (g *groupWriter) integer(op string) string {
+	if g.wide() && (op == "VPAND" || op == "VPOR" || op == "VPANDN") {
+		return op + "D"
+	}
+	return op
+}
+
+// round rounds to the nearest integer, ties to even.
+func (g *groupWriter) round(i int) {
+	op := "VROUNDPS"
+	if g.wide() {
+		op = "VRNDSCALEPS"
+	}
+	g.op("%[1]s $%[2]d, %[3]s, %[3]s", op, roundNearest, g.v(i))
+}
+
+// nearest is package quantize's function of that name, with all its bits.
+func (g *groupWriter) nearest(i int) {
+	g.withConstant("VADDPS", i, gMagic, i)
+	g.withConstant(g.integer("VPAND"), i, gFraction, i)
+	g.withConstant("VPSUBD", i, gMagicBits, i)
+}
+
+// compare sets mask m where a predicate b.
+func (g *groupWriter) compare(predicate, a int, b any, m int) {
+	g.op("VCMPPS $%d, %s, %s, %s", predicate, g.name(b), g.v(a), g.mask(m))
+}
+
+// both and either combine mask n into m.
+func (g *groupWriter) both(n, m int) {
+	if g.wide() {
+		g.op("KANDW K%d, K%d, K%[2]d", n, m)
+		return
+	}
+	g.op("VANDPS %[1]s, %[2]s, %[2]s", g.mask(n), g.mask(m))
+}
+
+func (g *groupWriter) either(n, m int) {
+	if g.wide() {
+		g.op("KORW K%d, K%d, K%[2]d", n, m)
+		return
+	}
+	g.op("VORPS %[1]s, %[2]s, %[2]s", g.mask(n), g.mask(m))
+}
+
+func (g *groupWriter) clearMask(m int) {
+	if g.wide() {
+		g.op("KXORW K%[1]d, K%[1]d, K%[1]d", m)
+		return
+	}
+	g.op("VXORPS %[1]s, %[1]s, %[1]s", g.mask(m))
+}
+
+// merge replaces the lanes of to that mask m has.
+func (g *groupWriter) merge(m, from, to int) {
+	if g.wide() {
+		g.op("VMOVAPS %s, K%d, %s", g.v(from), m, g.v(to))
+		return
+	}
+	g.op("VBLENDVPS %s, %s, %s, %[3]s", g.mask(m), g.v(from), g.v(to))
+}
+
+// mergeInto does so in memory.
+func (g *groupWriter) mergeInto(m, from int, to string, spare int) {
+	if g.wide() {
+		g.op("VMOVUPS %s, K%d, %s", g.v(from), m, to)
+		return
+	}
+	g.op("VMOVUPS %s, %s", to, g.v(spare))
+	g.merge(m, from, spare)
+	g.store(spare, to)
+}
+
+// keep clears the lanes that mask m lacks.
+func (g *groupWriter) keep(m, i int) {
+	if g.wide() {
+		g.op("VMOVAPS.Z %s, K%d, %[1]s", g.v(i), m)
+		return
+	}
+	g.op("VANDPS %s, %s, %[2]s", g.mask(m), g.v(i))
+}
+
+// storeMask stores mask m as integers of all ones or none.
+func (g *groupWriter) storeMask(m int, to string, spare int) {
+	if g.wide() {
+		g.op("VPMOVM2D K%d, Z%d", m, spare)
+		g.store(spare, to)
+		return
+	}
+	g.op("VMOVUPS %s, %s", g.mask(m), to)
+}
+
+// jumpIfNone jumps where mask m has no lane.
+func (g *groupWriter) jumpIfNone(m int, label string) {
+	if g.wide() {
+		g.op("KORTESTW K%[1]d, K%[1]d", m)
+	} else {
+		g.op("VMOVMSKPS %s, AX", g.mask(m))
+		g.op("TESTL AX, AX")
+	}
+	g.op("JZ %s", label)
+}
+
+// halves prints body once for 16 lanes, or as a loop over both halves.
+func (g *groupWriter) halves(body func()) {
+	if g.wide() {
+		body()
+	} else {
+		g.op("MOVQ $2, R13")
+		g.printf("\nhalf:\n")
+		body()
+		g.op("ADDQ $32, SI")
+		g.op("DECQ R13")
+		g.op("JNZ half")
+	}
+	g.op("VZEROUPPER")
+	g.op("RET")
+}
+
+// values prints body for each value, at DX; R8 is their number.
+func (g *groupWriter) values(label string, body func()) {
+	g.op("MOVQ SI, DX")
+	g.op("MOVQ R8, CX")
+	g.printf("\n%s:\n", label)
+	body()
+	g.op("ADDQ $64, DX")
+	g.op("DECQ CX")
+	g.op("JNZ %s", label)
+}
+
+// A search is one function over groups.
+type search struct {
+	name, arguments string
+	frame           int
+	emit            func(g *groupWriter)
+}
+
+var searches = []search{
+	weighing("weighGiven", func(g *groupWriter) { g.load(element(atW), 1) }),
+	weighing("weighSquare", func(g *groupWriter) { g.mul(0, 0, 1) }),
+	weighing("weighSize", func(g *groupWriter) { g.and(0, 5, 1) }),
+	weighing("weighLevelled", func(g *groupWriter) {
+		g.and(0, 5, 1)
+		g.add(4, 1, 1)
+	}),
+	weighing("weighEnergy", func(g *groupWriter) {
+		g.mul(0, 0, 1)
+		g.add(4, 1, 1)
+		g.root(1, 1)
+		g.mul(1, element(atW), 1)
+	}),
+	{"searchSymmetric", "s *Groups, count int, numerators *[20]float32, low, high float32", 32, searchSymmetric},
+	{"searchAffine", "s *Groups, count int, numerators *float32, steps int, high float32", 36, searchAffine(false)},
+	{"searchAbsolute", "s *Groups, count int, numerators *float32, steps int, high float32", 36, searchAffine(true)},
+	{"searchDescend", "s *Groups", 8, searchDescend},
+	{"searchIQ4", "s *Groups, numerators *[16]float32, near *[1024]float32", 24, searchIQ4},
+}
+
+// weighing prints W from x in 0, WX and the sums of both. 4 holds what comes before
+// the values, 5 the bits of a magnitude.
+func weighing(name string, weigh func(g *groupWriter)) search {
+	return search{name, "s *Groups, count int", 16, func(g *groupWriter) { g.weighing(name, weigh) }}
+}
+
+// emitGroups prints the searches for so many lanes.
+func emitGroups(tier, register string, lanes int) func(w *writer) {
+	return func(w *writer) {
+		w.printf("\n")
+		for c, bits := range groupConstants {
+			for i := range 8 {
+				w.printf("DATA groupConstants<>+%d(SB)/4, $%#08x\n", 32*c+4*i, bits)
+			}
+		}
+		w.printf("GLOBL groupConstants<>(SB), RODATA|NOPTR, $%d\n", 32*gCount)
+		if lanes == 16 {
+			emitIQ4Buckets(w)
+		}
+		for _, s := range searches {
+			w.printf("\n// func %s%s(%s)\n", s.name, tier, s.arguments)
+			w.printf("TEXT ·%s%s(SB), NOSPLIT, $0-%d\n", s.name, tier, s.frame)
+			s.emit(&groupWriter{w, tier, register, lanes})
+		}
+		emitLevels(w, tier, register, lanes)
+	}
+}
+
+// groupDeclarations declares the searches and lists them for the tiers.
+func groupDeclarations() []byte {
+	w := &writer{}
+	w.WriteString(header)
+	w.WriteString("package kernel\n\n")
+	for _, tier := range []string{"AVX2", "AVX512"} {
+		w.printf(`var searches%[1]s = searches{
+	weigh: [weighings]func(*Groups, int){
+		Given: weighGiven%[1]s, Square: weighSquare%[1]s, Size: weighSize%[1]s, Levelled: weighLevelled%[1]s, Energy: weighEnergy%[1]s,
+	},
+	symmetric: searchSymmetric%[1]s, affine: searchAffine%[1]s, absolute: searchAbsolute%[1]s,
+	descend: searchDescend%[1]s, iq4: searchIQ4%[1]s,
+	levels: levels%[1]s, divided: divided%[1]s, iq4Levels: iq4Levels%[1]s,
+}
+
+`, tier)
+	}
+	for _, tier := range []string{"AVX2", "AVX512"} {
+		for _, s := range searches {
+			w.printf("//go:noescape\nfunc %s%s(%s)\n\n", s.name, tier, s.arguments)
+		}
+		for _, name := range []string{"levels", "divided"} {
+			w.printf("//go:noescape\nfunc %s%s(q *byte, x *float32, by, low *Lane, groups, vectors int, limits *limits)\n\n", name, tier)
+		}
+		w.printf("//go:noescape\nfunc iq4Levels%s(q *byte, x *float32, by *Lane, groups int)\n\n", tier)
+	}
+	return w.Bytes()
+}

@@ -1,0 +1,147 @@
+package kernel
+
+import "unsafe"
+
+// Lanes is how many groups are searched side by side.
+const Lanes = 16
+
+// Lane holds one number of each group.
+type Lane [Lanes]float32
+
+// Groups are up to 16 groups of values, side by side: value i of group l is X[i][l]. The
+// order of operations within a group is that of package quantize, which searches one
+// group after another where a tier has no searches; so the results are the same, bit
+// for bit. Lanes beyond the groups hold what does no harm.
+//
+// internal/kernel/_asm knows where the fields are.
+type Groups struct {
+	X  [32]Lane // values
+	W  [32]Lane // weights
+	WX [32]Lane // weight * value
+	L  [32]Lane // levels, where a search leaves them
+
+	// Results: value = Scale * level + Low. The level is the one nearest to
+	// Inverse * (x - From); an Inverse of 0 stands for a group that has no levels.
+	Scale, Low, Inverse, From Lane
+
+	SumW, SumX Lane // of W and WX
+	MeanSquare Lane // what Energy needs
+
+	// Redo has bits where a search left the range in which rounding is simple: such a
+	// group is to be searched in Go.
+	Redo [Lanes]uint32
+
+	top, best, lowest, highest, dead Lane
+
+	count, groups int
+}
+
+// Weighing is a way to weigh values.
+type Weighing uint8
+
+const (
+	Given    Weighing = iota // W says it
+	Square                   // by the square
+	Size                     // by the size
+	Levelled                 // by the size and the quadratic mean of the group
+	Energy                   // W, importance, times the root of MeanSquare and the square
+	weighings
+)
+
+// searches are a tier's functions over groups of count values; all nil: none.
+type searches struct {
+	weigh            [weighings]func(g *Groups, count int)
+	symmetric        func(g *Groups, count int, numerators *[20]float32, low, high float32)
+	affine, absolute func(g *Groups, count int, numerators *float32, steps int, high float32)
+	descend          func(g *Groups)
+	iq4              func(g *Groups, numerators *[16]float32, near *[1024]float32)
+	levels, divided  func(q *byte, x *float32, by, low *Lane, groups, vectors int, limits *limits)
+	iq4Levels        func(q *byte, x *float32, by *Lane, groups int)
+}
+
+// limits are the least and the greatest level, and what is added to it.
+type limits struct{ least, most, bias int32 }
+
+// CanSearch reports whether the tier in use has the searches below.
+func CanSearch() bool { return active.symmetric != nil }
+
+// Set makes groups of count values, 16 or 32, of x: at most 16 groups.
+func (g *Groups) Set(x []float32, count int) {
+	g.count, g.groups = count, len(x)/count
+	transposeGroups(&g.X, x, count)
+}
+
+// SetWeights fills W, as Set fills X.
+func (g *Groups) SetWeights(w []float32) { transposeGroups(&g.W, w[:g.groups*g.count], g.count) }
+
+// Len is the number of groups.
+func (g *Groups) Len() int { return g.groups }
+
+func transposeGroups(dst *[32]Lane, x []float32, count int) {
+	var rows rowPointers
+	for first := 0; first < Lanes; first += active.lanes {
+		for l := range active.lanes {
+			from := (first + l) * count
+			if from >= len(x) {
+				from = 0
+			}
+			rows[l] = &x[from]
+		}
+		active.transpose(&dst[0][first], Lanes, &rows, count)
+	}
+}
+
+// Weigh fills W, WX and their sums.
+func (g *Groups) Weigh(by Weighing) { active.weigh[by](g, g.count) }
+
+// SearchSymmetric searches Scale and Inverse for levels from low to high, over the scales
+// of which numerators[i] / (the extreme value) is the inverse. numerators has the last
+// one twice.
+func (g *Groups) SearchSymmetric(numerators *[20]float32, low, high float32) {
+	g.From = Lane{}
+	active.symmetric(g, g.count, numerators, low, high)
+}
+
+// SearchAffine searches Scale, Low, Inverse and From for levels from 0 to high, over the
+// scales of which numerators[i] / (the greatest value - Low) is the inverse. absolute
+// counts differences instead of their squares.
+func (g *Groups) SearchAffine(numerators []float32, high float32, absolute bool) {
+	search := active.affine
+	if absolute {
+		search = active.absolute
+	}
+	search(g, g.count, unsafe.SliceData(numerators), len(numerators), high)
+}
+
+// Descend searches Scale and L for levels from -4 to 3 of groups of 16, moving one
+// level after another.
+func (g *Groups) Descend() { active.descend(g) }
+
+// SearchIQ4 searches Scale for the levels of IQ4_NL, over groups of 32. near is the level
+// nearest to each half, from -256 on.
+func (g *Groups) SearchIQ4(numerators *[16]float32, near *[1024]float32) {
+	active.iq4(g, numerators, near)
+}
+
+// Levels stores bias + the level from least to most nearest to by[i] * (x - low[i]), for
+// group i of count values.
+func Levels(q []byte, x []float32, count int, by, low *Lane, least, most, bias int32) {
+	putLevels(active.levels, q, x, count, by, low, &limits{least, most, bias})
+}
+
+// DividedLevels is Levels with (x + low[i]) / by[i]. Where that is 0, levels are arbitrary.
+func DividedLevels(q []byte, x []float32, count int, by, low *Lane, least, most, bias int32) {
+	putLevels(active.divided, q, x, count, by, low, &limits{least, most, bias})
+}
+
+func putLevels(put func(*byte, *float32, *Lane, *Lane, int, int, *limits), q []byte, x []float32, count int, by, low *Lane, l *limits) {
+	_ = q[:len(x)]
+	put(unsafe.SliceData(q), unsafe.SliceData(x), by, low, len(x)/count, count/16, l)
+}
+
+// IQ4Levels stores the index of the level of IQ4_NL nearest to by[i] * x, for group i of
+// 32 values.
+func IQ4Levels(q []byte, x []float32, by *Lane) {
+	_ = q[:len(x)]
+	active.iq4Levels(unsafe.SliceData(q), unsafe.SliceData(x), by, len(x)/32)
+}

@@ -1,0 +1,216 @@
+package quantize
+
+import (
+	"sync"
+
+	"qtool/internal/kernel"
+)
+
+// weighting says how much the squared errors of a row's values count.
+type weighting struct {
+	by         kernel.Weighing
+	importance []float32 // of each value, for Given and Energy
+	// meanSquare is what Energy compares a value with: one for so many values each.
+	meanSquare       []float32
+	meanSquareValues int
+}
+
+// of fills w with the weights of the values x, which begin at from in the row.
+func (w *weighting) of(dst, x []float32, from int) {
+	switch w.by {
+	case kernel.Given:
+		copy(dst, w.importance[from:from+len(x)])
+	case kernel.Square:
+		squareWeights(dst, x)
+	case kernel.Size:
+		sizeWeights(dst, x)
+	case kernel.Levelled:
+		levelledWeights(dst, x)
+	case kernel.Energy:
+		energyWeights(dst, x, w.importance[from:], w.meanSquare[from/w.meanSquareValues])
+	}
+}
+
+// energyOf is importance times the size of a value, compared with factor / values times
+// the sum of squares of each run of so many values.
+func energyOf(x, importance []float32, values int, meanSquare func(sumSquares float32) float32) weighting {
+	w := weighting{by: kernel.Energy, importance: importance, meanSquareValues: values}
+	w.meanSquare = make([]float32, len(x)/values)
+	for i := range w.meanSquare {
+		w.meanSquare[i] = meanSquare(sumSquares(x[i*values : (i+1)*values]))
+	}
+	return w
+}
+
+// groupFit is the groups of one row after a search: a scale and a minimum for each, the sum
+// of its weights, and the level of each value.
+type groupFit struct {
+	levels            []byte
+	scale, low, total []float32
+
+	count  int // values of a group
+	groups kernel.Groups
+}
+
+var groupFits = sync.Pool{New: func() any { return new(groupFit) }}
+
+// newGroupFit is for len(x) / count groups. It must be given back.
+func newGroupFit(x []float32, count int) *groupFit {
+	f := groupFits.Get().(*groupFit)
+	f.count = count
+	n := len(x) / count
+	if cap(f.levels) < len(x) || cap(f.scale) < n {
+		f.levels = make([]byte, len(x))
+		f.scale, f.low, f.total = make([]float32, n), make([]float32, n), make([]float32, n)
+	}
+	f.levels, f.scale, f.low, f.total = f.levels[:len(x)], f.scale[:n], f.low[:n], f.total[:n]
+	return f
+}
+
+func (f *groupFit) giveBack() { groupFits.Put(f) }
+
+// each calls search for each group's levels, values and weights: one after another.
+func (f *groupFit) each(x []float32, w *weighting, search func(g int, q []byte, x, w []float32)) {
+	var weights [32]float32
+	for g := range f.scale {
+		from, to := g*f.count, (g+1)*f.count
+		w.of(weights[:f.count], x[from:to], from)
+		search(g, f.levels[from:to], x[from:to], weights[:f.count])
+	}
+}
+
+// sideBySide calls search for up to 16 weighted groups at a time, which begin at group
+// first.
+func (f *groupFit) sideBySide(x []float32, w *weighting, search func(g *kernel.Groups, first int)) {
+	g := &f.groups
+	for first := 0; first < len(f.scale); first += kernel.Lanes {
+		from, to := first*f.count, min(len(x), (first+kernel.Lanes)*f.count)
+		g.Set(x[from:to], f.count)
+		if w.importance != nil {
+			g.SetWeights(w.importance[from:to])
+		}
+		if w.by == kernel.Energy {
+			for l := range g.Len() {
+				g.MeanSquare[l] = w.meanSquare[(from+l*f.count)/w.meanSquareValues]
+			}
+		}
+		g.Weigh(w.by)
+		search(g, first)
+		copy(f.scale[first:], g.Scale[:g.Len()])
+		copy(f.total[first:], g.SumW[:g.Len()])
+	}
+}
+
+// putLevels stores the levels that a search found for the groups from first on.
+func (f *groupFit) putLevels(g *kernel.Groups, x []float32, first int, least, most int32) {
+	from, to := first*f.count, (first+g.Len())*f.count
+	q := f.levels[from:to]
+	kernel.Levels(q, x[from:to], f.count, &g.Inverse, &g.From, least, most, -least)
+	for l, inverse := range g.Inverse[:g.Len()] {
+		if inverse == 0 {
+			clear(q[l*f.count : (l+1)*f.count])
+		}
+	}
+}
+
+// symmetric is symmetricFit for all groups of x.
+func (f *groupFit) symmetric(x []float32, w weighting, n int32) {
+	if !kernel.CanSearch() {
+		f.each(x, &w, func(g int, q []byte, x, weights []float32) {
+			f.scale[g], f.total[g] = symmetricFit(q, x, weights, n), sum32(weights)
+		})
+		return
+	}
+	numerators := symmetricScales(1, n)
+	f.sideBySide(x, &w, func(g *kernel.Groups, first int) {
+		g.SearchSymmetric(&numerators, float32(-n), float32(n-1))
+		f.putLevels(g, x, first, -n, n-1)
+	})
+}
+
+// affine is affineFit for all groups of x.
+func (f *groupFit) affine(x []float32, w weighting, n int32, search *affineSearch) {
+	if !kernel.CanSearch() {
+		f.each(x, &w, func(g int, q []byte, x, weights []float32) {
+			f.scale[g], f.low[g] = affineFit(q, x, weights, n, search)
+			f.total[g] = sum32(weights)
+		})
+		return
+	}
+	numerators := make([]float32, search.steps+1)
+	for step := range numerators {
+		numerators[step] = search.levels(step, n)
+	}
+	f.sideBySide(x, &w, func(g *kernel.Groups, first int) {
+		g.SearchAffine(numerators, float32(n), search.absolute)
+		f.putLevels(g, x, first, 0, n)
+		copy(f.low[first:], g.Low[:g.Len()])
+		for l := range g.Len() {
+			if g.Redo[l] != 0 {
+				var weights [32]float32
+				from, to := (first+l)*f.count, (first+l+1)*f.count
+				w.of(weights[:f.count], x[from:to], from)
+				g.Scale[l], f.low[first+l] = affineFit(f.levels[from:to], x[from:to], weights[:f.count], n, search)
+			}
+		}
+	})
+}
+
+// descend is package-level descend for all groups of 16, by the squares of the values.
+func (f *groupFit) descend(x []float32) {
+	w := weighting{by: kernel.Square}
+	if !kernel.CanSearch() {
+		for g := range f.scale {
+			f.scale[g] = descend((*[16]byte)(f.levels[16*g:]), (*[16]float32)(x[16*g:]))
+		}
+		return
+	}
+	f.sideBySide(x, &w, func(g *kernel.Groups, first int) {
+		g.Descend()
+		for l, inverse := range g.Inverse[:g.Len()] {
+			q := f.levels[16*(first+l) : 16*(first+l+1)]
+			clear(q)
+			for i := range q {
+				if inverse != 0 {
+					q[i] = byte(4 + int32(g.L[i][l]))
+				}
+			}
+		}
+	})
+}
+
+// relevel chooses levels again: for each group of count values, from least to most, for
+// value = d * (level - bias) - low; at d = 0 any will do, and ggml leaves those of the
+// search.
+func relevel(q *[256]byte, x *[256]float32, count int, d, low *kernel.Lane, least, most, bias int32) {
+	groups := 256 / count
+	if !kernel.CanSearch() {
+		for g := range groups {
+			relevelGroup(q[g*count:(g+1)*count], x[g*count:(g+1)*count], d[g], low[g], least, most, bias)
+		}
+		return
+	}
+	var before [256]byte
+	kept := false
+	for _, d := range d[:groups] {
+		if d == 0 && !kept {
+			before, kept = *q, true
+		}
+	}
+	kernel.DividedLevels(q[:], x[:], count, d, low, least, most, bias)
+	for g := range groups {
+		if kept && d[g] == 0 {
+			copy(q[g*count:(g+1)*count], before[g*count:])
+		}
+	}
+}
+
+func relevelGroup(q []byte, x []float32, d, low float32, least, most, bias int32) {
+	if d == 0 {
+		return
+	}
+	x = x[:len(q)]
+	for i := range q {
+		q[i] = byte(bias + max(least, min(most, nearest((x[i]+low)/d))))
+	}
+}
