@@ -157,37 +157,72 @@ func TestResultsDoNotDependOnWorkersTokensOrStorage(t *testing.T) {
 	})
 }
 
-func TestGroupsAreTheProductsOfEachGroupBitForBit(t *testing.T) {
+// A LoRA pair's product beside that of its base, over groups with and without
+// rows, and gradients that go back through two bases at once.
+func TestABatchIsTheProductsOfEachGroupAndTermBitForBit(t *testing.T) {
 	rng := rand.New(rand.NewPCG(23, 24))
-	const rows, cols = 70, 96
+	const rows, cols, rank = 70, 1100, 5
 	groups := []int32{0, 3, 3, 20, 21, 21, 50, 50}
 	tokens, experts := 50, len(groups)-1
-	x, dy := random(rng, tokens*cols), random(rng, tokens*rows)
-	var w []Matrix
-	for range experts {
-		w = append(w, encoded(random(rng, rows*cols), rows, cols))
+	x, dy, dz := random(rng, tokens*cols), random(rng, tokens*rows), random(rng, tokens*rows)
+	matrices := func(rows, cols int, roundable bool) (list []Matrix) {
+		for range experts {
+			v := random(rng, rows*cols)
+			if roundable {
+				list = append(list, Float32Matrix(v, rows, cols).Roundable())
+			} else {
+				list = append(list, encoded(v, rows, cols))
+			}
+		}
+		return list
 	}
+	w, v, a, b := matrices(rows, cols, false), matrices(rows, cols, false), matrices(rank, cols, true), matrices(rows, rank, true)
 	onEachTier(t, func(t *testing.T) {
 		for _, precision := range []Precision{Float32, Auto} {
 			p := NewPool(3)
 			defer p.Close()
 			p.SetPrecision(precision)
-			y, dx, dw := make([]float32, tokens*rows), make([]float32, tokens*cols), make([]float32, experts*rows*cols)
-			y1, dx1, dw1 := slices.Clone(y), slices.Clone(dx), slices.Clone(dw)
-			ForwardGroups(p, y, x, groups, w)
-			BackwardGroups(p, dx, dy, groups, w)
-			AddOuterGroups(p, dw, dy, x, groups, rows, cols)
+			y, h, dx := random(rng, tokens*rows), random(rng, tokens*rank), random(rng, tokens*cols)
+			dw := make([]float32, experts*rows*cols)
+			y1, h1, dx1, dw1 := make([]float32, len(y)), make([]float32, len(h)), slices.Clone(dx), slices.Clone(dw)
+
+			batch := p.Begin(groups)
+			xr, dyr, dzr, hr := batch.Rows(x, cols), batch.Rows(dy, rows), batch.Rows(dz, rows), batch.Rows(h, rank)
+			batch.Forward(h, false, Term{xr, a})
+			batch.Run()
+			batch.Forward(y, false, Term{xr, w}, Term{hr, b})
+			batch.Backward(dx, true, Term{dyr, w}, Term{hr, a}, Term{dzr, v})
+			batch.Outer(dw, dyr, xr)
+			batch.Run()
+			batch.End()
 			for e := range experts {
 				from, n := int(groups[e]), int(groups[e+1]-groups[e])
+				Forward(p, h1[from*rank:], x[from*cols:], n, a[e])
 				Forward(p, y1[from*rows:], x[from*cols:], n, w[e])
+				Forward(p, y1[from*rows:], h1[from*rank:], n, b[e])
 				Backward(p, dx1[from*cols:], dy[from*rows:], n, w[e])
+				Backward(p, dx1[from*cols:], h1[from*rank:], n, a[e])
+				Backward(p, dx1[from*cols:], dz[from*rows:], n, v[e])
 				AddOuter(p, dw1[e*rows*cols:], dy[from*rows:], x[from*cols:], n, rows, cols)
 			}
-			if !slices.Equal(y, y1) || !slices.Equal(dx, dx1) || !slices.Equal(dw, dw1) {
-				t.Fatal("the groups' results differ from the single products'")
+			if !slices.Equal(h, h1) || !slices.Equal(y, y1) || !slices.Equal(dx, dx1) || !slices.Equal(dw, dw1) {
+				t.Fatalf("%v: the batch's results differ from the single products'", precision)
 			}
 		}
 	})
+}
+
+func TestAProductWithoutTermsIsZero(t *testing.T) {
+	p := NewPool(2)
+	defer p.Close()
+	batch := p.BeginOne(2)
+	defer batch.End()
+	y := []float32{1, 2, 3, 4}
+	batch.Forward(y, false, Term{batch.Rows(nil, 0), []Matrix{Float32Matrix(nil, 2, 0)}})
+	batch.Run()
+	if !slices.Equal(y, make([]float32, 4)) {
+		t.Errorf("%v", y)
+	}
 }
 
 func TestASliceThatIsTooShortPanicsBeforeAnythingIsWritten(t *testing.T) {
@@ -219,8 +254,13 @@ func TestMultiplyingDoesNotAllocateOnceItIsWarm(t *testing.T) {
 	m := encoded(w, rows, cols)
 	groups, experts := []int32{0, 10, 40}, []Matrix{m, m}
 	step := func() {
-		ForwardGroups(p, y, x, groups, experts)
-		BackwardGroups(p, x, y, groups, experts)
+		b := p.Begin(groups)
+		xr, yr := b.Rows(x, cols), b.Rows(y, rows)
+		b.Forward(y, false, Term{xr, experts})
+		b.Run()
+		b.Backward(x, true, Term{yr, experts}, Term{yr, experts})
+		b.Run()
+		b.End()
 		Forward(p, y, x, tokens, m)
 		Backward(p, x, y, tokens, m)
 		AddOuter(p, w, y, x, tokens, rows, cols)

@@ -16,6 +16,8 @@ type Matrix struct {
 	stride int       // bytes of one encoded row
 	decode func(dst []float32, src []byte)
 	format format
+
+	roundable bool
 }
 
 // Float32Matrix views rows*cols elements in place; writes to them show.
@@ -28,6 +30,27 @@ func Float32Matrix(elements []float32, rows, cols int) Matrix {
 // multiples of 256 elements or at the row's end; every ggml block divides 256.
 func EncodedMatrix(data []byte, rows, cols, stride int, decode func(dst []float32, src []byte)) Matrix {
 	return Matrix{Rows: rows, Cols: cols, data: data[:rows*stride], stride: stride, decode: decode}
+}
+
+// Roundable is m, whose elements may be rounded to bfloat16 like those of encoded
+// rows where the precision allows it.
+func (m Matrix) Roundable() Matrix {
+	m.roundable = true
+	return m
+}
+
+// Encoded reports whether the elements are stored in another type than float32.
+func (m Matrix) Encoded() bool { return m.decode != nil }
+
+// cuts is what the columns of a part of a row must begin and end at a multiple of.
+func (m Matrix) cuts() int {
+	switch {
+	case m.decode == nil:
+		return 1
+	case m.format == otherFormat:
+		return decodedColumns
+	}
+	return max(blocks[m.format].elements, decodableColumns)
 }
 
 // Float32View returns b as float32 without a copy, or false where alignment or

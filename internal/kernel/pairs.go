@@ -12,8 +12,9 @@ type Precision int
 const (
 	// Float32 multiplies everything in float32.
 	Float32 Precision = iota
-	// Auto multiplies encoded weights in bfloat16, adding up in float32, where
-	// the tier does that faster. What is stored as float32 stays float32.
+	// Auto multiplies encoded weights and what is [Matrix.Roundable] in bfloat16,
+	// adding up in float32, where the tier does that faster. What else is stored
+	// as float32 stays float32.
 	Auto
 )
 
@@ -40,9 +41,6 @@ type pairKernels struct {
 	// interleave makes pair i of dst of a[i] and b[i]; n is a multiple of 16.
 	interleave func(dst *float32, a, b *uint16, n int)
 }
-
-// pairTermBlock is termBlock of products in bfloat16.
-const pairTermBlock = 1024
 
 // asPairs views v as the halves of its elements.
 func asPairs(v []float32) []uint16 {
@@ -79,51 +77,55 @@ func (p *pairKernels) interleaveRows(dst []float32, a, b []uint16) {
 
 // packPairs is packPanel for bfloat16: rows are rounded, then their pairs are
 // transposed.
-func (q *product) packPairs(s *scratch, packed []float32, panel int) {
-	from, to := q.panel(panel)
-	rows := to - from
+func (a *left) packPairs(s *scratch, packed []float32, panel int) {
+	from, to := share(panel, a.m, a.panels)
+	t, rows := a.tier, to-from
 	const gap = 16
-	stride := pairTermBlock/2 + gap
-	rounded := sized(&s.decoded, q.lanes*stride)
-	for l0 := 0; l0 < q.k; l0 += pairTermBlock {
-		l1 := min(l0+pairTermBlock, q.k)
-		for r := range q.lanes {
+	stride := termBlock + gap
+	rounded := sized(&s.decoded, t.lanes*stride)
+	for l0 := 0; l0 < a.k; l0 += a.terms() {
+		l1 := min(l0+a.terms(), a.k)
+		for r := range t.lanes {
 			if r < rows {
-				q.pairs.roundRow(asPairs(rounded[r*stride:]), q.a[(from+r)*q.lda+l0:(from+r)*q.lda+l1])
+				a.pairs.roundRow(asPairs(rounded[r*stride:]), a.data[(from+r)*a.lda+l0:(from+r)*a.lda+l1])
 			}
 			s.rows[r] = &rounded[min(r, rows-1)*stride]
 		}
-		q.transposeRows(packed[l0/2*rows:], rows, s, rows, ceil(l1-l0, 2))
+		t.transposeRows(packed[l0/2*rows:], rows, s, rows, ceil(l1-l0, 2))
 	}
 }
 
-// partBF16 is part in bfloat16; row is scratch.
-func (q *product) partBF16(dst []uint16, r, from, to int, row *[]float32) {
-	if d := &q.decoders[q.w.format]; d.bf16 != nil {
-		d.bf16(&dst[0], &q.w.bytesOf(r, from, to)[0], (to-from)/d.elements)
+// part is Matrix.part in bfloat16; row is scratch.
+func (p *pairKernels) part(t *tier, dst []uint16, w *Matrix, r, from, to int, row *[]float32) {
+	if d := &t.decoders[w.format]; d.bf16 != nil {
+		d.bf16(&dst[0], &w.bytesOf(r, from, to)[0], (to-from)/d.elements)
+		return
+	}
+	if w.decode == nil {
+		p.roundRow(dst, w.f32[r*w.Cols+from:r*w.Cols+to])
 		return
 	}
 	v := sized(row, to-from)
-	q.w.part(q.tier, v, r, from, to)
-	q.pairs.roundRow(dst, v)
+	w.part(t, v, r, from, to)
+	p.roundRow(dst, v)
 }
 
-// loadPairs is loadB for bfloat16 where rows of w run along c.
-func (q *product) loadPairs(s *scratch, l0, l1, j0, j1 int) packedB {
-	columns := j1 - j0
-	stride := ceil(columns, q.widths[0])*q.widths[0] + 16
-	b := sized(&s.b, ceil(l1-l0, 2)*stride)
+// loadPairs is load for bfloat16 where rows of w run along c.
+func (p *slice) loadPairs(t *tier, s *scratch, b *[]float32, j0, j1 int) packedB {
+	l0, l1, columns := p.from, p.to, j1-j0
+	stride := ceil(columns, t.widths[0])*t.widths[0] + 16
+	data := sized(b, ceil(l1-l0, 2)*stride)
 	two := &s.two
 	for l := l0; l < l1; l += 2 {
-		q.expect(l+rowsAhead, j0, j1)
-		q.expect(l+1+rowsAhead, j0, j1)
-		q.partBF16(two[0][:], l, j0, j1, &s.row)
+		t.expect(&p.w, l+rowsAhead, j0, j1)
+		t.expect(&p.w, l+1+rowsAhead, j0, j1)
+		p.pairs.part(t, two[0][:], &p.w, l, j0, j1, &s.row)
 		if l+1 < l1 {
-			q.partBF16(two[1][:], l+1, j0, j1, &s.row)
+			p.pairs.part(t, two[1][:], &p.w, l+1, j0, j1, &s.row)
 		} else {
 			clear(two[1][:])
 		}
-		q.pairs.interleaveRows(b[(l-l0)/2*stride:], two[0][:columns], two[1][:columns])
+		p.pairs.interleaveRows(data[(l-l0)/2*stride:], two[0][:columns], two[1][:columns])
 	}
-	return packedB{b, q.widths[0], stride}
+	return packedB{data, t.widths[0], stride}
 }

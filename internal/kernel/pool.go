@@ -23,34 +23,40 @@ func (f TaskFunc) Do(worker, part int) { f(worker, part) }
 // order in which they run is not defined: a part must write only what is its own.
 type Pool struct {
 	workers int
-	start   chan struct{}
 	mu      sync.Mutex // held by the Do in flight
 	job     job
+	// call is the number of Dos so far and, in its low bits, how many helpers
+	// the latest one has: workers 1 to that.
+	call     atomic.Uint64
+	closed   atomic.Bool
+	helpers  []sleeper // helpers[w-1] is worker w
+	finished sleeper   // the caller
 
 	// What a multiplication needs, kept so that none of it is allocated again.
-	precision    Precision
-	operation    sync.Mutex
-	products     []product
-	packed       []float32
-	scratch      []scratch // one per worker
-	packTask     TaskFunc
-	multiplyTask TaskFunc
-	vectorTask   TaskFunc
+	precision  Precision
+	operation  sync.Mutex // held by the batch or product in flight
+	batch      Batch
+	scratch    []scratch // one per worker
+	vector     vectorProduct
+	vectorTask TaskFunc
 }
+
+// helperBits is the width of the number of helpers in Pool.call.
+const helperBits = 16
 
 // job is what the Do in flight shares with the workers.
 type job struct {
 	task  Task
 	parts int64
 	next  atomic.Int64
-	done  sync.WaitGroup
+	busy  atomic.Int64 // helpers that have not finished
 	fault atomic.Pointer[fault]
 }
 
 type fault struct{ value any }
 
-func (j *job) work(worker int) {
-	defer j.done.Done()
+// run does parts until none is left.
+func (j *job) run(worker int) {
 	defer func() {
 		if r := recover(); r != nil {
 			j.fault.CompareAndSwap(nil, &fault{r})
@@ -66,29 +72,81 @@ func (j *job) work(worker int) {
 	}
 }
 
+// sleeper is one goroutine that waits for another to change something.
+type sleeper struct {
+	asleep atomic.Bool
+	wake   chan struct{} // one token for each asleep that a waker took back
+}
+
+// spins is how often a sleeper looks before it lies down: some tens of
+// microseconds, about as long as waking up takes.
+const spins = 1 << 15
+
+// await returns when done has reported true, once. Whoever makes it true calls
+// rouse afterwards.
+func (s *sleeper) await(done func() bool) {
+	for {
+		for range spins {
+			if done() {
+				return
+			}
+		}
+		s.asleep.Store(true)
+		ready := done()
+		if !ready || !s.asleep.CompareAndSwap(true, false) {
+			<-s.wake
+		}
+		if ready {
+			return
+		}
+	}
+}
+
+func (s *sleeper) rouse() {
+	if s.asleep.Load() && s.asleep.CompareAndSwap(true, false) {
+		s.wake <- struct{}{}
+	}
+}
+
 // NewPool starts a pool of the given number of workers; 0 means GOMAXPROCS.
 func NewPool(workers int) *Pool {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	p := &Pool{workers: workers, start: make(chan struct{}), scratch: make([]scratch, workers)}
-	p.packTask = func(worker, panel int) {
-		q := p.find(panel, firstPanel)
-		q.packPanel(&p.scratch[worker], p.packed, panel-q.firstPanel)
-	}
-	p.multiplyTask = func(worker, task int) {
-		q := p.find(task, firstTask)
-		q.run(&p.scratch[worker], p.packed, task-q.firstTask)
-	}
-	p.vectorTask = func(worker, task int) { p.products[0].multiplyVector(&p.scratch[worker], task) }
-	for w := 1; w < workers; w++ {
-		go func() {
-			for range p.start {
-				p.job.work(w)
-			}
-		}()
+	workers = min(workers, 1<<helperBits)
+	p := &Pool{workers: workers, helpers: make([]sleeper, workers-1), scratch: make([]scratch, workers)}
+	p.finished.wake = make(chan struct{}, 1)
+	p.batch.init(p)
+	p.vectorTask = func(worker, task int) { p.vector.multiply(&p.scratch[worker], task) }
+	for w := range p.helpers {
+		p.helpers[w].wake = make(chan struct{}, 1)
+		go p.help(w + 1)
 	}
 	return p
+}
+
+// help is the life of a worker.
+func (p *Pool) help(worker int) {
+	me, seen := &p.helpers[worker-1], uint64(0)
+	// A call that this worker takes no part in may pass unseen.
+	called := func() bool {
+		call := p.call.Load()
+		if call == seen {
+			return false
+		}
+		seen = call
+		return int(call&(1<<helperBits-1)) >= worker || p.closed.Load()
+	}
+	for {
+		me.await(called)
+		if p.closed.Load() {
+			return
+		}
+		p.job.run(worker)
+		if p.job.busy.Add(-1) == 0 {
+			p.finished.rouse()
+		}
+	}
 }
 
 // Workers is the number of workers; worker numbers run from 0 to Workers-1.
@@ -114,17 +172,28 @@ func (p *Pool) Do(parts int, task Task) {
 	j.next.Store(0)
 	j.fault.Store(nil)
 	helpers := min(p.workers, parts) - 1
-	j.done.Add(helpers + 1)
-	for range helpers {
-		p.start <- struct{}{}
-	}
-	j.work(0)
-	j.done.Wait()
+	j.busy.Store(int64(helpers))
+	p.announce(helpers)
+	j.run(0)
+	p.finished.await(p.idle)
 	j.task = nil
 	if f := j.fault.Load(); f != nil {
 		panic(f.value)
 	}
 }
 
+func (p *Pool) idle() bool { return p.job.busy.Load() == 0 }
+
+// announce begins the next call.
+func (p *Pool) announce(helpers int) {
+	p.call.Store((p.call.Load()>>helperBits+1)<<helperBits | uint64(helpers))
+	for w := range helpers {
+		p.helpers[w].rouse()
+	}
+}
+
 // Close stops the workers. The pool must not be used afterwards.
-func (p *Pool) Close() { close(p.start) }
+func (p *Pool) Close() {
+	p.closed.Store(true)
+	p.announce(len(p.helpers))
+}

@@ -10,38 +10,60 @@ const termBlock = 512
 // the rows run along the result: a multiple of every ggml block.
 const decodedColumns = 256
 
-// product is c[i,j] += sum over l of a[i,l]·b[l,j], where b is w or its
-// transpose; c is m × n, row by row.
+// product is c[i,j] = or += the sum of its parts; c is m × n, row by row.
 //
 // The work is cut like this, see docs/kernels.md:
 //
-//	task         blockColumns columns of c, all rows or a split of them
-//	  terms      termBlock terms: that part of b is decoded and packed, once
+//	task         a block of columns of c, all rows or a split of them
+//	  stage      termBlock terms: that part of b is decoded and packed, once
 //	    panel    up to tier.rows rows of a, packed beforehand for all tasks
-//	      tile   one micro-kernel: rows of the panel × tier.widths[0] columns
+//	      tile   micro-kernels: rows of the panel × tier.widths[0] columns
 type product struct {
-	c       []float32
-	a       []float32
-	lda     int
-	columns bool // a is stored [l,i], not [i,l]
-	w       Matrix
-	// transposed: b[l,j] is w[j,l], else w[l,j].
-	transposed bool
-	m, n, k    int
+	c     []float32
+	m, n  int
+	add   bool   // to c, else it is overwritten
+	parts []part // at least one
 
 	*tier
-	micro        [2][]tileFunc // tier.tiles, or those of pairs
-	pairs        *pairKernels  // not nil: in bfloat16
-	unit         int           // terms per element of packed panels: 1, or 2 for pairs
-	terms        int           // termBlock or pairTermBlock
-	panels       int           // of a
-	panelStride  int           // between panels, as packed
-	blockColumns int           // of a task
-	blocks       int
-	splits       int // of the panels
+	panels    int // that the rows are cut into
+	align     int // columns of a block are a multiple of it
+	blocks    int // that the columns are cut into
+	whole     int // blocks with all rows, the first; the others are split
+	splits    int // of the panels
+	firstTask int // among the tasks of all products
+}
 
-	// Where it is among the products that run together.
-	firstTask, firstPanel, packedAt int
+// part is the sum over l < k of a[i,l]·b[l,j], where b is w or its transpose.
+type part struct {
+	a *left
+	w Matrix
+	// transposed: b[l,j] is w[j,l], else w[l,j].
+	transposed bool
+	k          int
+	arithmetic
+}
+
+// arithmetic is what a part is multiplied in.
+type arithmetic struct {
+	micro [2][]tileFunc // tier.tiles, or those of pairs
+	pairs *pairKernels  // not nil: in bfloat16
+	unit  int           // terms per element of packed panels: 1, or 2 for pairs
+}
+
+// left is a matrix a of m × k elements that parts multiply with: element [i,l] is
+// data[i·lda+l], or data[l·lda+i] if it is stored by columns.
+type left struct {
+	data    []float32
+	lda     int
+	columns bool
+	m, k    int
+
+	tier *tier
+	arithmetic
+	panels int
+	stride int // between panels, as packed
+	at     int // of the first panel in Batch.packed
+	first  int // panel among those that are packed together
 }
 
 // scratch is what one worker needs; it grows to the largest shape seen.
@@ -49,157 +71,109 @@ type scratch struct {
 	rows    rowPointers
 	decoded []float32                 // rows before they are transposed
 	row     []float32                 // a row before it is rounded
-	b       []float32                 // the packed part of b
+	b       [][]float32               // the packed parts of b of a stage
+	stage   []slice                   // the stage at hand
 	two     [2][decodedColumns]uint16 // rows that make pairs
 	edge    []float32                 // a tile that reaches beyond c
 }
 
+// slice is terms from to to-1 of a part, with that part of b.
+type slice struct {
+	*part
+	from, to int
+	b        packedB
+}
+
 // sized is s with n elements, whose content is not defined.
-func sized(s *[]float32, n int) []float32 {
+func sized[E any](s *[]E, n int) []E {
 	if cap(*s) < n {
-		*s = make([]float32, n)
+		*s = make([]E, n)
 	}
 	return (*s)[:n]
 }
 
-// multiply runs q on the pool.
-func (p *Pool) multiply(q product) {
-	p.operation.Lock()
-	defer p.operation.Unlock()
-	p.add(q)
-	p.multiplyAll()
-}
-
-// add puts q on the list of what multiplyAll will do. The operation lock is
-// held. It panics if a slice is too short: micro-kernels do not check.
-func (p *Pool) add(q product) {
-	if q.m == 0 || q.n == 0 || q.k == 0 {
-		return
-	}
-	q.c = q.c[:q.m*q.n]
-	if q.columns {
-		q.a = q.a[:(q.k-1)*q.lda+q.m]
-	} else {
-		q.a = q.a[:(q.m-1)*q.lda+q.k]
-	}
-	q.tier = active
-	q.choosePrecision(p.precision)
-	p.products = append(p.products, q)
-}
-
-// multiplyAll runs the products of the list together and clears it.
-func (p *Pool) multiplyAll() {
-	defer p.forget()
-	const tasksPerWorker = 4
-	wanted := 1
-	if p.workers > 1 && len(p.products) > 0 {
-		wanted = ceil(tasksPerWorker*p.workers, len(p.products))
-	}
-	tasks, panels, packed, elements := 0, 0, 0, 0
-	for i := range p.products {
-		q := &p.products[i]
-		q.cut(wanted)
-		q.firstTask, q.firstPanel, q.packedAt = tasks, panels, packed
-		tasks += q.blocks * q.splits
-		if !q.inPlace() {
-			panels += q.panels
-			packed += q.panels * q.panelStride
-			elements += q.m * q.k
-		}
-	}
-	p.packed = sized(&p.packed, packed)
-	p.pack(panels, elements)
-	p.Do(tasks, p.multiplyTask)
-}
-
-// forget clears the list, after a panic too.
-func (p *Pool) forget() {
-	clear(p.products)
-	p.products = p.products[:0]
-}
-
-// pack packs all panels of the list.
-func (p *Pool) pack(panels, elements int) {
-	const worthSharing = 1 << 14
-	if elements >= worthSharing {
-		p.Do(panels, p.packTask)
-		return
-	}
-	for i := range panels {
-		p.packTask(0, i)
-	}
-}
-
-// find returns the last product whose first is at most i.
-func (p *Pool) find(i int, first func(q *product) int) *product {
-	low, high := 0, len(p.products)
-	for high-low > 1 {
-		middle := (low + high) / 2
-		if first(&p.products[middle]) <= i {
-			low = middle
-		} else {
-			high = middle
-		}
-	}
-	return &p.products[low]
-}
-
-func firstTask(q *product) int  { return q.firstTask }
-func firstPanel(q *product) int { return q.firstPanel }
-
-func (q *product) choosePrecision(precision Precision) {
-	pairs := q.tier.pairs
-	if precision == Auto && pairs != nil && q.w.decode != nil {
-		q.micro, q.pairs, q.unit, q.terms = pairs.tiles, pairs, 2, pairTermBlock
-		return
-	}
-	q.micro, q.unit, q.terms = q.tiles, 1, termBlock
-}
-
-// cut chooses panels, blocks and splits: the wanted number of tasks or more.
-// More splits of the panels mean that b is decoded more often, so they come last.
-func (q *product) cut(wanted int) {
-	wide := q.widths[0]
-	q.panels = ceil(q.m, q.rows())
-	// Transposing stores whole vectors, the next column overwrites the excess:
-	// the last one needs room.
-	q.panelStride = ceil(q.k, q.unit)*q.rows() + q.lanes
-	if q.w.decode != nil && !q.transposed {
-		q.blockColumns = decodedColumns
-	} else {
-		q.blockColumns = min(max(q.n/wanted/wide, 1), max(128/wide, 1)) * wide
-	}
-	q.blocks = ceil(q.n, q.blockColumns)
-	const panelsPerSplit = 4
-	q.splits = max(1, min(ceil(wanted, q.blocks), q.panels/panelsPerSplit))
-}
-
 func ceil(a, b int) int { return (a + b - 1) / b }
 
-// panel is the first row of panel i and the first row of the next.
-func (q *product) panel(i int) (from, to int) {
-	return i * q.m / q.panels, (i + 1) * q.m / q.panels
+// arithmeticOf chooses what w is multiplied in.
+func (t *tier) arithmeticOf(w Matrix, precision Precision) arithmetic {
+	if pairs := t.pairs; precision == Auto && pairs != nil && (w.decode != nil || w.roundable) {
+		return arithmetic{pairs.tiles, pairs, 2}
+	}
+	return arithmetic{t.tiles, nil, 1}
 }
+
+// terms is how many terms are added up at once.
+func (a *arithmetic) terms() int { return termBlock * a.unit }
+
+// The widest blocks of columns: what is decoded of b must stay in the L2 cache.
+const (
+	widestTransposed = 128
+	widestDecoded    = 256
+)
+
+// cut chooses blocks and splits: the wanted number of tasks or more, and as much
+// work for each worker. Splits of the panels mean that b is decoded more often,
+// so they come last.
+func (q *product) cut(wanted, workers int) {
+	q.panels = ceil(q.m, q.rows())
+	q.align = q.widths[0]
+	widest := widestTransposed
+	for i := range q.parts {
+		if p := &q.parts[i]; !p.transposed {
+			q.align = max(q.align, p.w.cuts())
+			widest = widestDecoded
+		}
+	}
+	units := ceil(q.n, q.align)
+	q.blocks = max(ceil(units*q.align, max(widest, q.align)), min(wanted, units))
+	const panelsPerSplit = 4
+	most := max(1, q.panels/panelsPerSplit)
+	q.whole, q.splits = 0, min(ceil(wanted, q.blocks), most)
+	if odd := q.blocks % workers; q.splits == 1 && odd > 0 {
+		q.whole, q.splits = q.blocks-odd, min(workers, most)
+	}
+}
+
+// tasks is the number of tasks that cut made.
+func (q *product) tasks() int { return q.whole + (q.blocks-q.whole)*q.splits }
+
+// block is the first column of a block and the first of the next.
+func (q *product) block(i int) (from, to int) {
+	units := ceil(q.n, q.align)
+	return i * units / q.blocks * q.align, min((i+1)*units/q.blocks*q.align, q.n)
+}
+
+// cut lays the panels out as they are packed.
+func (a *left) cut() {
+	a.panels = ceil(a.m, a.tier.rows())
+	// Transposing stores whole vectors, the next column overwrites the excess:
+	// the last one needs room.
+	a.stride = ceil(a.k, a.unit)*a.tier.rows() + a.tier.lanes
+}
+
+// share is where part i begins and ends if m things are cut into n parts.
+func share(i, m, n int) (from, to int) { return i * m / n, (i + 1) * m / n }
 
 // inPlace reports whether the elements that a micro-kernel needs are side by
 // side already: of single rows and stored columns.
-func (q *product) inPlace() bool { return q.columns || q.m == 1 && q.unit == 1 }
+func (a *left) inPlace() bool { return a.columns || a.m == 1 && a.unit == 1 }
 
 // packPanel transposes panel i of a, so that a micro-kernel finds its rows'
 // elements side by side.
-func (q *product) packPanel(s *scratch, packed []float32, i int) {
-	packed = packed[q.packedAt+i*q.panelStride:][:q.panelStride]
-	if q.pairs != nil {
-		q.packPairs(s, packed, i)
+func (a *left) packPanel(s *scratch, packed []float32, i int) {
+	packed = packed[a.at+i*a.stride:][:a.stride]
+	if a.pairs != nil {
+		a.packPairs(s, packed, i)
 		return
 	}
-	from, to := q.panel(i)
+	t := a.tier
+	from, to := share(i, a.m, a.panels)
 	// From the last rows to the first, whose vectors overwrite the excess of theirs.
-	for r := (to - from - 1) / q.lanes * q.lanes; r >= 0; r -= q.lanes {
-		for l := range q.lanes {
-			s.rows[l] = &q.a[min(from+r+l, to-1)*q.lda]
+	for r := (to - from - 1) / t.lanes * t.lanes; r >= 0; r -= t.lanes {
+		for l := range t.lanes {
+			s.rows[l] = &a.data[min(from+r+l, to-1)*a.lda]
 		}
-		q.transposeRows(packed[r:], to-from, s, min(q.lanes, to-from-r), q.k)
+		t.transposeRows(packed[r:], to-from, s, min(t.lanes, to-from-r), a.k)
 	}
 }
 
@@ -220,17 +194,49 @@ func (t *tier) transposeRows(dst []float32, stride int, s *scratch, rows, n int)
 
 // run computes one task.
 func (q *product) run(s *scratch, packed []float32, task int) {
-	block, split := task/q.splits, task%q.splits
-	j0 := block * q.blockColumns
-	j1 := min(j0+q.blockColumns, q.n)
-	first, last := split*q.panels/q.splits, (split+1)*q.panels/q.splits
-	for l0 := 0; l0 < q.k; l0 += q.terms {
-		l1 := min(l0+q.terms, q.k)
-		b := q.loadB(s, l0, l1, j0, j1)
+	block, first, last := task, 0, q.panels
+	if split := task - q.whole; split >= 0 {
+		block = q.whole + split/q.splits
+		first, last = share(split%q.splits, q.panels, q.splits)
+	}
+	j0, j1 := q.block(block)
+	add := q.add
+	for at := (position{}); at.part < len(q.parts); add = true {
+		at = q.nextStage(s, at)
+		for i := range s.stage {
+			s.stage[i].load(s, i, j0, j1)
+		}
 		for i := first; i < last; i++ {
-			q.multiplyPanel(s, packed, i, b, l0, l1, j0, j1)
+			q.multiplyPanel(s, packed, i, j0, j1, add)
 		}
 	}
+}
+
+// position is a term of a part.
+type position struct{ part, term int }
+
+// stageSlack is how many elements of packed panels a stage may have beyond a
+// block, so that short parts, such as a LoRA pair's, need none of their own.
+const stageSlack = 64
+
+// nextStage lists the terms from at on that are decoded together: a block of a
+// part and, where there is room, those that follow.
+func (q *product) nextStage(s *scratch, at position) position {
+	s.stage = s.stage[:0]
+	for room := termBlock + stageSlack; at.part < len(q.parts); {
+		p := &q.parts[at.part]
+		to := min(at.term+p.terms(), p.k)
+		size := ceil(to-at.term, p.unit)
+		if size > room {
+			break
+		}
+		s.stage = append(s.stage, slice{part: p, from: at.term, to: to})
+		room -= size
+		if at.term = to; to == p.k {
+			at = position{at.part + 1, 0}
+		}
+	}
+	return at
 }
 
 // packedB is a part of b: element [l,j] is at
@@ -240,23 +246,29 @@ type packedB struct {
 	step, stride int
 }
 
-func (q *product) loadB(s *scratch, l0, l1, j0, j1 int) packedB {
+// load readies columns j0 to j1-1 of b; i is the slice's place in its stage.
+func (p *slice) load(s *scratch, i, j0, j1 int) {
+	for len(s.b) <= i {
+		s.b = append(s.b, nil)
+	}
+	t, b := p.a.tier, &s.b[i]
 	switch {
-	case q.transposed:
-		return q.loadTransposed(s, l0, l1, j0, j1)
-	case q.pairs != nil:
-		return q.loadPairs(s, l0, l1, j0, j1)
-	case q.w.decode == nil && (j1-j0)%q.widths[1] == 0:
-		return packedB{q.w.f32[l0*q.w.Cols+j0:], q.widths[0], q.w.Cols}
+	case p.transposed:
+		p.b = p.loadTransposed(t, s, b, j0, j1)
+	case p.pairs != nil:
+		p.b = p.loadPairs(t, s, b, j0, j1)
+	case p.w.decode == nil && (j1-j0)%t.widths[1] == 0:
+		p.b = packedB{p.w.f32[p.from*p.w.Cols+j0:], t.widths[0], p.w.Cols}
+	default:
+		// The odd line between rows keeps them from sharing the cache's sets.
+		stride := ceil(j1-j0, t.widths[0])*t.widths[0] + 16
+		rows := sized(b, (p.to-p.from)*stride)
+		for l := p.from; l < p.to; l++ {
+			t.expect(&p.w, l+rowsAhead, j0, j1)
+			p.w.part(t, rows[(l-p.from)*stride:], l, j0, j1)
+		}
+		p.b = packedB{rows, t.widths[0], stride}
 	}
-	// The odd line between rows keeps them from sharing the cache's sets.
-	stride := ceil(j1-j0, q.widths[0])*q.widths[0] + 16
-	b := sized(&s.b, (l1-l0)*stride)
-	for l := l0; l < l1; l++ {
-		q.expect(l+rowsAhead, j0, j1)
-		q.w.part(q.tier, b[(l-l0)*stride:], l, j0, j1)
-	}
-	return packedB{b, q.widths[0], stride}
 }
 
 // How many rows ahead encoded parts are fetched before they are decoded, where
@@ -268,79 +280,97 @@ const (
 )
 
 // expect fetches a part of encoded row r, if there is one.
-func (q *product) expect(r, from, to int) {
-	if q.prefetch != nil && q.w.decode != nil && r < q.w.Rows {
-		part := q.w.bytesOf(r, from, to)
-		q.prefetch(&part[0], len(part))
+func (t *tier) expect(w *Matrix, r, from, to int) {
+	if t.prefetch != nil && w.decode != nil && r < w.Rows {
+		part := w.bytesOf(r, from, to)
+		t.prefetch(&part[0], len(part))
 	}
 }
 
 // loadTransposed packs rows j0 to j1-1 of w.
-func (q *product) loadTransposed(s *scratch, l0, l1, j0, j1 int) packedB {
-	wide, n := q.widths[0], ceil(l1-l0, q.unit)
-	b := sized(&s.b, ceil(j1-j0, wide)*wide*n)
+func (p *slice) loadTransposed(t *tier, s *scratch, b *[]float32, j0, j1 int) packedB {
+	l0, l1 := p.from, p.to
+	wide, n := t.widths[0], ceil(l1-l0, p.unit)
+	data := sized(b, ceil(j1-j0, wide)*wide*n)
 	const gap = 16
-	decoded := sized(&s.decoded, q.lanes*(termBlock+gap))
-	for j := j0; j < j1; j += q.lanes {
-		rows := min(q.lanes, j1-j)
-		for r := range q.lanes {
+	decoded := sized(&s.decoded, t.lanes*(termBlock+gap))
+	for j := j0; j < j1; j += t.lanes {
+		rows := min(t.lanes, j1-j)
+		for r := range t.lanes {
 			row := decoded[r*(termBlock+gap):]
-			q.expect(j+r+partsAhead, l0, l1)
+			t.expect(&p.w, j+r+partsAhead, l0, l1)
 			switch {
 			case r >= rows:
 				s.rows[r] = s.rows[rows-1]
 				continue
-			case q.pairs != nil:
-				q.partBF16(asPairs(row), j+r, l0, l1, &s.row)
-			case q.w.decode != nil:
-				q.w.part(q.tier, row, j+r, l0, l1)
+			case p.pairs != nil:
+				p.pairs.part(t, asPairs(row), &p.w, j+r, l0, l1, &s.row)
+			case p.w.decode != nil:
+				p.w.part(t, row, j+r, l0, l1)
 			default:
-				row = q.w.f32[(j+r)*q.w.Cols+l0:]
+				row = p.w.f32[(j+r)*p.w.Cols+l0:]
 			}
 			s.rows[r] = &row[0]
 		}
 		at := j - j0
-		q.transposeRows(b[at/wide*wide*n+at%wide:], wide, s, rows, n)
+		t.transposeRows(data[at/wide*wide*n+at%wide:], wide, s, rows, n)
 	}
-	return packedB{b, wide * n, wide}
+	return packedB{data, wide * n, wide}
 }
 
-// multiplyPanel adds the products of panel i and b to c.
-func (q *product) multiplyPanel(s *scratch, packed []float32, i int, b packedB, l0, l1, j0, j1 int) {
-	from, to := q.panel(i)
+// multiplyPanel adds the products of panel i and the stage to c, or stores them.
+func (q *product) multiplyPanel(s *scratch, packed []float32, i, j0, j1 int, add bool) {
+	from, to := share(i, q.m, q.panels)
 	rows := to - from
-	n := ceil(l1-l0, q.unit)
-	a, lda := q.panelOfA(packed, i, from, rows, l0)
 	for j := j0; j < j1; j += q.widths[0] {
 		w := 0
 		if j1-j <= q.widths[1] {
 			w = 1
 		}
-		tile := q.micro[w][rows-1]
-		data := &b.data[(j-j0)/q.widths[0]*b.step]
-		if j1-j >= q.widths[w] {
-			tile(n, a, lda, data, b.stride, &q.c[from*q.n+j], q.n)
-			continue
+		c, stride, more := q.c[from*q.n+j:], q.n, add
+		beyond := j1-j < q.widths[w]
+		if beyond {
+			c, stride = s.beginEdge(c, q.n, rows, j1-j, q.widths[w], add)
 		}
-		edge := sized(&s.edge, rows*q.widths[w])
-		clear(edge)
-		tile(n, a, lda, data, b.stride, &edge[0], q.widths[w])
-		for r := range rows {
-			for k := range j1 - j {
-				q.c[(from+r)*q.n+j+k] += edge[r*q.widths[w]+k]
-			}
+		for k := range s.stage {
+			p := &s.stage[k]
+			a, lda := p.a.panel(packed, i, p.from)
+			b := &p.b.data[(j-j0)/q.widths[0]*p.b.step]
+			p.micro[w][rows-1](ceil(p.to-p.from, p.unit), a, lda, b, p.b.stride, &c[0], stride, more)
+			more = true
+		}
+		if beyond {
+			copyRows(q.c[from*q.n+j:], q.n, c, stride, rows, j1-j)
 		}
 	}
 }
 
-// panelOfA is the first element of panel i at term l0 and the distance from
-// one term to the next.
-func (q *product) panelOfA(packed []float32, i, from, rows, l0 int) (a *float32, lda int) {
-	switch {
-	case q.columns:
-		return &q.a[l0*q.lda+from], q.lda
-	case q.inPlace():
-		return &q.a[l0], 1
+// beginEdge is a tile for results that reach beyond the columns of c; it holds
+// what they are added to.
+func (s *scratch) beginEdge(c []float32, stride, rows, columns, width int, add bool) (edge []float32, edgeStride int) {
+	edge = sized(&s.edge, rows*width)
+	if add {
+		copyRows(edge, width, c, stride, rows, columns)
 	}
-	return &packed[q.packedAt+i*q.panelStride+l0/q.unit*rows], rows
+	return edge, width
+}
+
+// copyRows copies the first columns of each row.
+func copyRows(dst []float32, dstStride int, src []float32, srcStride, rows, columns int) {
+	for r := range rows {
+		copy(dst[r*dstStride:][:columns], src[r*srcStride:])
+	}
+}
+
+// panel is the first element of panel i at term l and the distance from one term
+// to the next.
+func (a *left) panel(packed []float32, i, l int) (first *float32, lda int) {
+	from, to := share(i, a.m, a.panels)
+	switch {
+	case a.columns:
+		return &a.data[l*a.lda+from], a.lda
+	case a.inPlace():
+		return &a.data[l], 1
+	}
+	return &packed[a.at+i*a.stride+l/a.unit*(to-from)], to - from
 }

@@ -58,7 +58,7 @@ func (a *Left) Panels() int { return a.panels }
 
 // Panel is the first row of panel p and the first row of the next.
 func (a *Left) Panel(p int) (from, to int) {
-	return p * a.Rows / a.panels, (p + 1) * a.Rows / a.panels
+	return share(p, a.Rows, a.panels)
 }
 
 // terms is the first element of a panel at term l and the distance from one
@@ -144,21 +144,11 @@ func MultiplyAdd(c []float32, stride int, a *Left, panel int, b *Right, from, to
 		tile := t.tiles[w][rows-1]
 		right := &b.packed.data[j/t.widths[0]*b.packed.step+from*b.packed.stride]
 		if columns-j >= t.widths[w] {
-			tile(to-from, left, lda, right, b.packed.stride, &c[j], stride)
+			tile(to-from, left, lda, right, b.packed.stride, &c[j], stride, true)
 			continue
 		}
-		edge := sized(&a.scratch.edge, rows*t.widths[w])
-		clear(edge)
-		tile(to-from, left, lda, right, b.packed.stride, &edge[0], t.widths[w])
-		addEdge(c[j:], stride, edge, t.widths[w], rows, columns-j)
-	}
-}
-
-// addEdge computes c[r·stride+k] += edge[r·width+k] for k < columns.
-func addEdge(c []float32, stride int, edge []float32, width, rows, columns int) {
-	for r := range rows {
-		for k := range columns {
-			c[r*stride+k] += edge[r*width+k]
-		}
+		edge, width := a.scratch.beginEdge(c[j:], stride, rows, columns-j, t.widths[w], true)
+		tile(to-from, left, lda, right, b.packed.stride, &edge[0], width, true)
+		copyRows(c[j:], stride, edge, width, rows, columns-j)
 	}
 }

@@ -34,10 +34,10 @@ type tier struct {
 	searches
 }
 
-// tileFunc computes c[i·ldc+j] += sum over l < k of a[l·lda+i]·b[l·ldb+j] for
-// a fixed number of rows i and columns j. Each sum starts at 0, runs over l in
-// ascending order and is then added to c.
-type tileFunc func(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+// tileFunc computes c[i·ldc+j] = sum over l < k of a[l·lda+i]·b[l·ldb+j], or +=
+// if add, for a fixed number of rows i and columns j. Each sum starts at 0, runs
+// over l in ascending order and is then stored in c or added to it.
+type tileFunc func(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 // rowPointers holds the starts of up to 16 rows.
 type rowPointers [16]*float32

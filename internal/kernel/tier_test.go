@@ -283,7 +283,8 @@ func TestEveryTileEqualsTheDefinitionAndStaysInside(t *testing.T) {
 			for r, tile := range tiles {
 				for _, k := range []int{0, 1, 2, 3, 17, 64} {
 					t.Run(fmt.Sprintf("%dx%d/%d", r+1, width, k), func(t *testing.T) {
-						checkTile(t, rng, tile, r+1, width, k)
+						checkTile(t, rng, tile, r+1, width, k, true)
+						checkTile(t, rng, tile, r+1, width, k, false)
 					})
 				}
 			}
@@ -291,7 +292,7 @@ func TestEveryTileEqualsTheDefinitionAndStaysInside(t *testing.T) {
 	})
 }
 
-func checkTile(t *testing.T, rng *rand.Rand, tile tileFunc, rows, width, k int) {
+func checkTile(t *testing.T, rng *rand.Rand, tile tileFunc, rows, width, k int, add bool) {
 	lda, ldb, ldc := rows+rng.IntN(3), width+rng.IntN(3), width+rng.IntN(3)
 	span := func(ld, inner, n int) int { return max(n-1, 0)*ld + inner }
 	a := newGuarded(rng, span(lda, rows, k), rng.IntN(4))
@@ -302,7 +303,7 @@ func checkTile(t *testing.T, rng *rand.Rand, tile tileFunc, rows, width, k int) 
 		sprinkle(rng, b.v)
 	}
 	before := append([]float32(nil), c.v...)
-	tile(k, &a.v[0], lda, &b.v[0], ldb, &c.v[0], ldc)
+	tile(k, &a.v[0], lda, &b.v[0], ldb, &c.v[0], ldc, add)
 	c.check(t, "c")
 	for i, got := range c.v {
 		row, column := i/ldc, i%ldc
@@ -312,7 +313,11 @@ func checkTile(t *testing.T, rng *rand.Rand, tile tileFunc, rows, width, k int) 
 			}
 			continue
 		}
-		sum, bound := sumOf(before[i], k, func(l int) (float32, float32) { return a.v[l*lda+row], b.v[l*ldb+column] })
+		start := before[i]
+		if !add {
+			start = 0
+		}
+		sum, bound := sumOf(start, k, func(l int) (float32, float32) { return a.v[l*lda+row], b.v[l*ldb+column] })
 		if !agrees(got, sum, bound) {
 			t.Fatalf("[%d,%d] = %g, want %g within %g", row, column, got, sum, bound)
 		}

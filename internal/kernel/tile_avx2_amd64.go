@@ -9,40 +9,40 @@ var wideTilesAVX2 = []tileFunc{tileAVX21x16, tileAVX22x16, tileAVX23x16, tileAVX
 var narrowTilesAVX2 = []tileFunc{tileAVX21x8, tileAVX22x8, tileAVX23x8, tileAVX24x8, tileAVX25x8, tileAVX26x8}
 
 //go:noescape
-func tileAVX21x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX21x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX22x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX22x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX23x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX23x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX24x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX24x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX25x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX25x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX26x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX26x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX21x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX21x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX22x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX22x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX23x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX23x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX24x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX24x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX25x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX25x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX26x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX26x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 // peakAVX2 multiplies as the widest tile does, n times, without memory; n > 0.
 func peakAVX2(n int)

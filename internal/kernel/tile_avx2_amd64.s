@@ -4,8 +4,8 @@
 
 #include "textflag.h"
 
-// func tileAVX21x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX21x16(SB), NOSPLIT, $0-56
+// func tileAVX21x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX21x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -36,6 +36,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Y0, Y0
 	VMOVUPS Y0, 0(DX)
 	VADDPS 32(DX), Y1, Y1
@@ -43,8 +45,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX22x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX22x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Y0, 0(DX)
+	VMOVUPS Y1, 32(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX22x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX22x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -82,6 +90,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Y0, Y0
 	VMOVUPS Y0, 0(DX)
 	VADDPS 32(DX), Y1, Y1
@@ -94,8 +104,17 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX23x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX23x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Y0, 0(DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y2, 0(DX)
+	VMOVUPS Y3, 32(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX23x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX23x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -140,6 +159,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Y0, Y0
 	VMOVUPS Y0, 0(DX)
 	VADDPS 32(DX), Y1, Y1
@@ -157,8 +178,20 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX24x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX24x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Y0, 0(DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y2, 0(DX)
+	VMOVUPS Y3, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y4, 0(DX)
+	VMOVUPS Y5, 32(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX24x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX24x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -210,6 +243,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Y0, Y0
 	VMOVUPS Y0, 0(DX)
 	VADDPS 32(DX), Y1, Y1
@@ -232,8 +267,23 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX25x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX25x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Y0, 0(DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y2, 0(DX)
+	VMOVUPS Y3, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y4, 0(DX)
+	VMOVUPS Y5, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y6, 0(DX)
+	VMOVUPS Y7, 32(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX25x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX25x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -292,6 +342,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Y0, Y0
 	VMOVUPS Y0, 0(DX)
 	VADDPS 32(DX), Y1, Y1
@@ -319,8 +371,26 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX26x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX26x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Y0, 0(DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y2, 0(DX)
+	VMOVUPS Y3, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y4, 0(DX)
+	VMOVUPS Y5, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y6, 0(DX)
+	VMOVUPS Y7, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y8, 0(DX)
+	VMOVUPS Y9, 32(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX26x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX26x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -386,6 +456,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Y0, Y0
 	VMOVUPS Y0, 0(DX)
 	VADDPS 32(DX), Y1, Y1
@@ -418,8 +490,29 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX21x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX21x8(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Y0, 0(DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y2, 0(DX)
+	VMOVUPS Y3, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y4, 0(DX)
+	VMOVUPS Y5, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y6, 0(DX)
+	VMOVUPS Y7, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y8, 0(DX)
+	VMOVUPS Y9, 32(DX)
+	ADDQ R10, DX
+	VMOVUPS Y10, 0(DX)
+	VMOVUPS Y11, 32(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX21x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX21x8(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -447,13 +540,20 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Y0, Y0
 	VMOVUPS Y0, 0(DX)
 	VZEROUPPER
 	RET
 
-// func tileAVX22x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX22x8(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Y0, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX22x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX22x8(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -486,6 +586,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Y0, Y0
 	VMOVUPS Y0, 0(DX)
 	ADDQ R10, DX
@@ -494,8 +596,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX23x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX23x8(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Y0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Y1, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX23x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX23x8(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -533,6 +642,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Y0, Y0
 	VMOVUPS Y0, 0(DX)
 	ADDQ R10, DX
@@ -544,8 +655,17 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX24x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX24x8(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Y0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Y1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Y2, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX24x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX24x8(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -588,6 +708,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Y0, Y0
 	VMOVUPS Y0, 0(DX)
 	ADDQ R10, DX
@@ -602,8 +724,19 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX25x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX25x8(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Y0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Y1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Y2, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Y3, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX25x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX25x8(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -651,6 +784,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Y0, Y0
 	VMOVUPS Y0, 0(DX)
 	ADDQ R10, DX
@@ -668,8 +803,21 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX26x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX26x8(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Y0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Y1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Y2, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Y3, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Y4, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX26x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX26x8(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -722,6 +870,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Y0, Y0
 	VMOVUPS Y0, 0(DX)
 	ADDQ R10, DX
@@ -738,6 +888,21 @@ done:
 	VMOVUPS Y4, 0(DX)
 	ADDQ R10, DX
 	VADDPS 0(DX), Y5, Y5
+	VMOVUPS Y5, 0(DX)
+	VZEROUPPER
+	RET
+
+store:
+	VMOVUPS Y0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Y1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Y2, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Y3, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Y4, 0(DX)
+	ADDQ R10, DX
 	VMOVUPS Y5, 0(DX)
 	VZEROUPPER
 	RET

@@ -9,88 +9,88 @@ var wideTilesAVX512 = []tileFunc{tileAVX5121x32, tileAVX5122x32, tileAVX5123x32,
 var narrowTilesAVX512 = []tileFunc{tileAVX5121x16, tileAVX5122x16, tileAVX5123x16, tileAVX5124x16, tileAVX5125x16, tileAVX5126x16, tileAVX5127x16, tileAVX5128x16, tileAVX5129x16, tileAVX51210x16, tileAVX51211x16, tileAVX51212x16, tileAVX51213x16, tileAVX51214x16}
 
 //go:noescape
-func tileAVX5121x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5121x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5122x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5122x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5123x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5123x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5124x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5124x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5125x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5125x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5126x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5126x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5127x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5127x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5128x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5128x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5129x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5129x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX51210x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX51210x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX51211x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX51211x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX51212x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX51212x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX51213x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX51213x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX51214x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX51214x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5121x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5121x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5122x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5122x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5123x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5123x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5124x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5124x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5125x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5125x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5126x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5126x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5127x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5127x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5128x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5128x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX5129x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX5129x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX51210x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX51210x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX51211x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX51211x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX51212x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX51212x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX51213x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX51213x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX51214x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX51214x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 // peakAVX512 multiplies as the widest tile does, n times, without memory; n > 0.
 func peakAVX512(n int)

@@ -4,8 +4,8 @@
 
 #include "textflag.h"
 
-// func tileAVX5121x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5121x32(SB), NOSPLIT, $0-56
+// func tileAVX5121x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5121x32(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -37,6 +37,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VADDPS 64(DX), Z1, Z1
@@ -44,8 +46,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5122x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5122x32(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5122x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5122x32(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -85,6 +93,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VADDPS 64(DX), Z1, Z1
@@ -97,8 +107,17 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5123x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5123x32(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	VMOVUPS Z3, 64(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5123x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5123x32(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -146,6 +165,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VADDPS 64(DX), Z1, Z1
@@ -163,8 +184,20 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5124x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5124x32(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	VMOVUPS Z5, 64(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5124x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5124x32(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -220,6 +253,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VADDPS 64(DX), Z1, Z1
@@ -242,8 +277,23 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5125x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5125x32(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	VMOVUPS Z7, 64(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5125x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5125x32(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -307,6 +357,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VADDPS 64(DX), Z1, Z1
@@ -334,8 +386,26 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5126x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5126x32(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	VMOVUPS Z9, 64(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5126x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5126x32(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -407,6 +477,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VADDPS 64(DX), Z1, Z1
@@ -439,8 +511,29 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5127x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5127x32(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	VMOVUPS Z9, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z10, 0(DX)
+	VMOVUPS Z11, 64(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5127x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5127x32(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -520,6 +613,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VADDPS 64(DX), Z1, Z1
@@ -557,8 +652,32 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5128x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5128x32(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	VMOVUPS Z9, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z10, 0(DX)
+	VMOVUPS Z11, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z12, 0(DX)
+	VMOVUPS Z13, 64(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5128x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5128x32(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -646,6 +765,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VADDPS 64(DX), Z1, Z1
@@ -688,8 +809,35 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5129x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5129x32(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	VMOVUPS Z9, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z10, 0(DX)
+	VMOVUPS Z11, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z12, 0(DX)
+	VMOVUPS Z13, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z14, 0(DX)
+	VMOVUPS Z15, 64(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5129x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5129x32(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -785,6 +933,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VADDPS 64(DX), Z1, Z1
@@ -832,8 +982,38 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX51210x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX51210x32(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	VMOVUPS Z9, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z10, 0(DX)
+	VMOVUPS Z11, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z12, 0(DX)
+	VMOVUPS Z13, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z14, 0(DX)
+	VMOVUPS Z15, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z16, 0(DX)
+	VMOVUPS Z17, 64(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX51210x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX51210x32(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -937,6 +1117,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VADDPS 64(DX), Z1, Z1
@@ -989,8 +1171,41 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX51211x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX51211x32(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	VMOVUPS Z9, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z10, 0(DX)
+	VMOVUPS Z11, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z12, 0(DX)
+	VMOVUPS Z13, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z14, 0(DX)
+	VMOVUPS Z15, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z16, 0(DX)
+	VMOVUPS Z17, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z18, 0(DX)
+	VMOVUPS Z19, 64(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX51211x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX51211x32(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -1102,6 +1317,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VADDPS 64(DX), Z1, Z1
@@ -1159,8 +1376,44 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX51212x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX51212x32(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	VMOVUPS Z9, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z10, 0(DX)
+	VMOVUPS Z11, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z12, 0(DX)
+	VMOVUPS Z13, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z14, 0(DX)
+	VMOVUPS Z15, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z16, 0(DX)
+	VMOVUPS Z17, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z18, 0(DX)
+	VMOVUPS Z19, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z20, 0(DX)
+	VMOVUPS Z21, 64(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX51212x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX51212x32(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -1280,6 +1533,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VADDPS 64(DX), Z1, Z1
@@ -1342,8 +1597,47 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX51213x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX51213x32(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	VMOVUPS Z9, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z10, 0(DX)
+	VMOVUPS Z11, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z12, 0(DX)
+	VMOVUPS Z13, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z14, 0(DX)
+	VMOVUPS Z15, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z16, 0(DX)
+	VMOVUPS Z17, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z18, 0(DX)
+	VMOVUPS Z19, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z20, 0(DX)
+	VMOVUPS Z21, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z22, 0(DX)
+	VMOVUPS Z23, 64(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX51213x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX51213x32(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -1471,6 +1765,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VADDPS 64(DX), Z1, Z1
@@ -1538,8 +1834,50 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX51214x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX51214x32(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	VMOVUPS Z9, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z10, 0(DX)
+	VMOVUPS Z11, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z12, 0(DX)
+	VMOVUPS Z13, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z14, 0(DX)
+	VMOVUPS Z15, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z16, 0(DX)
+	VMOVUPS Z17, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z18, 0(DX)
+	VMOVUPS Z19, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z20, 0(DX)
+	VMOVUPS Z21, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z22, 0(DX)
+	VMOVUPS Z23, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z24, 0(DX)
+	VMOVUPS Z25, 64(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX51214x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX51214x32(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -1675,6 +2013,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VADDPS 64(DX), Z1, Z1
@@ -1747,8 +2087,53 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5121x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5121x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	VMOVUPS Z9, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z10, 0(DX)
+	VMOVUPS Z11, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z12, 0(DX)
+	VMOVUPS Z13, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z14, 0(DX)
+	VMOVUPS Z15, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z16, 0(DX)
+	VMOVUPS Z17, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z18, 0(DX)
+	VMOVUPS Z19, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z20, 0(DX)
+	VMOVUPS Z21, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z22, 0(DX)
+	VMOVUPS Z23, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z24, 0(DX)
+	VMOVUPS Z25, 64(DX)
+	ADDQ R10, DX
+	VMOVUPS Z26, 0(DX)
+	VMOVUPS Z27, 64(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5121x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5121x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -1775,13 +2160,20 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	VZEROUPPER
 	RET
 
-// func tileAVX5122x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5122x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5122x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5122x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -1812,6 +2204,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	ADDQ R10, DX
@@ -1820,8 +2214,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5123x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5123x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z1, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5123x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5123x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -1856,6 +2257,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	ADDQ R10, DX
@@ -1867,8 +2270,17 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5124x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5124x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5124x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5124x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -1907,6 +2319,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	ADDQ R10, DX
@@ -1921,8 +2335,19 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5125x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5125x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z3, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5125x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5125x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -1965,6 +2390,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	ADDQ R10, DX
@@ -1982,8 +2409,21 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5126x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5126x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z3, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5126x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5126x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -2030,6 +2470,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	ADDQ R10, DX
@@ -2050,8 +2492,23 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5127x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5127x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z3, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z5, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5127x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5127x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -2102,6 +2559,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	ADDQ R10, DX
@@ -2125,8 +2584,25 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5128x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5128x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z3, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z5, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5128x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5128x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -2181,6 +2657,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	ADDQ R10, DX
@@ -2207,8 +2685,27 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX5129x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX5129x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z3, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z5, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z7, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX5129x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX5129x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -2267,6 +2764,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	ADDQ R10, DX
@@ -2296,8 +2795,29 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX51210x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX51210x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z3, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z5, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z7, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX51210x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX51210x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -2360,6 +2880,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	ADDQ R10, DX
@@ -2392,8 +2914,31 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX51211x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX51211x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z3, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z5, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z7, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z9, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX51211x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX51211x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -2460,6 +3005,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	ADDQ R10, DX
@@ -2495,8 +3042,33 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX51212x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX51212x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z3, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z5, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z7, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z9, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z10, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX51212x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX51212x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -2567,6 +3139,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	ADDQ R10, DX
@@ -2605,8 +3179,35 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX51213x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX51213x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z3, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z5, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z7, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z9, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z10, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z11, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX51213x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX51213x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -2681,6 +3282,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	ADDQ R10, DX
@@ -2722,8 +3325,37 @@ done:
 	VZEROUPPER
 	RET
 
-// func tileAVX51214x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileAVX51214x16(SB), NOSPLIT, $0-56
+store:
+	VMOVUPS Z0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z3, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z5, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z7, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z9, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z10, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z11, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z12, 0(DX)
+	VZEROUPPER
+	RET
+
+// func tileAVX51214x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileAVX51214x16(SB), NOSPLIT, $0-57
 	MOVQ k+0(FP), CX
 	MOVQ a+8(FP), AX
 	MOVQ lda+16(FP), R8
@@ -2802,6 +3434,8 @@ loop:
 	JNZ  loop
 
 done:
+	CMPB add+56(FP), $0
+	JEQ  store
 	VADDPS 0(DX), Z0, Z0
 	VMOVUPS Z0, 0(DX)
 	ADDQ R10, DX
@@ -2842,6 +3476,37 @@ done:
 	VMOVUPS Z12, 0(DX)
 	ADDQ R10, DX
 	VADDPS 0(DX), Z13, Z13
+	VMOVUPS Z13, 0(DX)
+	VZEROUPPER
+	RET
+
+store:
+	VMOVUPS Z0, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z1, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z2, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z3, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z4, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z5, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z6, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z7, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z8, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z9, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z10, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z11, 0(DX)
+	ADDQ R10, DX
+	VMOVUPS Z12, 0(DX)
+	ADDQ R10, DX
 	VMOVUPS Z13, 0(DX)
 	VZEROUPPER
 	RET

@@ -9,88 +9,88 @@ var wideTilesAVX512BF16 = []tileFunc{tileAVX512BF161x32, tileAVX512BF162x32, til
 var narrowTilesAVX512BF16 = []tileFunc{tileAVX512BF161x16, tileAVX512BF162x16, tileAVX512BF163x16, tileAVX512BF164x16, tileAVX512BF165x16, tileAVX512BF166x16, tileAVX512BF167x16, tileAVX512BF168x16, tileAVX512BF169x16, tileAVX512BF1610x16, tileAVX512BF1611x16, tileAVX512BF1612x16, tileAVX512BF1613x16, tileAVX512BF1614x16}
 
 //go:noescape
-func tileAVX512BF161x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF161x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF162x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF162x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF163x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF163x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF164x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF164x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF165x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF165x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF166x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF166x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF167x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF167x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF168x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF168x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF169x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF169x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF1610x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF1610x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF1611x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF1611x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF1612x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF1612x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF1613x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF1613x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF1614x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF1614x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF161x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF161x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF162x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF162x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF163x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF163x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF164x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF164x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF165x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF165x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF166x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF166x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF167x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF167x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF168x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF168x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF169x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF169x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF1610x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF1610x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF1611x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF1611x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF1612x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF1612x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF1613x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF1613x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileAVX512BF1614x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileAVX512BF1614x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 // peakAVX512BF16 multiplies as the widest tile does, n times, without memory; n > 0.
 func peakAVX512BF16(n int)

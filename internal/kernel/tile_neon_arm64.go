@@ -9,40 +9,40 @@ var wideTilesNEON = []tileFunc{tileNEON1x16, tileNEON2x16, tileNEON3x16, tileNEO
 var narrowTilesNEON = []tileFunc{tileNEON1x8, tileNEON2x8, tileNEON3x8, tileNEON4x8, tileNEON5x8, tileNEON6x8}
 
 //go:noescape
-func tileNEON1x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileNEON1x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileNEON2x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileNEON2x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileNEON3x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileNEON3x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileNEON4x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileNEON4x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileNEON5x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileNEON5x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileNEON6x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileNEON6x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileNEON1x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileNEON1x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileNEON2x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileNEON2x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileNEON3x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileNEON3x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileNEON4x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileNEON4x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileNEON5x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileNEON5x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 //go:noescape
-func tileNEON6x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
+func tileNEON6x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
 // peakNEON multiplies as the widest tile does, n times, without memory; n > 0.
 func peakNEON(n int)

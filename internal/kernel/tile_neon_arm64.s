@@ -4,8 +4,8 @@
 
 #include "textflag.h"
 
-// func tileNEON1x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileNEON1x16(SB), NOSPLIT, $0-56
+// func tileNEON1x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileNEON1x16(SB), NOSPLIT, $0-57
 	MOVD k+0(FP), R3
 	MOVD a+8(FP), R0
 	MOVD lda+16(FP), R4
@@ -36,6 +36,8 @@ loop:
 	CBNZ R3, loop
 
 done:
+	MOVBU add+56(FP), R7
+	CBZ R7, store
 	FMOVS $1.0, F30
 	VDUP V30.S[0], V30.S4
 	VLD1 (R2), [V24.S4, V25.S4, V26.S4, V27.S4]
@@ -47,8 +49,13 @@ done:
 	ADD R6, R2
 	RET
 
-// func tileNEON2x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileNEON2x16(SB), NOSPLIT, $0-56
+store:
+	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R2)
+	ADD R6, R2
+	RET
+
+// func tileNEON2x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileNEON2x16(SB), NOSPLIT, $0-57
 	MOVD k+0(FP), R3
 	MOVD a+8(FP), R0
 	MOVD lda+16(FP), R4
@@ -88,6 +95,8 @@ loop:
 	CBNZ R3, loop
 
 done:
+	MOVBU add+56(FP), R7
+	CBZ R7, store
 	FMOVS $1.0, F30
 	VDUP V30.S[0], V30.S4
 	VLD1 (R2), [V24.S4, V25.S4, V26.S4, V27.S4]
@@ -106,8 +115,15 @@ done:
 	ADD R6, R2
 	RET
 
-// func tileNEON3x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileNEON3x16(SB), NOSPLIT, $0-56
+store:
+	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R2)
+	ADD R6, R2
+	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R2)
+	ADD R6, R2
+	RET
+
+// func tileNEON3x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileNEON3x16(SB), NOSPLIT, $0-57
 	MOVD k+0(FP), R3
 	MOVD a+8(FP), R0
 	MOVD lda+16(FP), R4
@@ -156,6 +172,8 @@ loop:
 	CBNZ R3, loop
 
 done:
+	MOVBU add+56(FP), R7
+	CBZ R7, store
 	FMOVS $1.0, F30
 	VDUP V30.S[0], V30.S4
 	VLD1 (R2), [V24.S4, V25.S4, V26.S4, V27.S4]
@@ -181,8 +199,17 @@ done:
 	ADD R6, R2
 	RET
 
-// func tileNEON4x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileNEON4x16(SB), NOSPLIT, $0-56
+store:
+	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R2)
+	ADD R6, R2
+	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R2)
+	ADD R6, R2
+	VST1 [V8.S4, V9.S4, V10.S4, V11.S4], (R2)
+	ADD R6, R2
+	RET
+
+// func tileNEON4x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileNEON4x16(SB), NOSPLIT, $0-57
 	MOVD k+0(FP), R3
 	MOVD a+8(FP), R0
 	MOVD lda+16(FP), R4
@@ -240,6 +267,8 @@ loop:
 	CBNZ R3, loop
 
 done:
+	MOVBU add+56(FP), R7
+	CBZ R7, store
 	FMOVS $1.0, F30
 	VDUP V30.S[0], V30.S4
 	VLD1 (R2), [V24.S4, V25.S4, V26.S4, V27.S4]
@@ -272,8 +301,19 @@ done:
 	ADD R6, R2
 	RET
 
-// func tileNEON5x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileNEON5x16(SB), NOSPLIT, $0-56
+store:
+	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R2)
+	ADD R6, R2
+	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R2)
+	ADD R6, R2
+	VST1 [V8.S4, V9.S4, V10.S4, V11.S4], (R2)
+	ADD R6, R2
+	VST1 [V12.S4, V13.S4, V14.S4, V15.S4], (R2)
+	ADD R6, R2
+	RET
+
+// func tileNEON5x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileNEON5x16(SB), NOSPLIT, $0-57
 	MOVD k+0(FP), R3
 	MOVD a+8(FP), R0
 	MOVD lda+16(FP), R4
@@ -340,6 +380,8 @@ loop:
 	CBNZ R3, loop
 
 done:
+	MOVBU add+56(FP), R7
+	CBZ R7, store
 	FMOVS $1.0, F30
 	VDUP V30.S[0], V30.S4
 	VLD1 (R2), [V24.S4, V25.S4, V26.S4, V27.S4]
@@ -379,8 +421,21 @@ done:
 	ADD R6, R2
 	RET
 
-// func tileNEON6x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileNEON6x16(SB), NOSPLIT, $0-56
+store:
+	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R2)
+	ADD R6, R2
+	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R2)
+	ADD R6, R2
+	VST1 [V8.S4, V9.S4, V10.S4, V11.S4], (R2)
+	ADD R6, R2
+	VST1 [V12.S4, V13.S4, V14.S4, V15.S4], (R2)
+	ADD R6, R2
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R2)
+	ADD R6, R2
+	RET
+
+// func tileNEON6x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileNEON6x16(SB), NOSPLIT, $0-57
 	MOVD k+0(FP), R3
 	MOVD a+8(FP), R0
 	MOVD lda+16(FP), R4
@@ -456,6 +511,8 @@ loop:
 	CBNZ R3, loop
 
 done:
+	MOVBU add+56(FP), R7
+	CBZ R7, store
 	FMOVS $1.0, F30
 	VDUP V30.S[0], V30.S4
 	VLD1 (R2), [V24.S4, V25.S4, V26.S4, V27.S4]
@@ -502,8 +559,23 @@ done:
 	ADD R6, R2
 	RET
 
-// func tileNEON1x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileNEON1x8(SB), NOSPLIT, $0-56
+store:
+	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R2)
+	ADD R6, R2
+	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R2)
+	ADD R6, R2
+	VST1 [V8.S4, V9.S4, V10.S4, V11.S4], (R2)
+	ADD R6, R2
+	VST1 [V12.S4, V13.S4, V14.S4, V15.S4], (R2)
+	ADD R6, R2
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R2)
+	ADD R6, R2
+	VST1 [V20.S4, V21.S4, V22.S4, V23.S4], (R2)
+	ADD R6, R2
+	RET
+
+// func tileNEON1x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileNEON1x8(SB), NOSPLIT, $0-57
 	MOVD k+0(FP), R3
 	MOVD a+8(FP), R0
 	MOVD lda+16(FP), R4
@@ -530,6 +602,8 @@ loop:
 	CBNZ R3, loop
 
 done:
+	MOVBU add+56(FP), R7
+	CBZ R7, store
 	FMOVS $1.0, F30
 	VDUP V30.S[0], V30.S4
 	VLD1 (R2), [V24.S4, V25.S4]
@@ -539,8 +613,13 @@ done:
 	ADD R6, R2
 	RET
 
-// func tileNEON2x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileNEON2x8(SB), NOSPLIT, $0-56
+store:
+	VST1 [V0.S4, V1.S4], (R2)
+	ADD R6, R2
+	RET
+
+// func tileNEON2x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileNEON2x8(SB), NOSPLIT, $0-57
 	MOVD k+0(FP), R3
 	MOVD a+8(FP), R0
 	MOVD lda+16(FP), R4
@@ -572,6 +651,8 @@ loop:
 	CBNZ R3, loop
 
 done:
+	MOVBU add+56(FP), R7
+	CBZ R7, store
 	FMOVS $1.0, F30
 	VDUP V30.S[0], V30.S4
 	VLD1 (R2), [V24.S4, V25.S4]
@@ -586,8 +667,15 @@ done:
 	ADD R6, R2
 	RET
 
-// func tileNEON3x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileNEON3x8(SB), NOSPLIT, $0-56
+store:
+	VST1 [V0.S4, V1.S4], (R2)
+	ADD R6, R2
+	VST1 [V2.S4, V3.S4], (R2)
+	ADD R6, R2
+	RET
+
+// func tileNEON3x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileNEON3x8(SB), NOSPLIT, $0-57
 	MOVD k+0(FP), R3
 	MOVD a+8(FP), R0
 	MOVD lda+16(FP), R4
@@ -624,6 +712,8 @@ loop:
 	CBNZ R3, loop
 
 done:
+	MOVBU add+56(FP), R7
+	CBZ R7, store
 	FMOVS $1.0, F30
 	VDUP V30.S[0], V30.S4
 	VLD1 (R2), [V24.S4, V25.S4]
@@ -643,8 +733,17 @@ done:
 	ADD R6, R2
 	RET
 
-// func tileNEON4x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileNEON4x8(SB), NOSPLIT, $0-56
+store:
+	VST1 [V0.S4, V1.S4], (R2)
+	ADD R6, R2
+	VST1 [V2.S4, V3.S4], (R2)
+	ADD R6, R2
+	VST1 [V4.S4, V5.S4], (R2)
+	ADD R6, R2
+	RET
+
+// func tileNEON4x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileNEON4x8(SB), NOSPLIT, $0-57
 	MOVD k+0(FP), R3
 	MOVD a+8(FP), R0
 	MOVD lda+16(FP), R4
@@ -686,6 +785,8 @@ loop:
 	CBNZ R3, loop
 
 done:
+	MOVBU add+56(FP), R7
+	CBZ R7, store
 	FMOVS $1.0, F30
 	VDUP V30.S[0], V30.S4
 	VLD1 (R2), [V24.S4, V25.S4]
@@ -710,8 +811,19 @@ done:
 	ADD R6, R2
 	RET
 
-// func tileNEON5x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileNEON5x8(SB), NOSPLIT, $0-56
+store:
+	VST1 [V0.S4, V1.S4], (R2)
+	ADD R6, R2
+	VST1 [V2.S4, V3.S4], (R2)
+	ADD R6, R2
+	VST1 [V4.S4, V5.S4], (R2)
+	ADD R6, R2
+	VST1 [V6.S4, V7.S4], (R2)
+	ADD R6, R2
+	RET
+
+// func tileNEON5x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileNEON5x8(SB), NOSPLIT, $0-57
 	MOVD k+0(FP), R3
 	MOVD a+8(FP), R0
 	MOVD lda+16(FP), R4
@@ -758,6 +870,8 @@ loop:
 	CBNZ R3, loop
 
 done:
+	MOVBU add+56(FP), R7
+	CBZ R7, store
 	FMOVS $1.0, F30
 	VDUP V30.S[0], V30.S4
 	VLD1 (R2), [V24.S4, V25.S4]
@@ -787,8 +901,21 @@ done:
 	ADD R6, R2
 	RET
 
-// func tileNEON6x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)
-TEXT ·tileNEON6x8(SB), NOSPLIT, $0-56
+store:
+	VST1 [V0.S4, V1.S4], (R2)
+	ADD R6, R2
+	VST1 [V2.S4, V3.S4], (R2)
+	ADD R6, R2
+	VST1 [V4.S4, V5.S4], (R2)
+	ADD R6, R2
+	VST1 [V6.S4, V7.S4], (R2)
+	ADD R6, R2
+	VST1 [V8.S4, V9.S4], (R2)
+	ADD R6, R2
+	RET
+
+// func tileNEON6x8(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
+TEXT ·tileNEON6x8(SB), NOSPLIT, $0-57
 	MOVD k+0(FP), R3
 	MOVD a+8(FP), R0
 	MOVD lda+16(FP), R4
@@ -840,6 +967,8 @@ loop:
 	CBNZ R3, loop
 
 done:
+	MOVBU add+56(FP), R7
+	CBZ R7, store
 	FMOVS $1.0, F30
 	VDUP V30.S[0], V30.S4
 	VLD1 (R2), [V24.S4, V25.S4]
@@ -871,6 +1000,21 @@ done:
 	VFMLA V10.S4, V30.S4, V24.S4
 	VFMLA V11.S4, V30.S4, V25.S4
 	VST1 [V24.S4, V25.S4], (R2)
+	ADD R6, R2
+	RET
+
+store:
+	VST1 [V0.S4, V1.S4], (R2)
+	ADD R6, R2
+	VST1 [V2.S4, V3.S4], (R2)
+	ADD R6, R2
+	VST1 [V4.S4, V5.S4], (R2)
+	ADD R6, R2
+	VST1 [V6.S4, V7.S4], (R2)
+	ADD R6, R2
+	VST1 [V8.S4, V9.S4], (R2)
+	ADD R6, R2
+	VST1 [V10.S4, V11.S4], (R2)
 	ADD R6, R2
 	RET
 

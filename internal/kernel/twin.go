@@ -36,7 +36,7 @@ var elementwiseGo = elementwise{
 // The tiles are as large as the compiler's registers allow: of 2×4, it spills
 // sums. They use addresses, because bounds checks take as long as the products.
 
-func tileGo1x2(k int, a *float32, lda int, b *float32, ldb int, c *float32, _ int) {
+func tileGo1x2(k int, a *float32, lda int, b *float32, ldb int, c *float32, _ int, add bool) {
 	x, w := 0, 0 // offsets: a pointer must not run past the end
 	var s0, s1 float32
 	for range k {
@@ -45,10 +45,10 @@ func tileGo1x2(k int, a *float32, lda int, b *float32, ldb int, c *float32, _ in
 		s1 += v * u[1]
 		x, w = x+lda, w+ldb
 	}
-	addToRow(c, s0, s1)
+	putInRow(c, s0, s1, add)
 }
 
-func tileGo2x2(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int) {
+func tileGo2x2(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool) {
 	x, w := 0, 0 // offsets: a pointer must not run past the end
 	var s0, s1, t0, t1 float32
 	for range k {
@@ -60,11 +60,11 @@ func tileGo2x2(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc 
 		t1 += v[1] * u1
 		x, w = x+lda, w+ldb
 	}
-	addToRow(c, s0, s1)
-	addToRow(after(c, ldc), t0, t1)
+	putInRow(c, s0, s1, add)
+	putInRow(after(c, ldc), t0, t1, add)
 }
 
-func tileGo3x2(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int) {
+func tileGo3x2(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool) {
 	x, w := 0, 0 // offsets: a pointer must not run past the end
 	var s0, s1, t0, t1, r0, r1 float32
 	for range k {
@@ -78,15 +78,17 @@ func tileGo3x2(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc 
 		r1 += v[2] * u1
 		x, w = x+lda, w+ldb
 	}
-	addToRow(c, s0, s1)
-	addToRow(after(c, ldc), t0, t1)
-	addToRow(after(c, 2*ldc), r0, r1)
+	putInRow(c, s0, s1, add)
+	putInRow(after(c, ldc), t0, t1, add)
+	putInRow(after(c, 2*ldc), r0, r1, add)
 }
 
-func addToRow(c *float32, s0, s1 float32) {
+func putInRow(c *float32, s0, s1 float32, add bool) {
 	row := (*[2]float32)(unsafe.Pointer(c))
-	row[0] += s0
-	row[1] += s1
+	if add {
+		s0, s1 = row[0]+s0, row[1]+s1
+	}
+	row[0], row[1] = s0, s1
 }
 
 // peakGo is tileGo3x2 without memory.

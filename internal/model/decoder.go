@@ -188,7 +188,8 @@ func (a *attention) forward(t *nn.Tape, x *nn.Var, b *Batch, layer int) *nn.Var 
 
 func (a *attention) project(t *nn.Tape, x *nn.Var) (q, k, v *nn.Var) {
 	if a.qkv == nil {
-		return t.Linear(x, a.q), t.Linear(x, a.k), t.Linear(x, a.v)
+		y := t.Linears(x, a.q, a.k, a.v)
+		return y[0], y[1], y[2]
 	}
 	all := t.Linear(x, a.qkv)
 	endQ := a.heads * a.headDim
@@ -204,7 +205,8 @@ type feedForward interface {
 type denseFFN struct{ gate, up, down *nn.Linear }
 
 func (f *denseFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
-	return t.Linear(t.SwiGLU(t.Linear(x, f.gate), t.Linear(x, f.up)), f.down)
+	h := t.Linears(x, f.gate, f.up)
+	return t.Linear(t.SwiGLU(h[0], h[1]), f.down)
 }
 
 // expertFFN routes every token to some of the experts.
@@ -217,6 +219,7 @@ type expertFFN struct {
 func (f *expertFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 	r := t.Route(t.Linear(x, f.router), f.spec)
 	g := t.Gather(x, r)
-	h := t.SwiGLU(t.ExpertLinear(g, f.gate, r.Groups), t.ExpertLinear(g, f.up, r.Groups))
-	return t.Combine(t.ExpertLinear(h, f.down, r.Groups), r)
+	h := t.ExpertLinears(g, r.Groups, f.gate, f.up)
+	y := t.ExpertLinears(t.SwiGLU(h[0], h[1]), r.Groups, f.down)
+	return t.Combine(y[0], r)
 }

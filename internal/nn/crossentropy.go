@@ -29,8 +29,8 @@ func (t *Tape) CrossEntropy(x *Var, head *Linear, targets []int32, weight float3
 	o := t.steps.crossEntropy.take()
 	*o = crossEntropyOp{
 		t: t, x: x, head: head, weight: weight, rows: t.ints.take(scored)[:0], targets: t.ints.take(scored)[:0],
-		xs: t.floats.take(scored * x.Cols), highest: t.floats.take(scored),
-		total: t.doubles.zeros(scored), atTarget: t.doubles.zeros(scored), logSum: t.doubles.take(scored),
+		xs: t.floats.take(scored * x.Cols), highest: t.floats.take(scored), atTarget: t.floats.take(scored),
+		others: t.doubles.zeros(scored), logSum: t.doubles.take(scored),
 	}
 	for r, target := range targets {
 		if target != NotScored {
@@ -39,14 +39,16 @@ func (t *Tape) CrossEntropy(x *Var, head *Linear, targets []int32, weight float3
 			o.targets = append(o.targets, target)
 		}
 	}
-	if p := head.Pair; p != nil {
-		o.h = t.floats.zeros(scored * p.Rank)
-		p.view(head.Weight)
-		kernel.Forward(t.Pool, o.h, o.xs, scored, p.a[0])
-		scale(o.h, p.Scale)
+	recorded := t.recording && (x.needs || head.trainable())
+	if recorded && !head.trainable() && head.Pair == nil {
+		o.dxs = t.floats.take(scored * x.Cols)
 	}
+	m := t.floats.at
+	o.begin(t)
 	sum = o.forward(t)
-	if t.recording && (x.needs || head.trainable()) {
+	o.batch.End()
+	t.floats.release(m)
+	if recorded {
 		t.ops = append(t.ops, o)
 	}
 	return sum, scored
@@ -60,13 +62,25 @@ type crossEntropyOp struct {
 	rows    []int32 // the scored rows of x
 	targets []int32
 	xs      []float32 // their content, [scored, n]
-	h       []float32 // scale·xs·Aᵀ, [scored, rank]
 
 	// Of each scored row: the largest logit so far, the sum of exp(logit -
-	// highest) so far, the target's logit, and in the end the log of the sum of
-	// the exponentials of all logits.
-	highest                 []float32
-	total, atTarget, logSum []float64
+	// highest) of all but the target so far, the target's logit, and in the end
+	// the log of the sum of the exponentials of all logits.
+	highest, atTarget []float32
+	others, logSum    []float64
+
+	// dxs is the gradient of xs, [scored, n], where the forward pass computes it
+	// along; else nil.
+	dxs []float32
+
+	// At work: what is multiplied, and scale·xs·Aᵀ, [scored, rank].
+	batch     *kernel.Batch
+	xRows     kernel.Rows
+	h, dh     []float32
+	hRows     kernel.Rows
+	buffer    []float32
+	weights   [1]kernel.Matrix // of the chunk
+	pairOfOut [1]kernel.Matrix
 
 	// The chunk at hand: rows from to to-1 of the head.
 	from, to int
@@ -78,22 +92,42 @@ func (o *crossEntropyOp) chunkRows() int {
 	return min(o.head.Rows, max(64, headChunkFloats/len(o.rows)))
 }
 
-// chunk computes the logits of rows from on into buffer.
-func (o *crossEntropyOp) chunk(t *Tape, from int, buffer []float32) {
+// begin readies what the chunks share. The batch must be ended.
+func (o *crossEntropyOp) begin(t *Tape) {
+	scored := len(o.rows)
+	o.buffer = t.floats.take(scored * o.chunkRows())
+	o.batch = t.Pool.BeginOne(scored)
+	o.xRows = o.batch.Rows(o.xs, o.x.Cols)
+	if p := o.head.Pair; p != nil {
+		p.view(o.head.Weight)
+		o.h = t.floats.take(scored * p.Rank)
+		o.batch.Forward(o.h, false, kernel.Term{Rows: o.xRows, W: p.a})
+		o.batch.Run()
+		scale(o.h, p.Scale)
+		o.hRows = o.batch.Rows(o.h, p.Rank)
+	}
+}
+
+// chunk computes the logits of rows from on.
+func (o *crossEntropyOp) chunk(from int) {
 	scored := len(o.rows)
 	o.from, o.to = from, min(from+o.chunkRows(), o.head.Rows)
 	width := o.to - o.from
-	o.logits = buffer[:scored*width]
-	clear(o.logits)
+	o.logits = o.buffer[:scored*width]
 	if b := o.head.Bias; b != nil {
 		for i := range scored {
 			copy(o.logits[i*width:], b.Data[o.from:o.to])
 		}
 	}
-	kernel.Forward(t.Pool, o.logits, o.xs, scored, o.head.Expert[0].Slice(o.from, o.to))
+	o.weights[0] = o.head.Expert[0].Slice(o.from, o.to)
+	base := kernel.Term{Rows: o.xRows, W: o.weights[:]}
 	if p := o.head.Pair; p != nil {
-		kernel.Forward(t.Pool, o.logits, o.h, scored, p.b[0].Slice(o.from, o.to))
+		o.pairOfOut[0] = p.b[0].Slice(o.from, o.to)
+		o.batch.Forward(o.logits, o.head.Bias != nil, base, kernel.Term{Rows: o.hRows, W: o.pairOfOut[:]})
+	} else {
+		o.batch.Forward(o.logits, o.head.Bias != nil, base)
 	}
+	o.batch.Run()
 }
 
 // row is the logits of scored row i in the chunk, and the index of its target
@@ -113,68 +147,108 @@ func (o *crossEntropyOp) forward(t *Tape) (sum float64) {
 	for i := range o.highest {
 		o.highest[i] = float32(math.Inf(-1))
 	}
-	m := t.floats.at
-	buffer := t.floats.take(scored * o.chunkRows())
 	for from := 0; from < o.head.Rows; from = o.to {
-		o.chunk(t, from, buffer)
+		o.chunk(from)
 		t.Pool.Do(rowParts(scored), (*logSumTask)(o))
+		if o.dxs != nil {
+			m := o.batch.Mark()
+			o.batch.Backward(o.dxs, from > 0, kernel.Term{Rows: o.batch.Rows(o.logits, o.to-o.from), W: o.weights[:]})
+			o.batch.Run()
+			o.batch.Release(m)
+		}
 	}
-	t.floats.release(m)
 	for i, highest := range o.highest {
-		o.logSum[i] = float64(highest) + math.Log(o.total[i])
-		sum += o.logSum[i] - o.atTarget[i]
+		total := o.others[i] + math.Exp(float64(o.atTarget[i])-float64(highest))
+		o.logSum[i] = float64(highest) + math.Log(total)
+		sum += o.logSum[i] - float64(o.atTarget[i])
+	}
+	if o.dxs != nil {
+		t.Pool.Do(rowParts(scored), (*finishTask)(o))
 	}
 	return sum
 }
 
-// logSumTask takes a chunk into the running sums.
+// logSumTask takes a chunk into the running sums and leaves the exponentials of
+// all logits but the target in their place, relative to the highest so far. A
+// higher one shrinks what was summed up before.
 type logSumTask crossEntropyOp
 
-func (s *logSumTask) Do(worker, part int) {
+func (s *logSumTask) Do(_, part int) {
 	o := (*crossEntropyOp)(s)
 	from, to := rowsOf(part, len(o.rows))
-	scratch := o.t.workerScratch(worker, o.to-o.from)
 	for i := from; i < to; i++ {
 		row, target := o.row(i)
 		highest := max(o.highest[i], kernel.Highest(row))
-		o.total[i] = o.total[i]*math.Exp(float64(o.highest[i]-highest)) + kernel.Exp(scratch, row, highest)
-		o.highest[i] = highest
 		if target >= 0 {
-			o.atTarget[i] = float64(row[target])
+			o.atTarget[i] = row[target]
+			row[target] = float32(math.Inf(-1))
 		}
+		shrink := math.Exp(float64(o.highest[i]) - float64(highest))
+		o.others[i] = o.others[i]*shrink + kernel.Exp(row, row, highest)
+		if n := o.x.Cols; o.dxs != nil && o.from > 0 && shrink != 1 {
+			scale(o.dxs[i*n:(i+1)*n], float32(shrink))
+		}
+		o.highest[i] = highest
 	}
 }
 
-// backward turns each chunk of logits into its gradient,
-// weight·(softmax - one at the target), and multiplies back from there.
+// finishTask turns dxs, the sum of rows of the head weighed by the exponentials
+// of all logits but the target's, into the gradient: weight·(Σ p·w - w_target),
+// in which the target's 1-p is the sum of the others and not a difference.
+type finishTask crossEntropyOp
+
+func (f *finishTask) Do(worker, part int) {
+	o := (*crossEntropyOp)(f)
+	n := o.x.Cols
+	from, to := rowsOf(part, len(o.rows))
+	for i := from; i < to; i++ {
+		dx, inverse := o.dxs[i*n:(i+1)*n], math.Exp(float64(o.highest[i])-o.logSum[i])
+		scale(dx, float32(inverse)*o.weight)
+		w := o.head.Expert[0].Row(int(o.targets[i]), o.t.workerScratch(worker, n))
+		kernel.Axpy(dx, -float32(o.others[i]*inverse)*o.weight, w)
+	}
+}
+
 func (o *crossEntropyOp) backward(t *Tape) {
-	scored, n, p := len(o.rows), o.x.Cols, o.head.Pair
-	dx := t.gradOf(o.x)
+	dx, dxs := t.gradOf(o.x), o.dxs
 	m := t.floats.at
-	defer t.floats.release(m)
-	var dxs, dh []float32
-	if dx != nil {
-		dxs = t.floats.zeros(scored * n)
+	if dxs == nil {
+		dxs = o.backwardChunks(t, dx != nil)
 	}
-	if p != nil {
-		dh = t.floats.zeros(scored * p.Rank)
-	}
-	buffer := t.floats.take(scored * o.chunkRows())
-	for from := 0; from < o.head.Rows; from = o.to {
-		o.chunk(t, from, buffer)
-		t.Pool.Do(rowParts(scored), (*logitGradTask)(o))
-		o.backwardChunk(t, dxs, dh)
-	}
-	if p != nil {
-		groups := t.ints.take(2)
-		groups[0], groups[1] = 0, int32(scored)
-		p.backwardA(t, dxs, o.xs, dh, groups, n)
-	}
-	if dx != nil {
+	if n := o.x.Cols; dx != nil {
 		for i, r := range o.rows {
 			add(dx[int(r)*n:(int(r)+1)*n], dxs[i*n:(i+1)*n])
 		}
 	}
+	t.floats.release(m)
+}
+
+// backwardChunks computes each chunk of logits again, turns it into its gradient,
+// weight·(softmax - one at the target), and multiplies back from there. It
+// returns the gradient of xs, if wanted.
+func (o *crossEntropyOp) backwardChunks(t *Tape, wanted bool) (dxs []float32) {
+	scored, p := len(o.rows), o.head.Pair
+	if wanted {
+		dxs = t.floats.take(scored * o.x.Cols)
+	}
+	if p != nil {
+		o.dh = t.floats.take(scored * p.Rank)
+	}
+	o.begin(t)
+	defer o.batch.End()
+	for from := 0; from < o.head.Rows; from = o.to {
+		o.chunk(from)
+		t.Pool.Do(rowParts(scored), (*logitGradTask)(o))
+		o.backwardChunk(dxs)
+	}
+	if p != nil {
+		dh := p.backwardA(o.batch, o.xRows, o.dh)
+		if wanted {
+			o.batch.Backward(dxs, true, kernel.Term{Rows: dh, W: p.a})
+		}
+		o.batch.Run()
+	}
+	return dxs
 }
 
 // logitGradTask turns a chunk of logits into their gradients, in place.
@@ -194,23 +268,27 @@ func (g *logitGradTask) Do(_, part int) {
 }
 
 // backwardChunk multiplies the gradients of the logits at hand back.
-func (o *crossEntropyOp) backwardChunk(t *Tape, dxs, dh []float32) {
+func (o *crossEntropyOp) backwardChunk(dxs []float32) {
 	l, scored, dl, width := o.head, len(o.rows), o.logits, o.to-o.from
 	if l.Bias.Trainable() {
 		for i := range scored {
 			add(l.Bias.Grad[o.from:o.to], dl[i*width:(i+1)*width])
 		}
 	}
+	m := o.batch.Mark()
+	rows := o.batch.Rows(dl, width)
 	if dw := l.expertGrad(0); dw != nil {
-		kernel.AddOuter(t.Pool, dw[o.from*l.Cols:o.to*l.Cols], dl, o.xs, scored, width, l.Cols)
+		o.batch.Outer(dw[o.from*l.Cols:o.to*l.Cols], rows, o.xRows)
 	}
 	if dxs != nil {
-		kernel.Backward(t.Pool, dxs, dl, scored, l.Expert[0].Slice(o.from, o.to))
+		o.batch.Backward(dxs, o.from > 0, kernel.Term{Rows: rows, W: o.weights[:]})
 	}
 	if p := l.Pair; p != nil {
 		if p.B.Trainable() {
-			kernel.AddOuter(t.Pool, p.B.Grad[o.from*p.Rank:o.to*p.Rank], dl, o.h, scored, width, p.Rank)
+			o.batch.Outer(p.B.Grad[o.from*p.Rank:o.to*p.Rank], rows, o.hRows)
 		}
-		kernel.Backward(t.Pool, dh, dl, scored, p.b[0].Slice(o.from, o.to))
+		o.batch.Backward(o.dh, o.from > 0, kernel.Term{Rows: rows, W: o.pairOfOut[:]})
 	}
+	o.batch.Run()
+	o.batch.Release(m)
 }

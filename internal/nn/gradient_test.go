@@ -103,10 +103,10 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 				return t.Linear(variable(t, x), &Linear{Weight: ParamWeight(w), Bias: b, Pair: p}), 0
 			}}
 		},
-		"ExpertLinear": func() graph {
+		"ExpertLinears": func() graph {
 			w, b, p := randomParam(rng, "w", in, out, 3), randomParam(rng, "bias", out, 3), pairOf(rng, in, out, 2, 3)
 			return graph{[]*Param{x, w, b, p.A, p.B}, func(t *Tape) (*Var, float64) {
-				return t.ExpertLinear(variable(t, x), &Linear{Weight: ParamWeight(w), Bias: b, Pair: p}, []int32{0, 2, 2, 5}), 0
+				return t.ExpertLinears(variable(t, x), []int32{0, 2, 2, 5}, &Linear{Weight: ParamWeight(w), Bias: b, Pair: p})[0], 0
 			}}
 		},
 		"Add": func() graph {
@@ -175,7 +175,7 @@ func TestGradientsOfExpertsEqualCentralDifferences(t *testing.T) {
 			}
 			checkGradients(t, graph{[]*Param{x, w, logits}, func(t *Tape) (*Var, float64) {
 				r := t.Route(variable(t, logits), RouterSpec{Used: 2, Normalize: normalize, Scale: 1.5})
-				return t.Combine(t.ExpertLinear(t.Gather(variable(t, x), r), &Linear{Weight: ParamWeight(w)}, r.Groups), r), 0
+				return t.Combine(t.ExpertLinears(t.Gather(variable(t, x), r), r.Groups, &Linear{Weight: ParamWeight(w)})[0], r), 0
 			}})
 		})
 	}

@@ -4,53 +4,161 @@ import "qtool/internal/kernel"
 
 // Linear computes y = x·Wᵀ + bias + scale·(x·Aᵀ)·Bᵀ for x [tokens, in],
 // giving [tokens, out].
-func (t *Tape) Linear(x *Var, l *Linear) *Var {
+func (t *Tape) Linear(x *Var, l *Linear) *Var { return t.Linears(x, l)[0] }
+
+// Linears is Linear for several weights with one x, faster than one by one. The
+// result is valid as long as its elements.
+func (t *Tape) Linears(x *Var, l ...*Linear) []*Var {
 	groups := t.ints.take(2)
 	groups[0], groups[1] = 0, int32(x.Rows)
-	return t.ExpertLinear(x, l, groups)
+	return t.ExpertLinears(x, groups, l...)
 }
 
-// ExpertLinear is Linear with rows grouped by expert: rows groups[e] to
+// ExpertLinears is Linears with rows grouped by expert: rows groups[e] to
 // groups[e+1]-1 are multiplied with expert e. Experts without rows are not touched.
-func (t *Tape) ExpertLinear(x *Var, l *Linear, groups []int32) *Var {
-	y := t.zeroVar(x.Rows, l.Rows, x.needs || l.trainable())
+func (t *Tape) ExpertLinears(x *Var, groups []int32, l ...*Linear) []*Var {
 	o := t.steps.linear.take()
-	*o = linearOp{x: x, y: y, l: l, groups: groups}
-	if b := l.Bias; b != nil {
-		for e := range len(groups) - 1 {
-			for r := int(groups[e]); r < int(groups[e+1]); r++ {
-				copy(y.Row(r), half(b.Data, e, 1, l.Rows))
-			}
+	o.x, o.groups, o.n = x, groups, len(l)
+	needs := false
+	for i, l := range l {
+		p := &o.projections[i]
+		p.l, p.y = l, t.newVar(x.Rows, l.Rows, x.needs || l.trainable())
+		o.y[i] = p.y
+		needs = needs || p.y.needs
+		if l.Pair != nil {
+			l.Pair.view(l.Weight)
+			p.h = t.floats.take(x.Rows * l.Pair.Rank)
 		}
 	}
-	if x.Rows == 1 && l.Experts == 1 && !t.recording {
-		kernel.MatVec(t.Pool, y.Data, x.Data, l.Expert[0])
+	if x.Rows == 1 && !t.recording && l[0].Experts == 1 {
+		o.single(t)
 	} else {
-		kernel.ForwardGroups(t.Pool, y.Data, x.Data, groups, l.Expert)
+		o.forward(t)
 	}
-	if p := l.Pair; p != nil {
-		p.view(l.Weight)
-		o.h = t.floats.zeros(x.Rows * p.Rank)
-		kernel.ForwardGroups(t.Pool, o.h, x.Data, groups, p.a)
-		scale(o.h, p.Scale)
-		kernel.ForwardGroups(t.Pool, y.Data, o.h, groups, p.b)
+	if t.recording && needs {
+		t.ops = append(t.ops, o)
 	}
-	t.record(y, o)
-	return y
+	return o.y[:o.n]
 }
 
+// maxProjections is how many weights may share one x.
+const maxProjections = 4
+
+// linearOp is the projections of one x.
 type linearOp struct {
-	x, y   *Var
-	l      *Linear
-	groups []int32
-	h      []float32 // scale·x·Aᵀ, [tokens, rank]
+	x           *Var
+	groups      []int32
+	n           int
+	projections [maxProjections]projection
+	y           [maxProjections]*Var
+}
+
+// projection is one weight at work.
+type projection struct {
+	l *Linear
+	y *Var
+	h []float32 // scale·x·Aᵀ, [tokens, rank]
+
+	// In the backward pass.
+	dh     []float32
+	dyRows kernel.Rows
+}
+
+// bias stores the bias in y, if there is one.
+func (p *projection) bias(groups []int32) (has bool) {
+	b := p.l.Bias
+	if b == nil {
+		return false
+	}
+	for e := range len(groups) - 1 {
+		for r := int(groups[e]); r < int(groups[e+1]); r++ {
+			copy(p.y.Row(r), half(b.Data, e, 1, p.l.Rows))
+		}
+	}
+	return true
+}
+
+// single is forward for one row, at the speed of memory.
+func (o *linearOp) single(t *Tape) {
+	for i := range o.projections[:o.n] {
+		p := &o.projections[i]
+		if !p.bias(o.groups) {
+			clear(p.y.Data)
+		}
+		kernel.MatVec(t.Pool, p.y.Data, o.x.Data, p.l.Expert[0])
+		if pair := p.l.Pair; pair != nil {
+			clear(p.h)
+			kernel.MatVec(t.Pool, p.h, o.x.Data, pair.a[0])
+			scale(p.h, pair.Scale)
+			kernel.MatVec(t.Pool, p.y.Data, p.h, pair.b[0])
+		}
+	}
+}
+
+func (o *linearOp) forward(t *Tape) {
+	b := t.Pool.Begin(o.groups)
+	defer b.End()
+	x := b.Rows(o.x.Data, o.x.Cols)
+	for i := range o.projections[:o.n] {
+		if p := &o.projections[i]; p.h != nil {
+			b.Forward(p.h, false, kernel.Term{Rows: x, W: p.l.Pair.a})
+		}
+	}
+	b.Run()
+	for i := range o.projections[:o.n] {
+		p := &o.projections[i]
+		add, base := p.bias(o.groups), kernel.Term{Rows: x, W: p.l.Expert}
+		if p.h == nil {
+			b.Forward(p.y.Data, add, base)
+			continue
+		}
+		scale(p.h, p.l.Pair.Scale)
+		b.Forward(p.y.Data, add, base, kernel.Term{Rows: b.Rows(p.h, p.l.Pair.Rank), W: p.l.Pair.b})
+	}
+	b.Run()
 }
 
 func (o *linearOp) backward(t *Tape) {
-	if o.y.grad == nil {
+	n := 0 // projections whose result mattered
+	for i := range o.projections[:o.n] {
+		if p := o.projections[i]; p.y.grad != nil {
+			o.projections[n] = p
+			n++
+		}
+	}
+	if o.n = n; n == 0 {
 		return
 	}
-	l, x, dy, dx := o.l, o.x.Data, o.y.grad, t.gradOf(o.x)
+	dx, add := t.gradToFill(o.x)
+	m := t.floats.at
+	b := t.Pool.Begin(o.groups)
+	x := b.Rows(o.x.Data, o.x.Cols)
+	for i := range o.projections[:n] {
+		o.projections[i].backward(t, b, x, o)
+	}
+	b.Run()
+	var terms [2 * maxProjections]kernel.Term
+	list := terms[:0]
+	for i := range o.projections[:n] {
+		p := &o.projections[i]
+		list = append(list, kernel.Term{Rows: p.dyRows, W: p.l.Expert})
+		if pair := p.l.Pair; pair != nil {
+			dh := pair.backwardA(b, x, p.dh)
+			list = append(list, kernel.Term{Rows: dh, W: pair.a})
+		}
+	}
+	if dx != nil {
+		b.Backward(dx, add, list...)
+	}
+	b.Run()
+	b.End()
+	t.floats.release(m)
+}
+
+// backward lists what comes of dy alone: the gradients of bias, weight and B,
+// and dh.
+func (p *projection) backward(t *Tape, b *kernel.Batch, x kernel.Rows, o *linearOp) {
+	l, dy := p.l, p.y.grad
 	if l.Bias.Trainable() {
 		for e := range len(o.groups) - 1 {
 			for r := int(o.groups[e]); r < int(o.groups[e+1]); r++ {
@@ -58,34 +166,28 @@ func (o *linearOp) backward(t *Tape) {
 			}
 		}
 	}
+	p.dyRows = b.Rows(dy, l.Rows)
 	if l.Weight.trainable() {
-		kernel.AddOuterGroups(t.Pool, l.Param.Grad, dy, x, o.groups, l.Rows, l.Cols)
+		b.Outer(l.Param.Grad, p.dyRows, x)
 	}
-	if dx != nil {
-		kernel.BackwardGroups(t.Pool, dx, dy, o.groups, l.Expert)
-	}
-	if p := l.Pair; p != nil {
-		m := t.floats.at
-		dh := t.floats.zeros(len(o.h))
-		if p.B.Trainable() {
-			kernel.AddOuterGroups(t.Pool, p.B.Grad, dy, o.h, o.groups, l.Rows, p.Rank)
+	if pair := l.Pair; pair != nil {
+		p.dh = t.floats.take(len(p.h))
+		b.Backward(p.dh, false, kernel.Term{Rows: p.dyRows, W: pair.b})
+		if pair.B.Trainable() {
+			b.Outer(pair.B.Grad, p.dyRows, b.Rows(p.h, pair.Rank))
 		}
-		kernel.BackwardGroups(t.Pool, dh, dy, o.groups, p.b)
-		p.backwardA(t, dx, x, dh, o.groups, l.Cols)
-		t.floats.release(m)
 	}
 }
 
-// backwardA finishes the pair's backward pass once dh = dy·B is known. dx may be
-// nil.
-func (p *Pair) backwardA(t *Tape, dx, x, dh []float32, groups []int32, in int) {
+// backwardA takes dh = dy·B, lists the gradient of A, and returns the rows that
+// multiply A in the gradient of x.
+func (p *Pair) backwardA(b *kernel.Batch, x kernel.Rows, dh []float32) kernel.Rows {
 	scale(dh, p.Scale)
+	rows := b.Rows(dh, p.Rank)
 	if p.A.Trainable() {
-		kernel.AddOuterGroups(t.Pool, p.A.Grad, dh, x, groups, p.Rank, in)
+		b.Outer(p.A.Grad, rows, x)
 	}
-	if dx != nil {
-		kernel.BackwardGroups(t.Pool, dx, dh, groups, p.a)
-	}
+	return rows
 }
 
 func scale(v []float32, s float32) {

@@ -87,8 +87,12 @@ func (p *Pair) view(w *Weight) {
 		return
 	}
 	for e := range w.Experts {
-		p.a = append(p.a, kernel.Float32Matrix(half(p.A.Data, e, p.Rank, w.Cols), p.Rank, w.Cols))
-		p.b = append(p.b, kernel.Float32Matrix(half(p.B.Data, e, w.Rows, p.Rank), w.Rows, p.Rank))
+		a := kernel.Float32Matrix(half(p.A.Data, e, p.Rank, w.Cols), p.Rank, w.Cols)
+		b := kernel.Float32Matrix(half(p.B.Data, e, w.Rows, p.Rank), w.Rows, p.Rank)
+		if w.Expert[e].Encoded() { // a pair is multiplied in what its base is
+			a, b = a.Roundable(), b.Roundable()
+		}
+		p.a, p.b = append(p.a, a), append(p.b, b)
 	}
 }
 

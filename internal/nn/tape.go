@@ -144,6 +144,19 @@ func (t *Tape) gradOf(v *Var) []float32 {
 	return v.grad
 }
 
+// gradToFill is gradOf for an operator that writes every element: what is new is
+// not cleared, and add reports whether there is something to add to.
+func (t *Tape) gradToFill(v *Var) (grad []float32, add bool) {
+	if !v.needs {
+		return nil, false
+	}
+	if v.grad != nil {
+		return v.grad, true
+	}
+	v.grad = t.floats.take(len(v.Data))
+	return v.grad, false
+}
+
 // giveGrad adds g to v's gradient and may keep g itself, which the caller must
 // not use afterwards.
 func (t *Tape) giveGrad(v *Var, g []float32) {

@@ -28,13 +28,27 @@ func touchC(w *writer, t tile) {
 	}
 }
 
-// addToC adds the accumulators to c.
-func addToC(w *writer, t tile, register string) {
+// putInC adds the accumulators to c if the last argument says so, else it
+// stores them there.
+func putInC(w *writer, t tile, register string) {
+	w.op("CMPB add+56(FP), $0")
+	w.op("JEQ  store")
 	for r := range t.rows {
 		for v := range t.vectors {
-			acc, at := r*t.vectors+v, v*t.lanes*4
-			w.op("VADDPS %d(DX), %s%d, %s%d", at, register, acc, register, acc)
-			w.op("VMOVUPS %s%d, %d(DX)", register, acc, at)
+			acc := r*t.vectors + v
+			w.op("VADDPS %d(DX), %s%d, %s%d", v*t.lanes*4, register, acc, register, acc)
+			w.op("VMOVUPS %s%d, %d(DX)", register, acc, v*t.lanes*4)
+		}
+		if r < t.rows-1 {
+			w.op("ADDQ R10, DX")
+		}
+	}
+	w.op("VZEROUPPER")
+	w.op("RET")
+	w.printf("\nstore:\n")
+	for r := range t.rows {
+		for v := range t.vectors {
+			w.op("VMOVUPS %s%d, %d(DX)", register, r*t.vectors+v, v*t.lanes*4)
 		}
 		if r < t.rows-1 {
 			w.op("ADDQ R10, DX")
@@ -66,7 +80,7 @@ var (
 	avx512BF16 = multiplier{register: "Z", b: 28, a: 30, multiply: dotPairs, fromMemory: dotPairsBroadcast}
 )
 
-// tile prints c += a·b. A row that meets one vector of b takes its element from
+// tile prints c = or += a·b. A row that meets one vector of b takes its element from
 // memory; where it meets more, broadcasting it once is cheaper.
 func (m multiplier) tile(w *writer, t tile) {
 	loadArguments(w)
@@ -95,7 +109,7 @@ func (m multiplier) tile(w *writer, t tile) {
 	w.op("DECQ CX")
 	w.op("JNZ  loop")
 	w.printf("\ndone:\n")
-	addToC(w, t, m.register)
+	putInC(w, t, m.register)
 }
 
 // peak prints n rounds of the widest tile's multiplications alone.

@@ -6,7 +6,7 @@ import "fmt"
 // strides in bytes. Accumulators are V0.., row by row; V24..V27 hold b, V28 and
 // V29 the broadcast elements of a. V30 is 1.
 
-// neonTile prints c += a·b. There is no vector addition in the Go assembler:
+// neonTile prints c = or += a·b. There is no vector addition in the Go assembler:
 // c += acc·1 is the same.
 func neonTile(w *writer, t tile) {
 	w.op("MOVD k+0(FP), R3")
@@ -38,6 +38,8 @@ func neonTile(w *writer, t tile) {
 	w.op("SUB $1, R3")
 	w.op("CBNZ R3, loop")
 	w.printf("\ndone:\n")
+	w.op("MOVBU add+56(FP), R7")
+	w.op("CBZ R7, store")
 	w.op("FMOVS $1.0, F30")
 	w.op("VDUP V30.S[0], V30.S4")
 	for r := range t.rows {
@@ -46,6 +48,12 @@ func neonTile(w *writer, t tile) {
 			w.op("VFMLA V%d.S4, V30.S4, V%d.S4", r*t.vectors+v, 24+v)
 		}
 		w.op("VST1 %s, (R2)", registers(24, t.vectors))
+		w.op("ADD R6, R2")
+	}
+	w.op("RET")
+	w.printf("\nstore:\n")
+	for r := range t.rows {
+		w.op("VST1 %s, (R2)", registers(r*t.vectors, t.vectors))
 		w.op("ADD R6, R2")
 	}
 	w.op("RET")

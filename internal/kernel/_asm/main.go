@@ -118,8 +118,8 @@ func (f family) assembly() []byte {
 	w.WriteString(header)
 	w.WriteString("#include \"textflag.h\"\n")
 	for _, t := range f.tiles() {
-		w.printf("\n// func %s(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)\n", t.name())
-		w.printf("TEXT ·%s(SB), NOSPLIT, $0-56\n", t.name())
+		w.printf("\n// func %s(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)\n", t.name())
+		w.printf("TEXT ·%s(SB), NOSPLIT, $0-57\n", t.name())
 		f.emit(w, t)
 	}
 	w.printf("\n// func peak%s(n int)\nTEXT ·peak%s(SB), NOSPLIT, $0-8\n", f.tier, f.tier)
@@ -139,7 +139,7 @@ func (f family) declarations() []byte {
 		w.printf("}\n\n")
 	}
 	for _, t := range f.tiles() {
-		w.printf("//go:noescape\nfunc %s(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int)\n\n", t.name())
+		w.printf("//go:noescape\nfunc %s(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)\n\n", t.name())
 	}
 	w.printf("// peak%s multiplies as the widest tile does, n times, without memory; n > 0.\nfunc peak%s(n int)\n", f.tier, f.tier)
 	return w.Bytes()
