@@ -16,6 +16,8 @@ type Matrix struct {
 	stride int       // bytes of one encoded row
 	decode func(dst []float32, src []byte)
 	format format
+	shift  uint8 // 1<<shift elements of a known format make a block
+	block  int   // of so many bytes
 
 	roundable bool
 }
@@ -110,6 +112,9 @@ func (m Matrix) part(t *tier, dst []float32, r, from, to int) {
 // bytesOf is where columns from to to-1 of encoded row r are stored.
 func (m Matrix) bytesOf(r, from, to int) []byte {
 	row := m.data[r*m.stride : (r+1)*m.stride]
+	if m.format != otherFormat { // its blocks are known: no division by a variable
+		return row[from>>m.shift*m.block : to>>m.shift*m.block]
+	}
 	return row[from*m.stride/m.Cols : to*m.stride/m.Cols]
 }
 

@@ -20,7 +20,9 @@ type tier struct {
 	transpose func(dst *float32, stride int, rows *rowPointers, n int)
 	dot       func(a, b *float32, n int) float32
 	axpy      func(y *float32, a float32, x *float32, n int)
-	peak      peak
+	// adamW is AdamWStep.Apply for a multiple of adamWLanes; nil: in Go.
+	adamW func(s *AdamWStep, w, g, m, v *float32, n int)
+	peak  peak
 	elementwise
 	// prefetch fetches n bytes into the cache; nil where that does nothing.
 	prefetch func(p *byte, n int)

@@ -12,6 +12,7 @@ var avx2Tier = tier{
 	transpose: transposeAVX2,
 	dot:       dotAVX2,
 	axpy:      axpyAVX2,
+	adamW:     adamWAVX2,
 	peak:      peak{peakAVX2, 12 * 8 * 2},
 	elementwise: elementwise{
 		exp:            expAVX2,
@@ -35,6 +36,7 @@ var avx512Tier = tier{
 	transpose: transposeAVX512,
 	dot:       dotAVX512,
 	axpy:      axpyAVX512,
+	adamW:     adamWAVX512,
 	peak:      peak{peakAVX512, 28 * 16 * 2},
 	elementwise: elementwise{
 		exp:            expAVX512,
@@ -89,6 +91,12 @@ func axpyAVX2(y *float32, a float32, x *float32, n int)
 
 //go:noescape
 func axpyAVX512(y *float32, a float32, x *float32, n int)
+
+//go:noescape
+func adamWAVX2(s *AdamWStep, w, g, m, v *float32, n int)
+
+//go:noescape
+func adamWAVX512(s *AdamWStep, w, g, m, v *float32, n int)
 
 //go:noescape
 func transposeAVX2(dst *float32, stride int, rows *rowPointers, n int)
