@@ -34,7 +34,7 @@ func tenSteps(t *testing.T, name string, checkpointing bool) {
 	}
 	l := goldenLearner(t, name, checkpointing)
 	row := goldenRow(t)
-	opt := NewAdamW(l.params, 0.9, 0.999, 1e-8, 0.01)
+	opt := NewAdamW(l.gradients.params, 0.9, 0.999, 1e-8, 0.01)
 	for i, want := range trace.Steps {
 		l.clearGradients()
 		sum, scored := l.accumulate([]dataset.Row{row}, 1.0/47)
@@ -44,15 +44,15 @@ func tenSteps(t *testing.T, name string, checkpointing bool) {
 		if loss := sum / 47; math.Abs(loss-want.Loss) > 1e-5 {
 			t.Errorf("step %d: loss %.8f, want %.8f", i+1, loss, want.Loss)
 		}
-		if norm := gradNorm(l.params); math.Abs(norm-want.GradNorm) > 1e-5*want.GradNorm {
+		if norm := l.gradients.norm(l.tape.Pool); math.Abs(norm-want.GradNorm) > 1e-5*want.GradNorm {
 			t.Errorf("step %d: gradient norm %.8f, want %.8f", i+1, norm, want.GradNorm)
 		}
 		if i == 0 {
-			compare(t, l.params, name+".grad-step1", func(p *nn.Param) []float32 { return p.Grad }, 1e-10)
+			compare(t, l.gradients.params, name+".grad-step1", func(p *nn.Param) []float32 { return p.Grad }, 1e-10)
 		}
-		opt.Step(2e-3, 1)
+		opt.Step(l.tape.Pool, 2e-3, 1)
 	}
-	compare(t, l.params, name+".after-step10", func(p *nn.Param) []float32 { return p.Data }, 1e-8)
+	compare(t, l.gradients.params, name+".after-step10", func(p *nn.Param) []float32 { return p.Data }, 1e-8)
 }
 
 func goldenLearner(t *testing.T, name string, checkpointing bool) *learner {

@@ -29,7 +29,7 @@ func TestAStepAllocatesNothingOnceItHasRun(t *testing.T) {
 				pool := kernel.NewPool(2)
 				defer pool.Close()
 				l := newLearner(d, a.Params(), pool, checkpointing)
-				opt := NewAdamW(l.params, 0.9, 0.999, 1e-8, 0)
+				opt := NewAdamW(l.gradients.params, 0.9, 0.999, 1e-8, 0)
 				var ids []int32
 				for i := range 62 {
 					ids = append(ids, int32(i))
@@ -39,7 +39,7 @@ func TestAStepAllocatesNothingOnceItHasRun(t *testing.T) {
 				step := func() {
 					l.clearGradients()
 					l.accumulate(rows, 1e-3)
-					opt.Step(1e-3, min(1, 1/gradNorm(l.params)))
+					opt.Step(l.tape.Pool, 1e-3, min(1, 1/l.gradients.norm(l.tape.Pool)))
 				}
 				// Scratch grows until each worker has met the largest part.
 				allocations := 1.0

@@ -183,7 +183,7 @@ func (r *Run) oneStep(ctx context.Context, total int) error {
 		sum += s
 	}
 	r.step++
-	loss, norm := sum/float64(scored), gradNorm(r.Params)
+	loss, norm := sum/float64(scored), r.learner.gradients.norm(r.Pool)
 	if why := r.guard.refuse(loss, norm); why != "" {
 		return r.drop(why)
 	}
@@ -192,7 +192,7 @@ func (r *Run) oneStep(ctx context.Context, total int) error {
 	if r.Config.Clip > 0 && norm > r.Config.Clip {
 		gradScale = r.Config.Clip / norm
 	}
-	r.adamw.Step(rate, gradScale)
+	r.adamw.Step(r.Pool, rate, gradScale)
 	r.guard.applied(loss)
 	at := r.sampler.Position()
 	return r.report(Event{

@@ -5,13 +5,13 @@
 // Registers: 7 to 15 hold the numbers of the step in their order in the struct; 0 is the gradient, 1 and 3
 // the means, 5 the weight.
 
-// func adamWAVX2(s *AdamWStep, w, g, m, v *float32, n int)
+// func adamWAVX2(s *AdamWStep, w, grad, m, v *float32, n int)
 //
 //	for i < n { as AdamWStep.Apply }, n a multiple of 8
 TEXT ·adamWAVX2(SB), NOSPLIT, $0-48
 	MOVQ s+0(FP), SI
 	MOVQ w+8(FP), DI
-	MOVQ g+16(FP), AX
+	MOVQ grad+16(FP), AX
 	MOVQ m+24(FP), BX
 	MOVQ v+32(FP), DX
 	MOVQ n+40(FP), CX
@@ -89,13 +89,13 @@ done:
 	VZEROUPPER
 	RET
 
-// func adamWAVX512(s *AdamWStep, w, g, m, v *float32, n int)
+// func adamWAVX512(s *AdamWStep, w, grad, m, v *float32, n int)
 //
 //	for i < n { as AdamWStep.Apply }, n a multiple of 8
 TEXT ·adamWAVX512(SB), NOSPLIT, $0-48
 	MOVQ s+0(FP), SI
 	MOVQ w+8(FP), DI
-	MOVQ g+16(FP), AX
+	MOVQ grad+16(FP), AX
 	MOVQ m+24(FP), BX
 	MOVQ v+32(FP), DX
 	MOVQ n+40(FP), CX

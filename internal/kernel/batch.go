@@ -12,16 +12,18 @@ type Batch struct {
 	lefts    []*left   // since Begin
 	inUse    int       // of lefts; the others are kept for later
 	unpacked []*left
-	known    []int32 // of Rows r, group e and unit u at (2r+u-1)·groups+e: its place in lefts, plus one
-	rows     int     // since Begin
-	packed   []float32
-	filled   int // elements of packed
+	// transposed are gradients that follow the products.
+	transposed []transposed
+	known      []int32 // of Rows r, group e and unit u at (2r+u-1)·groups+e: its place in lefts, plus one
+	rows       int     // since Begin
+	packed     []float32
+	filled     int // elements of packed
 
 	// The list of one group and one matrix, for those who have no others.
 	whole  [2]int32
 	matrix [1]Matrix
 
-	packTask, runTask TaskFunc
+	packTask, runTask, addTask TaskFunc
 }
 
 // Rows are activations [rows, cols] of a batch.
@@ -47,6 +49,7 @@ func (b *Batch) init(p *Pool) {
 		q := &b.products[last(len(b.products), func(i int) bool { return b.products[i].firstTask <= task })]
 		q.run(&p.scratch[worker], b.packed, task-q.firstTask)
 	}
+	b.addTask = func(worker, i int) { b.transposed[i].addTo(active, &p.scratch[worker]) }
 }
 
 // last is the largest i < n for which ok holds; it holds for 0 and up to there.
@@ -92,7 +95,10 @@ func (b *Batch) End() {
 func (b *Batch) forget() {
 	clear(b.products)
 	clear(b.parts)
-	b.products, b.parts, b.unpacked = b.products[:0], b.parts[:0], b.unpacked[:0]
+	for i := range b.transposed {
+		b.transposed[i].dw = nil
+	}
+	b.products, b.parts, b.unpacked, b.transposed = b.products[:0], b.parts[:0], b.unpacked[:0], b.transposed[:0]
 }
 
 // BatchMark is a point in a batch to release to.
@@ -201,21 +207,63 @@ func (b *Batch) newLeft(a left) *left {
 // holds the groups' gradients one after the other. Every sum runs over t in
 // ascending order in blocks of termBlock terms, in float32.
 func (b *Batch) Outer(dw []float32, dy, x Rows) {
-	size := dy.cols * x.cols
-	how := arithmetic{active.tiles, nil, 1}
+	rows, cols := dy.cols, x.cols
 	for e := range len(b.groups) - 1 {
 		from, to := int(b.groups[e]), int(b.groups[e+1])
-		if from == to || size == 0 {
+		if from == to || rows*cols == 0 {
 			continue
 		}
-		first := len(b.parts)
-		a := b.newLeft(left{
-			data: dy.data[from*dy.cols : to*dy.cols], lda: dy.cols, columns: true,
-			m: dy.cols, k: to - from, tier: active, arithmetic: how,
-		})
-		w := Float32Matrix(x.data[from*x.cols:to*x.cols], to-from, x.cols)
-		b.parts = append(b.parts, part{a: a, w: w, k: to - from, arithmetic: how})
-		b.list(dw[e*size:(e+1)*size], dy.cols, x.cols, true, first)
+		c, d, v := dw[e*rows*cols:(e+1)*rows*cols], dy.data[from*rows:to*rows], x.data[from*cols:to*cols]
+		const narrow = 64
+		if cols <= narrow && cols < rows {
+			t := b.newTransposed(c, rows, cols)
+			b.outer(t.sum, false, v, d, cols, rows, to-from)
+		} else {
+			b.outer(c, true, d, v, rows, cols, to-from)
+		}
+	}
+}
+
+// outer lists c[i,j] = the sum over t < k of a[t,i]·w[t,j], or += if add; c is m × n.
+func (b *Batch) outer(c []float32, add bool, a, w []float32, m, n, k int) {
+	how, first := arithmetic{active.tiles, nil, 1}, len(b.parts)
+	l := b.newLeft(left{data: a, lda: m, columns: true, m: m, k: k, tier: active, arithmetic: how})
+	b.parts = append(b.parts, part{a: l, w: Float32Matrix(w, k, n), k: k, arithmetic: how})
+	b.list(c, m, n, add, first)
+}
+
+// transposed is a gradient of few columns: micro-kernels want long rows, so its
+// transpose is computed and then added to it.
+type transposed struct {
+	dw, sum    []float32
+	rows, cols int // of dw
+}
+
+func (b *Batch) newTransposed(dw []float32, rows, cols int) *transposed {
+	n := len(b.transposed)
+	if n == cap(b.transposed) {
+		b.transposed = append(b.transposed, transposed{})
+	}
+	b.transposed = b.transposed[:n+1]
+	t := &b.transposed[n]
+	t.dw, t.rows, t.cols = dw, rows, cols
+	t.sum = sized(&t.sum, rows*cols)
+	return t
+}
+
+// addTo adds the transpose of sum to dw.
+func (g *transposed) addTo(t *tier, s *scratch) {
+	const block = 64
+	for from := 0; from < g.rows; from += block {
+		n := min(block, g.rows-from)
+		turned := sized(&s.decoded, n*g.cols+t.lanes)
+		for c := (g.cols - 1) / t.lanes * t.lanes; c >= 0; c -= t.lanes {
+			for l := range t.lanes {
+				s.rows[l] = &g.sum[min(c+l, g.cols-1)*g.rows+from]
+			}
+			t.transposeRows(turned[c:], g.cols, s, min(t.lanes, g.cols-c), n)
+		}
+		Axpy(g.dw[from*g.cols:], 1, turned[:n*g.cols])
 	}
 }
 
@@ -237,6 +285,7 @@ func (b *Batch) Run() {
 		tasks += q.tasks()
 	}
 	b.p.Do(tasks, b.runTask)
+	b.p.Do(len(b.transposed), b.addTask)
 }
 
 // pack packs what was not packed before.

@@ -1,5 +1,7 @@
 package kernel
 
+import "math/bits"
+
 // format is a ggml type that tiers may decode by themselves.
 type format uint8
 
@@ -85,7 +87,7 @@ type decoder struct {
 func (m Matrix) OfType(name string) Matrix {
 	for f, b := range blocks {
 		if f > 0 && b.name == name && m.decode != nil && m.Cols%decodableColumns == 0 && m.stride == m.Cols/b.elements*b.bytes {
-			m.format = format(f)
+			m.format, m.shift, m.block = format(f), uint8(bits.TrailingZeros(uint(b.elements))), b.bytes
 		}
 	}
 	return m

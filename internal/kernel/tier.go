@@ -21,7 +21,7 @@ type tier struct {
 	dot       func(a, b *float32, n int) float32
 	axpy      func(y *float32, a float32, x *float32, n int)
 	// adamW is AdamWStep.Apply for a multiple of adamWLanes; nil: in Go.
-	adamW func(s *AdamWStep, w, g, m, v *float32, n int)
+	adamW func(s *AdamWStep, w, grad, m, v *float32, n int)
 	peak  peak
 	elementwise
 	// prefetch fetches n bytes into the cache; nil where that does nothing.

@@ -93,10 +93,10 @@ func axpyAVX2(y *float32, a float32, x *float32, n int)
 func axpyAVX512(y *float32, a float32, x *float32, n int)
 
 //go:noescape
-func adamWAVX2(s *AdamWStep, w, g, m, v *float32, n int)
+func adamWAVX2(s *AdamWStep, w, grad, m, v *float32, n int)
 
 //go:noescape
-func adamWAVX512(s *AdamWStep, w, g, m, v *float32, n int)
+func adamWAVX512(s *AdamWStep, w, grad, m, v *float32, n int)
 
 //go:noescape
 func transposeAVX2(dst *float32, stride int, rows *rowPointers, n int)

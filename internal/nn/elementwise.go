@@ -18,21 +18,35 @@ func rowsOf(part, rows int) (from, to int) {
 func (t *Tape) Add(a, b *Var) *Var {
 	y := t.vars.take()
 	*y = Var{Rows: a.Rows, Cols: a.Cols, Data: b.Data, needs: a.needs || b.needs}
-	kernel.Axpy(y.Data, 1, a.Data)
 	o := t.steps.add.take()
-	*o = addOp{a, b, y}
+	*o = addOp{a: a, b: b, y: y, dst: y.Data, src: a.Data}
+	t.Pool.Do(rowParts(y.Rows), (*addRows)(o))
 	t.record(y, o)
 	return y
 }
 
-type addOp struct{ a, b, y *Var }
+type addOp struct {
+	a, b, y  *Var
+	dst, src []float32 // what is added to what
+}
+
+type addRows addOp
+
+func (o *addRows) Do(_, part int) {
+	from, to := rowsOf(part, o.y.Rows)
+	from, to = from*o.y.Cols, to*o.y.Cols
+	kernel.Axpy(o.dst[from:to], 1, o.src[from:to])
+}
 
 func (o *addOp) backward(t *Tape) {
 	if o.y.grad == nil {
 		return
 	}
-	if da := t.gradOf(o.a); da != nil {
-		add(da, o.y.grad)
+	if da, add := t.gradToFill(o.a); add {
+		o.dst, o.src = da, o.y.grad
+		t.Pool.Do(rowParts(o.y.Rows), (*addRows)(o))
+	} else {
+		copy(da, o.y.grad)
 	}
 	t.giveGrad(o.b, o.y.grad)
 }
@@ -48,8 +62,9 @@ func (t *Tape) SwiGLU(gate, up *Var) *Var {
 }
 
 type swigluOp struct {
-	gate, up, y *Var
-	dg, du      []float32
+	gate, up, y      *Var
+	dg, du           []float32
+	clearDG, clearDU bool // there is nothing in them yet
 }
 
 type swigluForward swigluOp
@@ -64,14 +79,16 @@ func (o *swigluOp) backward(t *Tape) {
 	if o.y.grad == nil {
 		return
 	}
-	o.dg, o.du = t.gradOf(o.gate), t.gradOf(o.up)
+	dg, addDG := t.gradToFill(o.gate)
+	du, addDU := t.gradToFill(o.up)
 	m := t.floats.at
-	if o.dg == nil {
-		o.dg = t.floats.take(len(o.y.Data)) // computed along with the other
+	if dg == nil {
+		dg = t.floats.take(len(o.y.Data)) // computed along with the other
 	}
-	if o.du == nil {
-		o.du = t.floats.take(len(o.y.Data))
+	if du == nil {
+		du = t.floats.take(len(o.y.Data))
 	}
+	o.dg, o.du, o.clearDG, o.clearDU = dg, du, !addDG, !addDU
 	t.Pool.Do(rowParts(o.y.Rows), (*swigluBackward)(o))
 	t.floats.release(m)
 }
@@ -81,5 +98,11 @@ type swigluBackward swigluOp
 func (o *swigluBackward) Do(_, part int) {
 	from, to := rowsOf(part, o.y.Rows)
 	from, to = from*o.y.Cols, to*o.y.Cols
+	if o.clearDG {
+		clear(o.dg[from:to])
+	}
+	if o.clearDU {
+		clear(o.du[from:to])
+	}
 	kernel.SwiGLUBackward(o.dg[from:to], o.du[from:to], o.gate.Data[from:to], o.up.Data[from:to], o.y.grad[from:to])
 }
