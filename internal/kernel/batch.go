@@ -9,6 +9,7 @@ type Batch struct {
 
 	products []product // to be computed
 	parts    []part    // of these, in order
+	tasks    []task    // that they are cut into
 	lefts    []*left   // since Begin
 	inUse    int       // of lefts; the others are kept for later
 	unpacked []*left
@@ -45,10 +46,7 @@ func (b *Batch) init(p *Pool) {
 		a := b.unpacked[last(len(b.unpacked), func(i int) bool { return b.unpacked[i].first <= panel })]
 		a.packPanel(&p.scratch[worker], b.packed, panel-a.first)
 	}
-	b.runTask = func(worker, task int) {
-		q := &b.products[last(len(b.products), func(i int) bool { return b.products[i].firstTask <= task })]
-		q.run(&p.scratch[worker], b.packed, task-q.firstTask)
-	}
+	b.runTask = func(worker, i int) { b.tasks[i].run(&p.scratch[worker], b.packed) }
 	b.addTask = func(worker, i int) { b.transposed[i].addTo(active, &p.scratch[worker]) }
 }
 
@@ -95,10 +93,12 @@ func (b *Batch) End() {
 func (b *Batch) forget() {
 	clear(b.products)
 	clear(b.parts)
+	clear(b.tasks)
 	for i := range b.transposed {
 		b.transposed[i].dw = nil
 	}
-	b.products, b.parts, b.unpacked, b.transposed = b.products[:0], b.parts[:0], b.unpacked[:0], b.transposed[:0]
+	b.products, b.parts, b.tasks = b.products[:0], b.parts[:0], b.tasks[:0]
+	b.unpacked, b.transposed = b.unpacked[:0], b.transposed[:0]
 }
 
 // BatchMark is a point in a batch to release to.
@@ -271,20 +271,18 @@ func (g *transposed) addTo(t *tier, s *scratch) {
 func (b *Batch) Run() {
 	defer b.forget()
 	b.pack()
-	const tasksPerWorker = 4
-	workers := b.p.workers
-	wanted := 1
-	if workers > 1 && len(b.products) > 0 {
-		wanted = ceil(tasksPerWorker*workers, len(b.products))
-	}
-	tasks := 0
+	var left float64
 	for i := range b.products {
 		q := &b.products[i]
-		q.cut(wanted, workers)
-		q.firstTask = tasks
-		tasks += q.tasks()
+		q.prepare()
+		left += q.multiplications() * float64(q.n)
 	}
-	b.p.Do(tasks, b.runTask)
+	for i := range b.products {
+		q := &b.products[i]
+		b.tasks = q.cut(b.tasks, left, b.p.workers)
+		left -= q.multiplications() * float64(q.n)
+	}
+	b.p.Do(len(b.tasks), b.runTask)
 	b.p.Do(len(b.transposed), b.addTask)
 }
 

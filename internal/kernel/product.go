@@ -1,5 +1,7 @@
 package kernel
 
+import "math"
+
 // termBlock is how many terms of every sum are added up before they are added
 // to the result. It is part of what defines the result, bit for bit: the same
 // for every shape, number of tokens and of workers. It is a multiple of every
@@ -25,12 +27,9 @@ type product struct {
 	parts []part // at least one
 
 	*tier
-	panels    int // that the rows are cut into
-	align     int // columns of a block are a multiple of it
-	blocks    int // that the columns are cut into
-	whole     int // blocks with all rows, the first; the others are split
-	splits    int // of the panels
-	firstTask int // among the tasks of all products
+	panels int // that the rows are cut into
+	align  int // columns of a task begin at a multiple of it
+	widest int // columns of a task
 }
 
 // part is the sum over l < k of a[i,l]·b[l,j], where b is w or its transpose.
@@ -105,43 +104,68 @@ func (t *tier) arithmeticOf(w Matrix, precision Precision) arithmetic {
 // terms is how many terms are added up at once.
 func (a *arithmetic) terms() int { return termBlock * a.unit }
 
-// The widest blocks of columns: what is decoded of b must stay in the L2 cache.
+// The most columns of a task: what is decoded of b must stay in the L2 cache.
 const (
 	widestTransposed = 128
-	widestDecoded    = 256
+	widestDecoded    = 128
 )
 
-// cut chooses blocks and splits: the wanted number of tasks or more, and as much
-// work for each worker. Splits of the panels mean that b is decoded more often,
-// so they come last.
-func (q *product) cut(wanted, workers int) {
+// prepare finds how the product can be cut.
+func (q *product) prepare() {
 	q.panels = ceil(q.m, q.rows())
-	q.align = q.widths[0]
-	widest := widestTransposed
+	q.align, q.widest = q.widths[0], widestTransposed
 	for i := range q.parts {
 		if p := &q.parts[i]; !p.transposed {
 			q.align = max(q.align, p.w.cuts())
-			widest = widestDecoded
+			q.widest = max(widestDecoded, q.align)
 		}
 	}
-	units := ceil(q.n, q.align)
-	q.blocks = max(ceil(units*q.align, max(widest, q.align)), min(wanted, units))
-	const panelsPerSplit = 4
-	most := max(1, q.panels/panelsPerSplit)
-	q.whole, q.splits = 0, min(ceil(wanted, q.blocks), most)
-	if odd := q.blocks % workers; q.splits == 1 && odd > 0 {
-		q.whole, q.splits = q.blocks-odd, min(workers, most)
+}
+
+// multiplications are those of one column of c.
+func (q *product) multiplications() (n float64) {
+	for i := range q.parts {
+		n += float64(q.m) * float64(q.parts[i].k)
 	}
+	return n
 }
 
-// tasks is the number of tasks that cut made.
-func (q *product) tasks() int { return q.whole + (q.blocks-q.whole)*q.splits }
-
-// block is the first column of a block and the first of the next.
-func (q *product) block(i int) (from, to int) {
-	units := ceil(q.n, q.align)
-	return i * units / q.blocks * q.align, min((i+1)*units/q.blocks*q.align, q.n)
+// task is what one worker computes of a product: columns j0 to j1-1 of the rows
+// of panels first to last-1.
+type task struct {
+	q           *product
+	j0, j1      int
+	first, last int
 }
+
+// cut appends the product's tasks. left is the number of multiplications that it
+// and all products behind it take. Tasks are as wide as they can be, so that what
+// is packed of a is used often, until one would take more than a worker's share
+// of what is left: then the panels are split, although b is then decoded more
+// often, and then the columns.
+func (q *product) cut(tasks []task, left float64, workers int) []task {
+	const panelsPerSplit = 4
+	column := q.multiplications()
+	for j := 0; j < q.n; {
+		wanted := max(left/float64(workers), leastTask)
+		columns := min(q.widest, q.n-j)
+		splits := max(min(int(math.Ceil(column*float64(columns)/wanted)), q.panels/panelsPerSplit), 1)
+		if fit := int(wanted*float64(splits)/column) / q.align * q.align; fit < columns {
+			columns = max(fit, q.align)
+		}
+		end := min(j+columns, q.n)
+		for s := range splits {
+			first, last := share(s, q.panels, splits)
+			tasks = append(tasks, task{q, j, end, first, last})
+		}
+		left -= column * float64(end-j)
+		j = end
+	}
+	return tasks
+}
+
+// leastTask is how many multiplications are worth handing out.
+const leastTask = 1 << 20
 
 // cut lays the panels out as they are packed.
 func (a *left) cut() {
@@ -192,21 +216,15 @@ func (t *tier) transposeRows(dst []float32, stride int, s *scratch, rows, n int)
 	}
 }
 
-// run computes one task.
-func (q *product) run(s *scratch, packed []float32, task int) {
-	block, first, last := task, 0, q.panels
-	if split := task - q.whole; split >= 0 {
-		block = q.whole + split/q.splits
-		first, last = share(split%q.splits, q.panels, q.splits)
-	}
-	j0, j1 := q.block(block)
+func (t *task) run(s *scratch, packed []float32) {
+	q, j0, j1 := t.q, t.j0, t.j1
 	add := q.add
 	for at := (position{}); at.part < len(q.parts); add = true {
 		at = q.nextStage(s, at)
 		for i := range s.stage {
 			s.stage[i].load(s, i, j0, j1)
 		}
-		for i := first; i < last; i++ {
+		for i := t.first; i < t.last; i++ {
 			q.multiplyPanel(s, packed, i, j0, j1, add)
 		}
 	}

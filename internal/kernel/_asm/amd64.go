@@ -22,7 +22,8 @@ func touchC(w *writer, t tile) {
 	w.op("MOVQ DX, SI")
 	for range t.rows {
 		for line := 0; line < t.vectors*t.lanes*4; line += 64 {
-			w.op("PREFETCHT0 %d(SI)", line)
+			// PREFETCHW, which asks for lines that nobody else keeps.
+			w.op("BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $%#02x", line)
 		}
 		w.op("ADDQ R10, SI")
 	}
@@ -80,6 +81,14 @@ var (
 	avx512BF16 = multiplier{register: "Z", b: 28, a: 30, multiply: dotPairs, fromMemory: dotPairsBroadcast}
 )
 
+// Rows of a that are packed follow each other through all panels; the next ones
+// may lie in the cache of another core, far away. So many bytes ahead they are
+// fetched; not where rows are few and may not be packed.
+const (
+	ahead   = 2048
+	fewRows = 4
+)
+
 // tile prints c = or += a·b. A row that meets one vector of b takes its element from
 // memory; where it meets more, broadcasting it once is cheaper.
 func (m multiplier) tile(w *writer, t tile) {
@@ -93,6 +102,9 @@ func (m multiplier) tile(w *writer, t tile) {
 	w.printf("\nloop:\n")
 	for v := range t.vectors {
 		w.op("VMOVUPS %d(BX), %s%d", v*t.lanes*4, m.register, m.b+v)
+	}
+	if t.rows > fewRows {
+		w.op("PREFETCHT0 %d(AX)", ahead)
 	}
 	for r := range t.rows {
 		if t.vectors == 1 && m.fromMemory != nil {
