@@ -127,7 +127,7 @@ func lastLoss(t *testing.T, base gguf.Model, adapter func() (*lora.Adapter, erro
 		t.Fatal(err)
 	}
 	l := newLearner(d, a.Params(), precisionPool(t, precision), false)
-	opt := NewAdamW(l.params, 0.9, 0.999, 1e-8, 0.01)
+	opt := NewAdamW(l.gradients.params, 0.9, 0.999, 1e-8, 0.01)
 	row := goldenRow(t)
 	for step := 0; ; step++ {
 		l.clearGradients()
@@ -135,7 +135,7 @@ func lastLoss(t *testing.T, base gguf.Model, adapter func() (*lora.Adapter, erro
 		if step == 9 {
 			return sum / float64(scored)
 		}
-		opt.Step(2e-3, 1)
+		opt.Step(l.tape.Pool, 2e-3, 1)
 	}
 }
 
