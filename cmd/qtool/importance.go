@@ -70,8 +70,7 @@ func (i *importance) report(con *console, plan *quantize.Plan) {
 			continue
 		}
 		if e, ok := i.matrix.Entry(name); ok && len(e.Unused()) > 0 {
-			unused := e.Unused()
-			con.say("%s: no token was routed to %s; all their columns weigh the same", t.Name, describeUnused(unused, len(e.Counts)))
+			con.say("%v; all their columns weigh the same", neverRouted{t.Name, e.Unused(), len(e.Counts)})
 		}
 	}
 	if len(without) > 0 {
@@ -79,7 +78,7 @@ func (i *importance) report(con *console, plan *quantize.Plan) {
 	}
 }
 
-// describeUnused names experts: "experts 3, 7 of 8".
+// describeUnused names experts: "2 of 8 experts (3, 7)".
 func describeUnused(unused []int, all int) string {
 	names := make([]string, len(unused))
 	for i, e := range unused {

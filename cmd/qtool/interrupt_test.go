@@ -35,6 +35,7 @@ func TestInterruptedCommandsLeaveNothingAndExitWith130(t *testing.T) {
 		{"logits", m, "--tokens", "1,2,3", "-o", out},
 		{"generate", m, "--prompt", "a"},
 		{"perplexity", m, "--data", m, "--context", "16"},
+		{"imatrix", m, "--data", m, "-c", "16", "-o", out},
 	} {
 		var stdout, stderr bytes.Buffer
 		if code := run(ctx, args, strings.NewReader(""), &stdout, &stderr); code != exitInterrupted {

@@ -21,6 +21,9 @@ func (t *Tape) ExpertLinears(x *Var, groups []int32, l ...*Linear) []*Var {
 	o.x, o.groups, o.n = x, groups, len(l)
 	needs := false
 	for i, l := range l {
+		if t.Observe != nil {
+			t.Observe(l.Weight, x, groups)
+		}
 		p := &o.projections[i]
 		p.l, p.y = l, t.newVar(x.Rows, l.Rows, x.needs || l.trainable())
 		o.y[i] = p.y

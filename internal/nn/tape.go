@@ -24,6 +24,9 @@ func Constant(data []float32, rows, cols int) *Var {
 // that repeats its computation on one tape allocates only the first time.
 type Tape struct {
 	Pool *kernel.Pool
+	// Observe, unless nil, sees what every weight is about to be multiplied with: of x,
+	// rows groups[e] to groups[e+1]-1 go to expert e. It must not keep x.
+	Observe func(w *Weight, x *Var, groups []int32)
 
 	floats    arena[float32]
 	doubles   arena[float64]

@@ -106,7 +106,7 @@ func TestGGUFFormIsLaidOutAsLlamaImatrixDoes(t *testing.T) {
 	for _, t := range m.Tensors() {
 		shapes = append(shapes, t.Shape)
 	}
-	if diff := cmp.Diff([][]int{{3, 1}, {1, 1}, {2, 3}, {1, 3}}, shapes); diff != "" {
+	if diff := cmp.Diff([][]int{{3}, {1}, {2, 3}, {1, 3}}, shapes); diff != "" {
 		t.Error(diff)
 	}
 	wantKeys := []gguf.KV{

@@ -68,6 +68,14 @@ func (m *Matrix) Add(e *Entry) error {
 	return nil
 }
 
+// Begin adds an entry without counts for a stack of matrices of that many columns, in
+// place of one of the same name.
+func (m *Matrix) Begin(name string, columns, matrices int) *Entry {
+	e := &Entry{Name: name, Sums: make([]float32, columns*matrices), Counts: make([]int64, matrices)}
+	m.entries[name] = e
+	return e
+}
+
 func (e *Entry) check() error {
 	switch {
 	case e.Name == "":

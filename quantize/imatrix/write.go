@@ -24,9 +24,12 @@ func (m *Matrix) Model() gguf.Model {
 		for i, c := range e.Counts {
 			counts[i] = float32(c)
 		}
+		sums, one := []int{e.row(), len(counts)}, []int{1, len(counts)}
+		if len(counts) == 1 { // ggml leaves out trailing dimensions of 1
+			sums, one = sums[:1], one[:1]
+		}
 		tensors = append(tensors,
-			gguf.Float32Tensor(e.Name+suffixSums, []int{e.row(), len(counts)}, e.Sums),
-			gguf.Float32Tensor(e.Name+suffixCounts, []int{1, len(counts)}, counts))
+			gguf.Float32Tensor(e.Name+suffixSums, sums, e.Sums), gguf.Float32Tensor(e.Name+suffixCounts, one, counts))
 	}
 	return gguf.Assemble(md, tensors)
 }

@@ -1,0 +1,94 @@
+package infer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"qtool/gguf"
+	"qtool/internal/model"
+	"qtool/quantize/imatrix"
+)
+
+// ErrOtherImportance is in the chain of the error about a saved collection of another
+// model, text or setting.
+var ErrOtherImportance = errors.New("another collection")
+
+// What a saved collection says beside the imatrix that it is.
+const (
+	keyCollection = "qtool.imatrix.collection" // its identity
+	keyNext       = "qtool.imatrix.next_chunk"
+	keyRun        = "qtool.imatrix.chunks_run"
+	keyScored     = "qtool.imatrix.scored_tokens"
+	keyNLL        = "qtool.imatrix.nll" // sum, sum of squares
+)
+
+// Model is the collection so far: an imatrix that [ResumeImportance] can continue from.
+// id is its identity.
+func (run *Importance) Model(id string) gguf.Model {
+	m := run.Matrix.Model()
+	md := m.Metadata()
+	md.Set(keyCollection, id)
+	md.Set(keyNext, uint32(run.Next))
+	md.Set(keyRun, uint32(run.chunks))
+	md.Set(keyScored, uint64(run.nll.count))
+	md.Set(keyNLL, []float64{run.nll.sum, run.nll.squares})
+	return m
+}
+
+// ResumeImportance reads a collection that was saved. It fails with
+// [ErrOtherImportance] if that has another identity.
+func ResumeImportance(src gguf.Model, id string) (*Importance, error) {
+	md := src.Metadata()
+	found, err := gguf.Or(md.Str(keyCollection))("")
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", model.ErrInvalid, err)
+	}
+	if found != id {
+		return nil, ErrOtherImportance
+	}
+	run := &Importance{}
+	if run.Matrix, err = imatrix.FromModel(src); err != nil {
+		return nil, err
+	}
+	for _, field := range []struct {
+		key  string
+		into *int
+	}{{keyNext, &run.Next}, {keyRun, &run.chunks}, {keyScored, &run.nll.count}} {
+		if *field.into, err = md.Int(field.key); err != nil {
+			return nil, fmt.Errorf("%w: %w", model.ErrInvalid, err)
+		}
+	}
+	v, _ := md.Get(keyNLL)
+	nll, ok := v.([]float64)
+	if !ok || len(nll) != 2 || run.Next < 0 || run.chunks < 0 || run.nll.count < 0 || run.Matrix.ChunkSize == 0 {
+		return nil, fmt.Errorf("%w: the state of the collection is damaged", model.ErrInvalid)
+	}
+	run.nll.sum, run.nll.squares = nll[0], nll[1]
+	return run, nil
+}
+
+// probe is how much of each tensor goes into an identity.
+const probe = 4096
+
+// ImportanceID is the identity of a collection that has not begun: what model, text and
+// settings it is made of, and what was merged into it before. Of the model's tensors it
+// looks at the beginnings only.
+func ImportanceID(ctx context.Context, src gguf.Model, tokens []int32, run *Importance, opt ImportanceOptions) (string, error) {
+	hash := sha256.New()
+	for _, t := range src.Tensors() {
+		fmt.Fprintf(hash, "%q %v %v\n", t.Name, t.Type, t.Shape)
+		b := make([]byte, min(probe, t.Size()))
+		if n, err := t.Data.ReadAt(b, 0); n < len(b) {
+			return "", fmt.Errorf("reading tensor %s: %w", t.Name, err)
+		}
+		hash.Write(b)
+	}
+	fmt.Fprintln(hash, tokens, opt.First, opt.Output)
+	if err := gguf.Write(ctx, hash, run.Matrix.Model()); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
