@@ -1,6 +1,7 @@
 package quantize
 
 import (
+	"slices"
 	"sync"
 
 	"qtool/internal/kernel"
@@ -48,8 +49,12 @@ type groupFit struct {
 	levels            []byte
 	scale, low, total []float32
 
-	count  int // values of a group
-	groups kernel.Groups
+	count      int           // values of a group
+	groups     kernel.Groups // to search in
+	other      kernel.Groups // likewise
+	numerators [64]float32   // of scales that are tried
+	step, base kernel.Lane   // of groups whose levels are chosen again
+	before     [256]byte     // levels before that
 }
 
 var groupFits = sync.Pool{New: func() any { return new(groupFit) }}
@@ -84,21 +89,26 @@ func (f *groupFit) each(x []float32, w *weighting, search func(g int, q []byte, 
 func (f *groupFit) sideBySide(x []float32, w *weighting, search func(g *kernel.Groups, first int)) {
 	g := &f.groups
 	for first := 0; first < len(f.scale); first += kernel.Lanes {
-		from, to := first*f.count, min(len(x), (first+kernel.Lanes)*f.count)
-		g.Set(x[from:to], f.count)
-		if w.importance != nil {
-			g.SetWeights(w.importance[from:to])
-		}
-		if w.by == kernel.Energy {
-			for l := range g.Len() {
-				g.MeanSquare[l] = w.meanSquare[(from+l*f.count)/w.meanSquareValues]
-			}
-		}
-		g.Weigh(w.by)
+		f.set(g, x, w, first)
 		search(g, first)
 		copy(f.scale[first:], g.Scale[:g.Len()])
 		copy(f.total[first:], g.SumW[:g.Len()])
 	}
+}
+
+// set fills g with groups from first on.
+func (f *groupFit) set(g *kernel.Groups, x []float32, w *weighting, first int) {
+	from, to := first*f.count, min(len(x), (first+kernel.Lanes)*f.count)
+	g.Set(x[from:to], f.count)
+	if w.importance != nil {
+		g.SetWeights(w.importance[from:to])
+	}
+	if w.by == kernel.Energy {
+		for l := range g.Len() {
+			g.MeanSquare[l] = w.meanSquare[(from+l*f.count)/w.meanSquareValues]
+		}
+	}
+	g.Weigh(w.by)
 }
 
 // putLevels stores the levels that a search found for the groups from first on.
@@ -121,9 +131,10 @@ func (f *groupFit) symmetric(x []float32, w weighting, n int32) {
 		})
 		return
 	}
-	numerators := symmetricScales(1, n)
+	numerators := (*[20]float32)(f.numerators[:])
+	*numerators = symmetricScales(1, n)
 	f.sideBySide(x, &w, func(g *kernel.Groups, first int) {
-		g.SearchSymmetric(&numerators, float32(-n), float32(n-1))
+		g.SearchSymmetric(numerators, float32(-n), float32(n-1))
 		f.putLevels(g, x, first, -n, n-1)
 	})
 }
@@ -137,7 +148,7 @@ func (f *groupFit) affine(x []float32, w weighting, n int32, search *affineSearc
 		})
 		return
 	}
-	numerators := make([]float32, search.steps+1)
+	numerators := f.numerators[:search.steps+1]
 	for step := range numerators {
 		numerators[step] = search.levels(step, n)
 	}
@@ -165,42 +176,47 @@ func (f *groupFit) descend(x []float32) {
 		}
 		return
 	}
-	f.sideBySide(x, &w, func(g *kernel.Groups, first int) {
-		g.Descend()
-		for l, inverse := range g.Inverse[:g.Len()] {
-			q := f.levels[16*(first+l) : 16*(first+l+1)]
-			clear(q)
-			for i := range q {
-				if inverse != 0 {
-					q[i] = byte(4 + int32(g.L[i][l]))
-				}
-			}
-		}
-	})
+	for first := 0; first < len(f.scale); first += 2 * kernel.Lanes {
+		second := min(first+kernel.Lanes, (len(f.scale)-1)/kernel.Lanes*kernel.Lanes) // the first again, if it is the last
+		f.set(&f.groups, x, &w, first)
+		f.set(&f.other, x, &w, second)
+		f.groups.Descend(&f.other)
+		f.takeDescended(&f.groups, first)
+		f.takeDescended(&f.other, second)
+	}
 }
 
-// relevel chooses levels again: for each group of count values, from least to most, for
-// value = d * (level - bias) - low; at d = 0 any will do, and ggml leaves those of the
-// search.
-func relevel(q *[256]byte, x *[256]float32, count int, d, low *kernel.Lane, least, most, bias int32) {
-	groups := 256 / count
+func (f *groupFit) takeDescended(g *kernel.Groups, first int) {
+	copy(f.scale[first:], g.Scale[:g.Len()])
+	q := f.levels[16*first : 16*(first+g.Len())]
+	g.DescendedLevels(q)
+	for l, inverse := range g.Inverse[:g.Len()] {
+		if inverse == 0 {
+			clear(q[16*l : 16*(l+1)])
+		}
+	}
+}
+
+// relevel chooses the levels of superblock i of x again: for each group, from least to
+// most, for value = step * (level - bias) - base; at step 0 any will do, and ggml leaves
+// those of the search.
+func (f *groupFit) relevel(i int, x []float32, least, most, bias int32) {
+	q, x := f.levels[256*i:256*(i+1)], x[256*i:256*(i+1)]
+	count, groups, d, low := f.count, 256/f.count, &f.step, &f.base
 	if !kernel.CanSearch() {
 		for g := range groups {
 			relevelGroup(q[g*count:(g+1)*count], x[g*count:(g+1)*count], d[g], low[g], least, most, bias)
 		}
 		return
 	}
-	var before [256]byte
-	kept := false
-	for _, d := range d[:groups] {
-		if d == 0 && !kept {
-			before, kept = *q, true
-		}
+	kept := slices.Contains(d[:groups], 0)
+	if kept {
+		copy(f.before[:], q)
 	}
-	kernel.DividedLevels(q[:], x[:], count, d, low, least, most, bias)
+	kernel.DividedLevels(q, x, count, d, low, least, most, bias)
 	for g := range groups {
 		if kept && d[g] == 0 {
-			copy(q[g*count:(g+1)*count], before[g*count:])
+			copy(q[g*count:(g+1)*count], f.before[g*count:])
 		}
 	}
 }

@@ -158,11 +158,10 @@ func encodeIQ4_NL(dst []byte, src, importance []float32) {
 	f.iq4(src, w)
 	for first := 0; first < len(f.scale); first += kernel.Lanes {
 		from, to := 32*first, min(len(src), 32*(first+kernel.Lanes))
-		var inverse kernel.Lane
 		for l, d := range f.scale[first : to/32] {
-			inverse[l] = reciprocal(d)
+			f.step[l] = reciprocal(d)
 		}
-		iq4Nearest(f.levels[from:to], src[from:to], &inverse)
+		iq4Nearest(f.levels[from:to], src[from:to], &f.step)
 	}
 	for i, d := range f.scale {
 		b := dst[18*i : 18*i+18]
@@ -186,17 +185,16 @@ func encodeIQ4_XS(dst []byte, src, importance []float32) {
 		inverse := reciprocal(d)
 		putFloat16(b[:], d)
 		var high uint16
-		var inverses kernel.Lane
 		clear(b[4:8])
 		for g, s := range scales {
 			scale := max(-32, min(31, nearest(float32(inverse*s))))
-			inverses[g] = reciprocal(d * float32(scale))
+			f.step[g] = reciprocal(d * float32(scale))
 			b[4+g/2] |= byte(scale+32) & 15 << (g % 2 * 4)
 			high |= uint16(scale+32) >> 4 << (2 * g)
 		}
 		le.PutUint16(b[2:], high)
 		q := f.levels[256*i : 256*(i+1)]
-		iq4Nearest(q, src[256*i:256*(i+1)], &inverses)
+		iq4Nearest(q, src[256*i:256*(i+1)], &f.step)
 		for g := range 8 {
 			putLow4(b[8+16*g:], (*[32]byte)(q[32*g:]))
 		}

@@ -37,6 +37,9 @@ var (
 
 // affineBlock is a superblock before it is packed.
 type affineBlock struct {
+	fit       *groupFit // its groups, and all of the row x
+	x         []float32
+	number    int
 	q         *[256]byte
 	scale     [16]byte // integers, which multiply d
 	low       [16]byte // and dmin
@@ -63,7 +66,7 @@ func levelledWeights(w, x []float32) {
 
 // encode searches the groups of src, and has put pack each superblock, whose integer
 // scales are chosen and whose levels go with the scales before they were rounded.
-func (f *affineFormat) encode(dst []byte, src, importance []float32, put func(out []byte, x *[256]float32, b *affineBlock)) {
+func (f *affineFormat) encode(dst []byte, src, importance []float32, put func(out []byte, b *affineBlock)) {
 	found := newGroupFit(src, f.size)
 	defer found.giveBack()
 	w, search := weighting{by: f.weigh}, &f.search
@@ -73,12 +76,12 @@ func (f *affineFormat) encode(dst []byte, src, importance []float32, put func(ou
 	}
 	found.affine(src, w, f.levels, search)
 	groups := 256 / f.size
-	var b affineBlock
+	b := affineBlock{fit: found, x: src}
 	for i := range len(src) / 256 {
 		first, last := i*groups, (i+1)*groups
 		f.chooseScales(&b, found.scale[first:last], found.low[first:last], found.total[first:last], importance != nil)
-		b.q = (*[256]byte)(found.levels[256*i:])
-		put(dst[i*f.bytes:(i+1)*f.bytes], (*[256]float32)(src[256*i:]), &b)
+		b.number, b.q = i, (*[256]byte)(found.levels[256*i:])
+		put(dst[i*f.bytes:(i+1)*f.bytes], &b)
 	}
 }
 
@@ -136,15 +139,14 @@ func spreadScales(q []byte, scales []float32, n int32) (d float32) {
 }
 
 func encodeQ2_K(dst []byte, src, importance []float32) {
-	formatQ2_K.encode(dst, src, importance, func(out []byte, x *[256]float32, b *affineBlock) {
+	formatQ2_K.encode(dst, src, importance, func(out []byte, b *affineBlock) {
 		o := (*[84]byte)(out)
-		var d, low kernel.Lane
 		for g := range 16 {
 			packed := b.scale[g] | b.low[g]<<4
 			o[g] = packed
-			d[g], low[g] = b.d*float32(packed&15), b.dmin*float32(packed>>4)
+			b.fit.step[g], b.fit.base[g] = b.d*float32(packed&15), b.dmin*float32(packed>>4)
 		}
-		relevel(b.q, x, 16, &d, &low, 0, 3, 0)
+		b.fit.relevel(b.number, b.x, 0, 3, 0)
 		putPairs((*[64]byte)(o[16:]), b.q)
 		le.PutUint16(o[80:], b.d16)
 		le.PutUint16(o[82:], b.dm16)
@@ -152,15 +154,15 @@ func encodeQ2_K(dst []byte, src, importance []float32) {
 }
 
 func encodeQ4_K(dst []byte, src, importance []float32) {
-	formatQ4_K.encode(dst, src, importance, func(out []byte, x *[256]float32, b *affineBlock) {
-		b.finish(out, x, 15)
+	formatQ4_K.encode(dst, src, importance, func(out []byte, b *affineBlock) {
+		b.finish(out, 15)
 		putNibbles(out[16:], b.q)
 	})
 }
 
 func encodeQ5_K(dst []byte, src, importance []float32) {
-	formatQ5_K.encode(dst, src, importance, func(out []byte, x *[256]float32, b *affineBlock) {
-		b.finish(out, x, 31)
+	formatQ5_K.encode(dst, src, importance, func(out []byte, b *affineBlock) {
+		b.finish(out, 31)
 		putNibbles(out[48:], b.q)
 		for l := 0; l < 32; l += 8 {
 			var high uint64
@@ -181,17 +183,16 @@ func putNibbles(qs []byte, q *[256]byte) {
 }
 
 // finish stores what Q4_K and Q5_K begin with, and settles the levels.
-func (b *affineBlock) finish(out []byte, x *[256]float32, n int32) {
+func (b *affineBlock) finish(out []byte, n int32) {
 	le.PutUint16(out, b.d16)
 	le.PutUint16(out[2:], b.dm16)
 	packed := (*[12]byte)(out[4:])
 	b.putScales(packed)
-	var d, low kernel.Lane
 	for g := range 8 {
 		scale, minimum := scaleAndMin(packed, g)
-		d[g], low[g] = b.d*scale, b.dmin*minimum
+		b.fit.step[g], b.fit.base[g] = b.d*scale, b.dmin*minimum
 	}
-	relevel(b.q, x, 32, &d, &low, 0, n, 0)
+	b.fit.relevel(b.number, b.x, 0, n, 0)
 }
 
 // putScales is the reverse of scaleAndMin.

@@ -38,7 +38,7 @@ func encodeQ3_K(dst []byte, src, importance []float32) {
 		f.descend(src)
 	}
 	for i := range len(src) / 256 {
-		b, q, x := (*[110]byte)(dst[110*i:]), (*[256]byte)(f.levels[256*i:]), (*[256]float32)(src[256*i:])
+		b := (*[110]byte)(dst[110*i:])
 		var scale [16]byte // plus 32
 		scales := (*[16]float32)(f.scale[16*i:])
 		if importance != nil {
@@ -47,12 +47,12 @@ func encodeQ3_K(dst []byte, src, importance []float32) {
 			putFloat16(b[108:], greatestAtMinus32(&scale, scales))
 		}
 		d := float16At(b[108:])
-		var steps, low kernel.Lane
+		f.base = kernel.Lane{}
 		for g, s := range scale {
-			steps[g] = d * float32(int32(s)-32)
+			f.step[g] = d * float32(int32(s)-32)
 		}
-		relevel(q, x, 16, &steps, &low, -4, 3, 4)
-		packQ3_K(b, q, &scale)
+		f.relevel(i, src, -4, 3, 4)
+		packQ3_K(b, (*[256]byte)(f.levels[256*i:]), &scale)
 	}
 }
 

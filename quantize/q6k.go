@@ -42,13 +42,14 @@ func encodeQ6_K(dst []byte, src, importance []float32) {
 	}
 	f.symmetric(src, w, 32)
 	for i := 0; i < len(src); i += 256 {
-		encodeQ6_KBlock((*[210]byte)(dst[i/256*210:]), (*[256]float32)(src[i:]), (*[256]byte)(f.levels[i:]), (*[16]float32)(f.scale[i/16:]))
+		f.putQ6_K((*[210]byte)(dst[i/256*210:]), src, i/256)
 	}
 }
 
-// encodeQ6_KBlock makes integers of the scales and levels that go with them.
-func encodeQ6_KBlock(b *[210]byte, x *[256]float32, q *[256]byte, scales *[16]float32) {
-	top, magnitude := extreme(scales[:])
+// putQ6_K makes integers of the scales of superblock i of x, and levels that go with them.
+func (f *groupFit) putQ6_K(b *[210]byte, x []float32, i int) {
+	scales, q := f.scale[16*i:16*i+16], f.levels[256*i:]
+	top, magnitude := extreme(scales)
 	if magnitude < allZero {
 		clear(b[:])
 		return
@@ -56,13 +57,13 @@ func encodeQ6_KBlock(b *[210]byte, x *[256]float32, q *[256]byte, scales *[16]fl
 	inverse := -128 / top
 	putFloat16(b[208:], 1/inverse)
 	d := float16At(b[208:])
-	var steps, low kernel.Lane
+	f.base = kernel.Lane{}
 	for g, s := range scales {
 		scale := int8(min(127, nearest(float32(inverse*s))))
 		b[192+g] = byte(scale)
-		steps[g] = d * float32(scale)
+		f.step[g] = d * float32(scale)
 	}
-	relevel(q, x, 16, &steps, &low, -32, 31, 32)
+	f.relevel(i, x, -32, 31, 32)
 	for h := range 2 {
 		ql, qh, q := b[64*h:64*h+64], b[128+32*h:], q[128*h:128*h+128]
 		for l := 0; l < 32; l += 8 {

@@ -34,6 +34,7 @@ type Groups struct {
 	top, best, lowest, highest, dead Lane
 
 	count, groups int
+	rows          rowPointers // here, because what functions of a tier take escapes
 }
 
 // Weighing is a way to weigh values.
@@ -53,14 +54,11 @@ type searches struct {
 	weigh            [weighings]func(g *Groups, count int)
 	symmetric        func(g *Groups, count int, numerators *[20]float32, low, high float32)
 	affine, absolute func(g *Groups, count int, numerators *float32, steps int, high float32)
-	descend          func(g *Groups)
+	descend          func(g, other *Groups)
 	iq4              func(g *Groups, numerators *[16]float32, near *[1024]float32)
-	levels, divided  func(q *byte, x *float32, by, low *Lane, groups, vectors int, limits *limits)
+	levels, divided  func(q *byte, x *float32, by, low *Lane, groups, vectors int, least, most, bias int32)
 	iq4Levels        func(q *byte, x *float32, by *Lane, groups int)
 }
-
-// limits are the least and the greatest level, and what is added to it.
-type limits struct{ least, most, bias int32 }
 
 // CanSearch reports whether the tier in use has the searches below.
 func CanSearch() bool { return active.symmetric != nil }
@@ -68,26 +66,25 @@ func CanSearch() bool { return active.symmetric != nil }
 // Set makes groups of count values, 16 or 32, of x: at most 16 groups.
 func (g *Groups) Set(x []float32, count int) {
 	g.count, g.groups = count, len(x)/count
-	transposeGroups(&g.X, x, count)
+	g.transpose(&g.X, x)
 }
 
 // SetWeights fills W, as Set fills X.
-func (g *Groups) SetWeights(w []float32) { transposeGroups(&g.W, w[:g.groups*g.count], g.count) }
+func (g *Groups) SetWeights(w []float32) { g.transpose(&g.W, w[:g.groups*g.count]) }
 
 // Len is the number of groups.
 func (g *Groups) Len() int { return g.groups }
 
-func transposeGroups(dst *[32]Lane, x []float32, count int) {
-	var rows rowPointers
+func (g *Groups) transpose(dst *[32]Lane, x []float32) {
 	for first := 0; first < Lanes; first += active.lanes {
 		for l := range active.lanes {
-			from := (first + l) * count
+			from := (first + l) * g.count
 			if from >= len(x) {
 				from = 0
 			}
-			rows[l] = &x[from]
+			g.rows[l] = &x[from]
 		}
-		active.transpose(&dst[0][first], Lanes, &rows, count)
+		active.transpose(&dst[0][first], Lanes, &g.rows, g.count)
 	}
 }
 
@@ -113,9 +110,25 @@ func (g *Groups) SearchAffine(numerators []float32, high float32, absolute bool)
 	search(g, g.count, unsafe.SliceData(numerators), len(numerators), high)
 }
 
-// Descend searches Scale and L for levels from -4 to 3 of groups of 16, moving one
-// level after another.
-func (g *Groups) Descend() { active.descend(g) }
+// Descend searches Scale for levels from -4 to 3 of groups of 16, moving one level after
+// another, in g and other, so that one need not wait for the other.
+func (g *Groups) Descend(other *Groups) { active.descend(g, other) }
+
+// DescendedLevels stores the levels that Descend found, plus 4; those of a group with an
+// Inverse of 0 are arbitrary. It spends WX.
+func (g *Groups) DescendedLevels(q []byte) {
+	for first := 0; first < 16; first += active.lanes {
+		for i := range active.lanes {
+			g.rows[i] = &g.L[first+i][0]
+		}
+		active.transpose(&g.WX[0][first], Lanes, &g.rows, Lanes)
+	}
+	for l := range Lanes {
+		g.best[l], g.lowest[l] = 1, 0
+	}
+	values := unsafe.Slice(&g.WX[0][0], 16*g.groups)
+	Levels(q, values, 16, &g.best, &g.lowest, -4, 3, 4)
+}
 
 // SearchIQ4 searches Scale for the levels of IQ4_NL, over groups of 32. near is the level
 // nearest to each half, from -256 on.
@@ -126,17 +139,14 @@ func (g *Groups) SearchIQ4(numerators *[16]float32, near *[1024]float32) {
 // Levels stores bias + the level from least to most nearest to by[i] * (x - low[i]), for
 // group i of count values.
 func Levels(q []byte, x []float32, count int, by, low *Lane, least, most, bias int32) {
-	putLevels(active.levels, q, x, count, by, low, &limits{least, most, bias})
+	_ = q[:len(x)]
+	active.levels(unsafe.SliceData(q), unsafe.SliceData(x), by, low, len(x)/count, count/16, least, most, bias)
 }
 
 // DividedLevels is Levels with (x + low[i]) / by[i]. Where that is 0, levels are arbitrary.
 func DividedLevels(q []byte, x []float32, count int, by, low *Lane, least, most, bias int32) {
-	putLevels(active.divided, q, x, count, by, low, &limits{least, most, bias})
-}
-
-func putLevels(put func(*byte, *float32, *Lane, *Lane, int, int, *limits), q []byte, x []float32, count int, by, low *Lane, l *limits) {
 	_ = q[:len(x)]
-	put(unsafe.SliceData(q), unsafe.SliceData(x), by, low, len(x)/count, count/16, l)
+	active.divided(unsafe.SliceData(q), unsafe.SliceData(x), by, low, len(x)/count, count/16, least, most, bias)
 }
 
 // IQ4Levels stores the index of the level of IQ4_NL nearest to by[i] * x, for group i of

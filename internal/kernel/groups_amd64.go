@@ -47,16 +47,16 @@ func searchAffineAVX2(s *Groups, count int, numerators *float32, steps int, high
 func searchAbsoluteAVX2(s *Groups, count int, numerators *float32, steps int, high float32)
 
 //go:noescape
-func searchDescendAVX2(s *Groups)
+func searchDescendAVX2(s, other *Groups)
 
 //go:noescape
 func searchIQ4AVX2(s *Groups, numerators *[16]float32, near *[1024]float32)
 
 //go:noescape
-func levelsAVX2(q *byte, x *float32, by, low *Lane, groups, vectors int, limits *limits)
+func levelsAVX2(q *byte, x *float32, by, low *Lane, groups, vectors int, least, most, bias int32)
 
 //go:noescape
-func dividedAVX2(q *byte, x *float32, by, low *Lane, groups, vectors int, limits *limits)
+func dividedAVX2(q *byte, x *float32, by, low *Lane, groups, vectors int, least, most, bias int32)
 
 //go:noescape
 func iq4LevelsAVX2(q *byte, x *float32, by *Lane, groups int)
@@ -86,16 +86,16 @@ func searchAffineAVX512(s *Groups, count int, numerators *float32, steps int, hi
 func searchAbsoluteAVX512(s *Groups, count int, numerators *float32, steps int, high float32)
 
 //go:noescape
-func searchDescendAVX512(s *Groups)
+func searchDescendAVX512(s, other *Groups)
 
 //go:noescape
 func searchIQ4AVX512(s *Groups, numerators *[16]float32, near *[1024]float32)
 
 //go:noescape
-func levelsAVX512(q *byte, x *float32, by, low *Lane, groups, vectors int, limits *limits)
+func levelsAVX512(q *byte, x *float32, by, low *Lane, groups, vectors int, least, most, bias int32)
 
 //go:noescape
-func dividedAVX512(q *byte, x *float32, by, low *Lane, groups, vectors int, limits *limits)
+func dividedAVX512(q *byte, x *float32, by, low *Lane, groups, vectors int, least, most, bias int32)
 
 //go:noescape
 func iq4LevelsAVX512(q *byte, x *float32, by *Lane, groups int)

@@ -297,7 +297,7 @@ var searches = []search{
 	{"searchSymmetric", "s *Groups, count int, numerators *[20]float32, low, high float32", 32, searchSymmetric},
 	{"searchAffine", "s *Groups, count int, numerators *float32, steps int, high float32", 36, searchAffine(false)},
 	{"searchAbsolute", "s *Groups, count int, numerators *float32, steps int, high float32", 36, searchAffine(true)},
-	{"searchDescend", "s *Groups", 8, searchDescend},
+	{"searchDescend", "s, other *Groups", 16, searchDescend},
 	{"searchIQ4", "s *Groups, numerators *[16]float32, near *[1024]float32", 24, searchIQ4},
 }
 
@@ -351,7 +351,7 @@ func groupDeclarations() []byte {
 			w.printf("//go:noescape\nfunc %s%s(%s)\n\n", s.name, tier, s.arguments)
 		}
 		for _, name := range []string{"levels", "divided"} {
-			w.printf("//go:noescape\nfunc %s%s(q *byte, x *float32, by, low *Lane, groups, vectors int, limits *limits)\n\n", name, tier)
+			w.printf("//go:noescape\nfunc %s%s(q *byte, x *float32, by, low *Lane, groups, vectors int, least, most, bias int32)\n\n", name, tier)
 		}
 		w.printf("//go:noescape\nfunc iq4Levels%s(q *byte, x *float32, by *Lane, groups int)\n\n", tier)
 	}

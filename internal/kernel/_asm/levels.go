@@ -63,8 +63,8 @@ func emitIQ4Buckets(w *writer) {
 // emitLevels prints what turns the values of groups in rows into bytes.
 func emitLevels(w *writer, tier, register string, lanes int) {
 	for _, name := range []string{"levels", "divided"} {
-		w.printf("\n// func %s%s(q *byte, x *float32, by, low *Lane, groups, vectors int, limits *limits)\n", name, tier)
-		w.printf("TEXT ·%s%s(SB), NOSPLIT, $0-56\n", name, tier)
+		w.printf("\n// func %s%s(q *byte, x *float32, by, low *Lane, groups, vectors int, least, most, bias int32)\n", name, tier)
+		w.printf("TEXT ·%s%s(SB), NOSPLIT, $0-60\n", name, tier)
 		(&groupWriter{w, tier, register, lanes}).levels(name == "divided")
 	}
 	w.printf("\n// func iq4Levels%s(q *byte, x *float32, by *Lane, groups int)\n", tier)
@@ -80,9 +80,10 @@ func (g *groupWriter) levels(divided bool) {
 	g.op("MOVQ by+16(FP), AX")
 	g.op("MOVQ low+24(FP), BX")
 	g.op("MOVQ groups+32(FP), CX")
-	g.op("MOVQ limits+48(FP), DX")
-	for i := range 3 {
-		g.op("VPBROADCASTD %d(DX), %s", 4*i, g.v(5+i))
+	for i, limit := range []string{"least+48", "most+52", "bias+56"} {
+		g.op("MOVL %s(FP), DX", limit)
+		g.op("VMOVD DX, X%d", 5+i)
+		g.op("VPBROADCASTD X%d, %s", 5+i, g.v(5+i))
 	}
 	g.printf("\ngroup:\n")
 	g.broadcast("(AX)", 3)

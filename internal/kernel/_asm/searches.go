@@ -47,30 +47,33 @@ func (g *groupWriter) weighing(name string, weigh func(g *groupWriter)) {
 
 // extremes leaves the first value of the greatest magnitude in field atTop, that
 // magnitude in atHighest.
-func (g *groupWriter) extremes() {
-	g.zero(0)
-	g.zero(1)
-	g.constant(gMagnitude, 2)
-	g.values("extremes", func() {
-		g.load(element(atX), 3)
-		g.and(3, 2, 4)
-		g.compare(greaterThan, 4, 1, 1)
-		g.merge(1, 3, 0)
-		g.merge(1, 4, 1)
+func (g *groupWriter) extremes() { g.findExtremes("extremes", 0, 1, 2, 3, 4) }
+
+// findExtremes is extremes, by five registers.
+func (g *groupWriter) findExtremes(label string, top, magnitude, bits, x, size int) {
+	g.zero(top)
+	g.zero(magnitude)
+	g.constant(gMagnitude, bits)
+	g.values(label, func() {
+		g.load(element(atX), x)
+		g.and(x, bits, size)
+		g.compare(greaterThan, size, magnitude, 1)
+		g.merge(1, x, top)
+		g.merge(1, size, magnitude)
 	})
-	g.store(0, field(atTop))
-	g.store(1, field(atHighest))
+	g.store(top, field(atTop))
+	g.store(magnitude, field(atHighest))
 }
 
 // keepUnlessZero clears the fields where the group is one of zeros.
-func (g *groupWriter) keepUnlessZero(fields ...int) {
-	g.load(field(atHighest), 0)
-	g.constant(gAllZero, 1)
-	g.compare(notLess, 0, 1, 1)
+func (g *groupWriter) keepUnlessZero(a, b int, fields ...int) {
+	g.load(field(atHighest), a)
+	g.constant(gAllZero, b)
+	g.compare(notLess, a, b, 1)
 	for _, f := range fields {
-		g.load(field(f), 0)
-		g.keep(1, 0)
-		g.store(0, field(f))
+		g.load(field(f), a)
+		g.keep(1, a)
+		g.store(a, field(f))
 	}
 }
 
@@ -143,7 +146,7 @@ func searchSymmetric(g *groupWriter) {
 		g.op("ADDQ $8, BX")
 		g.op("DECQ R9")
 		g.op("JNZ pair")
-		g.keepUnlessZero(atScale, atInverse)
+		g.keepUnlessZero(0, 1, atScale, atInverse)
 	})
 }
 
@@ -342,58 +345,82 @@ func (g *groupWriter) endAffine() {
 	g.mergeInto(1, 1, field(atLow), 3)
 }
 
-// searchDescend moves single levels while that helps; groups have 16 values.
+// searchDescend moves single levels while that helps; groups have 16 values. Each move
+// waits for the one before it, so two sets of groups take turns: the second is at SI + R11.
 func searchDescend(g *groupWriter) {
 	g.op("MOVQ $16, R8")
 	g.start("")
+	g.op("MOVQ other+8(FP), R11")
+	g.op("SUBQ SI, R11")
 	g.halves(func() {
-		g.extremes()
-		g.constant(gMinus4F, 4)
-		g.div(4, field(atTop), 5)
-		g.constant(gThreeF, 6)
-		g.zero(0)
-		g.zero(1)
-		g.values("levels", func() {
-			g.mul(5, element(atX), 7)
-			g.round(7)
-			g.greater(7, 4, 7)
-			g.lesser(7, 6, 7)
-			g.store(7, element(atL))
-			g.mul(7, element(atWX), 8)
-			g.add(0, 8, 0)
-			g.mul(7, element(atW), 8)
-			g.mul(8, 7, 8)
-			g.add(1, 8, 1)
-		})
+		g.beginDescent("First", 0, 1)
+		g.op("ADDQ R11, SI")
+		g.beginDescent("Second", 9, 10)
+		g.op("SUBQ R11, SI")
 		g.zero(12)
 		g.op("MOVQ $5, R9")
 		g.printf("\nround:\n")
 		g.clearMask(5)
-		g.values("moves", g.move)
+		g.values("moves", func() {
+			g.move(0, 1)
+			g.op("ADDQ R11, DX")
+			g.move(9, 10)
+			g.op("SUBQ R11, DX")
+		})
 		g.jumpIfNone(5, "settled")
 		g.op("DECQ R9")
 		g.op("JNZ round")
 		g.printf("\nsettled:\n")
-		g.compare(greaterThan, 1, 12, 1)
-		g.div(0, 1, 0)
-		g.keep(1, 0)
-		g.store(0, field(atScale))
-		g.constant(gOne, 0)
-		g.store(0, field(atInverse))
-		g.keepUnlessZero(atScale, atInverse)
+		g.endDescent(0, 1)
+		g.op("ADDQ R11, SI")
+		g.endDescent(9, 10)
+		g.op("SUBQ R11, SI")
 	})
 }
 
-// move tries another level for one value. 0 and 1 are the sums of x * level and level *
+// beginDescent starts from the levels that put the extreme value at -4, and leaves the sums
+// of x * level and level * level in xl and ll.
+func (g *groupWriter) beginDescent(which string, xl, ll int) {
+	g.findExtremes("extremes"+which, 2, 3, 4, 5, 6)
+	g.constant(gMinus4F, 4)
+	g.div(4, field(atTop), 5)
+	g.constant(gThreeF, 6)
+	g.zero(xl)
+	g.zero(ll)
+	g.values("levels"+which, func() {
+		g.mul(5, element(atX), 7)
+		g.round(7)
+		g.greater(7, 4, 7)
+		g.lesser(7, 6, 7)
+		g.store(7, element(atL))
+		g.mul(7, element(atWX), 8)
+		g.add(xl, 8, xl)
+		g.mul(7, element(atW), 8)
+		g.mul(8, 7, 8)
+		g.add(ll, 8, ll)
+	})
+}
+
+func (g *groupWriter) endDescent(xl, ll int) {
+	g.compare(greaterThan, ll, 12, 1)
+	g.div(xl, ll, 2)
+	g.keep(1, 2)
+	g.store(2, field(atScale))
+	g.constant(gOne, 2)
+	g.store(2, field(atInverse))
+	g.keepUnlessZero(2, 3, atScale, atInverse)
+}
+
+// move tries another level for one value. xl and ll are the sums of x * level and level *
 // level; mask 5 gets the lanes that changed.
-func (g *groupWriter) move() {
+func (g *groupWriter) move(xl, ll int) {
 	g.load(element(atL), 2)
 	g.mul(2, element(atWX), 3)
-	g.sub(0, 3, 4)
+	g.sub(xl, 3, 4)
 	g.compare(greaterThan, 4, 12, 1)
 	g.mul(2, element(atW), 3)
 	g.mul(3, 2, 3)
-	g.sub(1, 3, 5)
+	g.sub(ll, 3, 5)
 	g.mul(5, element(atX), 6)
 	g.div(6, 4, 6)
 	g.nearest(6)
@@ -410,14 +437,14 @@ func (g *groupWriter) move() {
 	g.compare(greaterThan, 5, 12, 2)
 	g.both(2, 1)
 	g.mul(4, 4, 7)
-	g.mul(7, 1, 7)
-	g.mul(0, 0, 8)
+	g.mul(7, ll, 7)
+	g.mul(xl, xl, 8)
 	g.mul(8, 5, 8)
 	g.compare(greaterThan, 7, 8, 2)
 	g.both(2, 1)
 	g.either(1, 5)
-	g.merge(1, 4, 0)
-	g.merge(1, 5, 1)
+	g.merge(1, 4, xl)
+	g.merge(1, 5, ll)
 	g.mergeInto(1, 6, element(atL), 2)
 }
 
@@ -479,7 +506,7 @@ func searchIQ4(g *groupWriter) {
 		g.op("ADDQ $8, BX")
 		g.op("DECQ R9")
 		g.op("JNZ pair")
-		g.keepUnlessZero(atScale, atInverse)
+		g.keepUnlessZero(0, 1, atScale, atInverse)
 	})
 }
 
