@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"qtool/gguf"
 	"qtool/internal/kernel"
@@ -15,10 +17,10 @@ import (
 // that a type cannot hold.
 var ErrInvalidWeights = errors.New("invalid weights")
 
-// Work is handed out in chunks of whole rows, about this many values each. A batch of
-// chunks is converted while the one before it is written.
+// Work is handed out in chunks of whole rows, about this many values each; so many are
+// converted, or wait to be written, for each worker.
 const (
-	chunkValues     = 1 << 16
+	chunkValues     = 1 << 15
 	chunksPerWorker = 4
 )
 
@@ -287,29 +289,27 @@ func (c *conversion) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// WriteTo converts on all workers and writes in order. It holds two batches of chunks,
-// a few megabytes for each worker.
+// WriteTo converts on all workers and writes in order. It holds a few chunks for each
+// worker.
 func (c *conversion) WriteTo(w io.Writer) (written int64, err error) {
 	if m, ok := c.tensor.Data.(mapped); ok {
 		m.WillNeed()
 		defer m.DontNeed()
 	}
-	pool := kernel.NewPool(c.threads)
-	defer pool.Close()
-	free, ready := make(chan []byte, 2), make(chan batch)
-	stop := make(chan struct{})
-	batchBytes := min(c.size(), int64(pool.Workers()*chunksPerWorker*c.chunkRows)*int64(c.dstRow))
-	for range cap(free) {
-		free <- make([]byte, batchBytes)
+	chunks := (c.rows + c.chunkRows - 1) / c.chunkRows
+	workers := c.threads
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
 	}
-	var converting sync.WaitGroup
-	converting.Go(func() {
-		defer close(ready)
-		c.convertAll(pool, free, ready, stop)
-	})
-	defer converting.Wait()
-	defer close(stop)
-	for b := range ready {
+	workers = min(workers, chunks)
+	l := newLine(workers * chunksPerWorker)
+	defer l.converting.Wait()
+	defer close(l.stop)
+	for range workers {
+		l.converting.Go(func() { c.convertChunks(l, chunks) })
+	}
+	for chunk := range chunks {
+		b := <-l.ready[chunk%len(l.ready)]
 		if b.err != nil {
 			return written, b.err
 		}
@@ -318,9 +318,55 @@ func (c *conversion) WriteTo(w io.Writer) (written int64, err error) {
 		if err != nil {
 			return written, err
 		}
-		free <- b.data[:batchBytes]
+		l.free <- b.data
 	}
 	return written, nil
+}
+
+// line is where workers take chunks by turns, which are written in order.
+type line struct {
+	next       atomic.Int64  // the chunk that nobody has taken
+	free       chan []byte   // a chunk needs one; so there are never more of them than places
+	ready      []chan result // by chunk, modulo their number
+	stop       chan struct{}
+	converting sync.WaitGroup
+}
+
+func newLine(places int) *line {
+	l := &line{free: make(chan []byte, places), ready: make([]chan result, places), stop: make(chan struct{})}
+	for i := range l.ready {
+		l.free <- nil
+		l.ready[i] = make(chan result, 1)
+	}
+	return l
+}
+
+// convertChunks converts chunks until there are none left, one fails, or the line stops.
+func (c *conversion) convertChunks(l *line, chunks int) {
+	var s scratch
+	for {
+		var b result
+		select {
+		case b.data = <-l.free:
+		case <-l.stop:
+			return
+		}
+		chunk := int(l.next.Add(1) - 1)
+		if chunk >= chunks {
+			return
+		}
+		first := chunk * c.chunkRows
+		size := min(c.rows-first, c.chunkRows) * c.dstRow
+		if cap(b.data) < size {
+			b.data = make([]byte, c.chunkRows*c.dstRow)
+		}
+		b.data = b.data[:size]
+		b.err = c.convert(b.data, first, &s)
+		l.ready[chunk%len(l.ready)] <- b
+		if b.err != nil {
+			return
+		}
+	}
 }
 
 // mapped is source data in a mapping, which takes hints: each tensor is read once, so
@@ -330,50 +376,8 @@ type mapped interface {
 	DontNeed()
 }
 
-// batch is a run of converted rows, or the error that ends them.
-type batch struct {
+// result is a converted chunk, or the error that ends the line.
+type result struct {
 	data []byte
 	err  error
-}
-
-// convertAll sends batches until all rows are done, one fails, or stop is closed.
-func (c *conversion) convertAll(pool *kernel.Pool, free <-chan []byte, ready chan<- batch, stop <-chan struct{}) {
-	scratches := make([]scratch, pool.Workers())
-	for first := 0; first < c.rows; {
-		var b batch
-		select {
-		case b.data = <-free:
-		case <-stop:
-			return
-		}
-		n := min(c.rows-first, len(b.data)/c.dstRow)
-		b.data = b.data[:n*c.dstRow]
-		b.err = c.convertBatch(pool, b.data, first, scratches)
-		select {
-		case ready <- b:
-		case <-stop:
-			return
-		}
-		if b.err != nil {
-			return
-		}
-		first += n
-	}
-}
-
-// convertBatch fills data with rows from first on. Of several errors it returns the
-// one of the lowest row.
-func (c *conversion) convertBatch(pool *kernel.Pool, data []byte, first int, scratches []scratch) error {
-	size := c.chunkRows * c.dstRow
-	errs := make([]error, (len(data)+size-1)/size)
-	pool.Run(len(errs), func(worker, task int) {
-		part := data[task*size : min(len(data), (task+1)*size)]
-		errs[task] = c.convert(part, first+task*c.chunkRows, &scratches[worker])
-	})
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
