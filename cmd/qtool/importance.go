@@ -60,6 +60,7 @@ func (i *importance) report(con *console, plan *quantize.Plan) {
 		return
 	}
 	var without []string
+	var partly []neverRouted
 	for _, t := range plan.Tensors {
 		if t.To == t.From || t.To.BlockElements() == 1 {
 			continue
@@ -70,8 +71,15 @@ func (i *importance) report(con *console, plan *quantize.Plan) {
 			continue
 		}
 		if e, ok := i.matrix.Entry(name); ok && len(e.Unused()) > 0 {
-			con.say("%v; all their columns weigh the same", neverRouted{t.Name, e.Unused(), len(e.Counts)})
+			partly = append(partly, neverRouted{t.Name, e.Unused(), len(e.Counts)})
 		}
+	}
+	const shown = 6
+	for _, n := range partly[:min(shown, len(partly))] {
+		con.say("%v; all their columns weigh the same", n)
+	}
+	if more := len(partly) - shown; more > 0 {
+		con.say("%d more weights have such experts; qtool inspect lists them", more)
 	}
 	if len(without) > 0 {
 		con.say("without importance: %s", abbreviate(without, 8))

@@ -10,18 +10,25 @@ import (
 
 	"qtool/gguf"
 	"qtool/lora"
+	"qtool/quantize/imatrix"
 )
 
 func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "inspect",
-		Usage: "show metadata, tensors, types and sizes of a model or adapter",
-		UsageText: `qtool inspect [--all] [--json] MODEL|ADAPTER
+		Usage: "show what is in a model, an adapter or an importance matrix",
+		UsageText: `qtool inspect [--all] [--json] MODEL|ADAPTER|IMATRIX
 
 qtool inspect model.gguf
-qtool inspect --json adapter.gguf`,
+qtool inspect --json adapter.gguf
+qtool inspect imatrix.gguf`,
+		Description: `Shows metadata, tensors, types and sizes. Of an imatrix, in either form, it shows for
+each weight the mean squares of its columns instead of tensors: their sum and its
+share in all, the least, largest and mean, the share of columns that are active (above
+1e-5), the entropy and how near it is to that of equal columns, the share of columns
+more than a deviation above the mean, and the likeness to the layer before.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "all", Usage: "show long strings and arrays in full"},
+			&cli.BoolFlag{Name: "all", Usage: "show long strings and arrays in full, and the tensors of an imatrix"},
 			jsonFlag(),
 		},
 		Action: runInspect,
@@ -37,6 +44,9 @@ type inspectReport struct {
 	Types    []typeTotal     `json:"types"`
 	Total    modelTotal      `json:"total"`
 	Adapter  *adapterReport  `json:"adapter,omitempty"`
+	Imatrix  *matrixReport   `json:"imatrix,omitempty"`
+
+	all bool // show what would be too long otherwise
 }
 
 type formatReport struct {
@@ -84,16 +94,18 @@ type pairReport struct {
 }
 
 func runInspect(c *cli.Context) error {
-	args, err := arguments(c, "MODEL|ADAPTER")
+	args, err := arguments(c, "MODEL|ADAPTER|IMATRIX")
 	if err != nil {
 		return err
 	}
+	var r *inspectReport
 	m, err := openModel(args[0])
 	if err != nil {
-		return err
+		r, err = inspectLegacyImatrix(args[0], err)
+	} else {
+		defer m.Close()
+		r, err = inspect(args[0], m, c.Bool("all"))
 	}
-	defer m.Close()
-	r, err := inspect(args[0], m, c.Bool("all"))
 	if err != nil {
 		return err
 	}
@@ -105,7 +117,7 @@ func runInspect(c *cli.Context) error {
 }
 
 func inspect(path string, m gguf.Model, all bool) (*inspectReport, error) {
-	r := &inspectReport{Path: path, Format: describeFormat(m), Metadata: []metadataEntry{}, Tensors: []tensorReport{}}
+	r := &inspectReport{Path: path, Format: describeFormat(m), Metadata: []metadataEntry{}, Tensors: []tensorReport{}, all: all}
 	for _, kv := range m.Metadata().All() {
 		r.Metadata = append(r.Metadata, describeValue(kv, all))
 	}
@@ -113,12 +125,19 @@ func inspect(path string, m gguf.Model, all bool) (*inspectReport, error) {
 		r.Tensors = append(r.Tensors, tensorReport{t.Name, t.Type.String(), t.Shape, t.Size()})
 	}
 	r.Types, r.Total = totals(m)
-	if kind, _ := m.Metadata().Str("general.type"); kind == "adapter" {
+	switch kind, _ := m.Metadata().Str("general.type"); kind {
+	case "adapter":
 		a, err := lora.FromModel(m)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		r.Adapter = describeAdapter(a)
+	case "imatrix":
+		i, err := imatrix.FromModel(m)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		r.Imatrix = describeMatrix(i)
 	}
 	return r, nil
 }
@@ -170,6 +189,13 @@ func (r *inspectReport) print(out io.Writer) error {
 	for _, e := range r.Metadata {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", printable(e.Key), e.Type, e.text())
 	}
+	if r.Imatrix != nil && !r.all {
+		if w.Flush(); len(r.Metadata) > 0 {
+			fmt.Fprintln(out)
+		}
+		r.Imatrix.print(out)
+		return nil
+	}
 	fmt.Fprintln(w)
 	for _, t := range r.Tensors {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", printable(t.Name), t.Type, formatShape(t.Shape), formatBytes(t.Bytes))
@@ -183,7 +209,12 @@ func (r *inspectReport) print(out io.Writer) error {
 	if r.Adapter != nil {
 		r.Adapter.print(w)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil || r.Imatrix == nil {
+		return err
+	}
+	fmt.Fprintln(out)
+	r.Imatrix.print(out)
+	return nil
 }
 
 func (a *adapterReport) print(w io.Writer) {
