@@ -84,11 +84,13 @@ func sumsOf(s sink, d decoding) []int {
 	return []int{3, 9, 10}
 }
 
+func (d *decoderWriter) wide() bool { return d.register == "Z" }
+
 func (d *decoderWriter) v(i int) string { return fmt.Sprint(d.register, i) }
 
 // bitwise is VPAND or VPOR, which have another name in 512 bits.
 func (d *decoderWriter) bitwise(op string) string {
-	if d.register == "Z" {
+	if d.wide() {
 		return op + "D"
 	}
 	return op
@@ -143,17 +145,23 @@ func (d *decoderWriter) bitPair(k, mask int) {
 // leveled stores the levels of the nibbles of sixteen bytes, times scale, as
 // elements at to at+31.
 func (d *decoderWriter) leveled(from, at int) {
+	if d.wide() {
+		d.op("VMULPS Z%d, Z%d, Z%d", tableLevels, scale, tableScaled)
+		d.roundTable()
+		d.tabledNibbles(from, at, at+16)
+		return
+	}
 	d.op("VMOVDQU %d(SI), X%d", from, bytesLow)
 	d.op("VPAND X%d, X%d, X0", lowBytes, bytesLow)
 	d.op("VPSRLW $4, X%d, X1", bytesLow)
 	d.op("VPAND X%d, X1, X1", lowBytes)
 	for i := range 2 {
 		d.op("VPSHUFB X%[1]d, X%[2]d, X%[1]d", i, lowBits)
-		for part := 0; part < 16; part += d.lanes {
+		for part := 0; part < 16; part += 8 {
 			if part > 0 {
 				d.op("VPSRLDQ $8, X%[1]d, X%[1]d", i)
 			}
-			d.op("VPMOVSXBD X%d, %s", i, d.v(2))
+			d.op("VPMOVSXBD X%d, Y2", i)
 			d.scaled(2, at+16*i+part)
 		}
 	}
@@ -259,7 +267,7 @@ func (d *decoderWriter) foldSums() {
 	for _, r := range d.sums[1:] {
 		d.op("VADDPS %s, %s, %s", d.v(r), d.v(3), d.v(3))
 	}
-	if d.register == "Z" {
+	if d.wide() {
 		d.op("VEXTRACTF64X4 $1, Z3, Y0")
 		d.op("VADDPS Y0, Y3, Y3")
 	}

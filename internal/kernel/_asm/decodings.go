@@ -11,7 +11,13 @@ var decodings = []decoding{
 		}
 	}},
 	{"BF16", 32, 64, nil, "", nil, decodeBF16},
-	{"Q4_0", 32, 18, []constant{{lowBits, 15}, {eight, 8}}, "", nil, func(d *decoderWriter) {
+	{"Q4_0", 32, 18, []constant{{lowBits, 15}, {eight, 8}}, "", wideTable("signed4"), func(d *decoderWriter) {
+		if d.wide() {
+			d.scaleTable("0(SI)")
+			d.roundTable()
+			d.tabledNibbles(2, 0, 16)
+			return
+		}
 		d.float16("0(SI)", scale)
 		for at := 0; at < 16; at += d.lanes {
 			d.nibbles(2 + at)
@@ -21,17 +27,30 @@ var decodings = []decoding{
 			d.scaled(1, at+16)
 		}
 	}},
-	{"Q4_1", 32, 20, []constant{{lowBits, 15}}, "", nil, func(d *decoderWriter) {
-		d.float16("0(SI)", scale)
+	{"Q4_1", 32, 20, []constant{{lowBits, 15}}, "", wideTable("unsigned4"), func(d *decoderWriter) {
 		d.float16("2(SI)", low)
+		if d.wide() {
+			d.scaleTable("0(SI)")
+			d.op("VADDPS Z%d, Z%[2]d, Z%[2]d", low, tableScaled)
+			d.roundTable()
+			d.tabledNibbles(4, 0, 16)
+			return
+		}
+		d.float16("0(SI)", scale)
 		for at := 0; at < 16; at += d.lanes {
 			d.nibbles(4 + at)
 			d.affine(0, at, "VADDPS")
 			d.affine(1, at+16, "VADDPS")
 		}
 	}},
-	{"Q5_0", 32, 22, []constant{{lowBits, 15}, {five, 16}}, "", nil, func(d *decoderWriter) {
+	{"Q5_0", 32, 22, []constant{{lowBits, 15}, {five, 16}}, "", twoWideTables("lower5", "unsigned4"), func(d *decoderWriter) {
 		d.float16("0(SI)", scale)
+		if d.wide() {
+			d.scaleTwoTables()
+			d.roundTwoTables()
+			d.tabledFifthBits(2)
+			return
+		}
 		d.fifthBits(2)
 		for at := 0; at < 16; at += d.lanes {
 			d.nibbles(6 + at)
@@ -42,9 +61,16 @@ var decodings = []decoding{
 			}
 		}
 	}},
-	{"Q5_1", 32, 24, []constant{{lowBits, 15}, {five, 16}}, "", nil, func(d *decoderWriter) {
+	{"Q5_1", 32, 24, []constant{{lowBits, 15}, {five, 16}}, "", twoWideTables("unsigned4", "upper5"), func(d *decoderWriter) {
 		d.float16("0(SI)", scale)
 		d.float16("2(SI)", low)
+		if d.wide() {
+			d.scaleTwoTables()
+			d.moveTwoTables("VADDPS")
+			d.roundTwoTables()
+			d.tabledFifthBits(4)
+			return
+		}
 		d.fifthBits(4)
 		for at := 0; at < 16; at += d.lanes {
 			d.nibbles(8 + at)
@@ -61,12 +87,12 @@ var decodings = []decoding{
 			d.scaled(0, at)
 		}
 	}},
-	{"IQ4_NL", 32, 18, []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, nil, func(d *decoderWriter) {
+	{"IQ4_NL", 32, 18, []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, wideTable("levelsIQ4"), func(d *decoderWriter) {
 		d.float16("0(SI)", scale)
 		d.leveled(2, 0)
 	}},
-	{"IQ4_XS", 256, 136, []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, nil, decodeIQ4XS},
-	{"MXFP4", 32, 17, []constant{{lowBytes, 0x0f0f0f0f}}, e2m1Levels, nil, func(d *decoderWriter) {
+	{"IQ4_XS", 256, 136, []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, wideTable("levelsIQ4"), decodeIQ4XS},
+	{"MXFP4", 32, 17, []constant{{lowBytes, 0x0f0f0f0f}}, e2m1Levels, wideTable("levelsE2M1"), func(d *decoderWriter) {
 		d.op("MOVBLZX (SI), AX")
 		d.op("LEAL -1(AX), R8")
 		d.op("SHLL $23, R8 // 2^(e-128)")
@@ -78,11 +104,15 @@ var decodings = []decoding{
 		d.op("VBROADCASTSS X%d, %s", scale, d.v(scale))
 		d.leveled(1, 0)
 	}},
-	{"Q2_K", 256, 84, []constant{{lowBits, 15}, {five, 3}}, "", nil, decodeQ2K},
-	{"Q3_K", 256, 110, []constant{{lowBits, 3}, {five, 4}, {thirtytwo, 32}}, "", nil, decodeQ3K},
-	{"Q4_K", 256, 144, []constant{{lowBits, 15}}, "", nil, func(d *decoderWriter) {
+	{"Q2_K", 256, 84, []constant{{lowBits, 15}, {five, 3}}, "", wideTable("fourUnsigned"), decodeQ2K},
+	{"Q3_K", 256, 110, []constant{{lowBits, 3}, {five, 4}, {thirtytwo, 32}}, "", twoWideTables("lower3", "fourUnsigned"), decodeQ3K},
+	{"Q4_K", 256, 144, []constant{{lowBits, 15}}, "", wideTable("unsigned4"), func(d *decoderWriter) {
 		d.scalesAndMins()
 		for g := 0; g < 8; g += 2 {
+			if d.wide() {
+				d.tabledGroups(g)
+				continue
+			}
 			for at := 0; at < 32; at += d.lanes {
 				d.nibbles(16 + 16*g + at)
 				d.group(g)
@@ -92,36 +122,38 @@ var decodings = []decoding{
 			}
 		}
 	}},
-	{"Q5_K", 256, 176, []constant{{lowBits, 15}, {five, 16}}, "", nil, func(d *decoderWriter) {
-		d.scalesAndMins()
-		for at := 0; at < 32; at += d.lanes {
-			d.op("VPMOVZXBD %d(SI), %s", 16+at, d.v(bytesHigh+at/d.lanes))
-		}
-		for g := 0; g < 8; g += 2 {
-			for at := 0; at < 32; at += d.lanes {
-				d.nibbles(48 + 16*g + at)
-				d.highBit(0, bytesHigh+at/d.lanes, g, 4)
-				d.highBit(1, bytesHigh+at/d.lanes, g+1, 4)
-				d.group(g)
-				d.affine(0, 32*g+at, "VSUBPS")
-				d.group(g + 1)
-				d.affine(1, 32*g+32+at, "VSUBPS")
-			}
-		}
-	}},
+	{"Q5_K", 256, 176, []constant{{lowBits, 15}, {five, 16}}, "", twoWideTables("unsigned4", "upper5"), decodeQ5K},
 	{"Q6_K", 256, 210, []constant{{lowBits, 15}, {five, 0x30}, {thirtytwo, 32}}, "", nil, decodeQ6K},
 	{"Q1_0", 128, 18, nil, "", decodeQ10Setup, decodeQ10},
 	{"Q2_0", 64, 18, nil, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeQ20},
 	{"TQ1_0", 256, 54, []constant{{lowBits, 255}}, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeTQ10},
 	{"TQ2_0", 256, 66, nil, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeTQ20},
-	{"NVFP4", 64, 36, []constant{{lowBytes, 0x0f0f0f0f}}, e2m1Levels, nil, decodeNVFP4},
+	{"NVFP4", 64, 36, []constant{{lowBytes, 0x0f0f0f0f}}, e2m1Levels, wideTable("levelsE2M1"), decodeNVFP4},
 	{"IQ1_S", 256, 50, nil, "", iq1.setup, decodeIQ1S},
-	{"IQ1_M", 256, 56, nil, "", iq1.setup, decodeIQ1M},
+	{"IQ1_M", 256, 56, nil, "", iq1.setupFloats, decodeIQ1M},
 	{"IQ2_XXS", 256, 66, nil, "", iq2XXS.setup, decodeIQ2XXS},
 	{"IQ2_XS", 256, 74, nil, "", iq2XS.setup, decodeIQ2XS},
 	{"IQ2_S", 256, 82, nil, "", iq2S.setup, decodeIQ2S},
 	{"IQ3_XXS", 256, 98, nil, "", iq3XXS.setup, decodeIQ3XXS},
 	{"IQ3_S", 256, 110, nil, "", iq3S.setup, decodeIQ3S},
+}
+
+// tabledGroups stores groups g and g+1 of Q4_K, which share 32 bytes.
+func (d *decoderWriter) tabledGroups(g int) {
+	for i := range 2 {
+		d.op("VMULPS.BCST %d(SP), Z%d, Z%d", 4*(g+i), tableLevels, tableScaled)
+		d.op("VSUBPS.BCST %d(SP), Z%[2]d, Z%[2]d", 32+4*(g+i), tableScaled)
+		d.roundTable()
+		for part := range 2 {
+			indices := bytesLow + part
+			if i == 0 {
+				d.indices(16+16*g+16*part, indices)
+			} else {
+				d.shiftIndices(4, indices, indices)
+			}
+			d.fromTable(indices, 0, 32*(g+i)+16*part)
+		}
+	}
 }
 
 func decodeBF16(d *decoderWriter) {
@@ -183,24 +215,22 @@ func littleEndian(bytes []int8) (v uint64) {
 }
 
 func decodeIQ4XS(d *decoderWriter) {
-	d.op("MOVWLZX (SI), AX")
-	d.op("VMOVD AX, X%d", low)
-	d.op("VCVTPH2PS X%[1]d, X%[1]d", low)
-	d.op("MOVWLZX 2(SI), R9")
-	d.op("SHLL $4, R9 // bit pair g at 2g+4")
-	d.op("MOVL 4(SI), R8 // half g at 4g")
+	// Eight scales of 6 bits: halves of 4 bytes, and bit pairs of a word.
+	d.nibbleScales(4, 4)
+	d.op("VPMOVZXBW X0, X0")
+	d.op("VPBROADCASTW 2(SI), X1")
+	d.op("VPMULLW pairsToTop<>(SB), X1, X1")
+	d.op("VPSRLW $14, X1, X1")
+	d.op("VPSLLW $4, X1, X1")
+	d.op("VPOR X1, X0, X0")
+	d.op("VPMOVZXWD X0, Y0")
+	d.op("VPSUBD thirtytwos<>(SB), Y0, Y0")
+	d.op("VCVTDQ2PS Y0, Y0")
+	d.float16("0(SI)", low)
+	d.op("VMULPS Y%d, Y0, Y0", low)
+	d.op("VMOVUPS Y0, (SP)")
 	for g := range 8 {
-		d.op("MOVL R8, AX")
-		d.op("SHRL $%d, AX", 4*g)
-		d.op("ANDL $15, AX")
-		d.op("MOVL R9, DX")
-		d.op("SHRL $%d, DX", 2*g)
-		d.op("ANDL $0x30, DX")
-		d.op("ORL DX, AX")
-		d.op("SUBL $32, AX")
-		d.op("VCVTSI2SSL AX, X%[1]d, X%[1]d", scale)
-		d.op("VMULSS X%[1]d, X%[2]d, X%[2]d", low, scale)
-		d.op("VBROADCASTSS X%d, %s", scale, d.v(scale))
+		d.op("VBROADCASTSS %d(SP), %s", 4*g, d.v(scale))
 		d.leveled(8+16*g, 32*g)
 	}
 }
@@ -218,9 +248,16 @@ func decodeQ2K(d *decoderWriter) {
 	}
 	for half := range 2 {
 		for at := 0; at < 32; at += d.lanes {
-			d.op("VPMOVZXBD %d(SI), %s", 16+32*half+at, d.v(bytesLow))
+			d.indices(16+32*half+at, bytesLow)
 			for k := range 4 {
 				g := 8*half + 2*k + at/16
+				if d.wide() {
+					d.op("VMULPS.BCST %d(SP), Z%d, Z%d", 4*g, tableLevels, tableScaled)
+					d.op("VSUBPS.BCST %d(SP), Z%[2]d, Z%[2]d", 64+4*g, tableScaled)
+					d.roundTable()
+					d.fromPairs(k, 128*half+32*k+at)
+					continue
+				}
 				d.bitPair(k, five)
 				d.op("VBROADCASTSS %d(SP), %s", 4*g, d.v(scale))
 				d.op("VBROADCASTSS %d(SP), %s", 64+4*g, d.v(low))
@@ -260,19 +297,69 @@ func decodeQ3K(d *decoderWriter) {
 		d.op("VMULPS %s, %s, %s", d.v(scale), d.v(0), d.v(0))
 		d.op("VMOVUPS %s, %d(SP)", d.v(0), 4*g)
 	}
-	for at := 0; at < 32; at += d.lanes {
+	for at := 0; at < 32 && !d.wide(); at += d.lanes {
 		d.op("VPMOVZXBD %d(SI), %s", at, d.v(bytesHigh+at/d.lanes))
 	}
 	for half := range 2 {
 		for at := 0; at < 32; at += d.lanes {
-			d.op("VPMOVZXBD %d(SI), %s", 32+32*half+at, d.v(bytesLow))
+			d.indices(32+32*half+at, bytesLow)
 			for k := range 4 {
+				if d.wide() {
+					d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+2*k+at/16), d.v(scale))
+					d.scaleTwoTables()
+					d.roundTwoTables()
+					d.testBit(at, 4*half+k)
+					d.fromTwoTables(d.pairIndex(k), 0, 128*half+32*k+at)
+					continue
+				}
 				d.bitPair(k, lowBits)
 				d.highBit(0, bytesHigh+at/d.lanes, 4*half+k, 2)
 				d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+2*k+at/16), d.v(scale))
 				d.op("VPSUBD %s, %s, %s", d.v(five), d.v(0), d.v(0))
 				d.scaled(0, 128*half+32*k+at)
 			}
+		}
+	}
+}
+
+func decodeQ5K(d *decoderWriter) {
+	d.scalesAndMins()
+	for at := 0; at < 32 && !d.wide(); at += d.lanes {
+		d.op("VPMOVZXBD %d(SI), %s", 16+at, d.v(bytesHigh+at/d.lanes))
+	}
+	for g := 0; g < 8; g += 2 {
+		if d.wide() {
+			d.twoTabledGroups(g)
+			continue
+		}
+		for at := 0; at < 32; at += d.lanes {
+			d.nibbles(48 + 16*g + at)
+			d.highBit(0, bytesHigh+at/d.lanes, g, 4)
+			d.highBit(1, bytesHigh+at/d.lanes, g+1, 4)
+			d.group(g)
+			d.affine(0, 32*g+at, "VSUBPS")
+			d.group(g + 1)
+			d.affine(1, 32*g+32+at, "VSUBPS")
+		}
+	}
+}
+
+// twoTabledGroups is tabledGroups of Q5_K, whose fifth bits are bits g of 32 bytes.
+func (d *decoderWriter) twoTabledGroups(g int) {
+	for i := range 2 {
+		d.group(g + i)
+		d.scaleTwoTables()
+		d.moveTwoTables("VSUBPS")
+		d.roundTwoTables()
+		for part := range 2 {
+			indices := bytesLow + part
+			if i == 0 {
+				d.indices(48+16*g+16*part, indices)
+			} else {
+				d.shiftIndices(4, indices, indices)
+			}
+			d.testBit(16+16*part, g+i)
+			d.fromTwoTables(indices, 0, 32*(g+i)+16*part)
 		}
 	}
 }

@@ -32,21 +32,35 @@ const (
 )
 
 func (l lattice) setup(d *decoderWriter) {
+	l.setupFloats(d)
+	if !d.words() {
+		return
+	}
+	d.vector(coordinateShifts, "wordS"+l.shifts[1:])
+	d.vector(signBit, "signWords")
+	l.setupMasks(d, l.each)
+}
+
+func (l lattice) setupFloats(d *decoderWriter) {
 	d.op("MOVQ $qtool∕internal∕codebook·%s(SB), R13", l.points)
 	d.vector(coordinateShifts, l.shifts)
 	d.vector(tableLevels, l.levels)
 	d.vector(signBit, "signBit")
-	if d.register == "Y" {
+	if !d.wide() {
 		d.vector(signShifts, "signShifts")
 		return
 	}
-	words := 2 * l.each
+	l.setupMasks(d, 2*l.each)
+	d.op("MOVL $0xff00, AX")
+	d.op("KMOVD AX, K5")
+}
+
+// setupMasks selects the words of each point after the first.
+func (l lattice) setupMasks(d *decoderWriter, words int) {
 	for i := 1; i < 16/l.each; i++ {
 		d.op("MOVL $%#08x, AX", uint32(1<<words-1)<<(i*words))
 		d.op("KMOVD AX, K%d", 1+i)
 	}
-	d.op("MOVL $0xff00, AX")
-	d.op("KMOVD AX, K5")
 }
 
 // An index is where the number of a point is stored.
@@ -67,16 +81,16 @@ const (
 	scalesAt = 192
 )
 
-// load puts levels of table, those of elements at and following, into 0.
-func (l lattice) load(d *decoderWriter, at, table int, where index) {
+// broadcast puts points into the lanes of register 0, each to those of its coordinates.
+func (l lattice) broadcast(d *decoderWriter, at int, where index, register string) {
 	for i := range d.lanes / l.each {
 		d.op("%s, R%d", where(at/l.each+i), 8+i)
 	}
 	switch {
-	case d.register == "Z":
-		d.op("VPBROADCASTW (R13)(R8*2), Z0")
+	case d.wide():
+		d.op("VPBROADCASTW (R13)(R8*2), %s0", register)
 		for i := 1; i < 16/l.each; i++ {
-			d.op("VPBROADCASTW (R13)(R%d*2), K%d, Z0", 8+i, 1+i)
+			d.op("VPBROADCASTW (R13)(R%d*2), K%d, %s0", 8+i, 1+i, register)
 		}
 	case l.each == 8:
 		d.op("VPBROADCASTW (R13)(R8*2), Y0")
@@ -85,15 +99,34 @@ func (l lattice) load(d *decoderWriter, at, table int, where index) {
 		d.op("VPBROADCASTW (R13)(R9*2), X1")
 		d.op("VINSERTI128 $1, X1, Y0, Y0")
 	}
+}
+
+// load puts levels of table, those of elements at and following, into 0.
+func (l lattice) load(d *decoderWriter, at, table int, where index) {
+	l.broadcast(d, at, where, d.register)
 	d.op("VPSRLVD %s, %s, %s", d.v(coordinateShifts), d.v(0), d.v(0))
 	d.op("VPERMPS %s, %s, %s", d.v(table), d.v(0), d.v(0))
+}
+
+// loadWords puts levels of the rounded table into 0.
+func (l lattice) loadWords(d *decoderWriter, at int, where index) {
+	l.broadcast(d, at, where, "Y")
+	d.op("VPSRLVW Y%d, Y0, Y0", coordinateShifts)
+	d.op("VPERMW Y%d, Y0, Y0", tableScaled)
 }
 
 // signed stores vectors of a group with the signs whose bits are at signs.
 func (l lattice) signed(d *decoderWriter, from, to int, where index, signs int, base string) {
 	for at := from; at < to; at += d.lanes {
+		if d.words() {
+			l.loadWords(d, at, where)
+			d.op("KMOVW %d(%s), K1", signs+at/8, base)
+			d.op("VPADDW Y%d, Y0, K1, Y0", signBit)
+			d.op("VMOVDQU Y0, %d(DI)", 2*at)
+			continue
+		}
 		l.load(d, at, tableScaled, where)
-		if d.register == "Z" {
+		if d.wide() {
 			d.op("KMOVW %d(%s), K1", signs+at/8, base)
 			d.op("VPXORD Z%d, Z0, K1, Z0", signBit)
 		} else {
@@ -108,8 +141,9 @@ func (l lattice) signed(d *decoderWriter, from, to int, where index, signs int, 
 
 // scaleLevels puts the levels times scale g into tableScaled.
 func (d *decoderWriter) scaleLevels(g int) {
-	if d.register == "Z" {
+	if d.wide() {
 		d.op("VMULPS.BCST %d(SP), Z%d, Z%d", scalesAt+4*g, tableLevels, tableScaled)
+		d.roundTable()
 		return
 	}
 	d.op("VBROADCASTSS %d(SP), Y%d", scalesAt+4*g, tableScaled)
@@ -304,7 +338,13 @@ func decodeIQ1S(d *decoderWriter) {
 		d.op("VADDPS %s, %s, %s", d.v(tableLevels), d.v(1), d.v(1))
 		d.op("VBROADCASTSS %d(SP), %s", scalesAt+4*g, d.v(tableScaled))
 		d.op("VMULPS %s, %s, %s", d.v(1), d.v(tableScaled), d.v(tableScaled))
+		d.roundTable()
 		for at := 32 * g; at < 32*g+32; at += d.lanes {
+			if d.words() {
+				iq1.loadWords(d, at, indexWords)
+				d.op("VMOVDQU Y0, %d(DI)", 2*at)
+				continue
+			}
 			iq1.load(d, at, tableScaled, indexWords)
 			d.store(0, at)
 		}
@@ -364,7 +404,7 @@ func decodeIQ1M(d *decoderWriter) {
 	for at := 0; at < 256; at += d.lanes {
 		iq1.load(d, at, tableLevels, indexWords)
 		shift, scale := shiftsAt+at/8*4, scalesAt+at/16*4
-		if d.register == "Z" {
+		if d.wide() {
 			d.op("VADDPS.BCST %d(SP), Z0, Z1", shift)
 			d.op("VADDPS.BCST %d(SP), Z0, K5, Z1", shift+4)
 			d.op("VMULPS.BCST %d(SP), Z1, Z0", scale)

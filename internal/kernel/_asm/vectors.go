@@ -16,6 +16,10 @@ type vector struct {
 var vectors = []vector{
 	// Where bit pairs, and the coordinates of a point, are.
 	{"pairShifts", lanes(func(i int) uint32 { return uint32(2 * i) })},
+	{"nibbleShifts", lanes(func(i int) uint32 { return uint32(i / 8 * 4) })},
+	{"nibbleShiftWords", words(func(i int) uint16 { return uint16(i / 8 % 2 * 4) })},
+	{"wordShifts8", words(func(i int) uint16 { return uint16(i % 8 * 2) })},
+	{"wordShifts4", words(func(i int) uint16 { return uint16(i % 4 * 3) })},
 	{"shifts8", lanes(func(i int) uint32 { return uint32(i % 8 * 2) })},
 	{"shifts4", lanes(func(i int) uint32 { return uint32(i % 4 * 3) })},
 	// Bit i of a byte that is broadcast becomes the sign of lane i.
@@ -24,6 +28,14 @@ var vectors = []vector{
 	// Tables for VPERMPS, which reads 3 or 4 bits of an index: levels of fewer bits
 	// are there again for the others.
 	{"ternary", floats(func(i int) float32 { return float32(i%4 - 1) })},
+	{"unsigned4", floats(func(i int) float32 { return float32(i) })},
+	{"signed4", floats(func(i int) float32 { return float32(i - 8) })},
+	{"upper5", floats(func(i int) float32 { return float32(16 + i) })},
+	{"lower5", floats(func(i int) float32 { return float32(i - 16) })},
+	{"lower3", floats(func(i int) float32 { return float32(i%4 - 4) })},
+	{"fourUnsigned", floats(func(i int) float32 { return float32(i % 4) })},
+	{"levelsIQ4", levels(iq4Bytes[:], 16)},
+	{"levelsE2M1", levels(e2m1Bytes[:], 16)},
 	{"levelsIQ1", levels(codebook.LevelsIQ1[:], 4)},
 	{"levelsIQ2", levels(codebook.LevelsIQ2[:], 4)},
 	{"levelsIQ3XXS", levels(codebook.LevelsIQ3XXS[:], 8)},
@@ -40,6 +52,7 @@ var vectors = []vector{
 	{"topBits", every(0x80808080)},
 
 	{"lowNibbles", every(0x0f0f0f0f)},
+	{"thirtytwos", every(32)},
 	{"bits3", every(7)},
 	{"bits9", every(0x01ff01ff)},
 	{"highBits3", every(0x07000700)},
@@ -55,6 +68,7 @@ var vectors = []vector{
 	{"byteCopies", bytes16(func(half, i int) byte { return [2]byte{byte(half), 0x80}[i%2] })},
 
 	{"signBit", every(1 << 31)},
+	{"signWords", every(0x80008000)},
 	{"eighth", floats(func(int) float32 { return 0.125 })},
 	{"half", floats(func(int) float32 { return 0.5 })},
 	{"quarter", floats(func(int) float32 { return 0.25 })},
@@ -106,6 +120,12 @@ func printVectors(w *writer) {
 		}
 		w.printf("GLOBL %s<>(SB), RODATA|NOPTR, $64\n\n", v.name)
 	}
+	for bit := range 8 { // sixteen bytes with each bit
+		for i := range 2 {
+			w.printf("DATA bits<>+%d(SB)/8, $%#016x\n", 16*bit+8*i, uint64(1)<<bit*0x0101010101010101)
+		}
+	}
+	w.printf("GLOBL bits<>(SB), RODATA|NOPTR, $128\n")
 }
 
 // vector loads a constant.

@@ -1,0 +1,289 @@
+package main
+
+// The formats whose few levels fit in a table for VPERMPS: of eight levels, with
+// AVX-512 of sixteen. To bfloat16, the table is rounded and looked up by VPERMW in
+// vectors of sixteen words.
+
+// scaleTable puts the levels times a float16 into tableScaled.
+func (d *decoderWriter) scaleTable(address string) {
+	d.float16(address, tableScaled)
+	d.op("VMULPS %s, %s, %s", d.v(tableLevels), d.v(tableScaled), d.v(tableScaled))
+}
+
+// words reports whether levels are looked up as bfloat16.
+func (d *decoderWriter) words() bool { return d.kind == toBF16 }
+
+// roundTable makes tableScaled what fromTable looks up.
+func (d *decoderWriter) roundTable() {
+	if d.words() {
+		roundToBF16(d.writer, tableScaled, tableScaled)
+	}
+}
+
+// indices loads bytes as indices, one to a lane.
+func (d *decoderWriter) indices(at, to int) {
+	if d.words() {
+		d.op("VPMOVZXBW %d(SI), Y%d", at, to)
+		return
+	}
+	d.op("VPMOVZXBD %d(SI), %s", at, d.v(to))
+}
+
+func (d *decoderWriter) shiftIndices(by, from, to int) {
+	if d.words() {
+		d.op("VPSRLW $%d, Y%d, Y%d", by, from, to)
+		return
+	}
+	d.op("VPSRLD $%d, %s, %s", by, d.v(from), d.v(to))
+}
+
+// fromTable stores the levels of indices. Bits above those of an index, for which
+// the table repeats its levels, need not be clear.
+func (d *decoderWriter) fromTable(index, to, at int) {
+	if d.words() {
+		d.op("VPERMW Y%d, Y%d, Y%d", tableScaled, index, to)
+		d.op("VMOVDQU Y%d, %d(DI)", to, 2*at)
+		return
+	}
+	d.lookUp(index, to)
+	d.store(to, at)
+}
+
+// lookUp replaces indices by float32 levels.
+func (d *decoderWriter) lookUp(from, to int) {
+	d.op("VPERMPS %s, %s, %s", d.v(tableScaled), d.v(from), d.v(to))
+}
+
+// tabledNibbles stores the levels of the nibbles of sixteen bytes, the high ones at
+// high.
+func (d *decoderWriter) tabledNibbles(from, low, high int) {
+	d.indices(from, bytesLow)
+	d.fromTable(bytesLow, 0, low)
+	d.shiftIndices(4, bytesLow, bytesLow)
+	d.fromTable(bytesLow, 1, high)
+}
+
+// Formats of 5 bits, and Q3_K, have two tables with AVX-512: the upper one is for
+// elements whose high bit is set, which K1 tells.
+const (
+	upperLevels, upperScaled = 20, 21
+)
+
+func twoWideTables(lower, upper string) func(d *decoderWriter) {
+	return func(d *decoderWriter) {
+		if d.wide() {
+			d.vector(tableLevels, lower)
+			d.vector(upperLevels, upper)
+		}
+	}
+}
+
+// scaleTwoTables multiplies both by register scale.
+func (d *decoderWriter) scaleTwoTables() {
+	d.op("VMULPS Z%d, Z%d, Z%d", upperLevels, scale, upperScaled)
+	d.op("VMULPS Z%d, Z%d, Z%d", tableLevels, scale, tableScaled)
+}
+
+// moveTwoTables adds register low to both or subtracts it.
+func (d *decoderWriter) moveTwoTables(op string) {
+	for _, table := range []int{tableScaled, upperScaled} {
+		d.op("%s Z%d, Z%[3]d, Z%[3]d", op, low, table)
+	}
+}
+
+func (d *decoderWriter) roundTwoTables() {
+	d.roundTable()
+	if d.words() {
+		roundToBF16(d.writer, upperScaled, upperScaled)
+	}
+}
+
+// fromTwoTables is fromTable with the upper one where K1 says so.
+func (d *decoderWriter) fromTwoTables(index, to, at int) {
+	if d.words() {
+		d.op("VPERMW Y%d, Y%d, Y%d", tableScaled, index, to)
+		d.op("VPERMW Y%d, Y%d, K1, Y%d", upperScaled, index, to)
+		d.op("VMOVDQU Y%d, %d(DI)", to, 2*at)
+		return
+	}
+	d.lookUp(index, to)
+	d.op("VPERMPS Z%d, Z%d, K1, Z%d", upperScaled, index, to)
+	d.store(to, at)
+}
+
+// tabledFifthBits stores 32 elements that begin with 32 high bits.
+func (d *decoderWriter) tabledFifthBits(at int) {
+	d.indices(at+4, bytesLow)
+	for i := range 2 {
+		if i == 1 {
+			d.shiftIndices(4, bytesLow, bytesLow)
+		}
+		d.op("KMOVW %d(SI), K1", at+2*i)
+		d.fromTwoTables(bytesLow, i, 16*i)
+	}
+}
+
+// testBit sets K1 where the sixteen bytes at an offset have a bit.
+func (d *decoderWriter) testBit(at, bit int) {
+	d.op("VMOVDQU %d(SI), X1", at)
+	d.op("VPTESTMB bits<>+%d(SB), X1, K1", 16*bit)
+}
+
+// pairIndex is the register with bit pairs k of the low bytes as indices.
+func (d *decoderWriter) pairIndex(k int) int {
+	if k == 0 {
+		return bytesLow
+	}
+	d.shiftIndices(2*k, bytesLow, 1)
+	return 1
+}
+
+// fromPairs stores the levels of bit pairs k of the low bytes.
+func (d *decoderWriter) fromPairs(k, at int) { d.fromTable(d.pairIndex(k), 0, at) }
+
+// wideTable loads levels where a vector holds sixteen.
+func wideTable(levels string) func(d *decoderWriter) {
+	return func(d *decoderWriter) {
+		if d.wide() {
+			d.vector(tableLevels, levels)
+		}
+	}
+}
+
+func decodeQ10Setup(d *decoderWriter) {
+	d.vector(signShifts, "signShifts")
+	d.vector(signBit, "signBit")
+}
+
+func decodeQ10(d *decoderWriter) {
+	const negative = 5
+	d.float16("0(SI)", scale)
+	d.op("%s %s, %s, %s", d.bitwise("VPXOR"), d.v(signBit), d.v(scale), d.v(negative))
+	for at := 0; at < 128; at += d.lanes {
+		if d.wide() {
+			d.op("KMOVW %d(SI), K1", 2+at/8)
+			d.op("VBLENDMPS Z%d, Z%d, K1, Z0", scale, negative)
+		} else {
+			d.op("VPBROADCASTB %d(SI), Y0", 2+at/8)
+			d.op("VPSLLVD Y%d, Y0, Y0", signShifts)
+			d.op("VBLENDVPS Y0, Y%d, Y%d, Y0", scale, negative)
+		}
+		d.store(0, at)
+	}
+}
+
+func decodeQ20(d *decoderWriter) {
+	d.scaleTable("0(SI)")
+	for at := 0; at < 64; at += d.lanes {
+		if d.wide() {
+			d.op("VPBROADCASTD %d(SI), Z0", 2+at/4)
+		} else {
+			d.op("VPBROADCASTW %d(SI), Y0", 2+at/4)
+		}
+		d.op("VPSRLVD pairShifts<>(SB), %[1]s, %[1]s", d.v(0))
+		d.lookUp(0, 0)
+		d.store(0, at)
+	}
+}
+
+func decodeTQ20(d *decoderWriter) {
+	d.scaleTable("64(SI)")
+	d.roundTable()
+	for half := range 2 {
+		for at := 0; at < 32; at += d.lanes {
+			d.indices(32*half+at, 0)
+			for k := range 4 {
+				source := 1
+				if k == 0 {
+					source = 0
+				} else {
+					d.shiftIndices(2*k, 0, 1)
+				}
+				d.fromTable(source, 1, 128*half+32*k+at)
+			}
+		}
+	}
+}
+
+// nextTrit puts the top digit of the fractions in 0 times 3 into 1.
+func (d *decoderWriter) nextTrit(last bool) {
+	d.op("VPADDD %[1]s, %[1]s, %[2]s", d.v(0), d.v(1))
+	d.op("VPADDD %[1]s, %[2]s, %[2]s", d.v(0), d.v(1))
+	if !last {
+		d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(lowBits), d.v(1), d.v(0))
+	}
+	d.op("VPSRLD $8, %[1]s, %[1]s", d.v(1))
+}
+
+func decodeTQ10(d *decoderWriter) {
+	d.scaleTable("52(SI)")
+	for _, part := range []struct{ bytes, at, n int }{{0, 0, 32}, {32, 160, 16}} {
+		for at := 0; at < part.n; at += d.lanes {
+			d.op("VPMOVZXBD %d(SI), %s", part.bytes+at, d.v(0))
+			for digit := range 5 {
+				d.nextTrit(digit == 4)
+				d.lookUp(1, 1)
+				d.store(1, part.at+digit*part.n+at)
+			}
+		}
+	}
+	// Four bytes with four digits: those of all bytes side by side.
+	powers := []string{"powersOf3", "upperPowersOf3"}
+	for at := 0; at < 16; at += d.lanes {
+		d.op("VPBROADCASTD 48(SI), X0")
+		d.op("VPMOVZXBD X0, %s", d.v(0))
+		d.op("VPMULLD %s<>(SB), %[2]s, %[2]s", powers[at/8], d.v(0))
+		d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(lowBits), d.v(0), d.v(0))
+		d.nextTrit(true)
+		d.lookUp(1, 1)
+		d.store(1, 240+at)
+	}
+}
+
+func decodeNVFP4(d *decoderWriter) {
+	// A float8 of 4 bits of exponent is a binary16 but for its bias: 2^8 too small,
+	// and half of it is wanted. 0x7f stands for 0.
+	d.op("VMOVD (SI), X0")
+	d.op("VPCMPEQB notANumber<>(SB), X0, X1")
+	d.op("VPANDN X0, X1, X0")
+	d.op("VPMOVZXBW X0, X0")
+	d.op("VPSLLW $9, X0, X0 // without the sign")
+	d.op("VPSRLW $2, X0, X0")
+	d.op("VCVTPH2PS X0, X0")
+	d.op("VMULPS times128<>(SB), X0, X0")
+	d.op("VMOVUPS X0, (SP)")
+	for g := range 4 {
+		if d.wide() {
+			d.op("VMULPS.BCST %d(SP), Z%d, Z%d", 4*g, tableLevels, tableScaled)
+			d.roundTable()
+			d.eightNibbles(4+8*g, 16*g)
+			continue
+		}
+		d.op("VMOVQ %d(SI), X0", 4+8*g)
+		d.op("VPSRLW $4, X0, X1")
+		d.op("VPUNPCKLQDQ X1, X0, X0")
+		d.op("VPAND X%d, X0, X0", lowBytes)
+		d.op("VPSHUFB X0, X%d, X0", lowBits)
+		d.op("VBROADCASTSS %d(SP), Y%d", 4*g, scale)
+		for i := range 2 {
+			d.op("VPMOVSXBD X0, Y1")
+			d.scaled(1, 16*g+8*i)
+			if i == 0 {
+				d.op("VPSRLDQ $8, X0, X0")
+			}
+		}
+	}
+}
+
+// eightNibbles stores the levels of the nibbles of eight bytes, the low ones first.
+func (d *decoderWriter) eightNibbles(from, at int) {
+	d.op("VMOVDDUP %d(SI), X0", from)
+	if d.words() {
+		d.op("VPMOVZXBW X0, Y0")
+		d.op("VPSRLVW nibbleShiftWords<>(SB), Y0, Y0")
+	} else {
+		d.op("VPMOVZXBD X0, Z0")
+		d.op("VPSRLVD nibbleShifts<>(SB), Z0, Z0")
+	}
+	d.fromTable(0, 0, at)
+}
