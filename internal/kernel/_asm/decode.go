@@ -52,8 +52,7 @@ type decoding struct {
 type constant struct{ register, value int }
 
 // Vector registers: 0..2 values, 3 a sum of toDot, 4 a group's scale, 5 its
-// minimum, 6 bytes of low bits, 7..10 bytes of high bits, 11..14 constants, 15
-// each lane's number.
+// minimum, 6 bytes of low bits, 7 and 8 bytes of others, 11..15 constants.
 const (
 	scale, low       = 4, 5
 	bytesLow         = 6
@@ -61,7 +60,6 @@ const (
 	lowBits, five    = 11, 12
 	eight, thirtytwo = 13, 14
 	lowBytes         = 12
-	laneNumbers      = 15
 )
 
 // A decoderWriter prints the parts that decoders have in common.
@@ -78,8 +76,6 @@ func sumsOf(s sink, d decoding) []int {
 		return nil
 	case s.register == "Z":
 		return []int{3, 16, 17, 18}
-	case d.name == "Q5_K" || d.name == "Q3_K":
-		return []int{3, 13, 15}
 	}
 	return []int{3, 9, 10}
 }
@@ -98,10 +94,12 @@ func (d *decoderWriter) bitwise(op string) string {
 
 // float16 broadcasts the binary16 at address.
 func (d *decoderWriter) float16(address string, to int) {
-	d.op("MOVWLZX %s, AX", address)
-	d.op("VMOVD AX, X%d", to)
-	d.op("VCVTPH2PS X%d, X%d", to, to)
-	d.op("VBROADCASTSS X%d, %s", to, d.v(to))
+	half := "X"
+	if d.wide() {
+		half = "Y"
+	}
+	d.op("VPBROADCASTW %s, %s%d", address, half, to)
+	d.op("VCVTPH2PS %s%d, %s", half, to, d.v(to))
 }
 
 // nibbles loads a vector of bytes: their low halves into 0, their high ones into 1.
@@ -109,27 +107,6 @@ func (d *decoderWriter) nibbles(at int) {
 	d.op("VPMOVZXBD %d(SI), %s", at, d.v(bytesLow))
 	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(lowBits), d.v(bytesLow), d.v(0))
 	d.op("VPSRLD $4, %s, %s", d.v(bytesLow), d.v(1))
-}
-
-// fifthBits loads 32 bits: bit l of the first vectors of values 0.. and 16.. to
-// bit 4 of lane l of the high bytes' registers.
-func (d *decoderWriter) fifthBits(at int) {
-	first, second := d.v(bytesHigh), d.v(bytesHigh+1)
-	d.op("VPBROADCASTD %d(SI), %s", at, second)
-	d.op("VPSLLD $4, %s, %s", second, first)
-	d.op("VPSRLD $12, %s, %s", second, second)
-	d.op("VPSRLVD %s, %s, %s", d.v(laneNumbers), first, first)
-	d.op("VPSRLVD %s, %s, %s", d.v(laneNumbers), second, second)
-}
-
-// nextFifthBits adds a vector of fifth bits to 0 and 1 each and moves on.
-func (d *decoderWriter) nextFifthBits() {
-	for i := range 2 {
-		from := d.v(bytesHigh + i)
-		d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(five), from, d.v(2))
-		d.op("%s %s, %s, %s", d.bitwise("VPOR"), d.v(2), d.v(i), d.v(i))
-		d.op("VPSRLD $%d, %s, %s", d.lanes, from, from)
-	}
 }
 
 // bitPair puts bit pair k of the low bytes into 0; mask holds 3.
@@ -167,35 +144,55 @@ func (d *decoderWriter) leveled(from, at int) {
 	}
 }
 
-// highBit adds bit g of the bytes in register from, moved to bit place; five
-// holds that bit.
-func (d *decoderWriter) highBit(to, from, g, place int) {
-	source := d.v(2)
+// Thirty-two elements that are put together as bytes, in Y registers, go through the
+// stack, from where they are widened: four slots.
+const unpackedAt = 128
+
+// shifted is register from, whose bytes' bits are moved to the right, or to the left
+// where by < 0; it may be register to. Bits come from neighbours.
+func (d *decoderWriter) shifted(from, by, to int) int {
 	switch {
-	case g < place:
-		d.op("VPSLLD $%d, %s, %s", place-g, d.v(from), source)
-	case g == place:
-		source = d.v(from)
+	case by > 0:
+		d.op("VPSRLW $%d, Y%d, Y%d", by, from, to)
+	case by < 0:
+		d.op("VPSLLW $%d, Y%d, Y%d", -by, from, to)
 	default:
-		d.op("VPSRLD $%d, %s, %s", g-place, d.v(from), source)
+		return from
 	}
-	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(five), source, d.v(2))
-	d.op("%s %s, %s, %s", d.bitwise("VPOR"), d.v(2), d.v(to), d.v(to))
+	return to
 }
 
-// twoHighBits adds bit pair i of the high bytes, as a value of 16.
-func (d *decoderWriter) twoHighBits(to, i int) {
-	source := d.v(2)
-	switch {
-	case i < 2:
-		d.op("VPSLLD $%d, %s, %s", 4-2*i, d.v(bytesHigh), source)
-	case i == 2:
-		source = d.v(bytesHigh)
-	default:
-		d.op("VPSRLD $2, %s, %s", d.v(bytesHigh), source)
+// masked puts bits of bytes, moved like those of shifted, into register to.
+func (d *decoderWriter) masked(from, by int, mask string, to int) {
+	d.op("VPAND %s<>(SB), Y%d, Y%d", mask, d.shifted(from, by, to), to)
+}
+
+// unpacked joins the bytes of 0 and 1, less those of a constant if it has a name.
+func (d *decoderWriter) unpacked(slot int, less string) {
+	d.op("VPOR Y1, Y0, Y0")
+	if less != "" {
+		d.op("VPSUBB %s<>(SB), Y0, Y0", less)
 	}
-	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(five), source, d.v(2))
-	d.op("%s %s, %s, %s", d.bitwise("VPOR"), d.v(2), d.v(to), d.v(to))
+	d.op("VMOVDQU Y0, %d(SP)", unpackedAt+32*slot)
+}
+
+// widened loads elements of a slot, from the one at an offset.
+func (d *decoderWriter) widened(slot, from int) {
+	d.op("VPMOVSXBD %d(SP), %s", unpackedAt+32*slot+from, d.v(0))
+}
+
+// unpackFifthBits unpacks 32 elements that begin with 32 high bits.
+func (d *decoderWriter) unpackFifthBits(at int, less string) {
+	d.op("VMOVDQU %d(SI), X0", at+4)
+	d.op("VPSRLW $4, X0, X1")
+	d.op("VINSERTI128 $1, X1, Y0, Y0")
+	d.op("VPAND lowNibbles<>(SB), Y0, Y0")
+	d.op("VPBROADCASTD %d(SI), Y1", at)
+	d.op("VPSHUFB eightByteCopies<>(SB), Y1, Y1")
+	d.op("VPAND bitOfByte<>(SB), Y1, Y1")
+	d.op("VPCMPEQB bitOfByte<>(SB), Y1, Y1")
+	d.op("VPAND bytes16<>(SB), Y1, Y1")
+	d.unpacked(0, less)
 }
 
 // scalesAndMins unpacks the 6-bit pairs of Q4_K and Q5_K: d·scale of group g
@@ -220,10 +217,8 @@ func (d *decoderWriter) scalesAndMins() {
 		d.op("VMOVQ %s, X0", low)
 		d.op("VPMOVZXBD X0, Y0")
 		d.op("VCVTDQ2PS Y0, Y0")
-		d.op("MOVWLZX %d(SI), AX", 2*i)
-		d.op("VMOVD AX, X1")
-		d.op("VCVTPH2PS X1, X1")
-		d.op("VBROADCASTSS X1, Y1")
+		d.op("VPBROADCASTW %d(SI), X1", 2*i)
+		d.op("VCVTPH2PS X1, Y1")
 		d.op("VMULPS Y1, Y0, Y0")
 		d.op("VMOVUPS Y0, %d(SP)", 32*i)
 	}
@@ -312,13 +307,6 @@ func emitDecoder(w *writer, s sink, d decoding) {
 		w.op("MOVQ %s, AX", high)
 		w.op("VPINSRQ $1, AX, X%[1]d, X%[1]d", lowBits)
 	}
-	w.op("MOVQ $0x0706050403020100, AX")
-	w.op("VMOVQ AX, X%d", laneNumbers)
-	if s.lanes == 16 {
-		w.op("MOVQ $0x0f0e0d0c0b0a0908, AX")
-		w.op("VPINSRQ $1, AX, X%[1]d, X%[1]d", laneNumbers)
-	}
-	w.op("VPMOVZXBD X%[1]d, %[2]s%[1]d", laneNumbers, s.register)
 	block := &decoderWriter{w, s, sumsOf(s, d)}
 	for _, r := range block.sums {
 		w.op("VXORPS %[1]s, %[1]s, %[1]s", block.v(r))

@@ -43,7 +43,7 @@ var decodings = []decoding{
 			d.affine(1, at+16, "VADDPS")
 		}
 	}},
-	{"Q5_0", 32, 22, []constant{{lowBits, 15}, {five, 16}}, "", twoWideTables("lower5", "unsigned4"), func(d *decoderWriter) {
+	{"Q5_0", 32, 22, nil, "", twoWideTables("lower5", "unsigned4"), func(d *decoderWriter) {
 		d.float16("0(SI)", scale)
 		if d.wide() {
 			d.scaleTwoTables()
@@ -51,17 +51,13 @@ var decodings = []decoding{
 			d.tabledFifthBits(2)
 			return
 		}
-		d.fifthBits(2)
-		for at := 0; at < 16; at += d.lanes {
-			d.nibbles(6 + at)
-			d.nextFifthBits()
-			for i := range 2 {
-				d.op("VPSUBD %s, %s, %s", d.v(five), d.v(i), d.v(i))
-				d.scaled(i, at+16*i)
-			}
+		d.unpackFifthBits(2, "bytes16")
+		for at := 0; at < 32; at += 8 {
+			d.widened(0, at)
+			d.scaled(0, at)
 		}
 	}},
-	{"Q5_1", 32, 24, []constant{{lowBits, 15}, {five, 16}}, "", twoWideTables("unsigned4", "upper5"), func(d *decoderWriter) {
+	{"Q5_1", 32, 24, nil, "", twoWideTables("unsigned4", "upper5"), func(d *decoderWriter) {
 		d.float16("0(SI)", scale)
 		d.float16("2(SI)", low)
 		if d.wide() {
@@ -71,13 +67,10 @@ var decodings = []decoding{
 			d.tabledFifthBits(4)
 			return
 		}
-		d.fifthBits(4)
-		for at := 0; at < 16; at += d.lanes {
-			d.nibbles(8 + at)
-			d.nextFifthBits()
-			for i := range 2 {
-				d.affine(i, at+16*i, "VADDPS")
-			}
+		d.unpackFifthBits(4, "")
+		for at := 0; at < 32; at += 8 {
+			d.widened(0, at)
+			d.affine(0, at, "VADDPS")
 		}
 	}},
 	{"Q8_0", 32, 34, nil, "", nil, func(d *decoderWriter) {
@@ -105,7 +98,7 @@ var decodings = []decoding{
 		d.leveled(1, 0)
 	}},
 	{"Q2_K", 256, 84, []constant{{lowBits, 15}, {five, 3}}, "", wideTable("fourUnsigned"), decodeQ2K},
-	{"Q3_K", 256, 110, []constant{{lowBits, 3}, {five, 4}, {thirtytwo, 32}}, "", twoWideTables("lower3", "fourUnsigned"), decodeQ3K},
+	{"Q3_K", 256, 110, []constant{{thirtytwo, 32}}, "", nil, decodeQ3K},
 	{"Q4_K", 256, 144, []constant{{lowBits, 15}}, "", wideTable("unsigned4"), func(d *decoderWriter) {
 		d.scalesAndMins()
 		for g := 0; g < 8; g += 2 {
@@ -122,8 +115,8 @@ var decodings = []decoding{
 			}
 		}
 	}},
-	{"Q5_K", 256, 176, []constant{{lowBits, 15}, {five, 16}}, "", twoWideTables("unsigned4", "upper5"), decodeQ5K},
-	{"Q6_K", 256, 210, []constant{{lowBits, 15}, {five, 0x30}, {thirtytwo, 32}}, "", nil, decodeQ6K},
+	{"Q5_K", 256, 176, nil, "", twoWideTables("unsigned4", "upper5"), decodeQ5K},
+	{"Q6_K", 256, 210, nil, "", nil, decodeQ6K},
 	{"Q1_0", 128, 18, nil, "", decodeQ10Setup, decodeQ10},
 	{"Q2_0", 64, 18, nil, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeQ20},
 	{"TQ1_0", 256, 54, []constant{{lowBits, 255}}, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeTQ10},
@@ -178,18 +171,20 @@ func decodeQ6K(d *decoderWriter) {
 		d.op("VMOVUPS %s, %d(SP)", d.v(0), 4*g)
 	}
 	for half := range 2 {
-		for at := 0; at < 32; at += d.lanes {
-			d.op("VPMOVZXBD %d(SI), %s", 128+32*half+at, d.v(bytesHigh))
-			for pair := range 2 { // values at and at+64, then at+32 and at+96
-				d.nibbles(64*half + 32*pair + at)
-				for n := range 2 {
-					quarter := pair + 2*n
-					d.twoHighBits(n, quarter)
-					d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+2*quarter+at/16), d.v(scale))
-					d.op("VPSUBD %s, %s, %s", d.v(thirtytwo), d.v(n), d.v(n))
-					d.scaled(n, 128*half+32*quarter+at)
-				}
-			}
+		lows := []int{6, 8}
+		for i, v := range lows {
+			d.op("VMOVDQU %d(SI), Y%d", 64*half+32*i, v)
+		}
+		d.op("VMOVDQU %d(SI), Y%d", 128+32*half, bytesHigh)
+		for quarter := range 4 {
+			d.masked(lows[quarter%2], quarter/2*4, "lowNibbles", 0)
+			d.masked(bytesHigh, 2*quarter-4, "bytes48", 1)
+			d.unpacked(quarter, "bytes32")
+		}
+		for at := 0; at < 128; at += d.lanes {
+			d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+at/16), d.v(scale))
+			d.widened(0, at)
+			d.scaled(0, 128*half+at)
 		}
 	}
 }
@@ -255,7 +250,7 @@ func decodeQ2K(d *decoderWriter) {
 					d.op("VMULPS.BCST %d(SP), Z%d, Z%d", 4*g, tableLevels, tableScaled)
 					d.op("VSUBPS.BCST %d(SP), Z%[2]d, Z%[2]d", 64+4*g, tableScaled)
 					d.roundTable()
-					d.fromPairs(k, 128*half+32*k+at)
+					d.fromPairs(bytesLow, k, 128*half+32*k+at)
 					continue
 				}
 				d.bitPair(k, five)
@@ -297,49 +292,40 @@ func decodeQ3K(d *decoderWriter) {
 		d.op("VMULPS %s, %s, %s", d.v(scale), d.v(0), d.v(0))
 		d.op("VMOVUPS %s, %d(SP)", d.v(0), 4*g)
 	}
-	for at := 0; at < 32 && !d.wide(); at += d.lanes {
-		d.op("VPMOVZXBD %d(SI), %s", at, d.v(bytesHigh+at/d.lanes))
-	}
+	d.op("VMOVDQU (SI), Y%d", bytesHigh)
 	for half := range 2 {
-		for at := 0; at < 32; at += d.lanes {
-			d.indices(32+32*half+at, bytesLow)
-			for k := range 4 {
-				if d.wide() {
-					d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+2*k+at/16), d.v(scale))
-					d.scaleTwoTables()
-					d.roundTwoTables()
-					d.testBit(at, 4*half+k)
-					d.fromTwoTables(d.pairIndex(k), 0, 128*half+32*k+at)
-					continue
-				}
-				d.bitPair(k, lowBits)
-				d.highBit(0, bytesHigh+at/d.lanes, 4*half+k, 2)
-				d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+2*k+at/16), d.v(scale))
-				d.op("VPSUBD %s, %s, %s", d.v(five), d.v(0), d.v(0))
-				d.scaled(0, 128*half+32*k+at)
-			}
+		d.op("VMOVDQU %d(SI), Y%d", 32+32*half, bytesLow)
+		for k := range 4 {
+			d.masked(bytesLow, 2*k, "bytes3", 0)
+			d.masked(bytesHigh, 4*half+k-2, "bytes4", 1)
+			d.unpacked(k, "bytes4")
+		}
+		for at := 0; at < 128; at += d.lanes {
+			d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+at/16), d.v(scale))
+			d.widened(0, at)
+			d.scaled(0, 128*half+at)
 		}
 	}
 }
 
 func decodeQ5K(d *decoderWriter) {
 	d.scalesAndMins()
-	for at := 0; at < 32 && !d.wide(); at += d.lanes {
-		d.op("VPMOVZXBD %d(SI), %s", 16+at, d.v(bytesHigh+at/d.lanes))
-	}
+	d.op("VMOVDQU 16(SI), Y%d", bytesHigh)
 	for g := 0; g < 8; g += 2 {
 		if d.wide() {
 			d.twoTabledGroups(g)
 			continue
 		}
-		for at := 0; at < 32; at += d.lanes {
-			d.nibbles(48 + 16*g + at)
-			d.highBit(0, bytesHigh+at/d.lanes, g, 4)
-			d.highBit(1, bytesHigh+at/d.lanes, g+1, 4)
-			d.group(g)
-			d.affine(0, 32*g+at, "VSUBPS")
-			d.group(g + 1)
-			d.affine(1, 32*g+32+at, "VSUBPS")
+		d.op("VMOVDQU %d(SI), Y%d", 48+16*g, bytesLow)
+		for i := range 2 {
+			d.masked(bytesLow, 4*i, "lowNibbles", 0)
+			d.masked(bytesHigh, g+i-4, "bytes16", 1)
+			d.unpacked(i, "")
+			d.group(g + i)
+			for at := 0; at < 32; at += 8 {
+				d.widened(i, at)
+				d.affine(0, 32*(g+i)+at, "VSUBPS")
+			}
 		}
 	}
 }
@@ -352,13 +338,17 @@ func (d *decoderWriter) twoTabledGroups(g int) {
 		d.moveTwoTables("VSUBPS")
 		d.roundTwoTables()
 		for part := range 2 {
-			indices := bytesLow + part
+			indices := [2]int{bytesLow, 8}[part]
 			if i == 0 {
 				d.indices(48+16*g+16*part, indices)
 			} else {
 				d.shiftIndices(4, indices, indices)
 			}
-			d.testBit(16+16*part, g+i)
+			if part == 0 {
+				d.op("VPTESTMB bytes%d<>(SB), Y%d, K1", 1<<(g+i), bytesHigh)
+			} else {
+				d.op("KSHIFTRD $16, K1, K1")
+			}
 			d.fromTwoTables(indices, 0, 32*(g+i)+16*part)
 		}
 	}

@@ -202,7 +202,7 @@ func (d *decoderWriter) completeSigns() {
 		d.op("VPXOR Y2, Y1, Y1")
 	}
 	d.op("VPSLLW $7, Y1, Y1")
-	d.op("VPAND topBits<>(SB), Y1, Y1")
+	d.op("VPAND bytes128<>(SB), Y1, Y1")
 	d.op("VPOR Y1, Y0, Y0")
 	d.op("VMOVDQU Y0, %d(SP)", signsAt)
 }

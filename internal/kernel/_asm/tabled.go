@@ -63,7 +63,7 @@ func (d *decoderWriter) tabledNibbles(from, low, high int) {
 	d.fromTable(bytesLow, 1, high)
 }
 
-// Formats of 5 bits, and Q3_K, have two tables with AVX-512: the upper one is for
+// Formats of 5 bits have two tables with AVX-512: the upper one is for
 // elements whose high bit is set, which K1 tells.
 const (
 	upperLevels, upperScaled = 20, 21
@@ -123,23 +123,15 @@ func (d *decoderWriter) tabledFifthBits(at int) {
 	}
 }
 
-// testBit sets K1 where the sixteen bytes at an offset have a bit.
-func (d *decoderWriter) testBit(at, bit int) {
-	d.op("VMOVDQU %d(SI), X1", at)
-	d.op("VPTESTMB bits<>+%d(SB), X1, K1", 16*bit)
-}
-
-// pairIndex is the register with bit pairs k of the low bytes as indices.
-func (d *decoderWriter) pairIndex(k int) int {
+// fromPairs stores the levels of bit pairs k of bytes that are indices in a register.
+func (d *decoderWriter) fromPairs(from, k, at int) {
 	if k == 0 {
-		return bytesLow
+		d.fromTable(from, 1, at)
+		return
 	}
-	d.shiftIndices(2*k, bytesLow, 1)
-	return 1
+	d.shiftIndices(2*k, from, 1)
+	d.fromTable(1, 1, at)
 }
-
-// fromPairs stores the levels of bit pairs k of the low bytes.
-func (d *decoderWriter) fromPairs(k, at int) { d.fromTable(d.pairIndex(k), 0, at) }
 
 // wideTable loads levels where a vector holds sixteen.
 func wideTable(levels string) func(d *decoderWriter) {
@@ -193,13 +185,7 @@ func decodeTQ20(d *decoderWriter) {
 		for at := 0; at < 32; at += d.lanes {
 			d.indices(32*half+at, 0)
 			for k := range 4 {
-				source := 1
-				if k == 0 {
-					source = 0
-				} else {
-					d.shiftIndices(2*k, 0, 1)
-				}
-				d.fromTable(source, 1, 128*half+32*k+at)
+				d.fromPairs(0, k, 128*half+32*k+at)
 			}
 		}
 	}

@@ -32,7 +32,6 @@ var vectors = []vector{
 	{"signed4", floats(func(i int) float32 { return float32(i - 8) })},
 	{"upper5", floats(func(i int) float32 { return float32(16 + i) })},
 	{"lower5", floats(func(i int) float32 { return float32(i - 16) })},
-	{"lower3", floats(func(i int) float32 { return float32(i%4 - 4) })},
 	{"fourUnsigned", floats(func(i int) float32 { return float32(i % 4) })},
 	{"levelsIQ4", levels(iq4Bytes[:], 16)},
 	{"levelsE2M1", levels(e2m1Bytes[:], 16)},
@@ -49,8 +48,17 @@ var vectors = []vector{
 	{"upperBits14", every(0x3fff0000)},
 	{"bits7", every(0x007f007f)},
 	{"upperBits7", every(0x7f007f00)},
-	{"topBits", every(0x80808080)},
-
+	{"bytes1", every(0x01010101)},
+	{"bytes2", every(0x02020202)},
+	{"bytes3", every(0x03030303)},
+	{"bytes4", every(0x04040404)},
+	{"bytes8", every(0x08080808)},
+	{"bytes16", every(0x10101010)},
+	{"bytes32", every(0x20202020)},
+	{"bytes48", every(0x30303030)},
+	{"bytes64", every(0x40404040)},
+	{"bytes128", every(0x80808080)},
+	{"bitOfByte", every2(0x08040201, 0x80402010)},
 	{"lowNibbles", every(0x0f0f0f0f)},
 	{"thirtytwos", every(32)},
 	{"bits3", every(7)},
@@ -63,6 +71,7 @@ var vectors = []vector{
 	{"pairsToTop", words(func(i int) uint16 { return 1 << (14 - 2*(i%8)) })},
 	{"triplesToTop", words(func(i int) uint16 { return 1 << (13 - 3*(i%4)) })},
 	// Shuffles within 16 bytes: the words of each half are copies of one or two.
+	{"eightByteCopies", bytes16(func(half, i int) byte { return byte(2*half + i/8) })},
 	{"eightCopies", bytes16(func(half, i int) byte { return byte(2*half + i%2) })},
 	{"fourCopies", bytes16(func(half, i int) byte { return byte(4*half + i/8*2 + i%2) })},
 	{"byteCopies", bytes16(func(half, i int) byte { return [2]byte{byte(half), 0x80}[i%2] })},
@@ -84,6 +93,11 @@ func lanes(f func(i int) uint32) (v [16]uint32) {
 }
 
 func every(value uint32) [16]uint32 { return lanes(func(int) uint32 { return value }) }
+
+// every2 alternates.
+func every2(even, odd uint32) [16]uint32 {
+	return lanes(func(i int) uint32 { return [2]uint32{even, odd}[i%2] })
+}
 
 func floats(f func(i int) float32) [16]uint32 {
 	return lanes(func(i int) uint32 { return math.Float32bits(f(i)) })
@@ -120,12 +134,6 @@ func printVectors(w *writer) {
 		}
 		w.printf("GLOBL %s<>(SB), RODATA|NOPTR, $64\n\n", v.name)
 	}
-	for bit := range 8 { // sixteen bytes with each bit
-		for i := range 2 {
-			w.printf("DATA bits<>+%d(SB)/8, $%#016x\n", 16*bit+8*i, uint64(1)<<bit*0x0101010101010101)
-		}
-	}
-	w.printf("GLOBL bits<>(SB), RODATA|NOPTR, $128\n")
 }
 
 // vector loads a constant.
