@@ -2,14 +2,13 @@ package train
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"qtool/internal/dataset"
 )
 
-// Plan says before the run what it will do. Speed and peak memory are 0 until
-// [Run.Probe] has measured them.
+// Plan says before the run what it will do. Memory is nil until
+// [Run.PlanMemory] has foretold it; the speed is 0 until [Run.Probe] has measured it.
 type Plan struct {
 	Architecture    string  `json:"architecture"`
 	Parameters      int     `json:"trained_parameters"`
@@ -21,7 +20,8 @@ type Plan struct {
 	Steps           int     `json:"steps"`
 	RowsPerStep     int     `json:"rows_per_step"`
 	TotalTokens     int     `json:"tokens"`
-	MemoryBytes     int64   `json:"peak_memory_bytes"`
+	MemoryBytes     int64   `json:"peak_memory_bytes"` // Memory.Total
+	Memory          *Memory `json:"memory_bytes,omitempty"`
 	TokensPerSecond float64 `json:"tokens_per_second"`
 	Seconds         float64 `json:"seconds"`
 }
@@ -46,10 +46,10 @@ func (r *Run) makePlan() Plan {
 	return p
 }
 
-// Probe computes the gradients of the largest batch that can occur, throws them
-// away, and so measures speed and peak memory.
+// Probe computes the gradients of the largest batch to come, throws them away, and
+// so measures the speed.
 func (r *Run) Probe(ctx context.Context) (Plan, error) {
-	rows := longest(r.Rows, r.Config.Batch)
+	rows := r.largestBatches()[0]
 	_, tokens := countScored(rows)
 	r.learner.accumulate(rows, 0) // the first time allocates
 	if err := ctx.Err(); err != nil {
@@ -60,14 +60,50 @@ func (r *Run) Probe(ctx context.Context) (Plan, error) {
 	r.learner.clearGradients()
 	p := &r.plan
 	p.TokensPerSecond = float64(tokens) / time.Since(start).Seconds()
-	p.MemoryBytes = r.MemoryBytes()
 	p.Seconds = float64(p.TotalTokens) * (1 - float64(r.step)/float64(p.Steps)) / p.TokensPerSecond
 	return *p, nil
 }
 
-// longest returns the n longest rows.
-func longest(rows []dataset.Row, n int) []dataset.Row {
-	sorted := slices.Clone(rows)
-	slices.SortStableFunc(sorted, func(a, b dataset.Row) int { return b.Len() - a.Len() })
-	return sorted[:min(n, len(sorted))]
+// largestBatches are the batches to come with the most tokens and with the most
+// scored ones.
+func (r *Run) largestBatches() [2][]dataset.Row {
+	type size struct{ scored, tokens int }
+	sizes := make([]size, len(r.Rows))
+	for i := range r.Rows {
+		sizes[i].scored, sizes[i].tokens = countScored(r.Rows[i : i+1])
+	}
+	var largest [2][]int
+	var batch []int
+	var most [2]size
+	s := dataset.NewSampler(len(r.Rows), r.Config.Seed)
+	s.Restore(r.sampler.Position())
+	const enough = 1 << 22 // rows to look ahead
+	for step, drawn := r.step, 0; step < r.totalSteps() && drawn < enough; step++ {
+		for left := r.rowsAt(s.Position()); left > 0; {
+			var sum size
+			batch = batch[:0]
+			for range min(left, r.Config.Batch) {
+				i, _ := s.Next()
+				batch = append(batch, i)
+				sum.scored, sum.tokens = sum.scored+sizes[i].scored, sum.tokens+sizes[i].tokens
+			}
+			left, drawn = left-len(batch), drawn+len(batch)
+			if sum.tokens > most[0].tokens {
+				most[0], largest[0] = sum, append(largest[0][:0], batch...)
+			}
+			if sum.scored > most[1].scored {
+				most[1], largest[1] = sum, append(largest[1][:0], batch...)
+			}
+		}
+	}
+	var rows [2][]dataset.Row
+	if len(largest[0]) == 0 { // the run is over
+		rows[0] = r.Rows[:min(r.Config.Batch, len(r.Rows))]
+	}
+	for k := range rows {
+		for _, i := range largest[k] {
+			rows[k] = append(rows[k], r.Rows[i])
+		}
+	}
+	return rows
 }

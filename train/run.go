@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"time"
 
 	"qtool/internal/dataset"
@@ -42,7 +43,8 @@ type Run struct {
 	adamw   *AdamW
 	sampler *dataset.Sampler
 	guard   *guard
-	step    int // optimizer steps done, dropped ones included
+	step    int           // optimizer steps done, dropped ones included
+	rows    []dataset.Row // of the step at hand
 	good    weights
 	plan    Plan
 }
@@ -109,19 +111,22 @@ func (r *Run) totalSteps() int {
 }
 
 // nextRows draws the rows of one step. The last step of a run that counts
-// epochs takes what is left of them.
+// epochs takes what is left of them. They are good until the next call.
 func (r *Run) nextRows() []dataset.Row {
-	n := r.rowsPerStep()
-	if r.Config.Steps == 0 {
-		at := r.sampler.Position()
-		n = min(n, len(r.Rows)*r.Config.Epochs-at.Epoch*len(r.Rows)-at.Index)
-	}
-	rows := make([]dataset.Row, n)
-	for i := range rows {
+	r.rows = r.rows[:0]
+	for range r.rowsAt(r.sampler.Position()) {
 		index, _ := r.sampler.Next()
-		rows[i] = r.Rows[index]
+		r.rows = append(r.rows, r.Rows[index])
 	}
-	return rows
+	return r.rows
+}
+
+// rowsAt is how many rows a step takes that begins at a place in the data.
+func (r *Run) rowsAt(p dataset.Position) int {
+	if r.Config.Steps > 0 {
+		return r.rowsPerStep()
+	}
+	return min(r.rowsPerStep(), len(r.Rows)*r.Config.Epochs-p.Epoch*len(r.Rows)-p.Index)
 }
 
 // goodEvery is how many steps apart the weights are remembered as the last good
@@ -131,6 +136,12 @@ const goodEvery = 25
 // Train runs to the end. When ctx is cancelled it writes a checkpoint, if there
 // is a place for one, and returns the context's error.
 func (r *Run) Train(ctx context.Context) error {
+	// The memory that a run takes is all there from the first step on. What else
+	// is allocated meanwhile is little: it must not be collected only when it is
+	// as much again.
+	debug.FreeOSMemory()
+	const garbagePercent = 3
+	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	total := r.totalSteps()
 	for r.step < total {
 		if err := ctx.Err(); err != nil {

@@ -151,8 +151,15 @@ func runBenchTrain(c *cli.Context) error {
 	fmt.Fprintf(con.out, "model    %d parameters, %s\n", r.Parameters, formatBytes(r.ModelBytes))
 	fmt.Fprintf(con.out, "speed    %.1f tokens/s, %.3f s a step of %d tokens (best %.3f)\n", r.TokensPerSecond, r.StepSeconds, r.Tokens, r.BestSeconds)
 	fmt.Fprintf(con.out, "work     %.1f GFLOP/s in %s on %d threads\n", r.GFLOPS, r.Precision, r.Threads)
+	if r.Memory != nil {
+		fmt.Fprintf(con.out, "memory   %s planned beside the mapped base", formatBytes(r.PlannedBytes))
+		if r.AnonymousBytes > 0 {
+			fmt.Fprintf(con.out, ", %s measured", formatBytes(r.AnonymousBytes))
+		}
+		fmt.Fprintln(con.out)
+	}
 	if r.PeakRSSBytes > 0 {
-		fmt.Fprintf(con.out, "memory   %s resident at most, %s planned beside the mapped base\n", formatBytes(r.PeakRSSBytes), formatBytes(r.PlannedBytes))
+		fmt.Fprintf(con.out, "         %s resident at most, with what is mapped\n", formatBytes(r.PeakRSSBytes))
 	}
 	return nil
 }

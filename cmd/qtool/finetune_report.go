@@ -52,7 +52,23 @@ func (r *finetuneReport) printPlan(f *finetuning) {
 		say("          %d records have nothing to learn", n)
 	}
 	say("run       %d steps of %d rows, %d tokens; lr %g %s, seed %d", p.Steps, p.RowsPerStep, p.TotalTokens, f.config.Rate, f.config.Schedule, f.config.Seed)
-	say("memory    %s beside the mapped base", formatBytes(p.MemoryBytes))
+	r.printMemory(f)
+}
+
+// printMemory tells what the run will take, before it takes it.
+func (r *finetuneReport) printMemory(f *finetuning) {
+	m, say := r.Plan.Memory, f.con.say
+	say("memory    %s at the peak: %s activations and their gradients, %s scratch, %s %s with gradients, moments and a copy, %s the rest",
+		formatBytes(m.Total), formatBytes(m.Activations), formatBytes(m.Scratch), formatBytes(m.Parameters+m.Gradients+m.Moments+m.LastGood),
+		map[bool]string{true: "weights", false: "pairs"}[f.adapter == nil], formatBytes(m.Data+m.Program))
+	if m.MappedBase > 0 {
+		say("          besides %s of the base, mapped", formatBytes(m.MappedBase))
+	}
+}
+
+// printTime tells how long the run will take, once the speed is known.
+func (r *finetuneReport) printTime(f *finetuning) {
+	p, say := &r.Plan, f.con.say
 	say("time      about %s at %.0f tokens/s", formatSeconds(p.Seconds), p.TokensPerSecond)
 	if f.runDir == "" && p.Seconds > 600 {
 		say("          without --run-dir this run cannot be resumed")

@@ -200,11 +200,14 @@ func (f *finetuning) prepare(ctx context.Context) error {
 	if err := f.openRunDir(); err != nil {
 		return err
 	}
+	f.session.PlanMemory()
+	f.report.Plan = f.session.Plan()
+	f.report.printPlan(f)
 	f.con.detail("measuring the speed of one batch")
 	if f.report.Plan, err = f.session.Probe(ctx); err != nil {
 		return err
 	}
-	f.report.printPlan(f)
+	f.report.printTime(f)
 	return nil
 }
 
@@ -378,6 +381,8 @@ func (f *finetuning) after(ctx context.Context) (err error) {
 // verify binds what will be written to a fresh decoder: it must fit and have an
 // effect. The file of an earlier run is not touched before.
 func (f *finetuning) verify(context.Context) error {
+	f.session = nil
+	debug.FreeOSMemory() // the memory of the run is enough for all that follows
 	if f.adapter == nil {
 		return nil
 	}

@@ -45,8 +45,11 @@ type TrainResult struct {
 	BestSeconds     float64 `json:"best_step_seconds"`
 	FLOPsPerToken   float64 `json:"flops_per_token"` // of the products with base weights
 	GFLOPS          float64 `json:"gflops"`
-	PlannedBytes    int64   `json:"planned_memory_bytes"` // beside the mapped base
-	PeakRSSBytes    int64   `json:"peak_rss_bytes"`       // of the process, 0 where it cannot be told
+	PlannedBytes    int64   `json:"planned_memory_bytes"`   // beside the mapped base, foretold by the plan
+	AnonymousBytes  int64   `json:"anonymous_memory_bytes"` // measured: resident, but not of a file; 0 where it cannot be told
+	PeakRSSBytes    int64   `json:"peak_rss_bytes"`         // of the process, files included; 0 where it cannot be told
+
+	Memory *train.Memory `json:"memory_bytes,omitempty"` // of what PlannedBytes is made
 }
 
 // Train writes a synthetic model to a temporary file, maps it as a user's
@@ -141,6 +144,7 @@ func trainingSteps(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt
 		Config: c, Decoder: d, Params: a.Params(), Rows: []dataset.Row{randomRow(d, opt.Seq)}, Pool: pool,
 		Report: func(e train.Event) error {
 			seconds = append(seconds, time.Since(last).Seconds())
+			r.AnonymousBytes = max(r.AnonymousBytes, anonymousRSS())
 			last = time.Now()
 			return nil
 		},
@@ -148,11 +152,13 @@ func trainingSteps(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt
 	if err != nil {
 		return nil, err
 	}
+	memory := run.PlanMemory()
+	r.Memory, r.PlannedBytes = &memory, memory.Total
 	plan, err := run.Probe(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r.Trained, r.PlannedBytes = plan.Parameters, plan.MemoryBytes
+	r.Trained = plan.Parameters
 	last = time.Now()
 	err = run.Train(ctx)
 	return seconds, err

@@ -3,6 +3,7 @@ package dataset
 import (
 	"math/bits"
 	"slices"
+	"unsafe"
 )
 
 // Row is one or more documents side by side. Attention must not cross from one
@@ -21,6 +22,15 @@ func (r *Row) Len() (n int) {
 func (r *Row) CountScored() (n int) {
 	for i := range r.Docs {
 		n += r.Docs[i].CountScored()
+	}
+	return n
+}
+
+// Bytes is the memory that the row takes.
+func (r *Row) Bytes() int64 {
+	n := int64(unsafe.Sizeof(*r))
+	for _, d := range r.Docs {
+		n += int64(unsafe.Sizeof(d)) + 4*int64(cap(d.IDs)+cap(d.Labels)) + int64(unsafe.Sizeof(Span{}))*int64(cap(d.Scored))
 	}
 	return n
 }

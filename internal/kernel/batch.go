@@ -282,7 +282,11 @@ func (b *Batch) Run() {
 		b.tasks = q.cut(b.tasks, left, b.p.workers)
 		left -= q.multiplications() * float64(q.n)
 	}
-	b.p.Do(len(b.tasks), b.runTask)
+	if b.p.rehearsing {
+		b.rehearse()
+	} else {
+		b.p.Do(len(b.tasks), b.runTask)
+	}
 	b.p.Do(len(b.transposed), b.addTask)
 }
 

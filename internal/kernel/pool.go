@@ -32,6 +32,8 @@ type Pool struct {
 	helpers  []sleeper // helpers[w-1] is worker w
 	finished sleeper   // the caller
 
+	rehearsing bool
+
 	// What a multiplication needs, kept so that none of it is allocated again.
 	precision  Precision
 	operation  sync.Mutex // held by the batch or product in flight
@@ -159,6 +161,10 @@ func (p *Pool) Run(parts int, f func(worker, part int)) { p.Do(parts, TaskFunc(f
 // one is raised again in the caller. task must not use the pool. Do allocates
 // nothing.
 func (p *Pool) Do(parts int, task Task) {
+	if p.rehearsing {
+		p.rehearse(parts, task)
+		return
+	}
 	if p.workers == 1 || parts <= 1 {
 		for part := range parts {
 			task.Do(0, part)

@@ -5,6 +5,18 @@ import (
 	"qtool/internal/nn"
 )
 
+// MappedBytes is the size of the tensors that are used where the source holds
+// them: in its mapping, if it is a file.
+func (d *Decoder) MappedBytes() (n int64) {
+	if len(d.params) > 0 {
+		return 0 // all were copied
+	}
+	for _, t := range d.source.Tensors() {
+		n += t.Size()
+	}
+	return n
+}
+
 // Snapshot is the model with its trained weights, as F32 in their own memory; the
 // other tensors are those of the source.
 func (d *Decoder) Snapshot() gguf.Model {

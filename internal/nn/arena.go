@@ -9,6 +9,10 @@ type arena[E any] struct {
 	slabs [][]E
 	at    mark
 	peak  int // the most elements that were in use at once
+
+	// In a rehearsal all that is handed out lies in the same memory.
+	rehearsing bool
+	shared     []E
 }
 
 // mark is a position to release to.
@@ -22,25 +26,43 @@ const slabElements = 1 << 18
 
 // take returns n elements whose content is undefined.
 func (a *arena[E]) take(n int) []E {
+	if a.rehearsing {
+		a.use(n)
+		if len(a.shared) < n {
+			a.shared = make([]E, n)
+		}
+		return a.shared[:n:n]
+	}
 	for a.at.slab < len(a.slabs) && a.at.off+n > len(a.slabs[a.at.slab]) {
 		a.at.slab++
 		a.at.off = 0
 	}
 	if a.at.slab == len(a.slabs) {
 		// Slabs that grow with what is held leave little room at their ends.
-		a.slabs = append(a.slabs, make([]E, max(n, slabElements, a.held()/8)))
+		size := max(n, slabElements, a.held()/8)
+		if len(a.slabs) == 0 && a.peak > 0 { // what is needed has been rehearsed
+			size = max(n, a.peak)
+		}
+		a.slabs = append(a.slabs, make([]E, size))
 	}
 	s := a.slabs[a.at.slab][a.at.off : a.at.off+n : a.at.off+n]
 	a.at.off += n
+	a.use(n)
+	return s
+}
+
+// use counts n elements that were handed out.
+func (a *arena[E]) use(n int) {
 	a.at.inUse += n
 	a.peak = max(a.peak, a.at.inUse)
-	return s
 }
 
 // zeros returns n zero elements.
 func (a *arena[E]) zeros(n int) []E {
 	s := a.take(n)
-	clear(s)
+	if !a.rehearsing {
+		clear(s)
+	}
 	return s
 }
 
@@ -84,9 +106,13 @@ func (o *objects[E]) take() *E {
 	}
 	e := &o.chunks[chunk][o.n%objectsPerChunk]
 	o.n++
-	var zero E
-	*e = zero
 	return e
 }
 
-func (o *objects[E]) reset() { o.n = 0 }
+// reset takes all values back; they refer to nothing afterwards.
+func (o *objects[E]) reset() {
+	for i := 0; i < o.n; i += objectsPerChunk {
+		clear(o.chunks[i/objectsPerChunk])
+	}
+	o.n = 0
+}

@@ -37,6 +37,10 @@ func (t *Tape) Route(logits *Var, s RouterSpec) *Routing {
 		o.Scale = 1
 	}
 	for tok := range tokens {
+		if t.Pool.Rehearsing() {
+			o.spread(tok)
+			continue
+		}
 		o.choose(tok)
 	}
 	r.group(t, tokens, experts, s.Used)
@@ -69,6 +73,14 @@ func (o *routeOp) choose(tok int) {
 		scale(w, 1/max(sum(w), minWeightSum))
 	}
 	scale(w, o.Scale)
+}
+
+// spread gives a token the experts that follow those of the token before: in a
+// rehearsal no logits are known, and all experts have the same number of rows.
+func (o *routeOp) spread(tok int) {
+	for slot := range o.Used {
+		o.r.Expert[tok*o.Used+slot] = int32((tok*o.Used + slot) % o.logits.Cols)
+	}
 }
 
 func contains(list []int32, e int32) bool {

@@ -1,0 +1,71 @@
+package kernel
+
+import "unsafe"
+
+// Rehearse runs f, a computation whose steps do not depend on the values that it
+// computes, without computing: worker 0 does the first and the last part of every
+// task, or the largest of an [Uneven] one, and the first rows and columns of every
+// product. Results are meaningless, but pool and worker come to hold the memory
+// that they will need when f runs in earnest.
+func (p *Pool) Rehearse(f func()) {
+	p.rehearsing = true
+	defer func() { p.rehearsing = false }()
+	f()
+}
+
+// Rehearsing reports whether a rehearsal is going on.
+func (p *Pool) Rehearsing() bool { return p.rehearsing }
+
+// Uneven is a task whose parts do not all need the same memory.
+type Uneven interface {
+	Task
+	// Largest is the part that needs the most.
+	Largest() int
+}
+
+// rehearse is Do in a rehearsal.
+func (p *Pool) rehearse(parts int, task Task) {
+	if u, ok := task.(Uneven); ok && parts > 0 {
+		task.Do(0, u.Largest())
+		return
+	}
+	for part := 0; part < parts; part += max(parts-1, 1) {
+		task.Do(0, part)
+	}
+}
+
+// rehearse does what Run does in a rehearsal: the first task of each product, for
+// one panel.
+func (b *Batch) rehearse() {
+	var last *product
+	for _, t := range b.tasks {
+		if t.q != last {
+			last, t.last = t.q, min(t.last, t.first+1)
+			t.run(&b.p.scratch[0], b.packed)
+		}
+	}
+}
+
+// Bytes is the memory that the pool takes if all workers hold what worker 0 does.
+func (p *Pool) Bytes() int64 {
+	floats := cap(p.batch.packed)
+	for _, t := range p.batch.transposed[:cap(p.batch.transposed)] {
+		floats += cap(t.sum)
+	}
+	return 4*int64(floats) + int64(p.workers)*p.scratch[0].bytes()
+}
+
+func (s *scratch) bytes() int64 {
+	floats := cap(s.decoded) + cap(s.row) + cap(s.edge)
+	lists := unsafe.Sizeof(*s) + uintptr(cap(s.b))*unsafe.Sizeof(s.b) + uintptr(cap(s.stage))*unsafe.Sizeof(slice{})
+	for _, b := range s.b[:cap(s.b)] {
+		floats += cap(b)
+	}
+	return int64(lists) + 4*int64(floats)
+}
+
+// Bytes is the memory that a holds.
+func (a *Left) Bytes() int64 { return 4*int64(cap(a.packed)) + a.scratch.bytes() }
+
+// Bytes is the memory that b holds.
+func (b *Right) Bytes() int64 { return 4*int64(cap(b.memory)) + b.scratch.bytes() }

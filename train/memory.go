@@ -1,0 +1,72 @@
+package train
+
+import (
+	"runtime"
+	"runtime/debug"
+
+	"qtool/internal/dataset"
+)
+
+// Memory is what a run takes at its peak, in bytes, and of what that is made. The
+// base is not part of it: it is mapped, and the system may drop and read again
+// what it needs room for.
+type Memory struct {
+	Activations int64 `json:"activations"` // results and their gradients, as many as exist at once
+	Scratch     int64 `json:"scratch"`     // packed operands, and what each thread works in
+	Parameters  int64 `json:"parameters"`
+	Gradients   int64 `json:"gradients"`
+	Moments     int64 `json:"moments"`   // of the optimizer
+	LastGood    int64 `json:"last_good"` // the copy that a rollback takes
+	Data        int64 `json:"data"`
+	Program     int64 `json:"program"` // what else lives: vocabulary, metadata, the runtime
+	Total       int64 `json:"total"`
+	MappedBase  int64 `json:"mapped_base"` // not in Total
+}
+
+// PlanMemory foretells the peak from the shapes alone: it goes through the largest
+// batches that will come, and the largest evaluation, without computing them. To
+// be called before the first step.
+func (r *Run) PlanMemory() Memory {
+	live := liveBytes()
+	tape := r.learner.tape
+	for _, batch := range r.largestBatches() {
+		tape.Rehearse(func() { r.learner.accumulate(batch, 0) })
+	}
+	longest := 0
+	for from := 0; from < len(r.HeldOut); from += r.Config.Batch {
+		batch := r.HeldOut[from:min(from+r.Config.Batch, len(r.HeldOut))]
+		if _, tokens := countScored(batch); tokens > longest {
+			longest = tokens
+			tape.Rehearse(func() { r.learner.loss(batch) })
+		}
+	}
+	r.learner.clearGradients()
+	debug.FreeOSMemory()
+	var trained, data int64
+	for _, p := range r.Params {
+		trained += 4 * int64(len(p.Data))
+	}
+	for _, rows := range [2][]dataset.Row{r.Rows, r.HeldOut} {
+		for _, row := range rows {
+			data += row.Bytes()
+		}
+	}
+	m := Memory{
+		Activations: tape.PeakBytes(), Scratch: tape.ScratchBytes(),
+		Parameters: trained, Gradients: trained, Moments: 2 * trained, LastGood: 3 * trained,
+		Data: data, MappedBase: r.Decoder.MappedBytes(),
+	}
+	m.Program = max(0, live-7*trained-data)
+	m.Total = m.Activations + m.Scratch + 7*trained + data + m.Program
+	r.plan.Memory, r.plan.MemoryBytes = &m, m.Total
+	return m
+}
+
+// liveBytes is what the program holds of the system's memory when all garbage has
+// been given back.
+func liveBytes() int64 {
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse + m.MSpanInuse + m.MCacheInuse + m.BuckHashSys + m.GCSys + m.OtherSys)
+}
