@@ -24,7 +24,7 @@ import (
 // multiplies in no other way than f32 does.
 func precisionPool(t *testing.T, precision kernel.Precision) *kernel.Pool {
 	t.Helper()
-	pool := kernel.NewPool(2)
+	pool := kernel.NewPool(1)
 	t.Cleanup(pool.Close)
 	pool.SetPrecision(precision)
 	if precision == kernel.Auto && pool.Precision() != "bf16" {
@@ -178,7 +178,7 @@ func TestBFloat16EndsWithin1PercentOnTheEmbeddedBase(t *testing.T) {
 		}
 		c := DefaultConfig()
 		c.Rate, c.Batch, c.Steps, c.Precision, c.SaveEvery = 3e-3, 2, 48, precision, 0
-		pool := kernel.NewPool(2)
+		pool := kernel.NewPool(1)
 		defer pool.Close()
 		r := start(t, Setup{Config: c, Decoder: d, Params: a.Params(), Rows: rows, HeldOut: rows, Pool: pool})
 		before, err := r.Measure(context.Background(), nil)
@@ -240,7 +240,7 @@ func TestFloat32NeverMultipliesInBFloat16(t *testing.T) {
 						}
 						c := smallConfig()
 						c.Steps, c.Precision, c.Checkpointing = 5, precision, checkpointing
-						s, _ := setup(t, 2, c)
+						s, _ := setup(t, 1, c)
 						s.Decoder, s.Params = d, a.Params()
 						r := start(t, s)
 						if err := r.Train(context.Background()); err != nil {
