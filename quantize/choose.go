@@ -107,45 +107,52 @@ func parseOptional(of, name string) (*gguf.Type, error) {
 }
 
 // choose returns the type for t and, where that needs explaining, a note.
-func (c *chooser) choose(t *gguf.Tensor) (to gguf.Type, note string) {
-	rule := c.ruleFor(t.Name)
+func (c *chooser) choose(t *gguf.Tensor) (to gguf.Type, note string, err error) {
+	rule, err := c.ruleFor(t.Name)
 	switch {
+	case err != nil:
+		return 0, "", err
 	case !quantizable(t):
 		if rule != nil {
 			rule.excepted = t.Name
 		}
-		return t.Type, ""
+		return t.Type, "", nil
 	case c.leaveOutput && t.Name == "output.weight":
 		if rule != nil {
 			rule.beaten = t.Name
 		}
-		return t.Type, "left as it is on request"
+		return t.Type, "left as it is on request", nil
 	}
 	want := c.wanted(t, rule)
 	if c.mix.copies() && want == t.Type {
-		return want, "" // whatever its rows
+		return want, "", nil // whatever its rows
 	}
 	to = fitting(want, t.Shape[0])
 	if to != want {
 		note = fmt.Sprintf("rows of %d do not divide into %v blocks of %d: %v instead",
 			t.Shape[0], want, want.BlockElements(), to)
 	}
-	return to, note
+	return to, note, nil
 }
 
-// ruleFor is the first rule whose pattern finds a name.
-func (c *chooser) ruleFor(name string) *typeRule {
-	var first *typeRule
+// ruleFor is the first rule whose pattern finds a name; nil if none does.
+func (c *chooser) ruleFor(name string) (first *typeRule, err error) {
 	for i := range c.rules {
-		switch r := &c.rules[i]; {
-		case r.match == nil || !r.match(name):
+		r := &c.rules[i]
+		if r.match == nil {
+			continue
+		}
+		switch found, err := r.match(name); {
+		case err != nil:
+			return nil, fmt.Errorf("tensor type %s: matching the pattern: %w", r.text, err)
+		case !found:
 		case first == nil:
 			first = r
 		default:
 			r.beaten = name
 		}
 	}
-	return first
+	return first, nil
 }
 
 // wanted is the type before the length of the rows is looked at. rule may be nil.

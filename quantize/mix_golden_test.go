@@ -98,7 +98,7 @@ func TestMixesAreThoseOfTheReference(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, tensor := range tensors {
-					if got, _ := c.choose(tensor); !strings.EqualFold(got.String(), want[tensor.Name]) {
+					if got, _, _ := c.choose(tensor); !strings.EqualFold(got.String(), want[tensor.Name]) {
 						t.Errorf("%s became %v, want %s", tensor.Name, got, want[tensor.Name])
 					}
 				}
@@ -145,7 +145,7 @@ func TestMixesOfEveryFileTypeAreThoseOfTheReference(t *testing.T) {
 		}
 		var lines []string
 		for _, tensor := range tensors {
-			to, _ := c.choose(tensor)
+			to, _, _ := c.choose(tensor)
 			lines = append(lines, tensor.Name+" "+strings.ToLower(to.String())+"\n")
 		}
 		slices.Sort(lines)
@@ -216,7 +216,7 @@ func TestMixesOfFewBits(t *testing.T) {
 		}
 		for _, tensor := range tensors {
 			want, ok := c.want[tensor.Name]
-			if got, _ := chooser.choose(tensor); ok && got != want {
+			if got, _, _ := chooser.choose(tensor); ok && got != want {
 				t.Errorf("%s, imatrix %t: %s became %v, want %v", c.mix, c.imatrix, tensor.Name, got, want)
 			}
 		}

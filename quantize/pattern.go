@@ -15,7 +15,7 @@ import (
 type TypePattern struct {
 	text  string
 	typ   gguf.Type
-	match func(name string) bool
+	match func(name string) (bool, error)
 }
 
 // ParseTypePattern reads "PATTERN=TYPE". PATTERN is a regular expression, lookahead
@@ -59,19 +59,16 @@ func (p TypePattern) String() string { return p.text }
 const patternTime = time.Second
 
 // compilePattern takes Go's own expressions where it can: they need linear time.
-func compilePattern(expr string) (func(string) bool, error) {
+func compilePattern(expr string) (func(string) (bool, error), error) {
 	if re, err := regexp.Compile("(?i)" + expr); err == nil {
-		return re.MatchString, nil
+		return func(name string) (bool, error) { return re.MatchString(name), nil }, nil
 	}
 	re, err := regexp2.Compile(expr, regexp2.ECMAScript|regexp2.IgnoreCase)
 	if err != nil {
 		return nil, err
 	}
 	re.MatchTimeout = patternTime
-	return func(name string) bool {
-		ok, err := re.MatchString(name)
-		return ok && err == nil
-	}, nil
+	return re.MatchString, nil
 }
 
 // parseEncodable finds a type by name that weights can be converted to.

@@ -90,3 +90,11 @@ func TestPatternsThatMakeNoSenseAreRefused(t *testing.T) {
 		t.Errorf("got %v, %v", all, err)
 	}
 }
+
+func TestPatternsThatTakeForeverAreAnError(t *testing.T) {
+	m := gguf.Assemble(&gguf.Metadata{}, []*gguf.Tensor{tensorOf(strings.Repeat("a", 60)+".weight", gguf.F32, 32, 2)})
+	_, err := quantize.NewPlan(m, quantize.Options{FileType: "Q8_0", TensorTypes: patterns(t, "^(?=a)(a|aa)+$=Q5_0")})
+	if err == nil || !strings.Contains(err.Error(), "(a|aa)+") {
+		t.Errorf("got %v", err)
+	}
+}

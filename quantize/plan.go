@@ -26,6 +26,7 @@ type Plan struct {
 
 	source      gguf.Model        // with overrides, and without pruned layers
 	sourceNames map[string]string // of tensors that were renamed by pruning
+	waiting     map[string]bool   // what a dry run has remarked on
 	id          uint32
 	opts        Options
 }
@@ -59,7 +60,7 @@ func NewPlan(m gguf.Model, opts Options) (*Plan, error) {
 	if kind, _ := m.Metadata().Str("general.type"); kind != "" && kind != "model" {
 		return nil, fmt.Errorf("%w: this file is of general.type %q; only models can be quantized", ErrUnsupported, kind)
 	}
-	p := &Plan{FileType: mix.name, source: m, id: mix.id, opts: opts}
+	p := &Plan{FileType: mix.name, source: m, waiting: map[string]bool{}, id: mix.id, opts: opts}
 	// A mix counts the layers of the whole model, as llama-quantize does.
 	arch, err := readArchFacts(m.Metadata())
 	if err != nil {
@@ -98,15 +99,34 @@ func (p *Plan) add(t *gguf.Tensor, c *chooser) (err error) {
 		return fmt.Errorf("%w: its type %v is not known, so its elements cannot be read; update qtool, or get the model in another type", ErrUnsupported, t.Type)
 	}
 	pt := PlannedTensor{Name: t.Name, Shape: t.Shape, From: t.Type, FromBytes: t.Size()}
-	pt.To, pt.Note = c.choose(t)
-	if pt.ToBytes, err = p.check(t, pt.To); err != nil {
-		if !p.opts.DryRun || !errors.Is(err, ErrRequantize) && !errors.Is(err, ErrNoImportance) {
-			return err
-		}
-		pt.Note = strings.TrimPrefix(pt.Note+"; "+err.Error(), "; ")
+	if pt.To, pt.Note, err = c.choose(t); err != nil {
+		return err
+	}
+	if pt.ToBytes, err = p.check(t, pt.To); err != nil && !p.waits(&pt, err) {
+		return err
 	}
 	p.Tensors = append(p.Tensors, pt)
 	return nil
+}
+
+// waits notes, in a dry run, what t still needs so that it can be converted.
+func (p *Plan) waits(t *PlannedTensor, err error) bool {
+	need := ""
+	switch {
+	case errors.Is(err, ErrRequantize):
+		need = "needs --allow-requantize"
+	case errors.Is(err, ErrNoImportance):
+		need = "needs --imatrix"
+	}
+	if !p.opts.DryRun || need == "" {
+		return false
+	}
+	if !p.waiting[need] {
+		p.waiting[need] = true
+		p.Remarks = append(p.Remarks, fmt.Sprintf("tensor %s: %v", t.Name, err))
+	}
+	t.Note = strings.TrimPrefix(t.Note+"; "+need, "; ")
+	return true
 }
 
 // check makes sure that t can be converted. It returns the size that t will have, also

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,6 +61,10 @@ func runQuantize(c *cli.Context) error {
 	names := []string{"MODEL", "OUT.gguf"}
 	if c.Bool("dry-run") {
 		names[1] = "[OUT.gguf]"
+	}
+	// Who comes from llama-quantize gives it last.
+	if c.NArg() == 3 && slices.Contains(quantize.FileTypes(), strings.ToUpper(c.Args().Get(2))) {
+		return usagef("quantize: unexpected argument %q; the type is a flag: --type %[1]s", c.Args().Get(2))
 	}
 	args, err := arguments(c, names...)
 	if err != nil {
