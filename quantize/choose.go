@@ -61,6 +61,7 @@ type chooser struct {
 	outputType        *gguf.Type
 	embeddingType     *gguf.Type
 	rules             []typeRule
+	free              func(*gguf.Tensor) gguf.Type // decides instead of the mix, unless nil
 	pure, leaveOutput bool
 	imatrix           bool
 	arch              *archFacts
@@ -71,7 +72,7 @@ type chooser struct {
 
 func newChooser(arch *archFacts, tensors []*gguf.Tensor, mix fileType, opts Options) (*chooser, error) {
 	c := &chooser{
-		mix: mix, pure: opts.Pure, leaveOutput: opts.LeaveOutput, imatrix: opts.Importance != nil,
+		mix: mix, free: opts.free, pure: opts.Pure, leaveOutput: opts.LeaveOutput, imatrix: opts.Importance != nil,
 		arch: arch, tied: true, seen: map[role]int{},
 	}
 	var err error
@@ -174,6 +175,8 @@ func (c *chooser) wanted(t *gguf.Tensor, rule *typeRule) gguf.Type {
 	switch {
 	case r == head && c.outputType != nil:
 		return *c.outputType
+	case c.free != nil:
+		return c.free(t)
 	case c.mix.copies():
 		return t.Type
 	case c.pure || c.mix.base.BlockElements() == 1:

@@ -40,4 +40,6 @@ type Options struct {
 	// Threads is the number of workers; 0 takes one for each CPU. The result does not
 	// depend on it.
 	Threads int
+
+	free func(*gguf.Tensor) gguf.Type // chooses for what no option decides; nil: the mix
 }

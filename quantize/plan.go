@@ -21,6 +21,7 @@ var ErrNoImportance = errors.New("importance needed")
 type Plan struct {
 	FileType string          `json:"file_type"`
 	Tensors  []PlannedTensor `json:"tensors"` // in the order of the new file
+	Target   *TargetReport   `json:"target,omitempty"`
 	// Remarks are about the whole, such as options without effect.
 	Remarks []string `json:"remarks,omitempty"`
 
@@ -40,6 +41,7 @@ type PlannedTensor struct {
 	FromBytes int64
 	ToBytes   int64
 	Note      string
+	Estimate  *Estimate // what the type costs, in a plan for a target
 }
 
 // NewPlan chooses a type for each tensor of m. It fails with [ErrUnknownType] if the file

@@ -50,9 +50,10 @@ func (p *Plan) String() string {
 			to = "="
 		}
 		shape := strings.ReplaceAll(strings.Trim(fmt.Sprint(t.Shape), "[]"), " ", " x ")
-		fmt.Fprintf(w, "%s\t%s\t%v\t%s\t%d\t%s\n", t.Name, shape, t.From, to, t.ToBytes, t.Note)
+		fmt.Fprintf(w, "%s\t%s\t%v\t%s\t%d\t%s%s\n", t.Name, shape, t.From, to, t.ToBytes, t.Estimate, t.Note)
 	}
 	w.Flush()
+	b.WriteString(p.Target.String())
 	fmt.Fprintf(&b, "%s: %d tensors, %d bytes -> %d bytes, %.2f bits per weight\n",
 		p.FileType, len(p.Tensors), p.FromBytes(), p.ToBytes(), p.BitsPerWeight())
 	return b.String()
@@ -115,5 +116,6 @@ func (t PlannedTensor) MarshalJSON() ([]byte, error) {
 		FromBytes int64  `json:"from_bytes"`
 		ToBytes   int64  `json:"to_bytes"`
 		Note      string `json:"note,omitempty"`
-	}{t.Name, t.Shape, t.From.String(), t.To.String(), t.FromBytes, t.ToBytes, t.Note})
+		*Estimate
+	}{t.Name, t.Shape, t.From.String(), t.To.String(), t.FromBytes, t.ToBytes, t.Note, t.Estimate})
 }

@@ -44,6 +44,7 @@ var codes = []struct {
 	{errUsage, exitUsage},
 	{errUnsupported, exitUnsupported},
 	{quantize.ErrRequantize, exitUsage},
+	{quantize.ErrTarget, exitUsage},
 	{quantize.ErrUnknownType, exitUsage},
 	{quantize.ErrNoImportance, exitUsage},
 	{quantize.ErrNoLayer, exitUsage},

@@ -33,7 +33,7 @@ A --tensor-type is PATTERN=TYPE: a regular expression that is searched for in th
 names of tensors, in any case. The first that finds a tensor decides, whatever the mix
 of TYPE says; those of a --tensor-type-file come after those of the command line.`,
 			strings.Join(quantize.FileTypes(), ", ")),
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "type", Value: "Q4_K_M", Usage: "file `TYPE` to make; COPY keeps the types"},
 			&cli.BoolFlag{Name: "pure", Usage: "give all weights the same type, without the mix of TYPE"},
 			&cli.StringSliceFlag{Name: "tensor-type", Usage: "store the tensors that PATTERN finds as TYPE: `PATTERN=TYPE`; may be repeated"},
@@ -52,7 +52,7 @@ of TYPE says; those of a --tensor-type-file come after those of the command line
 			&cli.BoolFlag{Name: "dry-run", Usage: "print what each tensor would become, and write nothing"},
 			threadsFlag(),
 			jsonFlag(),
-		},
+		}, targetFlags()...),
 		Action: runQuantize,
 	}
 }
@@ -85,7 +85,7 @@ func runQuantize(c *cli.Context) error {
 		return err
 	}
 	defer m.Close()
-	plan, err := quantize.NewPlan(m, opts)
+	plan, err := makePlan(c, con, m, opts)
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}

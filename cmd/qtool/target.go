@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"qtool/gguf"
+	"qtool/quantize"
+)
+
+// targetFlags are the flags of quantize that ask for a size.
+func targetFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "target-size", Usage: "choose types so that the file has at most `SIZE`, such as 4.2GiB, and loses the least"},
+		&cli.Float64Flag{Name: "target-bpw", Usage: "the same for a mean of `BITS` per weight, without metadata"},
+		&cli.StringFlag{Name: "target-types", Usage: "types to choose from: `TYPE,…` (default: those of the mixes)"},
+	}
+}
+
+// hasTarget reports whether a size is asked for.
+func hasTarget(c *cli.Context) bool { return c.IsSet("target-size") || c.IsSet("target-bpw") }
+
+// readTarget reads the flags.
+func readTarget(c *cli.Context) (t quantize.Target, err error) {
+	switch {
+	case c.IsSet("target-size") && c.IsSet("target-bpw"):
+		return t, usagef("--target-size and --target-bpw exclude each other")
+	case c.IsSet("type") || c.Bool("pure"):
+		return t, usagef("--type and --pure choose types by themselves, --target-size and --target-bpw by their effect: give one of them")
+	case c.IsSet("target-bpw"):
+		if t.BitsPerWeight = c.Float64("target-bpw"); !(t.BitsPerWeight > 0 && t.BitsPerWeight <= 64) {
+			return t, usagef("--target-bpw %g: expected bits per weight, as in 4.5", t.BitsPerWeight)
+		}
+	default:
+		if t.Bytes, err = parseSize(c.String("target-size")); err != nil {
+			return t, fmt.Errorf("--target-size: %w", err)
+		}
+	}
+	for _, name := range strings.FieldsFunc(c.String("target-types"), func(r rune) bool { return r == ',' || r == ' ' }) {
+		typ, err := gguf.ParseType(name)
+		if err != nil {
+			return t, fmt.Errorf("--target-types: %w: %w", quantize.ErrUnsupported, err)
+		}
+		if _, err := quantize.LookupEncoder(typ); err != nil {
+			return t, fmt.Errorf("--target-types: %w", err)
+		}
+		t.Types = append(t.Types, typ)
+	}
+	return t, nil
+}
+
+// makePlan chooses a type for every tensor of m, by the file type or for a size.
+func makePlan(c *cli.Context, con *console, m gguf.Model, opts quantize.Options) (*quantize.Plan, error) {
+	if !hasTarget(c) {
+		if c.IsSet("target-types") {
+			return nil, usagef("--target-types is for --target-size and --target-bpw")
+		}
+		return quantize.NewPlan(m, opts)
+	}
+	target, err := readTarget(c)
+	if err != nil {
+		return nil, err
+	}
+	bar := con.progress()
+	defer bar.Done()
+	started := false
+	target.Progress = func(t *gguf.Tensor, done, total int64) {
+		if !started {
+			bar.Start(total, "values", "trying types")
+			started = true
+		}
+		bar.Remark("%s", t.Name)
+		bar.Set(done)
+	}
+	return quantize.NewTargetPlan(c.Context, m, opts, target)
+}
