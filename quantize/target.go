@@ -185,7 +185,7 @@ func (c *choice) measure(ctx context.Context) error {
 
 func (item *candidates) measure(ctx context.Context, c *choice, pool *kernel.Pool, tell func(int)) error {
 	t := item.tensor
-	importance := c.plan.opts.Importance[t.Name]
+	importance := c.plan.importance(t)
 	s, columns := c.target.Sensitivity[t.Name], importance
 	if s != nil {
 		if err := s.check(t); err != nil {
@@ -221,12 +221,13 @@ func (item *candidates) keep(estimates []*Estimate) {
 	item.types, item.bytes = item.types[:n], item.bytes[:n]
 }
 
-// roleCost is the cost of an error as large as the output, by experience.
+// roleCost is the cost of an error as large as t itself, by experience.
 func (c *choice) roleCost(t *gguf.Tensor) float64 {
-	if cost, ok := roleCosts[roleOf(t.Name)]; ok {
-		return cost
+	r := roleOf(t.Name)
+	if _, untied := c.plan.source.Tensor("output.weight"); r == embedding && !untied {
+		r = head
 	}
-	return otherCost
+	return roleCosts[r]
 }
 
 // decide chooses the types of the free tensors.
@@ -290,8 +291,8 @@ func padded(bytes int64) int64 { return (bytes + 31) / 32 * 32 }
 
 // outOfReach tells what sizes there are, by their distances from the target.
 func (c *choice) outOfReach(least, most int64) error {
-	way := "allow smaller types, prune layers, or take a smaller model"
-	if c.plan.opts.Importance == nil && c.target.Types == nil {
+	way := "allow smaller types, or take a smaller model"
+	if c.wantsImportance() {
 		way = "with an importance matrix smaller types are possible"
 	}
 	if c.target.Bytes > 0 {
@@ -303,6 +304,14 @@ func (c *choice) outOfReach(least, most int64) error {
 	}
 	return fmt.Errorf("%w: %g bits per weight are too few; with these types it can have %.4f to %.4f: %s",
 		ErrTarget, c.target.BitsPerWeight, bits(least), bits(most), way)
+}
+
+// wantsImportance reports whether importance would add candidates.
+func (c *choice) wantsImportance() bool {
+	return c.plan.opts.Importance == nil && c.target.Types == nil &&
+		slices.ContainsFunc(c.items, func(item *candidates) bool {
+			return c.free[item.planned.Name] && item.tensor.Shape[0]%gguf.IQ2_XXS.BlockElements() == 0
+		})
 }
 
 // report fills in what the plan costs.

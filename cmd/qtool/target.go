@@ -15,6 +15,8 @@ func targetFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "target-size", Usage: "choose types so that the file has at most `SIZE`, such as 4.2GiB, and loses the least"},
 		&cli.Float64Flag{Name: "target-bpw", Usage: "the same for a mean of `BITS` per weight, without metadata"},
+		&cli.StringFlag{Name: "calibration", Usage: "with a target: measure how much each weight matters on the text of `FILE`"},
+		&cli.IntFlag{Name: "calibration-tokens", Value: 4096, Usage: "read `N` tokens of it"},
 		&cli.StringFlag{Name: "target-types", Usage: "types to choose from: `TYPE,…` (default: those of the mixes)"},
 	}
 }
@@ -52,16 +54,23 @@ func readTarget(c *cli.Context) (t quantize.Target, err error) {
 }
 
 // makePlan chooses a type for every tensor of m, by the file type or for a size.
-func makePlan(c *cli.Context, con *console, m gguf.Model, opts quantize.Options) (*quantize.Plan, error) {
+func makePlan(c *cli.Context, con *console, m modelFile, opts quantize.Options) (*quantize.Plan, error) {
 	if !hasTarget(c) {
-		if c.IsSet("target-types") {
-			return nil, usagef("--target-types is for --target-size and --target-bpw")
+		for _, name := range []string{"target-types", "calibration", "calibration-tokens"} {
+			if c.IsSet(name) {
+				return nil, usagef("--%s is for --target-size and --target-bpw", name)
+			}
 		}
 		return quantize.NewPlan(m, opts)
 	}
 	target, err := readTarget(c)
 	if err != nil {
 		return nil, err
+	}
+	if c.IsSet("calibration") {
+		if target.Sensitivity, err = measureSensitivity(c, con, m); err != nil {
+			return nil, err
+		}
 	}
 	bar := con.progress()
 	defer bar.Done()
