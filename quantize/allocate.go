@@ -34,10 +34,12 @@ func allocate(items [][]option, budget int64) (choice []int, bound float64, ok b
 	}
 	a.improve(budget)
 	choice = make([]int, len(items))
+	cost := 0.0
 	for i, at := range a.at {
 		choice[i] = a.items[i][at].index
+		cost += a.items[i][at].cost
 	}
-	return choice, bound, true
+	return choice, min(bound, cost), true
 }
 
 // ranked is an option with its place in the caller's list.

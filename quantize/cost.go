@@ -29,14 +29,35 @@ func (s *Sensitivity) check(t *gguf.Tensor) error {
 }
 
 // roleCosts are what an error of a matrix as large as the matrix itself would cost where
-// that was not measured, in nats per token: geometric means of what Sensitivity gave for
-// small trained models (docs/benchmarks.md), rounded. More counts the size of a matrix:
-// what is small is stored well for few bytes.
+// that was not measured, in nats per token: for a head, and divided among the layers for
+// what is inside them, of which the first suffers most. They are rough means of what
+// Sensitivity gave for small trained models (docs/benchmarks.md), and agree with the bits
+// that the mixes give to heads of models of 32 layers. The size of a matrix counts more:
+// what is small is cheap to store well.
 var roleCosts = map[role]float64{
-	head: 3, embedding: 0.4,
-	query: 0.2, key: 0.4, value: 0.3, projection: 0.25,
-	gate: 0.4, up: 0.4, down: 0.8,
-	other: 0.4,
+	head: 6, embedding: 0.8,
+	query: 1, key: 1.4, value: 2, projection: 1.2,
+	gate: 2, up: 2, down: 3.5,
+	other: 2,
+}
+
+// firstLayer is how much more the first layer suffers than the mean.
+const firstLayer = 2
+
+// roleCost is the cost of an error as large as t itself, by experience.
+func (c *choice) roleCost(t *gguf.Tensor) float64 {
+	r := roleOf(t.Name)
+	if _, untied := c.plan.source.Tensor("output.weight"); r == embedding && !untied {
+		return roleCosts[head] + roleCosts[embedding]
+	}
+	if r == head || r == embedding {
+		return roleCosts[r]
+	}
+	cost := roleCosts[r] / float64(max(1, c.layers))
+	if layerOf(t.Name) == 0 {
+		cost *= firstLayer
+	}
+	return cost
 }
 
 // Estimate is what the type of one tensor is expected to cost.

@@ -89,13 +89,18 @@ func fileTypeOf(md *gguf.Metadata, tensors []*gguf.Tensor) uint32 {
 			most = t.Type
 		}
 	}
-	name, ok := typicalFileTypes[most]
+	return typicalFileType(most).id | guessedFileType
+}
+
+// typicalFileType is what llama.cpp takes a file for if most of it is of type t.
+func typicalFileType(t gguf.Type) fileType {
+	name, ok := typicalFileTypes[t]
 	if !ok {
-		name = most.String()
+		name = t.String()
 	}
 	f, err := findFileType(name)
 	if err != nil {
 		f, _ = findFileType("F32")
 	}
-	return f.id | guessedFileType
+	return f
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"qtool/gguf"
 	"qtool/internal/kernel"
@@ -27,8 +26,8 @@ type Target struct {
 	// Sensitivity has, by tensor name, what is known of the effect of errors. For tensors
 	// that it leaves out experience with their role counts.
 	Sensitivity map[string]*Sensitivity
-	// Write are the options of writing that change the size of the file.
-	Write []gguf.WriteOption
+	// Write, unless nil, says how a plan will be written as far as that changes the size.
+	Write func(*Plan) ([]gguf.WriteOption, error)
 	// Progress, unless nil, gets how many of how many values were tried.
 	Progress func(t *gguf.Tensor, done, total int64)
 }
@@ -52,6 +51,7 @@ type TargetReport struct {
 	BitsPerWeight float64 `json:"bits_per_weight,omitempty"`
 	FileBytes     int64   `json:"file_bytes"`     // what the file will have
 	Cost          float64 `json:"estimated_cost"` // of all tensors, nats per token
+	Measured      bool    `json:"measured"`       // by sensitivity, not by experience
 	Bound         float64 `json:"least_cost"`     // that no choice of these types goes below
 }
 
@@ -64,7 +64,11 @@ func (r *TargetReport) String() string {
 	if r.Bytes == 0 {
 		limit = fmt.Sprintf("%g bits per weight", r.BitsPerWeight)
 	}
-	return fmt.Sprintf("target %s: a file of %d bytes, estimated KL divergence %.4g\n", limit, r.FileBytes, r.Cost)
+	what := "estimated KL divergence"
+	if !r.Measured {
+		what = "cost, by the roles of tensors,"
+	}
+	return fmt.Sprintf("target %s: a file of %d bytes, %s %.4g\n", limit, r.FileBytes, what, r.Cost)
 }
 
 // NewTargetPlan chooses types so that the file stays within the target and the errors of
@@ -83,7 +87,11 @@ func NewTargetPlan(ctx context.Context, m gguf.Model, opts Options, target Targe
 	if err != nil {
 		return nil, err
 	}
-	c := &choice{plan: p, target: target, free: free}
+	arch, err := readArchFacts(p.source.Metadata())
+	if err != nil {
+		return nil, err
+	}
+	c := &choice{plan: p, target: target, free: free, layers: arch.layers}
 	if err := c.list(); err != nil {
 		return nil, err
 	}
@@ -106,6 +114,7 @@ type choice struct {
 	plan   *Plan
 	target Target
 	free   map[string]bool
+	layers int
 	items  []*candidates
 }
 
@@ -185,8 +194,11 @@ func (c *choice) measure(ctx context.Context) error {
 
 func (item *candidates) measure(ctx context.Context, c *choice, pool *kernel.Pool, tell func(int)) error {
 	t := item.tensor
-	importance := c.plan.importance(t)
-	s, columns := c.target.Sensitivity[t.Name], importance
+	importance, err := c.plan.importance(t)
+	if err != nil {
+		return fmt.Errorf("tensor %s: %w", t.Name, err)
+	}
+	s, columns := c.target.Sensitivity[c.plan.SourceName(t.Name)], importance
 	if s != nil {
 		if err := s.check(t); err != nil {
 			return err
@@ -219,15 +231,6 @@ func (item *candidates) keep(estimates []*Estimate) {
 		n++
 	}
 	item.types, item.bytes = item.types[:n], item.bytes[:n]
-}
-
-// roleCost is the cost of an error as large as t itself, by experience.
-func (c *choice) roleCost(t *gguf.Tensor) float64 {
-	r := roleOf(t.Name)
-	if _, untied := c.plan.source.Tensor("output.weight"); r == embedding && !untied {
-		r = head
-	}
-	return roleCosts[r]
 }
 
 // decide chooses the types of the free tensors.
@@ -267,7 +270,7 @@ func (c *choice) budget() (bytes int64, size func(int64) int64, err error) {
 		chosen[item.planned.Name] = true
 	}
 	if c.target.Bytes == 0 {
-		bytes = int64(c.target.BitsPerWeight * float64(c.plan.Elements()) / 8)
+		bytes = c.limitOfBits()
 		for _, t := range c.plan.Tensors {
 			if !chosen[t.Name] {
 				bytes -= t.ToBytes
@@ -275,7 +278,7 @@ func (c *choice) budget() (bytes int64, size func(int64) int64, err error) {
 		}
 		return bytes, func(n int64) int64 { return n }, nil
 	}
-	all, err := gguf.FileSize(c.plan.Model(), c.target.Write...)
+	all, err := c.target.fileSize(c.plan)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -286,24 +289,51 @@ func (c *choice) budget() (bytes int64, size func(int64) int64, err error) {
 	return bytes, padded, nil
 }
 
+func (t *Target) fileSize(p *Plan) (int64, error) {
+	var opts []gguf.WriteOption
+	if t.Write != nil {
+		var err error
+		if opts, err = t.Write(p); err != nil {
+			return 0, err
+		}
+	}
+	return gguf.FileSize(p.Model(), opts...)
+}
+
 // padded is the room that a tensor takes in the file: a plan drops other alignments.
 func padded(bytes int64) int64 { return (bytes + 31) / 32 * 32 }
 
-// outOfReach tells what sizes there are, by their distances from the target.
+// ReachError tells what sizes there are; it matches [ErrTarget].
+type ReachError struct {
+	Least, Most int64 // bytes of the file, or of the tensors for bits per weight
+	text        string
+}
+
+func (e *ReachError) Error() string { return e.text }
+func (e *ReachError) Unwrap() error { return ErrTarget }
+
+// outOfReach is the error about a target from which the smallest and the largest size
+// are so many bytes away.
 func (c *choice) outOfReach(least, most int64) error {
 	way := "allow smaller types, or take a smaller model"
 	if c.wantsImportance() {
 		way = "with an importance matrix smaller types are possible"
 	}
-	if c.target.Bytes > 0 {
-		return fmt.Errorf("%w: a file of %d bytes is too small; with these types it can have %d to %d bytes: %s",
-			ErrTarget, c.target.Bytes, c.target.Bytes+least, c.target.Bytes+most, way)
+	limit := c.target.Bytes
+	what, show := fmt.Sprintf("a file of %d bytes is too small", limit), func(n int64) string { return fmt.Sprintf("%d bytes", n) }
+	if limit == 0 {
+		limit = c.limitOfBits()
+		what = fmt.Sprintf("%g bits per weight are too few", c.target.BitsPerWeight)
+		show = func(n int64) string { return fmt.Sprintf("%.4f", 8*float64(n)/float64(c.plan.Elements())) }
 	}
-	bits := func(distance int64) float64 {
-		return c.target.BitsPerWeight + 8*float64(distance)/float64(c.plan.Elements())
-	}
-	return fmt.Errorf("%w: %g bits per weight are too few; with these types it can have %.4f to %.4f: %s",
-		ErrTarget, c.target.BitsPerWeight, bits(least), bits(most), way)
+	e := &ReachError{Least: limit + least, Most: limit + most}
+	e.text = fmt.Sprintf("%v: %s; with these types it can have %s to %s: %s", ErrTarget, what, show(e.Least), show(e.Most), way)
+	return e
+}
+
+// limitOfBits is the target's bits per weight in bytes of all tensors.
+func (c *choice) limitOfBits() int64 {
+	return int64(c.target.BitsPerWeight * float64(c.plan.Elements()) / 8)
 }
 
 // wantsImportance reports whether importance would add candidates.
@@ -316,7 +346,7 @@ func (c *choice) wantsImportance() bool {
 
 // report fills in what the plan costs.
 func (c *choice) report(p *Plan, bound float64) error {
-	p.Target = &TargetReport{Bytes: c.target.Bytes, BitsPerWeight: c.target.BitsPerWeight, Bound: bound}
+	p.Target = &TargetReport{Bytes: c.target.Bytes, BitsPerWeight: c.target.BitsPerWeight, Bound: bound, Measured: c.target.Sensitivity != nil}
 	weights := map[gguf.Type]int64{}
 	for i := range p.Tensors {
 		pt := &p.Tensors[i]
@@ -332,18 +362,22 @@ func (c *choice) report(p *Plan, bound float64) error {
 	}
 	p.name(weights)
 	var err error
-	p.Target.FileBytes, err = gguf.FileSize(p.Model(), c.target.Write...)
-	return err
+	if p.Target.FileBytes, err = c.target.fileSize(p); err != nil {
+		return err
+	}
+	if limit := c.target.Bytes; limit > 0 && p.Target.FileBytes > limit {
+		return fmt.Errorf("%w: %d bytes were planned where %d were asked for", ErrTarget, p.Target.FileBytes, limit)
+	}
+	return nil
 }
 
-// name gives the plan the name and number of the file type of the type that most
-// weights have.
+// name gives the plan the name and number of the type that most weights have.
 func (p *Plan) name(weights map[gguf.Type]int64) {
 	most := gguf.F32
-	for _, f := range fileTypes {
-		if weights[f.base] > weights[most] {
-			most, p.id = f.base, f.id
+	for _, pt := range p.Tensors {
+		if weights[pt.To] > weights[most] {
+			most = pt.To
 		}
 	}
-	p.FileType = "mostly " + strings.ToUpper(most.String())
+	p.FileType, p.id = "mostly "+most.String(), typicalFileType(most).id
 }

@@ -25,13 +25,20 @@ func quantizeCommand() *cli.Command {
 qtool quantize --type Q8_0 model-f16.gguf model-q8.gguf
 qtool quantize --type F16 hugging-face-folder/ model-f16.gguf
 qtool quantize --type IQ2_XS --imatrix imatrix.gguf model-f16.gguf model-iq2.gguf
+qtool quantize --target-size 4.2GiB --calibration text.txt model-f16.gguf model-4.2g.gguf
 qtool quantize --type Q4_0 --dry-run model.gguf
 qtool quantize --tensor-type 'ffn_down=Q6_K' --tensor-type 'blk\.[01]\.=Q8_0' model.gguf out.gguf`,
 		Description: fmt.Sprintf(`TYPE is one of %s.
 
 A --tensor-type is PATTERN=TYPE: a regular expression that is searched for in the
 names of tensors, in any case. The first that finds a tensor decides, whatever the mix
-of TYPE says; those of a --tensor-type-file come after those of the command line.`,
+of TYPE says; those of a --tensor-type-file come after those of the command line.
+
+With --target-size or --target-bpw no TYPE is needed: every type that may serve is tried
+on rows of every tensor, and those are chosen that together cost the least. What an
+error costs is known by experience with each kind of tensor, weighed by the importance
+if --imatrix is given, or measured with --calibration, which runs some text through the
+model forward and backward and gives the cost as KL divergence in nats per token.`,
 			strings.Join(quantize.FileTypes(), ", ")),
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "type", Value: "Q4_K_M", Usage: "file `TYPE` to make; COPY keeps the types"},
@@ -74,6 +81,10 @@ func runQuantize(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	target, err := readTarget(c)
+	if err != nil {
+		return err
+	}
 	con := newConsole(c)
 	importance, err := importanceFor(c, con)
 	if err != nil {
@@ -85,7 +96,7 @@ func runQuantize(c *cli.Context) error {
 		return err
 	}
 	defer m.Close()
-	plan, err := makePlan(c, con, m, opts)
+	plan, err := makePlan(c, con, m, opts, target)
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}

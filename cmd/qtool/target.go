@@ -21,57 +21,60 @@ func targetFlags() []cli.Flag {
 	}
 }
 
-// hasTarget reports whether a size is asked for.
-func hasTarget(c *cli.Context) bool { return c.IsSet("target-size") || c.IsSet("target-bpw") }
-
-// readTarget reads the flags.
-func readTarget(c *cli.Context) (t quantize.Target, err error) {
+// readTarget reads the flags; nil if no size is asked for.
+func readTarget(c *cli.Context) (*quantize.Target, error) {
+	t := &quantize.Target{}
 	switch {
+	case !c.IsSet("target-size") && !c.IsSet("target-bpw"):
+		for _, name := range []string{"target-types", "calibration", "calibration-tokens"} {
+			if c.IsSet(name) {
+				return nil, usagef("--%s is for --target-size and --target-bpw", name)
+			}
+		}
+		return nil, nil
 	case c.IsSet("target-size") && c.IsSet("target-bpw"):
-		return t, usagef("--target-size and --target-bpw exclude each other")
+		return nil, usagef("--target-size and --target-bpw exclude each other")
 	case c.IsSet("type") || c.Bool("pure"):
-		return t, usagef("--type and --pure choose types by themselves, --target-size and --target-bpw by their effect: give one of them")
+		return nil, usagef("--type and --pure choose types by themselves, --target-size and --target-bpw by their effect: give one of them")
 	case c.IsSet("target-bpw"):
 		if t.BitsPerWeight = c.Float64("target-bpw"); !(t.BitsPerWeight > 0 && t.BitsPerWeight <= 64) {
-			return t, usagef("--target-bpw %g: expected bits per weight, as in 4.5", t.BitsPerWeight)
+			return nil, usagef("--target-bpw %g: expected bits per weight, as in 4.5", t.BitsPerWeight)
 		}
 	default:
+		var err error
 		if t.Bytes, err = parseSize(c.String("target-size")); err != nil {
-			return t, fmt.Errorf("--target-size: %w", err)
+			return nil, fmt.Errorf("--target-size: %w", err)
 		}
+	}
+	if c.Int("calibration-tokens") < 1 {
+		return nil, usagef("--calibration-tokens %d: expected at least 1", c.Int("calibration-tokens"))
 	}
 	for _, name := range strings.FieldsFunc(c.String("target-types"), func(r rune) bool { return r == ',' || r == ' ' }) {
 		typ, err := gguf.ParseType(name)
 		if err != nil {
-			return t, fmt.Errorf("--target-types: %w: %w", quantize.ErrUnsupported, err)
+			return nil, usagef("--target-types: %v", err)
 		}
 		if _, err := quantize.LookupEncoder(typ); err != nil {
-			return t, fmt.Errorf("--target-types: %w", err)
+			return nil, fmt.Errorf("--target-types: %w", err)
 		}
 		t.Types = append(t.Types, typ)
 	}
 	return t, nil
 }
 
-// makePlan chooses a type for every tensor of m, by the file type or for a size.
-func makePlan(c *cli.Context, con *console, m modelFile, opts quantize.Options) (*quantize.Plan, error) {
-	if !hasTarget(c) {
-		for _, name := range []string{"target-types", "calibration", "calibration-tokens"} {
-			if c.IsSet(name) {
-				return nil, usagef("--%s is for --target-size and --target-bpw", name)
-			}
-		}
+// makePlan chooses a type for every tensor of m: for a size, or if target is nil by the
+// file type.
+func makePlan(c *cli.Context, con *console, m modelFile, opts quantize.Options, target *quantize.Target) (*quantize.Plan, error) {
+	if target == nil {
 		return quantize.NewPlan(m, opts)
 	}
-	target, err := readTarget(c)
-	if err != nil {
-		return nil, err
-	}
 	if c.IsSet("calibration") {
+		var err error
 		if target.Sensitivity, err = measureSensitivity(c, con, m); err != nil {
 			return nil, err
 		}
 	}
+	target.Write = func(p *quantize.Plan) ([]gguf.WriteOption, error) { return splitOptions(c, p, m) }
 	bar := con.progress()
 	defer bar.Done()
 	started := false
@@ -83,5 +86,5 @@ func makePlan(c *cli.Context, con *console, m modelFile, opts quantize.Options) 
 		bar.Remark("%s", t.Name)
 		bar.Set(done)
 	}
-	return quantize.NewTargetPlan(c.Context, m, opts, target)
+	return quantize.NewTargetPlan(c.Context, m, opts, *target)
 }

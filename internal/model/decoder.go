@@ -46,6 +46,12 @@ func (t Target) Shape() (in, out, experts int) {
 // decoder's parts.
 func (d *Decoder) Targets() []Target { return d.targets }
 
+// Lookup is the embedding as the first layer takes it. Where the head is tied, a pair
+// bound to it does not touch the head; llama.cpp knows no such pairs.
+func (d *Decoder) Lookup() Target {
+	return Target{Tensor: "token_embd.weight", Linear: d.embed, Transposed: true}
+}
+
 // Params lists the parameters that are trained with full weights; it is empty
 // unless the decoder was loaded for that.
 func (d *Decoder) Params() []*nn.Param { return d.params }

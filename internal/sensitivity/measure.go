@@ -10,7 +10,6 @@ import (
 	"qtool/internal/kernel"
 	"qtool/internal/model"
 	"qtool/internal/nn"
-	"qtool/lora"
 	"qtool/quantize"
 )
 
@@ -53,11 +52,8 @@ func Measure(ctx context.Context, d *model.Decoder, tokens []int32, pool *kernel
 	if err := d.CheckTokens(tokens); err != nil {
 		return nil, err
 	}
-	p, err := attachProbe(d)
-	if err != nil {
-		return nil, err
-	}
-	defer lora.Detach(d)
+	p := attach(d)
+	defer p.detach()
 	m := &measurement{decoder: d, tape: nn.NewTape(pool), probe: p, head: newHeadEnergy(d)}
 	for w := range windows {
 		if opt.Progress != nil {
@@ -105,57 +101,57 @@ func (m *measurement) window(tokens []int32, rng *rand.Rand) error {
 func (m *measurement) result(tokens int) map[string]*quantize.Sensitivity {
 	all := map[string]*quantize.Sensitivity{}
 	for _, e := range m.probe.energies {
-		all[e.pair.Tensor] = e.sensitivity(tokens)
+		all[e.target.Tensor] = e.sensitivity(tokens)
 	}
-	name := "token_embd.weight" // tied
+	head := m.head.sensitivity(tokens)
 	for _, t := range m.decoder.Targets() {
 		if t.Tensor == "output.weight" {
-			name = t.Tensor
+			all[t.Tensor] = head
+			return all
 		}
 	}
-	all[name] = m.head.sensitivity(tokens)
+	// Tied, the matrix is used twice. The sum of two products is not a product, but has
+	// the same energies by rows and by columns as this one.
+	embedding := all[m.decoder.Lookup().Tensor]
+	addTo(embedding.Rows, head.Rows)
+	addTo(embedding.Columns, head.Columns)
 	return all
 }
 
 // probeSigns is how many random vectors of signs are used on each side of a weight.
 const probeSigns = 4
 
-// probe is an adapter without effect whose gradients are looked at.
-type probe struct {
-	adapter  *lora.Adapter
-	energies []*energy
-}
+// probe is pairs without effect whose gradients are looked at.
+type probe struct{ energies []*energy }
 
-func attachProbe(d *model.Decoder) (*probe, error) {
-	var targets []string
+// attach binds a pair to every weight but the router and the head, whose energies need
+// none. d must have no adapter.
+func attach(d *model.Decoder) *probe {
+	targets := []model.Target{d.Lookup()}
 	for _, t := range d.Targets() {
-		if t.Tensor != "output.weight" && !strings.Contains(t.Tensor, "ffn_gate_inp.") {
-			targets = append(targets, t.Tensor)
+		if t.Tensor != targets[0].Tensor && t.Tensor != "output.weight" && !strings.Contains(t.Tensor, "ffn_gate_inp.") {
+			targets = append(targets, t)
 		}
 	}
-	const rank = 2 * probeSigns
-	a, err := lora.New(d, lora.Config{Rank: rank, Alpha: rank, Targets: targets})
-	if err != nil {
-		return nil, err
-	}
-	p, rng := &probe{adapter: a}, rand.New(rand.NewPCG(1, 0x70726f6265))
-	for _, pair := range a.Pairs {
-		e := newEnergy(pair)
+	p, rng := &probe{}, rand.New(rand.NewPCG(1, 0x70726f6265))
+	for _, t := range targets {
+		e := newEnergy(t)
 		e.sign(rng)
 		p.energies = append(p.energies, e)
 	}
-	if err := a.Attach(d); err != nil {
-		return nil, err
+	return p
+}
+
+func (p *probe) detach() {
+	for _, e := range p.energies {
+		e.target.Linear.Pair = nil
 	}
-	for _, param := range a.Params() {
-		param.Train()
-	}
-	return p, nil
 }
 
 func (p *probe) clear() {
-	for _, param := range p.adapter.Params() {
-		clear(param.Grad)
+	for _, e := range p.energies {
+		clear(e.a.Grad)
+		clear(e.b.Grad)
 	}
 }
 
@@ -167,20 +163,28 @@ func (p *probe) collect() {
 
 // energy sums the squares of the gradient of one weight, by row and by column.
 type energy struct {
-	pair             *lora.Pair
-	transposed       bool // the embedding: A has a row for each token
+	target           model.Target
+	a, b             *nn.Param // the halves of the pair
 	in, out, experts int
 	rows, columns    []float64
 }
 
-func newEnergy(p *lora.Pair) *energy {
-	e := &energy{pair: p, experts: 1, in: p.A.Shape[0], out: p.B.Shape[1]}
-	if len(p.B.Shape) > 2 {
-		e.experts = p.B.Shape[2]
+func newEnergy(t model.Target) *energy {
+	const rank = 2 * probeSigns
+	e := &energy{target: t}
+	e.in, e.out, e.experts = t.Shape()
+	a := []int{e.in, rank, e.experts}
+	if t.Transposed { // A has a row for each token
+		a = []int{rank, e.in}
+		e.in, e.out = e.out, e.in
 	}
-	if p.Tensor == "token_embd.weight" {
-		e.transposed, e.in, e.out = true, p.B.Shape[1], p.A.Shape[1]
+	e.a, e.b = nn.NewParam(t.Tensor, a...), nn.NewParam(t.Tensor, rank, t.Linear.Rows, e.experts)
+	if t.Transposed {
+		e.b = nn.NewParam(t.Tensor, rank, t.Linear.Cols)
 	}
+	e.a.Train()
+	e.b.Train()
+	t.Linear.Pair = &nn.Pair{A: e.a, B: e.b, Rank: rank, Scale: 1}
 	e.rows, e.columns = make([]float64, e.out*e.experts), make([]float64, e.in*e.experts)
 	return e
 }
@@ -189,9 +193,9 @@ func newEnergy(p *lora.Pair) *energy {
 // the others with zeros.
 func (e *energy) sign(rng *rand.Rand) {
 	e.each(func(inA bool, _, k, at int) {
-		half, data := e.pair.B.Data, k >= probeSigns
+		half, data := e.b.Data, k >= probeSigns
 		if inA {
-			half, data = e.pair.A.Data, k < probeSigns
+			half, data = e.a.Data, k < probeSigns
 		}
 		half[at] = 0
 		if data {
@@ -203,16 +207,16 @@ func (e *energy) sign(rng *rand.Rand) {
 // collect adds the squares of the gradients of the zeros.
 func (e *energy) collect() {
 	columns, rows := e.columns, e.rows
-	if e.transposed {
+	if e.target.Transposed {
 		columns, rows = rows, columns
 	}
 	e.each(func(inA bool, i, k, at int) {
 		switch {
 		case inA && k >= probeSigns:
-			g := float64(e.pair.A.Grad[at])
+			g := float64(e.a.Grad[at])
 			columns[i] += g * g / probeSigns
 		case !inA && k < probeSigns:
-			g := float64(e.pair.B.Grad[at])
+			g := float64(e.b.Grad[at])
 			rows[i] += g * g / probeSigns
 		}
 	})
@@ -222,17 +226,17 @@ func (e *energy) collect() {
 // counted through all experts, k its rank, at its place in the data.
 func (e *energy) each(f func(inA bool, i, k, at int)) {
 	const rank = 2 * probeSigns
-	if e.transposed {
-		for at := range e.pair.A.Data {
+	if e.target.Transposed {
+		for at := range e.a.Data {
 			f(true, at/rank, at%rank, at)
 		}
 	} else {
-		for at := range e.pair.A.Data {
+		for at := range e.a.Data {
 			expert, rest := at/(rank*e.in), at%(rank*e.in)
 			f(true, expert*e.in+rest%e.in, rest/e.in, at)
 		}
 	}
-	for at := range e.pair.B.Data {
+	for at := range e.b.Data {
 		f(false, at/rank, at%rank, at)
 	}
 }
@@ -240,7 +244,7 @@ func (e *energy) each(f func(inA bool, i, k, at int)) {
 // sensitivity is the mean per token. The rows of the embedding are alike: a text has few
 // of its tokens. So are experts that no token came to, like the mean of the others.
 func (e *energy) sensitivity(tokens int) *quantize.Sensitivity {
-	if e.transposed {
+	if e.target.Transposed {
 		mean := sum(e.rows) / float64(len(e.rows))
 		for i := range e.rows {
 			e.rows[i] = mean
@@ -276,6 +280,12 @@ func fillEmpty(v []float64, parts int) {
 				part[i] = mean[i] / used
 			}
 		}
+	}
+}
+
+func addTo(v, w []float32) {
+	for i := range v {
+		v[i] += w[i]
 	}
 }
 
@@ -349,10 +359,16 @@ func (h *headEnergy) add(p, x []float32, where float64) int32 {
 
 // sensitivity is the mean of p·(1-p)·x² in the form of a product.
 func (h *headEnergy) sensitivity(tokens int) *quantize.Sensitivity {
-	factor := sum(h.rows) / float64(tokens)
-	columns := make([]float64, len(h.columns))
-	for j, c := range h.columns {
-		columns[j] = c * factor
+	ofLogits, ofInputs := sum(h.rows)/float64(tokens), sum(h.columns)/float64(tokens)
+	scaled := func(v []float64, by float64) []float64 {
+		w := make([]float64, len(v))
+		for i, x := range v {
+			w[i] = x * by
+		}
+		return w
 	}
-	return &quantize.Sensitivity{Rows: perToken(h.rows, tokens), Columns: perToken(columns, tokens)}
+	return &quantize.Sensitivity{
+		Rows:    perToken(scaled(h.rows, ofInputs), tokens),
+		Columns: perToken(scaled(h.columns, ofLogits), tokens),
+	}
 }
