@@ -241,11 +241,13 @@ func (r *collection) collect() error {
 		return nil
 	}
 	err := r.session.CollectImportance(r.ctx, r.tokens, r.run, r.opt)
-	if err == nil || r.ctx.Err() == nil || r.run.Next == r.saved || !started {
+	if err == nil || r.ctx.Err() == nil || r.run.Next == r.opt.First || !started {
 		return err
 	}
-	if saveErr := r.save(); saveErr != nil {
-		return errors.Join(err, saveErr)
+	if r.run.Next != r.saved {
+		if saveErr := r.save(); saveErr != nil {
+			return errors.Join(err, saveErr)
+		}
 	}
 	bar.Done()
 	r.con.say("%d chunks are saved in %s; --resume continues from there", r.run.Next-r.opt.First, r.progress)
