@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"qtool/fixtures"
+	"qtool/gguf"
 	"qtool/internal/dataset"
 	"qtool/internal/kernel"
 	"qtool/internal/model"
@@ -12,9 +13,9 @@ import (
 )
 
 // unevenRun is a run over rows of different lengths, of several documents.
-func unevenRun(t *testing.T, shape fixtures.Shape, c Config, full bool) *Run {
+func unevenRun(t *testing.T, base gguf.Model, c Config, full bool) *Run {
 	t.Helper()
-	d, err := model.Load(fixtures.TinyLlama(1, shape), model.Options{TrainWeights: full})
+	d, err := model.Load(base, model.Options{TrainWeights: full})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +64,7 @@ func TestARunTakesTheMemoryThatWasForetold(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			config := smallConfig()
 			config.Batch, config.GradAccum, config.Steps, config.Checkpointing = 3, 2, 8, c.checkpointing
-			r := unevenRun(t, c.shape, config, c.full)
+			r := unevenRun(t, fixtures.TinyLlama(1, c.shape), config, c.full)
 			m := r.PlanMemory()
 			r.learner.tape.ForgetPeak()
 			if err := r.Train(context.Background()); err != nil {
@@ -86,7 +87,7 @@ func TestForetellingTheMemoryChangesNoResult(t *testing.T) {
 		for _, plan := range []bool{false, true} {
 			c := smallConfig()
 			c.Steps, c.Checkpointing = 4, true
-			r := unevenRun(t, fixtures.Shape{Experts: experts}, c, false)
+			r := unevenRun(t, fixtures.TinyLlama(1, fixtures.Shape{Experts: experts}), c, false)
 			if plan {
 				r.PlanMemory()
 				if _, err := r.Probe(context.Background()); err != nil {

@@ -23,13 +23,13 @@ func NewSampler(rows int, seed uint64) *Sampler {
 	if rows <= 0 {
 		panic("dataset: a sampler of no rows")
 	}
-	s := &Sampler{at: Position{Seed: seed, Rows: rows}}
+	s := &Sampler{at: Position{Seed: seed, Rows: rows}, order: make([]int, rows)}
 	s.shuffle()
 	return s
 }
 
 func (s *Sampler) shuffle() {
-	s.order = permutation(s.at.Rows, s.at.Seed, streamEpoch+uint64(s.at.Epoch))
+	permute(s.order, s.at.Seed, streamEpoch+uint64(s.at.Epoch))
 }
 
 // Next returns the index of the next row and the epoch it belongs to. It never ends.

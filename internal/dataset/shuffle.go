@@ -9,16 +9,21 @@ import (
 // and with every version of Go: Fisher-Yates from the end over PCG(seed, stream),
 // each bounded number by the multiply-high rule with rejection.
 func permutation(n int, seed, stream uint64) []int {
-	pcg := rand.NewPCG(seed, stream)
 	p := make([]int, n)
+	permute(p, seed, stream)
+	return p
+}
+
+// permute is permutation in memory that is there.
+func permute(p []int, seed, stream uint64) {
+	pcg := rand.NewPCG(seed, stream)
 	for i := range p {
 		p[i] = i
 	}
-	for i := n - 1; i > 0; i-- {
+	for i := len(p) - 1; i > 0; i-- {
 		j := below(pcg, uint64(i+1))
 		p[i], p[j] = p[j], p[i]
 	}
-	return p
 }
 
 // below is uniform over 0 to n-1.
