@@ -35,6 +35,30 @@ type conversion struct {
 	srcRow, dstRow int // bytes of one
 	chunkRows      int
 	beyond         float32 // values of this size are refused
+	scales         []int   // where blocks have theirs
+}
+
+// Convert returns t as another type. Its data is converted as it is read, on so many
+// threads, 0 for all CPUs, and fails with [ErrInvalidWeights] as that of [Plan.Model]
+// does. importance is nil, or as in [Options]. It fails with [ErrUnsupported] if t
+// cannot be decoded or the type not encoded, and if its rows are no whole blocks.
+func Convert(t *gguf.Tensor, to gguf.Type, importance []float32, threads int) (*gguf.Tensor, error) {
+	if _, err := Lookup(t.Type); err != nil {
+		return nil, err
+	}
+	if _, err := LookupEncoder(to); err != nil {
+		return nil, err
+	}
+	if len(t.Shape) == 0 {
+		return nil, fmt.Errorf("tensor %s: %w: it has no rows", t.Name, ErrUnsupported)
+	}
+	if _, err := to.RowSize(t.Shape[0]); err != nil {
+		return nil, fmt.Errorf("tensor %s: %w", t.Name, err)
+	}
+	if want := t.Shape[0] * matrices(t); importance != nil && len(importance) != want {
+		return nil, fmt.Errorf("tensor %s: its importance has %d weights, expected %d", t.Name, len(importance), want)
+	}
+	return &gguf.Tensor{Name: t.Name, Type: to, Shape: t.Shape, Data: newConversion(t, to, importance, threads)}, nil
 }
 
 // newConversion returns the data of src as type to. Data that cannot be looked into,
@@ -54,7 +78,7 @@ func newConversion(src *gguf.Tensor, to gguf.Type, importance []float32, threads
 	c.srcRow = c.columns / src.Type.BlockElements() * src.Type.BlockBytes()
 	c.dstRow = c.columns / to.BlockElements() * to.BlockBytes()
 	c.chunkRows = max(1, chunkValues/c.columns)
-	c.beyond = limit(src.Type, to)
+	c.beyond, c.scales = limit(src.Type, to), scales[to]
 	return c
 }
 
@@ -126,7 +150,7 @@ func (c *conversion) convertStrip(dst, raw []byte, values []float32, first int) 
 		if c.importance != nil {
 			c.to.EncodeRow(out, row, c.importanceOf(first+r))
 		}
-		if overflows(c.to.typ, out) {
+		if c.overflows(out) {
 			_, largest := extreme(row)
 			return fmt.Errorf("%w: tensor %s, row %d has values up to %g, too large for %v: choose BF16 or F32",
 				ErrInvalidWeights, c.tensor.Name, first+r, largest, c.to.typ)
@@ -233,17 +257,17 @@ var scales = map[gguf.Type][]int{
 	gguf.TQ2_0: {64},
 }
 
-// overflows reports whether finite weights became infinite in the blocks b of type t.
-func overflows(t gguf.Type, b []byte) bool {
-	size := t.BlockBytes()
-	if t == gguf.IQ1_M {
+// overflows reports whether finite weights became infinite in the blocks b.
+func (c *conversion) overflows(b []byte) bool {
+	size := c.to.typ.BlockBytes()
+	if c.to.typ == gguf.IQ1_M {
 		for ; len(b) > 0; b = b[size:] {
 			if scaleIQ1_M((*[56]byte)(b))&0x7c00 == 0x7c00 {
 				return true
 			}
 		}
 	}
-	for _, off := range scales[t] {
+	for _, off := range c.scales {
 		for i := off; i < len(b); i += size {
 			if le.Uint16(b[i:])&0x7c00 == 0x7c00 {
 				return true

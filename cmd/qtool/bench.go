@@ -15,8 +15,8 @@ func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "bench",
 		Usage:       "measure this machine",
-		UsageText:   "qtool bench gemm|train [flags]",
-		Subcommands: []*cli.Command{benchGEMMCommand(), benchTrainCommand()},
+		UsageText:   "qtool bench gemm|train|quantize [flags]",
+		Subcommands: []*cli.Command{benchGEMMCommand(), benchTrainCommand(), benchQuantizeCommand()},
 	}
 }
 
