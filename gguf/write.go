@@ -134,6 +134,9 @@ func WriteFile(ctx context.Context, path string, m Model, opts ...WriteOption) e
 			return err
 		}
 		defer f.Abort()
+		if err := f.Reserve(int64(len(im.header)) + im.dataBytes()); err != nil {
+			return fmt.Errorf("writing %s: %w", paths[i], err)
+		}
 		if err := out.image(f, im); err != nil {
 			return fmt.Errorf("writing %s: %w", paths[i], err)
 		}

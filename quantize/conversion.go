@@ -35,7 +35,6 @@ type conversion struct {
 	srcRow, dstRow int // bytes of one
 	chunkRows      int
 	beyond         float32 // values of this size are refused
-	scales         []int   // where blocks have theirs
 }
 
 // Convert returns t as another type. Its data is converted as it is read, on so many
@@ -78,7 +77,7 @@ func newConversion(src *gguf.Tensor, to gguf.Type, importance []float32, threads
 	c.srcRow = c.columns / src.Type.BlockElements() * src.Type.BlockBytes()
 	c.dstRow = c.columns / to.BlockElements() * to.BlockBytes()
 	c.chunkRows = max(1, chunkValues/c.columns)
-	c.beyond, c.scales = limit(src.Type, to), scales[to]
+	c.beyond = limit(src.Type, to)
 	return c
 }
 
@@ -150,7 +149,7 @@ func (c *conversion) convertStrip(dst, raw []byte, values []float32, first int) 
 		if c.importance != nil {
 			c.to.EncodeRow(out, row, c.importanceOf(first+r))
 		}
-		if c.overflows(out) {
+		if overflows(c.to.typ, out) {
 			_, largest := extreme(row)
 			return fmt.Errorf("%w: tensor %s, row %d has values up to %g, too large for %v: choose BF16 or F32",
 				ErrInvalidWeights, c.tensor.Name, first+r, largest, c.to.typ)
@@ -257,17 +256,17 @@ var scales = map[gguf.Type][]int{
 	gguf.TQ2_0: {64},
 }
 
-// overflows reports whether finite weights became infinite in the blocks b.
-func (c *conversion) overflows(b []byte) bool {
-	size := c.to.typ.BlockBytes()
-	if c.to.typ == gguf.IQ1_M {
+// overflows reports whether finite weights became infinite in the blocks b of type t.
+func overflows(t gguf.Type, b []byte) bool {
+	size := t.BlockBytes()
+	if t == gguf.IQ1_M {
 		for ; len(b) > 0; b = b[size:] {
 			if scaleIQ1_M((*[56]byte)(b))&0x7c00 == 0x7c00 {
 				return true
 			}
 		}
 	}
-	for _, off := range c.scales {
+	for _, off := range scales[t] {
 		for i := off; i < len(b); i += size {
 			if le.Uint16(b[i:])&0x7c00 == 0x7c00 {
 				return true

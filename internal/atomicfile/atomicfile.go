@@ -7,12 +7,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
 // Suffix ends the temporary names, which look like ".model.gguf.1f3a9c02.partial".
-// Such a file stays behind only if the process is killed; it is safe to delete
-// once no process writes it.
+// Such a file stays behind only if the process is killed, until the next one creates
+// the same file.
 const Suffix = ".partial"
 
 // File is a file being written. It has its own name after Commit only.
@@ -36,6 +37,7 @@ func Create(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating %s: %w", path, err)
 	}
+	removeStale(target)
 	temp, err := createTemp(target)
 	if err != nil {
 		return nil, fmt.Errorf("creating %s: %w", path, folderError(filepath.Dir(target), err))
@@ -78,7 +80,32 @@ func createTemp(target string) (*os.File, error) {
 		if errors.Is(err, fs.ErrExist) && attempt < 100 {
 			continue
 		}
-		return f, err
+		if err != nil || !isLocked(lock(f)) && exists(name) || attempt == 100 {
+			return f, err
+		}
+		f.Close() // another process took it for stale
+		os.Remove(name)
+	}
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
+}
+
+// removeStale removes what killed processes left of the same target.
+func removeStale(target string) {
+	dir, base := filepath.Split(target)
+	if dir == "" {
+		dir = "."
+	}
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		middle, ours := strings.CutPrefix(e.Name(), "."+base+".")
+		middle, temporary := strings.CutSuffix(middle, Suffix)
+		if ours && temporary && len(middle) == 8 && e.Type().IsRegular() {
+			removeUnlocked(filepath.Join(dir, e.Name()))
+		}
 	}
 }
 
@@ -107,7 +134,35 @@ func (f *File) Write(p []byte) (int, error) {
 		beginWriteBack(f.temp, f.begun, f.written-f.begun)
 		f.begun = f.written
 	}
-	return n, err
+	return n, f.explain(err)
+}
+
+// Reserve sets space aside for n bytes in all where the file system can, so that a full
+// disk is an error before the work and not after it.
+func (f *File) Reserve(n int64) error {
+	if f.done {
+		return os.ErrClosed
+	}
+	if n <= 0 {
+		return nil
+	}
+	if err := reserve(f.temp, n); err != nil {
+		return f.explain(fmt.Errorf("reserving %d bytes: %w", n, err))
+	}
+	return nil
+}
+
+// explain says in words what to do about a full disk.
+func (f *File) explain(err error) error {
+	if !full(err) {
+		return err
+	}
+	return fmt.Errorf("the disk that %s is on is full; free some space, or write to another one: %w", filepath.Dir(f.target), err)
+}
+
+// full reports whether the disk, or the user's share of it, is full.
+func full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || outOfQuota(err)
 }
 
 // Commit makes the file durable and gives it its name, replacing what had that
@@ -117,7 +172,7 @@ func (f *File) Commit() error {
 		return os.ErrClosed
 	}
 	f.done = true
-	err := f.temp.Sync()
+	err := f.explain(f.temp.Sync())
 	if e := f.temp.Close(); err == nil {
 		err = e
 	}

@@ -172,3 +172,43 @@ func TestAFailedCommitLeavesNothing(t *testing.T) {
 		t.Errorf("left behind: %s", got)
 	}
 }
+
+func TestWhatAKilledProcessLeftGoesWithTheNextFileOfTheSameName(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "m.gguf")
+	stale := filepath.Join(dir, ".m.gguf.0123abcd"+Suffix)
+	others := []string{".other.gguf.0123abcd" + Suffix, ".m.gguf.notes" + Suffix, "m.gguf.0123abcd" + Suffix}
+	for _, p := range append([]string{filepath.Base(stale)}, others...) {
+		if err := os.WriteFile(filepath.Join(dir, p), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := create(t, path, "first")
+	if _, err := os.Stat(stale); err == nil {
+		t.Error("it is still there")
+	}
+	second := create(t, path, "second") // must leave the first alone
+	if err := first.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if got := folder(t, dir); got != ".m.gguf.notes.partial .other.gguf.0123abcd.partial m.gguf m.gguf.0123abcd.partial" || content(path) != "second" {
+		t.Errorf("%s, %q", got, content(path))
+	}
+}
+
+func TestReservedSpaceIsNotPartOfTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m")
+	f := create(t, path, "new")
+	if err := f.Reserve(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Commit(); err != nil || content(path) != "new" {
+		t.Errorf("%q, %v", content(path), err)
+	}
+	if err := f.Reserve(1); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("after Commit: %v", err)
+	}
+}
