@@ -64,6 +64,10 @@ func (r *finetuneReport) printMemory(f *finetuning) {
 	if m.MappedBase > 0 {
 		say("          besides %s of the base, mapped", formatBytes(m.MappedBase))
 	}
+	if free := availableMemory(); free > 0 && m.Total > free {
+		say("          that is more than the %s that this machine has left; a smaller --seq or --batch%s takes less",
+			formatBytes(free), map[bool]string{false: ", or --checkpointing,"}[f.config.Checkpointing])
+	}
 }
 
 // printTime tells how long the run will take, once the speed is known.
