@@ -227,5 +227,5 @@ func (f *expertFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 	g := t.Gather(x, r)
 	h := t.ExpertLinears(g, r.Groups, f.gate, f.up)
 	y := t.ExpertLinears(t.SwiGLU(h[0], h[1]), r.Groups, f.down)
-	return t.Combine(y[0], r)
+	return t.Combine(y[0], x, r)
 }

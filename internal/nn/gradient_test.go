@@ -120,6 +120,27 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 			u := randomParam(rng, "up", in, tokens)
 			return graph{[]*Param{x, u}, func(t *Tape) (*Var, float64) { return t.SwiGLU(variable(t, x), variable(t, u)), 0 }}
 		},
+		"ClampedSwiGLU": func() graph {
+			g, u := randomParam(rng, "gate", in, tokens), randomParam(rng, "up", in, tokens)
+			scale(g.Data, 8) // some beyond the bounds
+			scale(u.Data, 8)
+			return graph{[]*Param{g, u}, func(t *Tape) (*Var, float64) { return t.ClampedSwiGLU(variable(t, g), variable(t, u)), 0 }}
+		},
+		"SigmoidGate": func() graph {
+			z := randomParam(rng, "gate", 1, tokens)
+			return graph{[]*Param{x, z}, func(t *Tape) (*Var, float64) { return t.SigmoidGate(variable(t, x), variable(t, z)), 0 }}
+		},
+		"HeadColumns": func() graph {
+			return graph{[]*Param{x}, func(t *Tape) (*Var, float64) { return t.HeadColumns(variable(t, x), 2, 1, 3), 0 }}
+		},
+		"JoinHeads": func() graph {
+			b := randomParam(rng, "b", 4, tokens)
+			return graph{[]*Param{x, b}, func(t *Tape) (*Var, float64) { return t.JoinHeads(variable(t, x), variable(t, b), 2, 2), 0 }}
+		},
+		"JoinHeads, shared": func() graph {
+			b := randomParam(rng, "b", 3, tokens)
+			return graph{[]*Param{x, b}, func(t *Tape) (*Var, float64) { return t.JoinHeads(variable(t, x), variable(t, b), 2, 3), 0 }}
+		},
 		"RMSNorm": func() graph {
 			w := randomParam(rng, "w", in)
 			return graph{[]*Param{x, w}, func(t *Tape) (*Var, float64) { return t.RMSNorm(variable(t, x), w, 1e-5), 0 }}
@@ -144,10 +165,29 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 			}}
 		}
 	}
+	for _, transposed := range []bool{false, true} {
+		for _, heads := range []int{1, 3} {
+			for _, shared := range []bool{false, true} {
+				cases[fmt.Sprint("HeadLinear ", heads, transposed, shared)] = func() graph {
+					w, n := randomParam(rng, "w", 4, 3, heads), 4
+					if transposed {
+						n = 3
+					}
+					if !shared {
+						n *= heads
+					}
+					v := randomParam(rng, "x", n, tokens)
+					return graph{[]*Param{v, w}, func(t *Tape) (*Var, float64) {
+						return t.HeadLinear(variable(t, v), ParamWeight(w), transposed), 0
+					}}
+				}
+			}
+		}
+	}
 	for _, pairing := range []RopePairing{RopeNorm, RopeNeox} {
 		cases[fmt.Sprint("Rope ", pairing)] = func() graph {
 			q := randomParam(rng, "q", 2*6, tokens)
-			r := NewRope(RopeOptions{Pairing: pairing, Dims: 4, Base: 100, FreqScale: 0.5, ExtFactor: 1, AttnFactor: 1.2,
+			r := NewRope(RopeOptions{Pairing: pairing, Dims: 4, Last: pairing == RopeNorm, Base: 100, FreqScale: 0.5, ExtFactor: 1, AttnFactor: 1.2,
 				BetaFast: 32, BetaSlow: 1, OriginalContext: 8})
 			r.Reserve(8)
 			return graph{[]*Param{q}, func(t *Tape) (*Var, float64) {
@@ -159,24 +199,6 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			clear(x.Grad)
 			checkGradients(t, build())
-		})
-	}
-}
-
-func TestGradientsOfExpertsEqualCentralDifferences(t *testing.T) {
-	for _, normalize := range []bool{true, false} {
-		t.Run(fmt.Sprint("normalize ", normalize), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(11, 12))
-			const tokens, n, experts = 6, 4, 5
-			x, w, logits := randomParam(rng, "x", n, tokens), randomParam(rng, "w", n, n, experts), NewParam("logits", experts, tokens)
-			logits.Train()
-			for i := range logits.Data { // far enough apart that no difference changes the choice
-				logits.Data[i] = 0.3 * float32((i*7)%experts)
-			}
-			checkGradients(t, graph{[]*Param{x, w, logits}, func(t *Tape) (*Var, float64) {
-				r := t.Route(variable(t, logits), RouterSpec{Used: 2, Normalize: normalize, Scale: 1.5})
-				return t.Combine(t.ExpertLinears(t.Gather(variable(t, x), r), r.Groups, &Linear{Weight: ParamWeight(w)})[0], r), 0
-			}})
 		})
 	}
 }

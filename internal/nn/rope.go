@@ -20,7 +20,8 @@ const (
 // scaling variants.
 type RopeOptions struct {
 	Pairing RopePairing
-	Dims    int     // how many leading elements of a head rotate, even
+	Dims    int     // how many elements of a head rotate, even
+	Last    bool    // the last ones do, not the first
 	Base    float64 // frequency base
 	// FreqScale multiplies every angle: 1/factor of linear scaling.
 	FreqScale float64
@@ -127,8 +128,12 @@ func (r *Rope) rotate(v []float32, headDim, position int, direction float32) {
 	}
 	t := r.table.Load()
 	sin, cos := t.sin[position*pairs:(position+1)*pairs], t.cos[position*pairs:(position+1)*pairs]
+	start := 0
+	if r.opt.Last {
+		start = headDim - r.opt.Dims
+	}
 	for h := 0; h < len(v); h += headDim {
-		head := v[h : h+headDim]
+		head := v[h+start : h+headDim]
 		for k, c := range cos {
 			s := sin[k] * direction
 			a, b := head[first+k*stride], head[second+k*stride]

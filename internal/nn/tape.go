@@ -27,6 +27,8 @@ type Tape struct {
 	// Observe, unless nil, sees what every weight is about to be multiplied with: of x,
 	// rows groups[e] to groups[e+1]-1 go to expert e. It must not keep x.
 	Observe func(w *Weight, x *Var, groups []int32)
+	// RouterLoss are the auxiliary losses of routers; nil means none.
+	RouterLoss *RouterLoss
 
 	floats    arena[float32]
 	doubles   arena[float64]
@@ -37,6 +39,7 @@ type Tape struct {
 	ops       []op
 	scratch   [][]float32     // per worker
 	attention []attentionWork // per worker
+	heads     headList
 }
 
 // op is one recorded step. backward adds to the gradients of its inputs, given
@@ -45,21 +48,26 @@ type op interface{ backward(t *Tape) }
 
 // steps holds the operators of one pass, by kind.
 type steps struct {
-	linear       objects[linearOp]
-	add          objects[addOp]
-	swiglu       objects[swigluOp]
-	rmsNorm      objects[rmsNormOp]
-	rope         objects[ropeOp]
-	columns      objects[columnsOp]
-	embed        objects[embedOp]
-	attention    objects[attentionOp]
-	route        objects[routeOp]
-	routing      objects[Routing]
-	gather       objects[gatherOp]
-	combine      objects[combineOp]
-	crossEntropy objects[crossEntropyOp]
-	block        objects[blockOp]
-	recompute    objects[recomputeOp]
+	linear        objects[linearOp]
+	add           objects[addOp]
+	swiglu        objects[swigluOp]
+	rmsNorm       objects[rmsNormOp]
+	rope          objects[ropeOp]
+	columns       objects[columnsOp]
+	embed         objects[embedOp]
+	attention     objects[attentionOp]
+	route         objects[routeOp]
+	routing       objects[Routing]
+	gather        objects[gatherOp]
+	combine       objects[combineOp]
+	sigmoidGate   objects[sigmoidGateOp]
+	clampedSwiGLU objects[clampedSwiGLUOp]
+	headColumns   objects[headColumnsOp]
+	joinHeads     objects[joinHeadsOp]
+	headLinear    objects[headLinearOp]
+	crossEntropy  objects[crossEntropyOp]
+	block         objects[blockOp]
+	recompute     objects[recomputeOp]
 }
 
 func (s *steps) reset() {
@@ -75,6 +83,11 @@ func (s *steps) reset() {
 	s.routing.reset()
 	s.gather.reset()
 	s.combine.reset()
+	s.sigmoidGate.reset()
+	s.clampedSwiGLU.reset()
+	s.headColumns.reset()
+	s.joinHeads.reset()
+	s.headLinear.reset()
 	s.crossEntropy.reset()
 	s.block.reset()
 	s.recompute.reset()
