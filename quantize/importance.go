@@ -1,12 +1,17 @@
 package quantize
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
 
 	"qtool/gguf"
 )
+
+// ErrOtherImportance is in the chain of the error about importance that does not fit a
+// tensor.
+var ErrOtherImportance = errors.New("importance of another model")
 
 // SelectImportance keeps the entries whose names contain one of include, or all if
 // include is empty, less those whose names contain one of exclude. It returns nil,
@@ -44,11 +49,11 @@ func (p *Plan) importance(t *gguf.Tensor) ([]float32, error) {
 		if roleOf(t.Name) == embedding {
 			return nil, nil
 		}
-		return nil, fmt.Errorf("its importance has %d weights, expected %d for shape %v: it was made for another model", len(w), want, t.Shape)
+		return nil, fmt.Errorf("%w: it has %d weights, expected %d for shape %v", ErrOtherImportance, len(w), want, t.Shape)
 	}
 	for i, v := range w {
 		if !(v >= 0 && v <= math.MaxFloat32) {
-			return nil, fmt.Errorf("weight %d of its importance is %g, expected a finite number of at least 0", i, v)
+			return nil, fmt.Errorf("%w: weight %d is %g, expected a finite number of at least 0", ErrOtherImportance, i, v)
 		}
 	}
 	return w, nil

@@ -62,6 +62,7 @@ var codes = []struct {
 	{safetensors.ErrFormat, exitInvalid},
 	{convert.ErrInvalid, exitInvalid},
 	{quantize.ErrInvalidWeights, exitInvalid},
+	{quantize.ErrOtherImportance, exitInvalid},
 	{imatrix.ErrFormat, exitInvalid},
 	{model.ErrInvalid, exitInvalid},
 	{tokenizer.ErrInvalid, exitInvalid},

@@ -19,13 +19,13 @@ func TestAnInterruptedImatrixIsContinuedToTheSameBytes(t *testing.T) {
 	folder := t.TempDir()
 	data, whole, broken := filepath.Join(folder, "text"), filepath.Join(folder, "whole.gguf"), filepath.Join(folder, "broken.gguf")
 	var text strings.Builder
-	for i := range 1500 {
+	for i := range 500 {
 		fmt.Fprintf(&text, "%d is %x. ", i, i*i)
 	}
 	if err := os.WriteFile(data, []byte(text.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"imatrix", m, "--data", data, "-c", "16", "--save-every", "100", "-o"}
+	args := []string{"imatrix", m, "--data", data, "-c", "16", "--save-every", "50", "-o"}
 	if code := run(context.Background(), append(args, whole), nil, io.Discard, io.Discard); code != exitDone {
 		t.Fatalf("exit code %d", code)
 	}
