@@ -382,6 +382,42 @@ DATA powersOf3<>+56(SB)/4, $0x0000001b
 DATA powersOf3<>+60(SB)/4, $0x0000001b
 GLOBL powersOf3<>(SB), RODATA|NOPTR, $64
 
+DATA wordPowersOf3<>+0(SB)/4, $0x00010001
+DATA wordPowersOf3<>+4(SB)/4, $0x00010001
+DATA wordPowersOf3<>+8(SB)/4, $0x00030003
+DATA wordPowersOf3<>+12(SB)/4, $0x00030003
+DATA wordPowersOf3<>+16(SB)/4, $0x00090009
+DATA wordPowersOf3<>+20(SB)/4, $0x00090009
+DATA wordPowersOf3<>+24(SB)/4, $0x001b001b
+DATA wordPowersOf3<>+28(SB)/4, $0x001b001b
+DATA wordPowersOf3<>+32(SB)/4, $0x00010001
+DATA wordPowersOf3<>+36(SB)/4, $0x00010001
+DATA wordPowersOf3<>+40(SB)/4, $0x00030003
+DATA wordPowersOf3<>+44(SB)/4, $0x00030003
+DATA wordPowersOf3<>+48(SB)/4, $0x00090009
+DATA wordPowersOf3<>+52(SB)/4, $0x00090009
+DATA wordPowersOf3<>+56(SB)/4, $0x001b001b
+DATA wordPowersOf3<>+60(SB)/4, $0x001b001b
+GLOBL wordPowersOf3<>(SB), RODATA|NOPTR, $64
+
+DATA lowBytes<>+0(SB)/4, $0x00ff00ff
+DATA lowBytes<>+4(SB)/4, $0x00ff00ff
+DATA lowBytes<>+8(SB)/4, $0x00ff00ff
+DATA lowBytes<>+12(SB)/4, $0x00ff00ff
+DATA lowBytes<>+16(SB)/4, $0x00ff00ff
+DATA lowBytes<>+20(SB)/4, $0x00ff00ff
+DATA lowBytes<>+24(SB)/4, $0x00ff00ff
+DATA lowBytes<>+28(SB)/4, $0x00ff00ff
+DATA lowBytes<>+32(SB)/4, $0x00ff00ff
+DATA lowBytes<>+36(SB)/4, $0x00ff00ff
+DATA lowBytes<>+40(SB)/4, $0x00ff00ff
+DATA lowBytes<>+44(SB)/4, $0x00ff00ff
+DATA lowBytes<>+48(SB)/4, $0x00ff00ff
+DATA lowBytes<>+52(SB)/4, $0x00ff00ff
+DATA lowBytes<>+56(SB)/4, $0x00ff00ff
+DATA lowBytes<>+60(SB)/4, $0x00ff00ff
+GLOBL lowBytes<>(SB), RODATA|NOPTR, $64
+
 DATA upperPowersOf3<>+0(SB)/4, $0x00000009
 DATA upperPowersOf3<>+4(SB)/4, $0x00000009
 DATA upperPowersOf3<>+8(SB)/4, $0x00000009

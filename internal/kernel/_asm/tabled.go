@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // The formats whose few levels fit in a table for VPERMPS: of eight levels, with
 // AVX-512 of sixteen. To bfloat16, the table is rounded and looked up by VPERMW in
 // vectors of sixteen words.
@@ -166,15 +168,21 @@ func decodeQ10(d *decoderWriter) {
 
 func decodeQ20(d *decoderWriter) {
 	d.scaleTable("0(SI)")
+	d.roundTable()
 	for at := 0; at < 64; at += d.lanes {
-		if d.wide() {
+		switch {
+		case d.words():
+			d.op("VPBROADCASTD %d(SI), Y0", 2+at/4)
+			d.op("VPSHUFB eightCopies<>(SB), Y0, Y0")
+			d.op("VPSRLVW wordShifts8<>(SB), Y0, Y0")
+		case d.wide():
 			d.op("VPBROADCASTD %d(SI), Z0", 2+at/4)
-		} else {
+			d.op("VPSRLVD pairShifts<>(SB), Z0, Z0")
+		default:
 			d.op("VPBROADCASTW %d(SI), Y0", 2+at/4)
+			d.op("VPSRLVD pairShifts<>(SB), Y0, Y0")
 		}
-		d.op("VPSRLVD pairShifts<>(SB), %[1]s, %[1]s", d.v(0))
-		d.lookUp(0, 0)
-		d.store(0, at)
+		d.fromTable(0, 0, at)
 	}
 }
 
@@ -191,38 +199,65 @@ func decodeTQ20(d *decoderWriter) {
 	}
 }
 
-// nextTrit puts the top digit of the fractions in 0 times 3 into 1.
+// nextTrit puts the top digit of the fractions in 0 times 3 into 1, as an index.
 func (d *decoderWriter) nextTrit(last bool) {
-	d.op("VPADDD %[1]s, %[1]s, %[2]s", d.v(0), d.v(1))
-	d.op("VPADDD %[1]s, %[2]s, %[2]s", d.v(0), d.v(1))
+	d.op("VPADD%s, %s, %s", d.index(0), d.indexRegister(0), d.indexRegister(1))
+	d.op("VPADD%s, %s, %s", d.index(0), d.indexRegister(1), d.indexRegister(1))
 	if !last {
-		d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(lowBits), d.v(1), d.v(0))
+		d.lowByte(1, 0)
 	}
-	d.op("VPSRLD $8, %[1]s, %[1]s", d.v(1))
+	d.shiftIndices(8, 1, 1)
+}
+
+// indexRegister names register i as one of indices, index also their size.
+func (d *decoderWriter) indexRegister(i int) string {
+	if d.words() {
+		return fmt.Sprint("Y", i)
+	}
+	return d.v(i)
+}
+
+func (d *decoderWriter) index(i int) string {
+	if d.words() {
+		return "W " + d.indexRegister(i)
+	}
+	return "D " + d.indexRegister(i)
+}
+
+// lowByte leaves the lowest byte of indices.
+func (d *decoderWriter) lowByte(from, to int) {
+	if d.words() {
+		d.op("VPAND lowBytes<>(SB), Y%d, Y%d", from, to)
+		return
+	}
+	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(lowBits), d.v(from), d.v(to))
 }
 
 func decodeTQ10(d *decoderWriter) {
 	d.scaleTable("52(SI)")
+	d.roundTable()
 	for _, part := range []struct{ bytes, at, n int }{{0, 0, 32}, {32, 160, 16}} {
 		for at := 0; at < part.n; at += d.lanes {
-			d.op("VPMOVZXBD %d(SI), %s", part.bytes+at, d.v(0))
+			d.indices(part.bytes+at, 0)
 			for digit := range 5 {
 				d.nextTrit(digit == 4)
-				d.lookUp(1, 1)
-				d.store(1, part.at+digit*part.n+at)
+				d.fromTable(1, 1, part.at+digit*part.n+at)
 			}
 		}
 	}
 	// Four bytes with four digits: those of all bytes side by side.
-	powers := []string{"powersOf3", "upperPowersOf3"}
 	for at := 0; at < 16; at += d.lanes {
 		d.op("VPBROADCASTD 48(SI), X0")
-		d.op("VPMOVZXBD X0, %s", d.v(0))
-		d.op("VPMULLD %s<>(SB), %[2]s, %[2]s", powers[at/8], d.v(0))
-		d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(lowBits), d.v(0), d.v(0))
+		if d.words() {
+			d.op("VPMOVZXBW X0, Y0")
+			d.op("VPMULLW wordPowersOf3<>(SB), Y0, Y0")
+		} else {
+			d.op("VPMOVZXBD X0, %s", d.v(0))
+			d.op("VPMULLD %s<>(SB), %[2]s, %[2]s", [2]string{"powersOf3", "upperPowersOf3"}[at/8], d.v(0))
+		}
+		d.lowByte(0, 0)
 		d.nextTrit(true)
-		d.lookUp(1, 1)
-		d.store(1, 240+at)
+		d.fromTable(1, 1, 240+at)
 	}
 }
 

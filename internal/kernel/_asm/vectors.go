@@ -41,6 +41,8 @@ var vectors = []vector{
 	{"levelsIQ3S", levels(codebook.LevelsIQ3S[:], 8)},
 
 	{"powersOf3", lanes(func(i int) uint32 { return [4]uint32{1, 3, 9, 27}[i/4] })},
+	{"wordPowersOf3", words(func(i int) uint16 { return [4]uint16{1, 3, 9, 27}[i/4%4] })},
+	{"lowBytes", every(0x00ff00ff)},
 	{"upperPowersOf3", lanes(func(i int) uint32 { return [4]uint32{9, 27}[i/4%2] })},
 
 	// Seven bits to a byte, from 28.
