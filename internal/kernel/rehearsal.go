@@ -1,6 +1,9 @@
 package kernel
 
-import "unsafe"
+import (
+	"slices"
+	"unsafe"
+)
 
 // Rehearse runs f, a computation whose steps do not depend on the values that it
 // computes, without computing: worker 0 does the first and the last part of every
@@ -35,15 +38,23 @@ func (p *Pool) rehearse(parts int, task Task) {
 }
 
 // rehearse does what Run does in a rehearsal: the first task of each product, for
-// one panel.
+// one panel. Of products that are alike, such as those of experts, it takes one.
 func (b *Batch) rehearse() {
 	var last *product
 	for _, t := range b.tasks {
-		if t.q != last {
-			last, t.last = t.q, min(t.last, t.first+1)
+		if last == nil || t.q != last && !t.q.like(last) {
+			t.last = min(t.last, t.first+1)
 			t.run(&b.p.scratch[0], b.packed)
 		}
+		last = t.q
 	}
+}
+
+// like reports whether a task of q needs what a task of o does.
+func (q *product) like(o *product) bool {
+	return q.n == o.n && slices.EqualFunc(q.parts, o.parts, func(p, r part) bool {
+		return p.k == r.k && p.transposed == r.transposed && p.w.format == r.w.format && (p.w.decode == nil) == (r.w.decode == nil)
+	})
 }
 
 // Bytes is the memory that the pool takes if all workers hold what worker 0 does.
