@@ -17,8 +17,8 @@ type Lane [Lanes]float32
 type Groups struct {
 	X  [32]Lane // values
 	W  [32]Lane // weights
+	L  [32]Lane // levels, where a search leaves them; not 4096 bytes from W, which is read after they are written
 	WX [32]Lane // weight * value
-	L  [32]Lane // levels, where a search leaves them
 
 	// Results: value = Scale * level + Low. The level is the one nearest to
 	// Inverse * (x - From); an Inverse of 0 stands for a group that has no levels.

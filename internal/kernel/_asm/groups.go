@@ -11,7 +11,7 @@ import (
 
 // Where kernel.Groups has its fields, in bytes; DX points at value i of each group.
 const (
-	atX, atW, atWX, atL = 0, 2048, 4096, 6144
+	atX, atW, atL, atWX = 0, 2048, 4096, 6144
 
 	atScale = 8192 + 64*(iota-1)
 	atLow
@@ -84,6 +84,7 @@ type groupWriter struct {
 	*writer
 	tier, register string
 	lanes          int
+	value          int // of those that a turn of a loop treats
 }
 
 func (g *groupWriter) wide() bool { return g.lanes == 16 }
@@ -97,9 +98,10 @@ func (g *groupWriter) mask(m int) string {
 	return g.v(16 - m)
 }
 
-// field is a lane of the groups, element one of those that DX is at.
-func field(at int) string   { return fmt.Sprintf("%d(SI)", at) }
-func element(at int) string { return fmt.Sprintf("%d(DX)", at) }
+// field is a lane of the groups, element one of the values that DX is at.
+func field(at int) string { return fmt.Sprintf("%d(SI)", at) }
+
+func (g *groupWriter) element(at int) string { return fmt.Sprintf("%d(DX)", at+64*g.value) }
 
 // name is a register's, or the operand itself.
 func (g *groupWriter) name(operand any) string {
@@ -262,14 +264,20 @@ func (g *groupWriter) halves(body func()) {
 	g.op("RET")
 }
 
+// unrolled is how many values a turn treats, so that the end of a loop can be foreseen.
+const unrolled = 8
+
 // values prints body for each value, at DX; R8 is their number.
 func (g *groupWriter) values(label string, body func()) {
 	g.op("MOVQ SI, DX")
 	g.op("MOVQ R8, CX")
 	g.printf("\n%s:\n", label)
-	body()
-	g.op("ADDQ $64, DX")
-	g.op("DECQ CX")
+	for g.value = range unrolled {
+		body()
+	}
+	g.value = 0
+	g.op("ADDQ $%d, DX", 64*unrolled)
+	g.op("SUBQ $%d, CX", unrolled)
 	g.op("JNZ %s", label)
 }
 
@@ -281,7 +289,7 @@ type search struct {
 }
 
 var searches = []search{
-	weighing("weighGiven", func(g *groupWriter) { g.load(element(atW), 1) }),
+	weighing("weighGiven", func(g *groupWriter) { g.load(g.element(atW), 1) }),
 	weighing("weighSquare", func(g *groupWriter) { g.mul(0, 0, 1) }),
 	weighing("weighSize", func(g *groupWriter) { g.and(0, 5, 1) }),
 	weighing("weighLevelled", func(g *groupWriter) {
@@ -292,7 +300,7 @@ var searches = []search{
 		g.mul(0, 0, 1)
 		g.add(4, 1, 1)
 		g.root(1, 1)
-		g.mul(1, element(atW), 1)
+		g.mul(1, g.element(atW), 1)
 	}),
 	{"searchSymmetric", "s *Groups, count int, numerators *[20]float32, low, high float32", 32, searchSymmetric},
 	{"searchAffine", "s *Groups, count int, numerators *float32, steps int, high float32", 36, searchAffine(false)},
@@ -323,7 +331,7 @@ func emitGroups(tier, register string, lanes int) func(w *writer) {
 		for _, s := range searches {
 			w.printf("\n// func %s%s(%s)\n", s.name, tier, s.arguments)
 			w.printf("TEXT ·%s%s(SB), NOSPLIT, $0-%d\n", s.name, tier, s.frame)
-			s.emit(&groupWriter{w, tier, register, lanes})
+			s.emit(&groupWriter{writer: w, tier: tier, register: register, lanes: lanes})
 		}
 		emitLevels(w, tier, register, lanes)
 	}

@@ -65,11 +65,11 @@ func emitLevels(w *writer, tier, register string, lanes int) {
 	for _, name := range []string{"levels", "divided"} {
 		w.printf("\n// func %s%s(q *byte, x *float32, by, low *Lane, groups, vectors int, least, most, bias int32)\n", name, tier)
 		w.printf("TEXT ·%s%s(SB), NOSPLIT, $0-60\n", name, tier)
-		(&groupWriter{w, tier, register, lanes}).levels(name == "divided")
+		(&groupWriter{writer: w, tier: tier, register: register, lanes: lanes}).levels(name == "divided")
 	}
 	w.printf("\n// func iq4Levels%s(q *byte, x *float32, by *Lane, groups int)\n", tier)
 	w.printf("TEXT ·iq4Levels%s(SB), NOSPLIT, $0-32\n", tier)
-	(&groupWriter{w, tier, register, lanes}).iq4Levels()
+	(&groupWriter{writer: w, tier: tier, register: register, lanes: lanes}).iq4Levels()
 }
 
 // levels prints q = bias + max(least, min(most, nearest(..))) of (x - low) * by, or of

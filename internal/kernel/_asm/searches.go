@@ -17,7 +17,7 @@ func (g *groupWriter) weighing(name string, weigh func(g *groupWriter)) {
 		case "weighLevelled":
 			g.zero(4)
 			g.values("squares", func() {
-				g.load(element(atX), 0)
+				g.load(g.element(atX), 0)
 				g.mul(0, 0, 0)
 				g.add(4, 0, 4)
 			})
@@ -31,13 +31,13 @@ func (g *groupWriter) weighing(name string, weigh func(g *groupWriter)) {
 		g.zero(2)
 		g.zero(3)
 		g.values("values", func() {
-			g.load(element(atX), 0)
+			g.load(g.element(atX), 0)
 			weigh(g)
-			g.store(1, element(atW))
+			g.store(1, g.element(atW))
 			g.add(2, 1, 2)
-			g.load(element(atX), 0)
+			g.load(g.element(atX), 0)
 			g.mul(0, 1, 0)
-			g.store(0, element(atWX))
+			g.store(0, g.element(atWX))
 			g.add(3, 0, 3)
 		})
 		g.store(2, field(atSumW))
@@ -55,7 +55,7 @@ func (g *groupWriter) findExtremes(label string, top, magnitude, bits, x, size i
 	g.zero(magnitude)
 	g.constant(gMagnitude, bits)
 	g.values(label, func() {
-		g.load(element(atX), x)
+		g.load(g.element(atX), x)
 		g.and(x, bits, size)
 		g.compare(greaterThan, size, magnitude, 1)
 		g.merge(1, x, top)
@@ -125,7 +125,7 @@ func searchSymmetric(g *groupWriter) {
 			g.zero(sum)
 		}
 		g.values("terms", func() {
-			g.load(element(atX), 8)
+			g.load(g.element(atX), 8)
 			for c := range 2 {
 				g.mul(8, c, 9+c)
 			}
@@ -152,8 +152,8 @@ func searchSymmetric(g *groupWriter) {
 
 // sums adds the weighted x * level and level * level of candidate c. It uses 11 and 12.
 func (g *groupWriter) sums(c, level int) {
-	g.mul(level, element(atWX), 11)
-	g.mul(level, element(atW), 12)
+	g.mul(level, g.element(atWX), 11)
+	g.mul(level, g.element(atW), 12)
 	g.add(2+2*c, 11, 2+2*c)
 	g.mul(12, level, 12)
 	g.add(3+2*c, 12, 3+2*c)
@@ -199,7 +199,7 @@ func (g *groupWriter) span() {
 	g.load(field(atX), 1)
 	g.load(field(atX), 0)
 	g.values("span", func() {
-		g.load(element(atX), 2)
+		g.load(g.element(atX), 2)
 		g.lesser(2, 1, 1)
 		g.greater(2, 0, 0)
 	})
@@ -288,14 +288,14 @@ func (g *groupWriter) affineLevels(label string) {
 	}
 	g.zero(2)
 	g.values(label, func() {
-		g.load(element(atX), 7)
+		g.load(g.element(atX), 7)
 		g.sub(7, 1, 8)
 		g.mul(8, 0, 8)
 		g.round(8)
 		g.greater(8, 2, 8)
 		g.lesser(8, 3, 8)
-		g.store(8, element(atL))
-		g.mul(8, element(atW), 9)
+		g.store(8, g.element(atL))
+		g.mul(8, g.element(atW), 9)
 		g.add(4, 9, 4)
 		g.mul(9, 8, 10)
 		g.add(5, 10, 5)
@@ -311,15 +311,15 @@ func (g *groupWriter) affineError(label string, absolute bool) {
 		g.constant(gMagnitude, 6)
 	}
 	g.values(label, func() {
-		g.mul(8, element(atL), 5)
+		g.mul(8, g.element(atL), 5)
 		g.add(5, 9, 5)
-		g.sub(5, element(atX), 5)
+		g.sub(5, g.element(atX), 5)
 		if absolute {
 			g.and(5, 6, 5)
 		} else {
 			g.mul(5, 5, 5)
 		}
-		g.mul(5, element(atW), 5)
+		g.mul(5, g.element(atW), 5)
 		g.add(4, 5, 4)
 	})
 }
@@ -388,14 +388,14 @@ func (g *groupWriter) beginDescent(which string, xl, ll int) {
 	g.zero(xl)
 	g.zero(ll)
 	g.values("levels"+which, func() {
-		g.mul(5, element(atX), 7)
+		g.mul(5, g.element(atX), 7)
 		g.round(7)
 		g.greater(7, 4, 7)
 		g.lesser(7, 6, 7)
-		g.store(7, element(atL))
-		g.mul(7, element(atWX), 8)
+		g.store(7, g.element(atL))
+		g.mul(7, g.element(atWX), 8)
 		g.add(xl, 8, xl)
-		g.mul(7, element(atW), 8)
+		g.mul(7, g.element(atW), 8)
 		g.mul(8, 7, 8)
 		g.add(ll, 8, ll)
 	})
@@ -414,14 +414,14 @@ func (g *groupWriter) endDescent(xl, ll int) {
 // move tries another level for one value. xl and ll are the sums of x * level and level *
 // level; mask 5 gets the lanes that changed.
 func (g *groupWriter) move(xl, ll int) {
-	g.load(element(atL), 2)
-	g.mul(2, element(atWX), 3)
+	g.load(g.element(atL), 2)
+	g.mul(2, g.element(atWX), 3)
 	g.sub(xl, 3, 4)
 	g.compare(greaterThan, 4, 12, 1)
-	g.mul(2, element(atW), 3)
+	g.mul(2, g.element(atW), 3)
 	g.mul(3, 2, 3)
 	g.sub(ll, 3, 5)
-	g.mul(5, element(atX), 6)
+	g.mul(5, g.element(atX), 6)
 	g.div(6, 4, 6)
 	g.nearest(6)
 	g.withConstant("VPMAXSD", 6, gMinus4, 6)
@@ -429,9 +429,9 @@ func (g *groupWriter) move(xl, ll int) {
 	g.op("VCVTDQ2PS %[1]s, %[1]s", g.v(6))
 	g.compare(notEqual, 6, 2, 2)
 	g.both(2, 1)
-	g.mul(6, element(atWX), 7)
+	g.mul(6, g.element(atWX), 7)
 	g.add(4, 7, 4)
-	g.mul(6, element(atW), 7)
+	g.mul(6, g.element(atW), 7)
 	g.mul(7, 6, 7)
 	g.add(5, 7, 5)
 	g.compare(greaterThan, 5, 12, 2)
@@ -445,7 +445,7 @@ func (g *groupWriter) move(xl, ll int) {
 	g.either(1, 5)
 	g.merge(1, 4, xl)
 	g.merge(1, 5, ll)
-	g.mergeInto(1, 6, element(atL), 2)
+	g.mergeInto(1, 6, g.element(atL), 2)
 }
 
 // searchIQ4 tries the scales that put the extreme value near the lowest level.
@@ -491,10 +491,10 @@ func searchIQ4(g *groupWriter) {
 			g.mul(1, 7, 7)
 		}
 		g.values("terms", func() {
-			g.load(element(atX), 8)
+			g.load(g.element(atX), 8)
 			for c := range 2 {
 				g.nearestIQ4(c, 6+c, 9+c)
-				g.mul(9+c, element(atW), 11)
+				g.mul(9+c, g.element(atW), 11)
 				g.mul(11, 8, 12)
 				g.mul(11, 9+c, 11)
 				g.add(2+2*c, 12, 2+2*c)
