@@ -147,10 +147,14 @@ func (e *encodeWriter) nibbles(at, fifth int) {
 		e.op("VPMOVMSKB Y5, AX")
 		e.op("MOVL AX, %d(DI)", fifth)
 	}
-	e.op("VPCMPEQD Y8, Y8, Y8")
-	e.op("VPSRLW $12, Y8, Y8")
-	e.op("VPACKUSWB Y8, Y8, Y8")
-	e.op("VPAND Y8, Y4, Y4")
+	if e.wide() {
+		e.op("VPAND Y%d, Y4, Y4", constOrder)
+	} else {
+		e.op("VPCMPEQD Y8, Y8, Y8")
+		e.op("VPSRLW $12, Y8, Y8")
+		e.op("VPACKUSWB Y8, Y8, Y8")
+		e.op("VPAND Y8, Y4, Y4")
+	}
 	e.op("VEXTRACTI128 $1, Y4, X5")
 	e.op("VPSLLW $4, X5, X5")
 	e.op("VPOR X5, X4, X4")
@@ -259,7 +263,9 @@ func emitEncoders(tier, register string, lanes int) func(w *writer) {
 			e.arguments()
 			e.constant(1<<31-1, constMagnitude)
 			d.constants(e)
-			if !e.wide() {
+			if e.wide() {
+				e.constant(0x0f0f0f0f, constOrder) // nothing is packed; low halves of bytes
+			} else {
 				e.op("MOVQ $0x0703060205010400, AX // the order of packed vectors")
 				e.op("VMOVQ AX, X%d", constOrder)
 				e.op("VPMOVZXBD X%[1]d, Y%[1]d", constOrder)
