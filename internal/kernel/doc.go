@@ -1,5 +1,5 @@
-// Package kernel holds the hot loops: conversion-and-multiply over quantized
-// rows, dot products, and the fixed pool of workers they run on. Every loop has
+// Package kernel holds the hot loops: conversion-and-multiply over quantized rows,
+// encoding of rows, dot products, and the fixed pool of workers they run on. Every loop has
 // a pure-Go twin; assembly tiers are chosen once, by CPU or QTOOL_CPU.
 //
 // It may import internal/codebook, internal/half and golang.org/x/sys/cpu. On
