@@ -16,6 +16,9 @@ type Adapter struct {
 	// Alpha sets every pair's scale, Alpha/rank; 0 means a scale of 1.
 	Alpha float32
 	Pairs []*Pair
+	// MergeOnly marks an adapter with pairs that llama.cpp does not honour: it
+	// takes effect once it is merged into its base.
+	MergeOnly bool
 	// Extra are further metadata keys of the file, kept when it is written.
 	Extra *gguf.Metadata
 }
@@ -50,7 +53,9 @@ type Config struct {
 	Rank    int
 	Alpha   float32
 	Targets []string // see [Select]
-	Seed    uint64
+	// MergeOnly permits targets that llama.cpp does not honour.
+	MergeOnly bool
+	Seed      uint64
 }
 
 // New makes a fresh adapter for the chosen targets of d. It does not change the
@@ -66,7 +71,7 @@ func New(d *model.Decoder, c Config) (*Adapter, error) {
 	if !(c.Alpha > 0) || math.IsInf(float64(c.Alpha), 0) {
 		return nil, fmt.Errorf("an adapter with alpha %g: alpha must be a positive number", c.Alpha)
 	}
-	chosen, err := Select(d.Targets(), c.Targets)
+	chosen, err := Select(d, c.Targets, c.MergeOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +88,7 @@ func New(d *model.Decoder, c Config) (*Adapter, error) {
 			random.Data[i] = float32((2*rng.Float64() - 1) * bound)
 		}
 		a.Pairs = append(a.Pairs, p)
+		a.MergeOnly = a.MergeOnly || t.Refused != ""
 	}
 	return a, nil
 }
@@ -110,7 +116,8 @@ func pairShapes(t model.Target, rank int) (a, b []int) {
 
 // Attach binds the pairs to d's weights, so that every pass computes with them.
 // It refuses, with [ErrMismatch], an adapter of another architecture or with a
-// pair that does not fit or that llama.cpp would ignore; d is then unchanged.
+// pair that does not fit or, unless it is for merging only, that llama.cpp would
+// not honour; d is then unchanged.
 func (a *Adapter) Attach(d *model.Decoder) error {
 	if a.Architecture != d.Architecture {
 		return fmt.Errorf("%w: it was made for architecture %q, the base is %q", ErrMismatch, a.Architecture, d.Architecture)
@@ -121,8 +128,8 @@ func (a *Adapter) Attach(d *model.Decoder) error {
 	}
 	for _, p := range a.Pairs {
 		t, ok := targets[p.Tensor]
-		if !ok {
-			return fmt.Errorf("%w: it has a pair for %s, which the base does not have or where llama.cpp ignores or refuses adapters", ErrMismatch, p.Tensor)
+		if reason := whyNot(d, t, p.Tensor, ok, a.MergeOnly); reason != "" {
+			return fmt.Errorf("%w: it has a pair for %s: %s", ErrMismatch, p.Tensor, reason)
 		}
 		a, b := pairShapes(t, p.Rank)
 		for _, half := range []struct {
@@ -140,6 +147,20 @@ func (a *Adapter) Attach(d *model.Decoder) error {
 		targets[p.Tensor].Linear.Pair = &p.Pair
 	}
 	return nil
+}
+
+// whyNot is why a pair cannot be bound to tensor, which is target t if found; ""
+// if it can.
+func whyNot(d *model.Decoder, t model.Target, tensor string, found, mergeOnly bool) string {
+	switch reason := d.NoTarget(model.TargetName(tensor)); {
+	case !found && reason != "":
+		return reason
+	case !found:
+		return "the base has no such weight for pairs"
+	case t.Refused != "" && !mergeOnly:
+		return t.Refused
+	}
+	return ""
 }
 
 // Detach removes all pairs from d.

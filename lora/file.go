@@ -21,6 +21,7 @@ const (
 	keyAdapterType  = "adapter.type"
 	keyAlpha        = "adapter.lora.alpha"
 	keyInvocation   = "adapter.alora.invocation_tokens"
+	keyMergeOnly    = "qtool.merge_only" // a bool of ours
 )
 
 // Open reads an adapter file.
@@ -63,7 +64,10 @@ func FromModel(m gguf.Model) (*Adapter, error) {
 	if m.Metadata().Has(keyInvocation) {
 		return nil, fmt.Errorf("%w: it is an activated LoRA, which works only behind its invocation tokens (%s)", ErrUnsupported, keyInvocation)
 	}
-	for _, key := range []string{keyType, keyArchitecture, keyAdapterType, keyAlpha} {
+	if a.MergeOnly, err = gguf.Or(m.Metadata().Bool(keyMergeOnly))(false); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	for _, key := range []string{keyType, keyArchitecture, keyAdapterType, keyAlpha, keyMergeOnly} {
 		a.Extra.Delete(key)
 	}
 	if err := a.readPairs(m); err != nil {
@@ -155,6 +159,9 @@ func (a *Adapter) Model() gguf.Model {
 	md.Set(keyType, "adapter")
 	md.Set(keyAdapterType, "lora")
 	md.Set(keyAlpha, a.Alpha)
+	if a.MergeOnly {
+		md.Set(keyMergeOnly, true)
+	}
 	if a.Extra != nil {
 		for _, kv := range a.Extra.All() {
 			md.Set(kv.Key, kv.Value)

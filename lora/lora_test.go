@@ -221,13 +221,13 @@ func TestTargetsAreChosenByNameGlobAndGroup(t *testing.T) {
 		"all": 2 * 7, "attention": 2 * 4, "experts": 2 * 3, "attn_q": 2, "attn_[qk]": 4, "blk.0.*": 8,
 		"blk.1.attn_v.weight": 1, "output": 1, "token_embd": 1, "ffn_gate_inp": 2, "*": 18,
 	} {
-		got, err := Select(d.Targets(), []string{pattern})
+		got, err := Select(d, []string{pattern}, false)
 		if err != nil || len(got) != want {
 			t.Errorf("%s chooses %d targets (%v), want %d", pattern, len(got), err, want)
 		}
 	}
 	for _, pattern := range []string{"ffn", "attn_x", "[", ""} {
-		if _, err := Select(d.Targets(), []string{pattern}); err == nil {
+		if _, err := Select(d, []string{pattern}, false); err == nil {
 			t.Errorf("%q is accepted", pattern)
 		}
 	}

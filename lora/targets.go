@@ -17,36 +17,43 @@ var groups = map[string][]string{
 	"all":       {"attn_*", "ffn_gate", "ffn_up", "ffn_down", "ffn_*_exps"},
 }
 
-// Select chooses targets by short name ("attn_q"), full tensor name, glob over
-// either ("ffn_*", "blk.0.*") or group: attention, ffn, experts, all. No
+// Select chooses targets of d by short name ("attn_q"), full tensor name, glob
+// over either ("ffn_*", "blk.0.*") or group: attention, ffn, experts, all. No
 // patterns means "all", which leaves out the router, the embedding and the
-// head: those are trained when they are named. A pattern that chooses nothing
-// is an error that lists what there is.
-func Select(targets []model.Target, patterns []string) ([]model.Target, error) {
+// head: those are trained when they are named.
+//
+// Groups and globs pass over what llama.cpp does not honour; to name it is an
+// error that says why, as is a pattern that chooses nothing. With mergeOnly
+// these targets are chosen like others: the pairs take effect once they are
+// merged into the base.
+func Select(d *model.Decoder, patterns []string, mergeOnly bool) ([]model.Target, error) {
 	if len(patterns) == 0 {
 		patterns = []string{"all"}
 	}
+	targets := d.Targets()
 	chosen := make([]bool, len(targets))
 	for _, p := range patterns {
 		hits := 0
-		globs, isGroup := groups[p]
-		if !isGroup {
-			globs = []string{p}
-		}
-		for i, t := range targets {
-			for _, g := range globs {
-				hit, err := matches(g, t.Tensor)
-				if err != nil {
-					return nil, fmt.Errorf("target %q is not a valid pattern: %w", p, err)
-				}
-				if hit {
-					chosen[i] = true
-					hits++
-				}
+		var refused *model.Target
+		for i := range targets {
+			t := &targets[i]
+			hit, err := matchesAny(p, t.Tensor)
+			switch {
+			case err != nil:
+				return nil, fmt.Errorf("target %q is not a valid pattern: %w", p, err)
+			case !hit:
+			case t.Refused != "" && !mergeOnly:
+				refused = t
+			default:
+				chosen[i] = true
+				hits++
 			}
 		}
+		if refused != nil && (hits == 0 || isName(p, refused.Tensor)) {
+			return nil, fmt.Errorf("target %q: an adapter for %s cannot be used as one: %s; --merge-only trains it for merging into the base", p, model.TargetName(refused.Tensor), refused.Refused)
+		}
 		if hits == 0 {
-			return nil, fmt.Errorf("target %q chooses nothing that llama.cpp would honour; the base offers: %s", p, strings.Join(names(targets), ", "))
+			return nil, nothingChosen(d, p)
 		}
 	}
 	var out []model.Target
@@ -58,20 +65,42 @@ func Select(targets []model.Target, patterns []string) ([]model.Target, error) {
 	return out, nil
 }
 
-func matches(glob, tensor string) (bool, error) {
-	for _, name := range []string{model.TargetName(tensor), tensor, strings.TrimSuffix(tensor, ".weight")} {
-		if hit, err := path.Match(glob, name); hit || err != nil {
-			return hit, err
+func nothingChosen(d *model.Decoder, pattern string) error {
+	if reason := d.NoTarget(pattern); reason != "" {
+		return fmt.Errorf("target %q: %s", pattern, reason)
+	}
+	return fmt.Errorf("target %q chooses nothing; the base offers: %s", pattern, strings.Join(names(d.Targets()), ", "))
+}
+
+// matchesAny reports whether a pattern or group hits a tensor.
+func matchesAny(pattern, tensor string) (bool, error) {
+	globs, isGroup := groups[pattern]
+	if !isGroup {
+		globs = []string{pattern}
+	}
+	for _, glob := range globs {
+		for _, name := range namesOf(tensor) {
+			if hit, err := path.Match(glob, name); hit || err != nil {
+				return hit, err
+			}
 		}
 	}
 	return false, nil
 }
 
-// names lists the distinct short names.
+// isName reports whether a pattern is the very name of a tensor.
+func isName(pattern, tensor string) bool { return slices.Contains(namesOf(tensor), pattern) }
+
+// namesOf are the names that users may give a tensor.
+func namesOf(tensor string) []string {
+	return []string{model.TargetName(tensor), tensor, strings.TrimSuffix(tensor, ".weight")}
+}
+
+// names lists the distinct short names of what is honoured.
 func names(targets []model.Target) []string {
 	var out []string
 	for _, t := range targets {
-		if n := model.TargetName(t.Tensor); !slices.Contains(out, n) {
+		if n := model.TargetName(t.Tensor); t.Refused == "" && !slices.Contains(out, n) {
 			out = append(out, n)
 		}
 	}

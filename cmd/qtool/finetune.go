@@ -34,6 +34,7 @@ train.jsonl and valid.jsonl. Answers are learned, questions are not.`,
 			&cli.IntFlag{Name: "rank", Aliases: []string{"r"}, Value: 16, Usage: "rank of the pairs"},
 			&cli.Float64Flag{Name: "alpha", Value: 32, Usage: "scale of the pairs, times the rank"},
 			&cli.StringSliceFlag{Name: "targets", Usage: "weights to adapt, by `NAME`, glob or group: attention, ffn, experts, all (repeat, or separate by commas; default: all)"},
+			&cli.BoolFlag{Name: "merge-only", Usage: "adapt also what llama.cpp would not honour, to merge the adapter into the base"},
 
 			&cli.Float64Flag{Name: "lr", Value: d.Rate, Usage: "peak learning rate"},
 			&cli.StringFlag{Name: "lr-schedule", Value: d.Schedule, Usage: strings.Join(train.Schedules, ", ")},
@@ -92,6 +93,7 @@ type finetuneOptions struct {
 	rank                                    int
 	alpha                                   float32
 	targets                                 []string
+	mergeOnly                               bool
 	config                                  train.Config
 	seq, threads                            int
 	packing                                 bool
@@ -109,7 +111,7 @@ func finetuneOptionsOf(c *cli.Context) (*finetuneOptions, error) {
 	o := &finetuneOptions{
 		model: c.String("model"), data: c.String("data"),
 		adapter: c.String("adapter"), full: c.String("full"), init: c.String("init-adapter"),
-		rank: c.Int("rank"), alpha: float32(c.Float64("alpha")),
+		rank: c.Int("rank"), alpha: float32(c.Float64("alpha")), mergeOnly: c.Bool("merge-only"),
 		seq: c.Int("seq"), threads: c.Int("threads"),
 		packing: c.Bool("packing") && !c.Bool("no-packing"), evalSplit: c.Float64("eval-split"),
 		textField: c.String("text-field"), promptField: c.String("prompt-field"), completionField: c.String("completion-field"),
@@ -160,9 +162,9 @@ func (o *finetuneOptions) check() error {
 		return usagef("finetune: --adapter OUT.gguf says where to write the result")
 	case o.adapter != "" && o.full != "":
 		return usagef("finetune: --adapter trains pairs, --full all weights: give one of them")
-	case o.full != "" && (o.init != "" || o.isSet("rank") || o.isSet("alpha") || o.isSet("targets")):
-		return usagef("finetune: --full trains no pairs: --init-adapter, --rank, --alpha and --targets do not go with it")
-	case o.init != "" && (o.isSet("rank") || o.isSet("alpha") || o.isSet("targets")):
+	case o.full != "" && (o.init != "" || o.shapesPairs()):
+		return usagef("finetune: --full trains no pairs: --init-adapter, --rank, --alpha, --targets and --merge-only do not go with it")
+	case o.init != "" && o.shapesPairs():
 		return usagef("finetune: --init-adapter brings its own rank, alpha and targets")
 	case o.resume && o.runDir == "":
 		return usagef("finetune: --resume needs --run-dir, where the checkpoint is")
@@ -181,6 +183,11 @@ func (o *finetuneOptions) check() error {
 		return usagef("finetune: %v", err)
 	}
 	return nil
+}
+
+// shapesPairs reports whether the user said how to make new pairs.
+func (o *finetuneOptions) shapesPairs() bool {
+	return o.isSet("rank") || o.isSet("alpha") || o.isSet("targets") || o.isSet("merge-only")
 }
 
 // output is the file to write.

@@ -25,6 +25,7 @@ type finetuneReport struct {
 	Before      finetuneMeasure `json:"before"`
 	After       finetuneMeasure `json:"after"`
 	Output      string          `json:"output"`
+	MergeOnly   bool            `json:"merge_only,omitempty"`
 	LogitChange float64         `json:"largest_logit_change,omitempty"`
 }
 
@@ -109,6 +110,9 @@ func (r *finetuneReport) print(w io.Writer) {
 		fmt.Fprintf(w, "verified       it changes the logits of the base by up to %.3g\n", r.LogitChange)
 	}
 	fmt.Fprintf(w, "written        %s\n", r.Output)
+	if r.MergeOnly {
+		fmt.Fprintf(w, "               for merging into the base only: llama.cpp does not honour all of its pairs\n")
+	}
 }
 
 func formatSeconds(s float64) string {

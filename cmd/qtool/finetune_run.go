@@ -165,7 +165,9 @@ func (f *finetuning) makeAdapter(context.Context) (err error) {
 	case f.init != "":
 		f.adapter, err = lora.Open(f.init)
 	default:
-		f.adapter, err = lora.New(f.decoder, lora.Config{Rank: f.rank, Alpha: f.alpha, Targets: f.targets, Seed: f.config.Seed})
+		f.adapter, err = lora.New(f.decoder, lora.Config{
+			Rank: f.rank, Alpha: f.alpha, Targets: f.targets, MergeOnly: f.mergeOnly, Seed: f.config.Seed,
+		})
 		if err != nil {
 			return usagef("finetune: %v", err)
 		}
@@ -406,6 +408,7 @@ func (f *finetuning) write(ctx context.Context) error {
 	if err := f.adapter.WriteFile(ctx, f.report.Output); err != nil {
 		return err
 	}
+	f.report.MergeOnly = f.adapter.MergeOnly
 	if _, err := lora.Open(f.report.Output); err != nil {
 		return fmt.Errorf("reading the written adapter back: %w", err)
 	}

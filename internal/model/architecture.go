@@ -8,20 +8,73 @@ import (
 	"qtool/internal/nn"
 )
 
-// architecture is one row of the table of what the decoder computes.
+// architecture is one row of the table of what the decoder computes. What is
+// zero is what most architectures do.
 type architecture struct {
 	name    string
+	models  string // the families that use it, for people
 	pairing nn.RopePairing
-	// configure reads what is special to the architecture and checks it.
+	// configure reads what is special to the architecture and checks it; may be nil.
 	configure func(k *keys, c *Config)
-	// biases are the weights that may come with one, by their short names.
+
+	norms       normNames
+	qkNorm      qkNorm
+	activation  func(t *nn.Tape, gate, up *nn.Var) *nn.Var // SwiGLU if nil
+	fusedGateUp bool                                       // ffn_up holds the rows of gate, then those of up
+	experts     bool                                       // may have experts in place of the dense block
+	ropeFactors bool                                       // may divide rope angles by factors from a tensor
+	head        headKind
+
+	// biases are the weights, besides those of queries, keys and values, that
+	// may come with one, by their short names.
 	biases []string
-	// targets are the weights whose LoRA pairs llama.cpp honours, without
-	// "blk.N." and ".weight".
+	// targets are the weights whose LoRA pairs llama.cpp honours, and refused
+	// those where it does not, with the reason; without "blk.N." and ".weight".
 	targets []string
+	refused map[string]string
 }
 
-var architectures = []architecture{llama}
+// normNames are the norms of a block: before and behind attention and
+// feed-forward, each of which may be missing.
+type normNames struct{ attention, attentionOut, ffn, ffnOut string }
+
+var (
+	preNorms     = normNames{attention: "attn_norm", ffn: "ffn_norm"}
+	postNorms    = normNames{attentionOut: "post_attention_norm", ffnOut: "post_ffw_norm"}
+	prePostNorms = normNames{"attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"}
+	// preNormsRenamed are pre-norms of which one looks like a post-norm.
+	preNormsRenamed = normNames{attention: "attn_norm", ffn: "post_attention_norm"}
+)
+
+// qkNorm says over what queries and keys are normed before they are rotated.
+type qkNorm int
+
+const (
+	noQKNorm       qkNorm = iota
+	headQKNorm            // each head
+	optionalQKNorm        // each head, where the file has the weights
+	wideQKNorm            // all heads of a token together
+)
+
+// headKind says where the matrix of the logits comes from.
+type headKind int
+
+const (
+	anyHead headKind = iota // its own, or the embedding where there is none
+	ownHead
+	tiedHead
+)
+
+// Targets that most architectures honour.
+var (
+	attentionTargets = []string{"attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output"}
+	ffnTargets       = []string{"ffn_gate", "ffn_up", "ffn_down"}
+	endTargets       = []string{"token_embd", "output"}
+)
+
+var architectures = []architecture{
+	llama, qwen2, qwen3, olmo2, gemma2, gemma3, phi3, granite, glm4, smollm3, seedOSS,
+}
 
 func findArchitecture(name string) (*architecture, error) {
 	var known []string
@@ -34,9 +87,17 @@ func findArchitecture(name string) (*architecture, error) {
 	return nil, fmt.Errorf("%w: architecture %q is not known; known are: %s", ErrUnsupported, name, strings.Join(known, ", "))
 }
 
-// honours reports whether inference applies a LoRA pair on the tensor.
-func (a *architecture) honours(tensor string) bool {
-	return slices.Contains(a.targets, TargetName(tensor))
+// whyRefused is the reason why inference does not apply a LoRA pair on the
+// tensor; "" if it does.
+func (a *architecture) whyRefused(tensor string) string {
+	name := TargetName(tensor)
+	if reason, ok := a.refused[name]; ok {
+		return reason
+	}
+	if !slices.Contains(a.targets, name) {
+		return "llama.cpp ignores it there"
+	}
+	return ""
 }
 
 // TargetName is the short name of a tensor as users give it to choose targets:

@@ -28,6 +28,25 @@ type Config struct {
 	Rope nn.RopeOptions
 	// LongRope chooses between two sets of rope factors by the context in use.
 	LongRope bool
+	// Unrotated are the layers without position embedding; nil means none.
+	Unrotated []bool
+
+	// Window is how many tokens the Windowed layers see; these rotate by
+	// WindowRope. Windowed is nil where all layers see all tokens.
+	Window     int
+	Windowed   []bool
+	WindowRope nn.RopeOptions
+
+	AttentionScale   float32 // of queries times keys
+	AttentionSoftcap float32 // bounds them; 0 is off
+	// These multiply the embedding, what a block adds to the residual stream,
+	// and the logits; 0 means 1.
+	EmbeddingScale, ResidualScale, LogitScale float32
+	LogitSoftcap                              float32 // bounds the logits; 0 is off
+
+	// Skipped is the number of blocks behind the layers that the file holds for
+	// other purposes than decoding.
+	Skipped int
 }
 
 // llama.cpp takes no more than these.
@@ -61,7 +80,7 @@ func (k *keys) common(src gguf.Model) *Config {
 	if k.err != nil {
 		return c
 	}
-	if causal, err := gguf.Or(k.md.Bool(k.arch + ".attention.causal"))(true); err != nil || !causal {
+	if !k.bool("attention.causal", true) {
 		k.fail(fmt.Errorf("%w: attention that sees the tokens behind it (%s.attention.causal)", ErrUnsupported, k.arch))
 	}
 	if !(c.NormEpsilon >= 0) {
@@ -83,6 +102,7 @@ func (k *keys) common(src gguf.Model) *Config {
 		k.fail(fmt.Errorf("%w: %d of %d experts are used per token; llama.cpp takes %d at most", ErrInvalid, c.ExpertsUsed, c.Experts, maxExperts))
 	}
 	c.Rope = k.rope(c)
+	c.AttentionScale = float32(1 / math.Sqrt(float64(c.HeadDim)))
 	return c
 }
 
@@ -126,3 +146,6 @@ func (k *keys) rope(c *Config) nn.RopeOptions {
 	o.AttnFactor *= k.float("rope.scaling.attn_factor", 1)
 	return o
 }
+
+// windowed reports whether layer l sees only a window of the tokens before it.
+func (c *Config) windowed(l int) bool { return c.Windowed != nil && c.Windowed[l] }

@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"strings"
 	"testing"
 
 	"qtool/gguf"
@@ -11,8 +12,14 @@ import (
 	"qtool/lora"
 )
 
+// goldenModels are the models of golden/archs that the decoder computes.
+var goldenModels = []string{
+	"llama", "llama3-rope-tied", "mixtral",
+	"qwen2", "qwen2-bias-yarn-tied", "qwen3", "olmo2", "gemma2", "gemma3", "phi3", "granite", "glm4", "smollm3", "seed_oss",
+}
+
 func TestLogitsEqualLlamaCppWithAndWithoutAdapter(t *testing.T) {
-	for _, name := range []string{"llama", "llama3-rope-tied", "mixtral"} {
+	for _, name := range goldenModels {
 		for _, adapter := range []bool{false, true} {
 			test := name
 			if adapter {
@@ -31,7 +38,11 @@ func TestLogitsEqualLlamaCppWithAndWithoutAdapter(t *testing.T) {
 				}
 				want := sharedtest.Float32s(t, "golden/archs/"+test+".logits.f32")
 				got := logits(t, d, sharedtest.Tokens(t))
-				if e := sharedtest.NMSE(got, want); !(e <= 1e-10) {
+				limit := 1e-10
+				if strings.HasPrefix(name, "gemma") {
+					limit = 1e-7 // llama.cpp rounds gelu to 16 bits: see TestGemmaEqualsLlamaCppButForItsRoundedGelu
+				}
+				if e := sharedtest.NMSE(got, want); !(e <= limit) {
 					t.Errorf("NMSE %g", e)
 				} else {
 					t.Logf("NMSE %.3g", e)

@@ -66,6 +66,12 @@ func (k *keys) string(name, def string) string {
 	return v
 }
 
+func (k *keys) bool(name string, def bool) bool {
+	v, err := gguf.Or(k.md.Bool(k.arch + "." + name))(def)
+	k.fail(asInvalid(err))
+	return v
+}
+
 // perLayer is a scalar for all layers or an array with one element each; def is
 // for a missing key, which without it is an error. The result always has one
 // element for each layer.

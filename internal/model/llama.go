@@ -2,13 +2,14 @@ package model
 
 import (
 	"fmt"
+	"slices"
 
 	"qtool/internal/nn"
 )
 
-// llama is Llama 1 to 3, Mistral, Mixtral, TinyLlama and SmolLM2.
 var llama = architecture{
 	name:    "llama",
+	models:  "Llama 1 to 3, Mistral, Mixtral, TinyLlama, SmolLM2",
 	pairing: nn.RopeNorm,
 	configure: func(k *keys, c *Config) {
 		if c.Rope.Dims != c.HeadDim {
@@ -19,11 +20,10 @@ var llama = architecture{
 		}
 		c.Router = nn.RouterSpec{Used: c.ExpertsUsed, Normalize: true}
 	},
-	biases: []string{"attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down"},
-	targets: []string{
-		"token_embd", "output",
-		"attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output",
-		"ffn_gate", "ffn_up", "ffn_down",
-		"ffn_gate_inp", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps",
-	},
+	norms:       preNorms,
+	experts:     true,
+	ropeFactors: true,
+	biases:      []string{"attn_output", "ffn_gate", "ffn_up", "ffn_down"},
+	targets: slices.Concat(endTargets, attentionTargets, ffnTargets,
+		[]string{"ffn_gate_inp", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"}),
 }

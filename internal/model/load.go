@@ -38,27 +38,34 @@ type source struct{ gguf.Model }
 // Load binds the tensors of src to a decoder. src must stay open as long as
 // the decoder is used. Errors match [ErrUnsupported] or [ErrInvalid].
 func Load(src gguf.Model, opt Options) (*Decoder, error) {
-	md := src.Metadata()
-	name, err := md.Str("general.architecture")
+	name, err := src.Metadata().Str("general.architecture")
 	if err != nil {
 		return nil, asInvalid(err)
 	}
-	if kind, _ := md.Str("general.type"); kind == "adapter" || kind == "imatrix" {
+	if kind, _ := src.Metadata().Str("general.type"); kind == "adapter" || kind == "imatrix" {
 		return nil, fmt.Errorf("%w: this file is of general.type %q, not a model", ErrInvalid, kind)
 	}
 	arch, err := findArchitecture(name)
 	if err != nil {
 		return nil, err
 	}
-	k := &keys{md: md, arch: name}
+	return load(src, arch, opt)
+}
+
+// load is Load for a known architecture.
+func load(src gguf.Model, arch *architecture, opt Options) (*Decoder, error) {
+	k := &keys{md: src.Metadata(), arch: arch.name}
 	c := k.common(src)
-	if k.err == nil {
+	if k.err == nil && arch.configure != nil {
 		arch.configure(k, c)
 	}
 	if k.err != nil {
 		return nil, k.err
 	}
-	c.Rope.Pairing = arch.pairing
+	if c.Experts > 0 && !arch.experts {
+		return nil, fmt.Errorf("%w: %s with %d experts", ErrUnsupported, arch.name, c.Experts)
+	}
+	c.Rope.Pairing, c.WindowRope.Pairing = arch.pairing, arch.pairing
 	b := &binder{src: src, arch: arch, opt: opt, used: map[string]bool{}, d: &Decoder{Config: *c, source: source{src}}}
 	b.bind()
 	if b.err != nil {
@@ -85,19 +92,45 @@ func (b *binder) bind() {
 	d := b.d
 	d.embed = b.embedding()
 	d.outputNorm = b.vector("output_norm.weight", d.Embedding)
-	if b.has("output.weight") {
-		d.head = b.linear("output", d.Embedding, d.Vocabulary, 1)
-		b.target("token_embd.weight", d.embed, true)
-		b.target("output.weight", d.head, false)
-	} else if b.err == nil {
-		// A tied head takes no pairs: llama.cpp can load neither name for it.
-		d.head = &nn.Linear{Weight: d.embed.Weight}
-	}
+	d.head = &nn.Head{Linear: b.head(), Softcap: d.LogitSoftcap}
 	d.Rope.Factors = b.ropeFactors()
-	d.rope = nn.NewRope(d.Rope)
-	for l := 0; l < d.Layers && b.err == nil; l++ {
-		d.blocks = append(d.blocks, b.block(l))
+	rope, windowRope := b.rope(d.Rope), (*nn.Rope)(nil)
+	if d.Windowed != nil {
+		windowRope = b.rope(d.WindowRope)
 	}
+	for l := 0; l < d.Layers && b.err == nil; l++ {
+		r := rope
+		switch {
+		case d.Unrotated != nil && d.Unrotated[l]:
+			r = nil
+		case d.windowed(l):
+			r = windowRope
+		}
+		d.blocks = append(d.blocks, b.block(l, r))
+	}
+}
+
+func (b *binder) rope(o nn.RopeOptions) *nn.Rope {
+	r := nn.NewRope(o)
+	b.d.ropes = append(b.d.ropes, r)
+	return r
+}
+
+// head binds the matrix of the logits, and offers it and the embedding as
+// targets where they are two: llama.cpp can load pairs for neither name of one.
+func (b *binder) head() *nn.Linear {
+	d := b.d
+	own := b.has("output.weight")
+	if b.arch.head == tiedHead || b.arch.head == anyHead && !own {
+		if b.err != nil {
+			return nil
+		}
+		return &nn.Linear{Weight: d.embed.Weight, Bias: b.bias("output", d.Vocabulary, 1)}
+	}
+	head := b.linear("output", d.Embedding, d.Vocabulary, 1)
+	b.target("token_embd.weight", d.embed, true)
+	b.target("output.weight", head, false)
+	return head
 }
 
 func (b *binder) embedding() *nn.Linear {
@@ -114,6 +147,9 @@ func (b *binder) embedding() *nn.Linear {
 }
 
 func (b *binder) ropeFactors() []float32 {
+	if !b.arch.ropeFactors {
+		return nil
+	}
 	name, pairs := "rope_freqs.weight", b.d.Rope.Dims/2
 	if b.d.LongRope {
 		context := b.opt.Context
@@ -132,52 +168,6 @@ func (b *binder) ropeFactors() []float32 {
 	return b.frozenVector(name, pairs).Data
 }
 
-func (b *binder) block(l int) *block {
-	d := b.d
-	prefix := fmt.Sprintf("blk.%d.", l)
-	return &block{
-		layer:     l,
-		attnNorm:  b.vector(prefix+"attn_norm.weight", d.Embedding),
-		ffnNorm:   b.vector(prefix+"ffn_norm.weight", d.Embedding),
-		epsilon:   d.NormEpsilon,
-		attention: b.attention(prefix, d.Heads[l], d.KVHeads[l]),
-		ffn:       b.feedForward(prefix, d.FeedForward[l]),
-	}
-}
-
-func (b *binder) attention(prefix string, heads, kvHeads int) attention {
-	d := b.d
-	a := attention{heads: heads, kvHeads: kvHeads, headDim: d.HeadDim, valueDim: d.ValueDim}
-	q, k, v := heads*d.HeadDim, kvHeads*d.HeadDim, kvHeads*d.ValueDim
-	if b.has(prefix + "attn_qkv.weight") {
-		a.qkv = b.targetLinear(prefix+"attn_qkv", d.Embedding, q+k+v, 1)
-	} else {
-		a.q = b.targetLinear(prefix+"attn_q", d.Embedding, q, 1)
-		a.k = b.targetLinear(prefix+"attn_k", d.Embedding, k, 1)
-		a.v = b.targetLinear(prefix+"attn_v", d.Embedding, v, 1)
-	}
-	a.output = b.targetLinear(prefix+"attn_output", heads*d.ValueDim, d.Embedding, 1)
-	return a
-}
-
-func (b *binder) feedForward(prefix string, width int) feedForward {
-	d := b.d
-	if d.Experts == 0 {
-		return &denseFFN{
-			gate: b.targetLinear(prefix+"ffn_gate", d.Embedding, width, 1),
-			up:   b.targetLinear(prefix+"ffn_up", d.Embedding, width, 1),
-			down: b.targetLinear(prefix+"ffn_down", width, d.Embedding, 1),
-		}
-	}
-	return &expertFFN{
-		router: b.targetLinear(prefix+"ffn_gate_inp", d.Embedding, d.Experts, 1),
-		spec:   d.Router,
-		gate:   b.targetLinear(prefix+"ffn_gate_exps", d.Embedding, width, d.Experts),
-		up:     b.targetLinear(prefix+"ffn_up_exps", d.Embedding, width, d.Experts),
-		down:   b.targetLinear(prefix+"ffn_down_exps", width, d.Embedding, d.Experts),
-	}
-}
-
 // targetLinear is linear, offered as a LoRA target.
 func (b *binder) targetLinear(name string, in, out, experts int) *nn.Linear {
 	l := b.linear(name, in, out, experts)
@@ -186,19 +176,27 @@ func (b *binder) targetLinear(name string, in, out, experts int) *nn.Linear {
 }
 
 func (b *binder) target(tensor string, l *nn.Linear, transposed bool) {
-	if b.err == nil && b.arch.honours(tensor) {
-		b.d.targets = append(b.d.targets, Target{Tensor: tensor, Linear: l, Transposed: transposed})
+	if b.err == nil {
+		b.d.targets = append(b.d.targets, Target{Tensor: tensor, Linear: l, Transposed: transposed, Refused: b.arch.whyRefused(tensor)})
 	}
 }
 
 // linear binds name.weight and, where the architecture may have one, name.bias.
 func (b *binder) linear(name string, in, out, experts int) *nn.Linear {
-	l := &nn.Linear{Weight: b.weight(name+".weight", in, out, experts)}
-	if bias := name + ".bias"; slices.Contains(b.arch.biases, TargetName(name)) && b.has(bias) {
-		l.Bias = b.vector(bias, out, experts)
-	}
-	return l
+	return &nn.Linear{Weight: b.weight(name+".weight", in, out, experts), Bias: b.bias(name, out, experts)}
 }
+
+// bias binds name.bias if there is one; nil if not.
+func (b *binder) bias(name string, shape ...int) *nn.Param {
+	allowed := slices.Contains(b.arch.biases, TargetName(name)) || slices.Contains(projectionNames, TargetName(name))
+	if !allowed || !b.has(name+".bias") {
+		return nil
+	}
+	return b.vector(name+".bias", shape...)
+}
+
+// projectionNames are the weights that may come with a bias in all architectures.
+var projectionNames = []string{"attn_q", "attn_k", "attn_v", "attn_qkv"}
 
 func (b *binder) has(name string) bool { _, ok := b.src.Tensor(name); return ok }
 
@@ -312,7 +310,7 @@ func storedMatrix(t *gguf.Tensor, data []byte, rows, cols int) (kernel.Matrix, e
 func (b *binder) checkLeftover() error {
 	var left []string
 	for _, t := range b.src.Tensors() {
-		if !b.used[t.Name] {
+		if !b.used[t.Name] && !b.skipped(t.Name) {
 			left = append(left, t.Name)
 		}
 	}
@@ -322,6 +320,16 @@ func (b *binder) checkLeftover() error {
 	shown := left[:min(3, len(left))]
 	return fmt.Errorf("%w: %s has %d tensors that the decoder does not know: %s",
 		ErrUnsupported, b.arch.name, len(left), strings.Join(shown, ", "))
+}
+
+// skipped reports whether a tensor belongs to a block that is not computed.
+func (b *binder) skipped(tensor string) bool {
+	for l := b.d.Layers; l < b.d.Layers+b.d.Skipped; l++ {
+		if strings.HasPrefix(tensor, fmt.Sprintf("blk.%d.", l)) {
+			return true
+		}
+	}
+	return false
 }
 
 // FindNotFinite is the first tensor with an element that is NaN or infinite, and

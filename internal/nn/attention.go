@@ -19,8 +19,8 @@ type AttentionSpec struct {
 	// Window is how many key rows a query row sees at most, its own included;
 	// 0 means all.
 	Window int
-	// Softcap bounds q·k to ±Softcap, by Softcap·tanh(q·k/Softcap), before it
-	// is scaled; 0 means off.
+	// Softcap bounds s = scale·q·k to ±Softcap, by Softcap·tanh(s/Softcap); 0
+	// means off.
 	Softcap float32
 	// Sinks has one element per head that joins the softmax of every row as
 	// the score of a key without a value; nil means none.

@@ -45,14 +45,14 @@ func sized[E any](s *[]E, n int) []E {
 // queryScale is what q is multiplied with, and scoreScale what comes after.
 func (s *AttentionSpec) queryScale() float32 {
 	if s.Softcap > 0 {
-		return 1 / s.Softcap
+		return s.Scale / s.Softcap
 	}
 	return s.Scale
 }
 
 func (s *AttentionSpec) scoreScale() float32 {
 	if s.Softcap > 0 {
-		return s.Scale * s.Softcap
+		return s.Softcap
 	}
 	return 1
 }

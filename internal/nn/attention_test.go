@@ -154,12 +154,13 @@ func (c *attentionCase) defineRow(out *[len(results{})][]float64, h, kv, r int) 
 		for i := range s.HeadDim {
 			x += float64(c.q.Data[q+i]) * float64(c.k.Data[k(j)+i])
 		}
+		x *= float64(s.Scale)
 		slope[j] = float64(s.Scale)
 		if s.Softcap > 0 {
 			t := math.Tanh(x / float64(s.Softcap))
 			x, slope[j] = float64(s.Softcap)*t, slope[j]*(1-t*t)
 		}
-		p[j] = math.Exp(float64(s.Scale) * x)
+		p[j] = math.Exp(x)
 		sum += p[j]
 	}
 	if s.Sinks != nil {

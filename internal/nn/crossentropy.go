@@ -15,9 +15,9 @@ const headChunkFloats = 1 << 20
 // CrossEntropy is the fused head and loss. For every row r of x [tokens, n]
 // with target targets[r] other than [NotScored] it adds
 // -log softmax(head(x_r))[target] to sum, in nats, and counts it. Logits exist
-// only for a chunk of the vocabulary at a time. In the backward pass the seed
+// only for a chunk of the vocabulary at a time, after the softcap of head. In the backward pass the seed
 // is weight per scored row, so that weight = 1/scored gives the mean.
-func (t *Tape) CrossEntropy(x *Var, head *Linear, targets []int32, weight float32) (sum float64, scored int) {
+func (t *Tape) CrossEntropy(x *Var, head *Head, targets []int32, weight float32) (sum float64, scored int) {
 	for _, target := range targets {
 		if target != NotScored {
 			scored++
@@ -57,7 +57,7 @@ func (t *Tape) CrossEntropy(x *Var, head *Linear, targets []int32, weight float3
 type crossEntropyOp struct {
 	t       *Tape
 	x       *Var
-	head    *Linear
+	head    *Head
 	weight  float32
 	rows    []int32 // the scored rows of x
 	targets []int32
@@ -173,11 +173,12 @@ func (o *crossEntropyOp) forward(t *Tape) (sum float64) {
 // higher one shrinks what was summed up before.
 type logSumTask crossEntropyOp
 
-func (s *logSumTask) Do(_, part int) {
+func (s *logSumTask) Do(worker, part int) {
 	o := (*crossEntropyOp)(s)
 	from, to := rowsOf(part, len(o.rows))
 	for i := from; i < to; i++ {
 		row, target := o.row(i)
+		tanh := o.cap(row, worker)
 		highest := max(o.highest[i], kernel.Highest(row))
 		if target >= 0 {
 			o.atTarget[i] = row[target]
@@ -185,10 +186,31 @@ func (s *logSumTask) Do(_, part int) {
 		}
 		shrink := math.Exp(float64(o.highest[i]) - float64(highest))
 		o.others[i] = o.others[i]*shrink + kernel.Exp(row, row, highest)
+		if o.dxs != nil {
+			steepen(row, tanh)
+		}
 		if n := o.x.Cols; o.dxs != nil && o.from > 0 && shrink != 1 {
 			scale(o.dxs[i*n:(i+1)*n], float32(shrink))
 		}
 		o.highest[i] = highest
+	}
+}
+
+// cap applies the softcap to a row of logits; tanh is what [steepen] needs of it.
+func (o *crossEntropyOp) cap(row []float32, worker int) (tanh []float32) {
+	if o.head.Softcap == 0 {
+		return nil
+	}
+	tanh = o.t.workerScratch(worker, len(row))
+	softcap(row, tanh, o.head.Softcap)
+	return tanh
+}
+
+// steepen turns gradients of capped logits into those of what was capped; tanh
+// is nil without a softcap.
+func steepen(grad, tanh []float32) {
+	for i, t := range tanh {
+		grad[i] *= 1 - t*t
 	}
 }
 
@@ -205,7 +227,12 @@ func (f *finishTask) Do(worker, part int) {
 		dx, inverse := o.dxs[i*n:(i+1)*n], math.Exp(float64(o.highest[i])-o.logSum[i])
 		scale(dx, float32(inverse)*o.weight)
 		w := o.head.Expert[0].Row(int(o.targets[i]), o.t.workerScratch(worker, n))
-		kernel.Axpy(dx, -float32(o.others[i]*inverse)*o.weight, w)
+		slope := float32(1)
+		if limit := o.head.Softcap; limit > 0 {
+			tanh := o.atTarget[i] / limit
+			slope -= tanh * tanh
+		}
+		kernel.Axpy(dx, -float32(o.others[i]*inverse)*o.weight*slope, w)
 	}
 }
 
@@ -254,16 +281,18 @@ func (o *crossEntropyOp) backwardChunks(t *Tape, wanted bool) (dxs []float32) {
 // logitGradTask turns a chunk of logits into their gradients, in place.
 type logitGradTask crossEntropyOp
 
-func (g *logitGradTask) Do(_, part int) {
+func (g *logitGradTask) Do(worker, part int) {
 	o := (*crossEntropyOp)(g)
 	from, to := rowsOf(part, len(o.rows))
 	for i := from; i < to; i++ {
 		row, target := o.row(i)
+		tanh := o.cap(row, worker)
 		kernel.Exp(row, row, float32(o.logSum[i]))
 		scale(row, o.weight)
 		if target >= 0 {
 			row[target] -= o.weight
 		}
+		steepen(row, tanh)
 	}
 }
 

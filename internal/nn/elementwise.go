@@ -51,31 +51,79 @@ func (o *addOp) backward(t *Tape) {
 	t.giveGrad(o.b, o.y.grad)
 }
 
-// SwiGLU computes silu(gate)·up elementwise, silu(x) = x/(1+exp(-x)).
-func (t *Tape) SwiGLU(gate, up *Var) *Var {
-	y := t.newVar(gate.Rows, gate.Cols, gate.needs || up.needs)
-	o := t.steps.swiglu.take()
-	*o = swigluOp{gate: gate, up: up, y: y}
-	t.Pool.Do(rowParts(y.Rows), (*swigluForward)(o))
+// Scale computes x·s in the place of x, which must not be used afterwards, nor be
+// what its own operator needs for its gradient.
+func (t *Tape) Scale(x *Var, s float32) *Var {
+	y := t.vars.take()
+	*y = Var{Rows: x.Rows, Cols: x.Cols, Data: x.Data, needs: x.needs}
+	o := t.steps.scale.take()
+	*o = scaleOp{x: x, y: y, s: s, data: y.Data}
+	t.Pool.Do(rowParts(y.Rows), (*scaleRows)(o))
 	t.record(y, o)
 	return y
 }
 
-type swigluOp struct {
+type scaleOp struct {
+	x, y *Var
+	s    float32
+	data []float32 // what is scaled
+}
+
+type scaleRows scaleOp
+
+func (o *scaleRows) Do(_, part int) {
+	from, to := rowsOf(part, o.y.Rows)
+	scale(o.data[from*o.y.Cols:to*o.y.Cols], o.s)
+}
+
+func (o *scaleOp) backward(t *Tape) {
+	if o.y.grad == nil {
+		return
+	}
+	o.data = o.y.grad
+	t.Pool.Do(rowParts(o.y.Rows), (*scaleRows)(o))
+	t.giveGrad(o.x, o.y.grad)
+}
+
+// SwiGLU computes silu(gate)·up elementwise, silu(x) = x/(1+exp(-x)).
+func (t *Tape) SwiGLU(gate, up *Var) *Var {
+	return t.gated(gate, up, kernel.SwiGLU, kernel.SwiGLUBackward)
+}
+
+// GeGLU computes gelu(gate)·up elementwise, gelu in its tanh form; see
+// [kernel.GeGLU].
+func (t *Tape) GeGLU(gate, up *Var) *Var {
+	return t.gated(gate, up, kernel.GeGLU, kernel.GeGLUBackward)
+}
+
+// gated computes y = forward(gate, up); backward adds the gradients of gate and
+// up, given dy.
+func (t *Tape) gated(gate, up *Var, forward func(y, gate, up []float32), backward func(dgate, dup, gate, up, dy []float32)) *Var {
+	y := t.newVar(gate.Rows, gate.Cols, gate.needs || up.needs)
+	o := t.steps.gated.take()
+	*o = gatedOp{gate: gate, up: up, y: y, rowForward: forward, rowBackward: backward}
+	t.Pool.Do(rowParts(y.Rows), (*gatedForward)(o))
+	t.record(y, o)
+	return y
+}
+
+type gatedOp struct {
 	gate, up, y      *Var
+	rowForward       func(y, gate, up []float32)
+	rowBackward      func(dgate, dup, gate, up, dy []float32)
 	dg, du           []float32
 	clearDG, clearDU bool // there is nothing in them yet
 }
 
-type swigluForward swigluOp
+type gatedForward gatedOp
 
-func (o *swigluForward) Do(_, part int) {
+func (o *gatedForward) Do(_, part int) {
 	from, to := rowsOf(part, o.y.Rows)
 	from, to = from*o.y.Cols, to*o.y.Cols
-	kernel.SwiGLU(o.y.Data[from:to], o.gate.Data[from:to], o.up.Data[from:to])
+	o.rowForward(o.y.Data[from:to], o.gate.Data[from:to], o.up.Data[from:to])
 }
 
-func (o *swigluOp) backward(t *Tape) {
+func (o *gatedOp) backward(t *Tape) {
 	if o.y.grad == nil {
 		return
 	}
@@ -89,13 +137,13 @@ func (o *swigluOp) backward(t *Tape) {
 		du = t.floats.take(len(o.y.Data))
 	}
 	o.dg, o.du, o.clearDG, o.clearDU = dg, du, !addDG, !addDU
-	t.Pool.Do(rowParts(o.y.Rows), (*swigluBackward)(o))
+	t.Pool.Do(rowParts(o.y.Rows), (*gatedBackward)(o))
 	t.floats.release(m)
 }
 
-type swigluBackward swigluOp
+type gatedBackward gatedOp
 
-func (o *swigluBackward) Do(_, part int) {
+func (o *gatedBackward) Do(_, part int) {
 	from, to := rowsOf(part, o.y.Rows)
 	from, to = from*o.y.Cols, to*o.y.Cols
 	if o.clearDG {
@@ -104,5 +152,5 @@ func (o *swigluBackward) Do(_, part int) {
 	if o.clearDU {
 		clear(o.du[from:to])
 	}
-	kernel.SwiGLUBackward(o.dg[from:to], o.du[from:to], o.gate.Data[from:to], o.up.Data[from:to], o.y.grad[from:to])
+	o.rowBackward(o.dg[from:to], o.du[from:to], o.gate.Data[from:to], o.up.Data[from:to], o.y.grad[from:to])
 }

@@ -113,6 +113,12 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 			b := randomParam(rng, "b", in, tokens)
 			return graph{[]*Param{x, b}, func(t *Tape) (*Var, float64) { return t.Add(variable(t, x), variable(t, b)), 0 }}
 		},
+		"Scale": func() graph {
+			return graph{[]*Param{x}, func(t *Tape) (*Var, float64) { return t.Scale(variable(t, x), -1.7), 0 }}
+		},
+		"Softcap": func() graph {
+			return graph{[]*Param{x}, func(t *Tape) (*Var, float64) { return t.Softcap(variable(t, x), 1.5), 0 }}
+		},
 		"Columns": func() graph {
 			return graph{[]*Param{x}, func(t *Tape) (*Var, float64) { return t.Columns(variable(t, x), 2, 5), 0 }}
 		},
@@ -140,6 +146,10 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 		"JoinHeads, shared": func() graph {
 			b := randomParam(rng, "b", 3, tokens)
 			return graph{[]*Param{x, b}, func(t *Tape) (*Var, float64) { return t.JoinHeads(variable(t, x), variable(t, b), 2, 3), 0 }}
+		},
+		"GeGLU": func() graph {
+			u := randomParam(rng, "up", in, tokens)
+			return graph{[]*Param{x, u}, func(t *Tape) (*Var, float64) { return t.GeGLU(variable(t, x), variable(t, u)), 0 }}
 		},
 		"RMSNorm": func() graph {
 			w := randomParam(rng, "w", in)
@@ -204,16 +214,41 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 }
 
 func TestGradientsOfCrossEntropyEqualCentralDifferences(t *testing.T) {
-	rng := rand.New(rand.NewPCG(13, 14))
-	const tokens, n, vocabulary = 4, 5, 150 // several chunks
-	x, w, b := randomParam(rng, "x", n, tokens), randomParam(rng, "w", n, vocabulary), randomParam(rng, "bias", vocabulary)
-	p := pairOf(rng, n, vocabulary, 2, 1)
-	const weight = 0.25
-	checkGradients(t, graph{[]*Param{x, w, b, p.A, p.B}, func(t *Tape) (*Var, float64) {
-		l := &Linear{Weight: ParamWeight(w), Bias: b, Pair: p}
-		loss, _ := t.CrossEntropy(variable(t, x), l, []int32{3, NotScored, 149, 64}, weight)
-		return nil, loss * weight
-	}})
+	targets := []int32{3, NotScored, 149, 64}
+	const tokens, n, weight = 4, 5, 0.25
+	for _, softcap := range []float32{0, 2} {
+		rng := rand.New(rand.NewPCG(13, 14))
+		x := randomParam(rng, "x", n, tokens)
+		t.Run(fmt.Sprint("trained head, softcap ", softcap), func(t *testing.T) {
+			const vocabulary = 150
+			w, b := randomParam(rng, "w", n, vocabulary), randomParam(rng, "bias", vocabulary)
+			p := pairOf(rng, n, vocabulary, 2, 1)
+			checkGradients(t, graph{[]*Param{x, w, b, p.A, p.B}, func(t *Tape) (*Var, float64) {
+				h := &Head{&Linear{Weight: ParamWeight(w), Bias: b, Pair: p}, softcap}
+				loss, _ := t.CrossEntropy(variable(t, x), h, targets, weight)
+				return nil, loss * weight
+			}})
+		})
+		// The gradient of a frozen head comes along with the loss, here over
+		// several chunks of the vocabulary.
+		t.Run(fmt.Sprint("frozen head, softcap ", softcap), func(t *testing.T) {
+			const vocabulary = headChunkFloats/3 + 1
+			w := randomParam(rng, "w", n, vocabulary)
+			w.Grad = nil
+			for i := range targets { // so likely that the gradient of each target is large, but not all of it
+				if targets[i] != NotScored {
+					copy(w.Data[int(targets[i])*n:][:n], x.Data[i*n:][:n])
+					scale(w.Data[int(targets[i])*n:][:n], 8/kernel.Dot(x.Data[i*n:][:n], x.Data[i*n:][:n]))
+				}
+			}
+			h := &Head{&Linear{Weight: ParamWeight(w)}, softcap * 4}
+			clear(x.Grad)
+			checkGradients(t, graph{[]*Param{x}, func(t *Tape) (*Var, float64) {
+				loss, _ := t.CrossEntropy(variable(t, x), h, targets, weight)
+				return nil, loss * weight
+			}})
+		})
+	}
 }
 
 func TestRecomputingGivesTheSameBitsInLessMemory(t *testing.T) {

@@ -50,7 +50,9 @@ type op interface{ backward(t *Tape) }
 type steps struct {
 	linear        objects[linearOp]
 	add           objects[addOp]
-	swiglu        objects[swigluOp]
+	scale         objects[scaleOp]
+	softcap       objects[softcapOp]
+	gated         objects[gatedOp]
 	rmsNorm       objects[rmsNormOp]
 	rope          objects[ropeOp]
 	columns       objects[columnsOp]
@@ -73,7 +75,9 @@ type steps struct {
 func (s *steps) reset() {
 	s.linear.reset()
 	s.add.reset()
-	s.swiglu.reset()
+	s.scale.reset()
+	s.softcap.reset()
+	s.gated.reset()
 	s.rmsNorm.reset()
 	s.rope.reset()
 	s.columns.reset()

@@ -1,0 +1,80 @@
+package model
+
+import (
+	"fmt"
+
+	"qtool/internal/nn"
+)
+
+// block is one decoder layer: attention, then feed-forward, each a branch off
+// the residual stream.
+type block struct {
+	layer     int
+	attention attention
+	ffn       feedForward
+
+	attentionNorms, ffnNorms branchNorms
+	epsilon                  float32
+	residualScale            float32
+}
+
+// branchNorms are the norms at both ends of a branch, each nil if there is none.
+type branchNorms struct{ in, out *nn.Param }
+
+// attention mixes the tokens of a document.
+type attention interface {
+	forward(t *nn.Tape, x *nn.Var, b *Batch, layer int) *nn.Var
+}
+
+// feedForward works on each token by itself.
+type feedForward interface {
+	forward(t *nn.Tape, x *nn.Var) *nn.Var
+}
+
+// blockRun is a block at work on a batch.
+type blockRun struct {
+	*block
+	batch *Batch
+}
+
+// Forward implements [nn.Block].
+func (r *blockRun) Forward(t *nn.Tape, x *nn.Var) *nn.Var {
+	blk := r.block
+	y := blk.attention.forward(t, blk.norm(t, x, blk.attentionNorms.in), r.batch, blk.layer)
+	x = blk.join(t, x, y, blk.attentionNorms.out)
+	y = blk.ffn.forward(t, blk.norm(t, x, blk.ffnNorms.in))
+	return blk.join(t, x, y, blk.ffnNorms.out)
+}
+
+func (blk *block) norm(t *nn.Tape, x *nn.Var, weight *nn.Param) *nn.Var {
+	if weight == nil {
+		return x
+	}
+	return t.RMSNorm(x, weight, blk.epsilon)
+}
+
+// join adds the end y of a branch to the residual stream x.
+func (blk *block) join(t *nn.Tape, x, y *nn.Var, weight *nn.Param) *nn.Var {
+	return t.Add(x, scaled(t, blk.norm(t, y, weight), blk.residualScale))
+}
+
+// block binds layer l, which rotates by rope.
+func (b *binder) block(l int, rope *nn.Rope) *block {
+	d, n := b.d, b.arch.norms
+	prefix := fmt.Sprintf("blk.%d.", l)
+	norm := func(name string) *nn.Param {
+		if name == "" {
+			return nil
+		}
+		return b.vector(prefix+name+".weight", d.Embedding)
+	}
+	return &block{
+		layer:          l,
+		attentionNorms: branchNorms{norm(n.attention), norm(n.attentionOut)},
+		ffnNorms:       branchNorms{norm(n.ffn), norm(n.ffnOut)},
+		epsilon:        d.NormEpsilon,
+		residualScale:  d.ResidualScale,
+		attention:      b.attention(prefix, l, rope),
+		ffn:            b.feedForward(prefix, d.FeedForward[l]),
+	}
+}
