@@ -5,30 +5,38 @@ package main
 // dotPairs prints VDPBF16PS, EVEX.512.F3.0F38.W0 52 /r:
 // acc[i] += a[2i]·b[2i] + a[2i+1]·b[2i+1] in float32.
 func dotPairs(w *writer, acc, a, b int) {
-	prefix(w, acc, a, b, 0x40)
+	prefix(w, acc, a, b, 0x40, 2)
 	w.printf("; BYTE $0x52; BYTE $%#02x // VDPBF16PS Z%d, Z%d, Z%d\n", modRM(3, acc, b), b, a, acc)
 }
 
 // dotPairsBroadcast is dotPairs with one pair at 4·index(AX) for all of b.
 func dotPairsBroadcast(w *writer, acc, b, index int) {
-	prefix(w, acc, b, 0, 0x50)
+	prefix(w, acc, b, 0, 0x50, 2)
 	w.printf("; BYTE $0x52; BYTE $%#02x; BYTE $%#02x // VDPBF16PS.BCST %d(AX), Z%d, Z%d\n", modRM(1, acc, 0), index, 4*index, b, acc)
 }
 
 // roundToBF16 prints VCVTNEPS2BF16, EVEX.512.F3.0F38.W0 72 /r, to half a register.
 func roundToBF16(w *writer, dst, src int) {
-	prefix(w, dst, 0, src, 0x40)
+	prefix(w, dst, 0, src, 0x40, 2)
 	w.printf("; BYTE $0x72; BYTE $%#02x // VCVTNEPS2BF16 Z%d, Y%d\n", modRM(3, dst, src), src, dst)
+}
+
+// roundTwoToBF16 prints VCVTNE2PS2BF16, EVEX.512.F2.0F38.W0 72 /r: low becomes the lower
+// half.
+func roundTwoToBF16(w *writer, dst, low, high int) {
+	prefix(w, dst, high, low, 0x40, 3)
+	w.printf("; BYTE $0x72; BYTE $%#02x // VCVTNE2PS2BF16 Z%d, Z%d, Z%d\n", modRM(3, dst, low), low, high, dst)
 }
 
 func modRM(mode, reg, rm int) int { return mode<<6 | reg&7<<3 | rm&7 }
 
 // prefix prints EVEX for registers reg, v and rm, whose high bits it stores
-// inverted. control is the length and whether memory is broadcast.
-func prefix(w *writer, reg, v, rm, control int) {
+// inverted. control is the length and whether memory is broadcast, pp 2 or 3 for
+// F3 or F2.
+func prefix(w *writer, reg, v, rm, control, pp int) {
 	not := func(r, bit int) int { return 1 &^ (r >> bit) }
 	p0 := not(reg, 3)<<7 | not(rm, 4)<<6 | not(rm, 3)<<5 | not(reg, 4)<<4 | 0x02
-	p1 := ^v&15<<3 | 0x06
+	p1 := ^v&15<<3 | 0x04 | pp
 	p2 := control | not(v, 4)<<3
 	w.printf("\tBYTE $0x62; BYTE $%#02x; BYTE $%#02x; BYTE $%#02x", p0, p1, p2)
 }

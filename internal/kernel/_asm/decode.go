@@ -245,11 +245,19 @@ func (d *decoderWriter) affine(i, at int, op string) {
 	d.store(i, at)
 }
 
+// lowerHalf keeps the first of two vectors that are rounded and stored together: those
+// of bfloat16 have to be stored in order.
+const lowerHalf = 19
+
 func (d *decoderWriter) store(i, at int) {
 	switch d.kind {
 	case toBF16:
-		roundToBF16(d.writer, i, i)
-		d.op("VMOVDQU Y%d, %d(DI)", i, 2*at)
+		if at%32 == 0 {
+			d.op("VMOVAPS Z%d, Z%d", i, lowerHalf)
+			return
+		}
+		roundTwoToBF16(d.writer, i, lowerHalf, i)
+		d.op("VMOVDQU32 Z%d, %d(DI)", i, 2*at-32)
 	case toDot: // sums take turns: one would wait for itself
 		d.op("VFMADD231PS %d(DI), %s, %s", 4*at, d.v(i), d.v(d.sums[at/d.lanes%len(d.sums)]))
 	default:

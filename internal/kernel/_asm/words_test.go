@@ -57,3 +57,35 @@ func TestWordsAreThoseOfAnotherAssembler(t *testing.T) {
 		check("VFMUL.S4 V19", want, func(w *writer) { w.multiplyByLane(19, lane, 2, 1) })
 	}
 }
+
+func TestBytesOfBF16AreThoseOfAnotherAssembler(t *testing.T) {
+	for _, c := range []struct {
+		want  string
+		print func(w *writer)
+	}{
+		{"62 d2 5f 40 72 cb", func(w *writer) { roundTwoToBF16(w, 1, 11, 20) }},       // vcvtne2ps2bf16 zmm1, zmm20, zmm11
+		{"62 c2 7e 48 72 e3", func(w *writer) { roundToBF16(w, 20, 11) }},             // vcvtneps2bf16 ymm20, zmm11
+		{"62 d2 5e 40 52 cb", func(w *writer) { dotPairs(w, 1, 20, 11) }},             // vdpbf16ps zmm1, zmm20, zmm11
+		{"62 e2 26 58 52 60 03", func(w *writer) { dotPairsBroadcast(w, 20, 11, 3) }}, // vdpbf16ps zmm20, zmm11, [rax+12]{1to16}
+	} {
+		w := &writer{}
+		c.print(w)
+		code, _, _ := strings.Cut(w.String(), "//")
+		var got []string
+		for _, b := range strings.Split(strings.TrimSpace(code), "; ") {
+			got = append(got, strings.TrimPrefix(b, "BYTE $0x"))
+		}
+		if joined := strings.Join(got, " "); !sameBytes(joined, c.want) {
+			t.Errorf("%s, want %s", w.String(), c.want)
+		}
+	}
+}
+
+// sameBytes takes 0x3 for 0x03.
+func sameBytes(got, want string) bool {
+	g, w := strings.Fields(got), strings.Fields(want)
+	for i := range g {
+		g[i] = strings.Repeat("0", max(0, 2-len(g[i]))) + g[i]
+	}
+	return strings.Join(g, " ") == strings.Join(w, " ")
+}
