@@ -15,7 +15,7 @@ import (
 )
 
 func TestTenStepsEqualPyTorch(t *testing.T) {
-	for _, name := range []string{"llama", "mixtral", "qwen3"} {
+	for _, name := range []string{"llama", "mixtral", "qwen3", "qwen3moe"} {
 		for _, checkpointing := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: " with checkpointing"}[checkpointing], func(t *testing.T) { tenSteps(t, name, checkpointing) })
 		}

@@ -19,10 +19,15 @@ type architecture struct {
 
 	norms       normNames
 	qkNorm      qkNorm
-	activation  func(t *nn.Tape, gate, up *nn.Var) *nn.Var // SwiGLU if nil
-	fusedGateUp bool                                       // ffn_up holds the rows of gate, then those of up
-	experts     bool                                       // may have experts in place of the dense block
-	ropeFactors bool                                       // may divide rope angles by factors from a tensor
+	activation  activation // SwiGLU if nil
+	fusedGateUp bool       // ffn_up holds the rows of gate, then those of up
+	experts     bool       // may have experts in place of the dense block
+	sharedGate  bool       // the shared expert is multiplied by a sigmoid
+	choiceBias  bool       // a bias may take part in the choice of experts
+	shortcut    bool       // experts of every other layer start beside its dense block, and end behind the next layer
+	sinks       bool       // each head has a score that takes part in every softmax
+	latent      bool       // keys and values are made of a latent of each token
+	ropeFactors bool       // may divide rope angles by factors from a tensor
 	head        headKind
 
 	// biases are the weights, besides those of queries, keys and values, that
@@ -70,10 +75,13 @@ var (
 	attentionTargets = []string{"attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output"}
 	ffnTargets       = []string{"ffn_gate", "ffn_up", "ffn_down"}
 	endTargets       = []string{"token_embd", "output"}
+	expertTargets    = []string{"ffn_gate_inp", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"}
+	sharedTargets    = []string{"ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"}
 )
 
 var architectures = []architecture{
 	llama, qwen2, qwen3, olmo2, gemma2, gemma3, phi3, granite, glm4, smollm3, seedOSS,
+	qwen2moe, qwen3moe, olmoe, granitemoe, glm4moe, bailingmoe2, gptoss, deepseek2, longcat,
 }
 
 func findArchitecture(name string) (*architecture, error) {

@@ -51,6 +51,9 @@ func (a *groupedAttention) position(t *nn.Tape, x *nn.Var, norm *nn.Param, b *Ba
 
 func (b *binder) attention(prefix string, l int, rope *nn.Rope) attention {
 	d := b.d
+	if b.arch.latent {
+		return b.latentAttention(prefix, l, rope)
+	}
 	heads, kvHeads := d.Heads[l], d.KVHeads[l]
 	a := &groupedAttention{rope: rope, epsilon: d.NormEpsilon, spec: nn.AttentionSpec{
 		Heads: heads, KVHeads: kvHeads, HeadDim: d.HeadDim, ValueDim: d.ValueDim,
@@ -68,6 +71,9 @@ func (b *binder) attention(prefix string, l int, rope *nn.Rope) attention {
 		a.v = b.targetLinear(prefix+"attn_v", d.Embedding, v, 1)
 	}
 	a.qNorm, a.kNorm = b.queryKeyNorms(prefix, q, k)
+	if b.arch.sinks {
+		a.spec.Sinks = b.vector(prefix+"attn_sinks.weight", heads)
+	}
 	a.output = b.targetLinear(prefix+"attn_output", heads*d.ValueDim, d.Embedding, 1)
 	return a
 }

@@ -12,6 +12,9 @@ type block struct {
 	layer     int
 	attention attention
 	ffn       feedForward
+	// Of layers in pairs: what starts beside ffn and ends behind second.
+	aside  feedForward
+	second *block
 
 	attentionNorms, ffnNorms branchNorms
 	epsilon                  float32
@@ -38,12 +41,18 @@ type blockRun struct {
 }
 
 // Forward implements [nn.Block].
-func (r *blockRun) Forward(t *nn.Tape, x *nn.Var) *nn.Var {
-	blk := r.block
-	y := blk.attention.forward(t, blk.norm(t, x, blk.attentionNorms.in), r.batch, blk.layer)
+func (r *blockRun) Forward(t *nn.Tape, x *nn.Var) *nn.Var { return r.block.forward(t, x, r.batch) }
+
+func (blk *block) forward(t *nn.Tape, x *nn.Var, b *Batch) *nn.Var {
+	y := blk.attention.forward(t, blk.norm(t, x, blk.attentionNorms.in), b, blk.layer)
 	x = blk.join(t, x, y, blk.attentionNorms.out)
-	y = blk.ffn.forward(t, blk.norm(t, x, blk.ffnNorms.in))
-	return blk.join(t, x, y, blk.ffnNorms.out)
+	in := blk.norm(t, x, blk.ffnNorms.in)
+	if blk.second == nil {
+		return blk.join(t, x, blk.ffn.forward(t, in), blk.ffnNorms.out)
+	}
+	aside := blk.aside.forward(t, in)
+	x = blk.join(t, x, blk.ffn.forward(t, in), blk.ffnNorms.out)
+	return t.Add(blk.second.forward(t, x, b), aside)
 }
 
 func (blk *block) norm(t *nn.Tape, x *nn.Var, weight *nn.Param) *nn.Var {
@@ -68,13 +77,17 @@ func (b *binder) block(l int, rope *nn.Rope) *block {
 		}
 		return b.vector(prefix+name+".weight", d.Embedding)
 	}
-	return &block{
+	blk := &block{
 		layer:          l,
 		attentionNorms: branchNorms{norm(n.attention), norm(n.attentionOut)},
 		ffnNorms:       branchNorms{norm(n.ffn), norm(n.ffnOut)},
 		epsilon:        d.NormEpsilon,
 		residualScale:  d.ResidualScale,
 		attention:      b.attention(prefix, l, rope),
-		ffn:            b.feedForward(prefix, d.FeedForward[l]),
+		ffn:            b.feedForward(prefix, l),
 	}
+	if b.arch.shortcut && l%2 == 0 {
+		blk.aside = b.expertFFN(prefix, l)
+	}
+	return blk
 }

@@ -24,6 +24,11 @@ type Config struct {
 
 	Experts, ExpertsUsed int // 0 without experts
 	Router               nn.RouterSpec
+	LeadingDense         int // the first layers have no experts
+	ExpertWidth          int // of an expert's block; 0: FeedForward
+	SharedWidth          int // of the shared expert; 0: there is none
+
+	Latent LatentSpec // where keys and values are made of latents
 
 	Rope nn.RopeOptions
 	// LongRope chooses between two sets of rope factors by the context in use.
@@ -146,6 +151,9 @@ func (k *keys) rope(c *Config) nn.RopeOptions {
 	o.AttnFactor *= k.float("rope.scaling.attn_factor", 1)
 	return o
 }
+
+// hasExperts reports whether layer l has experts.
+func (c *Config) hasExperts(l int) bool { return c.Experts > 0 && l >= c.LeadingDense }
 
 // windowed reports whether layer l sees only a window of the tokens before it.
 func (c *Config) windowed(l int) bool { return c.Windowed != nil && c.Windowed[l] }

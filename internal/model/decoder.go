@@ -17,6 +17,7 @@ type Decoder struct {
 	outputNorm *nn.Param
 	head       *nn.Head // shares embed's weight where the head is tied
 	ropes      []*nn.Rope
+	routers    []Router
 
 	targets []Target
 	params  []*nn.Param // while full weights are trained

@@ -1,29 +1,147 @@
 package model
 
-import "qtool/internal/nn"
+import (
+	"fmt"
 
-// expertFFN routes every token to some of the experts.
+	"qtool/internal/nn"
+)
+
+// expertFFN routes every token to some of the experts. All tokens go to the
+// shared expert too, if there is one.
 type expertFFN struct {
-	router         *nn.Linear
-	spec           nn.RouterSpec
-	gate, up, down *nn.Linear
+	router     *nn.Linear
+	spec       nn.RouterSpec
+	gate       *nn.Linear // nil: the first half of up's rows
+	up, down   *nn.Linear
+	activation activation
+	shared     *denseFFN  // nil if there is none
+	sharedGate *nn.Linear // nil: the shared expert counts in full
 }
 
 func (f *expertFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 	r := t.Route(t.Linear(x, f.router), f.spec)
 	g := t.Gather(x, r)
-	h := t.ExpertLinears(g, r.Groups, f.gate, f.up)
-	y := t.ExpertLinears(t.SwiGLU(h[0], h[1]), r.Groups, f.down)
-	return t.Combine(y[0], x, r)
+	var h *nn.Var
+	if f.gate == nil {
+		h = f.activation.ofHalves(t, t.ExpertLinears(g, r.Groups, f.up)[0])
+	} else {
+		y := t.ExpertLinears(g, r.Groups, f.gate, f.up)
+		h = f.activation(t, y[0], y[1])
+	}
+	y := t.Combine(t.ExpertLinears(h, r.Groups, f.down)[0], x, r)
+	if f.shared == nil {
+		return y
+	}
+	s := f.shared.forward(t, x)
+	if f.sharedGate != nil {
+		s = t.SigmoidGate(s, t.Linear(x, f.sharedGate))
+	}
+	return t.Add(y, s)
 }
 
-func (b *binder) expertFFN(prefix string, width int) *expertFFN {
+func (b *binder) expertFFN(prefix string, l int) *expertFFN {
 	d := b.d
-	return &expertFFN{
-		router: b.targetLinear(prefix+"ffn_gate_inp", d.Embedding, d.Experts, 1),
-		spec:   d.Router,
-		gate:   b.targetLinear(prefix+"ffn_gate_exps", d.Embedding, width, d.Experts),
-		up:     b.targetLinear(prefix+"ffn_up_exps", d.Embedding, width, d.Experts),
-		down:   b.targetLinear(prefix+"ffn_down_exps", width, d.Embedding, d.Experts),
+	n, width := d.Embedding, d.ExpertWidth
+	if width == 0 {
+		width = d.FeedForward[l]
 	}
+	f := &expertFFN{
+		router:     b.targetLinear(prefix+"ffn_gate_inp", n, d.Experts+d.Router.Identity, 1),
+		spec:       b.router(prefix, l),
+		activation: b.activation(),
+	}
+	stack := b.stackedExperts(prefix + "ffn_down_exps.weight")
+	if b.has(prefix + "ffn_gate_up_exps.weight") {
+		f.up = b.targetLinear(prefix+"ffn_gate_up_exps", n, 2*width, stack)
+	} else {
+		f.gate = b.targetLinear(prefix+"ffn_gate_exps", n, width, stack)
+		f.up = b.targetLinear(prefix+"ffn_up_exps", n, width, stack)
+	}
+	f.down = b.targetLinear(prefix+"ffn_down_exps", width, n, stack)
+	if d.SharedWidth > 0 {
+		f.shared = b.gatedFFN(prefix, "_shexp", d.SharedWidth)
+	}
+	if b.arch.sharedGate {
+		f.sharedGate = b.targetLinear(prefix+"ffn_gate_inp_shexp", n, 1, 1)
+	}
+	return f
+}
+
+// router is the router of layer l, whose choices the decoder's loads count.
+func (b *binder) router(prefix string, l int) nn.RouterSpec {
+	s := b.d.Router
+	if bias := prefix + "exp_probs_b.bias"; b.arch.choiceBias && b.has(bias) {
+		s.Bias = b.frozenVector(bias, b.d.Experts+s.Identity)
+	}
+	s.Load = &nn.Load{}
+	b.d.routers = append(b.d.routers, Router{Layer: l, Load: s.Load})
+	return s
+}
+
+// stackedExperts is how many experts the file holds. Where there are identity
+// experts it may have one more, of zeros, which stands for all of them in llama.cpp.
+func (b *binder) stackedExperts(tensor string) int {
+	t, ok := b.src.Tensor(tensor)
+	if ok && b.d.Router.Identity > 0 && len(t.Shape) == 3 && t.Shape[2] == b.d.Experts+1 {
+		return b.d.Experts + 1
+	}
+	return b.d.Experts
+}
+
+// Router is where a layer chooses its experts.
+type Router struct {
+	Layer int
+	Load  *nn.Load // of every pass that is recorded
+}
+
+// Routers lists the routers by layer.
+func (d *Decoder) Routers() []Router { return d.routers }
+
+// routing sets how tokens choose experts: as s says, and within groups if the file
+// says so.
+func (k *keys) routing(c *Config, s nn.RouterSpec) {
+	s.Used = c.ExpertsUsed
+	s.Groups, s.GroupsUsed = k.int("expert_group_count", 0), k.int("expert_group_used_count", 0)
+	c.Router = s
+	if s.Groups <= 1 {
+		return
+	}
+	if s.Identity > 0 {
+		k.fail(fmt.Errorf("%w: groups of experts (%s.expert_group_count) beside identity experts", ErrUnsupported, k.arch))
+	}
+	if c.Experts%s.Groups != 0 || s.GroupsUsed < 1 || s.GroupsUsed >= s.Groups || s.Used > c.Experts/s.Groups*s.GroupsUsed {
+		k.fail(fmt.Errorf("%w: %d of %d experts are chosen within %d of %d groups", ErrInvalid, s.Used, c.Experts, s.GroupsUsed, s.Groups))
+	}
+}
+
+// storedRouting is routing where the file says all of it; def is the kind of
+// gating where it does not.
+func (k *keys) storedRouting(c *Config, identity int, def nn.Gating) {
+	const name = "expert_gating_func"
+	s := nn.RouterSpec{
+		Gating: def, Identity: identity,
+		Normalize: k.bool("expert_weights_norm", false), Scale: float32(k.float("expert_weights_scale", 0)),
+	}
+	switch kind := k.int(name, 0); kind {
+	case 0:
+	case 1:
+		s.Gating = nn.GateSoftmax
+	case 2:
+		s.Gating = nn.GateSigmoid
+	case 3:
+		s.Gating = nn.GateChosen
+	default:
+		k.fail(fmt.Errorf("%w: %s.%s is %d; known are 1 (softmax), 2 (sigmoid) and 3 (softmax over the chosen)", ErrUnsupported, k.arch, name, kind))
+	}
+	k.routing(c, s)
+}
+
+// sharedExperts reads of what width the experts are, and how many of them all
+// tokens share.
+func (k *keys) sharedExperts(c *Config) {
+	c.LeadingDense = k.int("leading_dense_block_count", 0)
+	if c.Experts > 0 {
+		c.ExpertWidth = k.needInt("expert_feed_forward_length")
+	}
+	c.SharedWidth = c.ExpertWidth * k.int("expert_shared_count", 0)
 }

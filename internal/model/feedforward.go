@@ -2,40 +2,57 @@ package model
 
 import "qtool/internal/nn"
 
+// activation joins the two halves of a feed-forward network.
+type activation func(t *nn.Tape, gate, up *nn.Var) *nn.Var
+
+// ofHalves is for a projection with the rows of gate, then those of up.
+func (a activation) ofHalves(t *nn.Tape, h *nn.Var) *nn.Var {
+	half := h.Cols / 2
+	return a(t, t.Columns(h, 0, half), t.Columns(h, half, h.Cols))
+}
+
 // denseFFN is down(activation(gate·x, up·x)).
 type denseFFN struct {
 	gate       *nn.Linear // nil: the first half of up's rows
 	up, down   *nn.Linear
-	activation func(t *nn.Tape, gate, up *nn.Var) *nn.Var
+	activation activation
 }
 
 func (f *denseFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 	if f.gate == nil {
-		h := t.Linear(x, f.up)
-		half := h.Cols / 2
-		return t.Linear(f.activation(t, t.Columns(h, 0, half), t.Columns(h, half, h.Cols)), f.down)
+		return t.Linear(f.activation.ofHalves(t, t.Linear(x, f.up)), f.down)
 	}
 	h := t.Linears(x, f.gate, f.up)
 	return t.Linear(f.activation(t, h[0], h[1]), f.down)
 }
 
-func (b *binder) feedForward(prefix string, width int) feedForward {
-	if b.d.Experts > 0 {
-		return b.expertFFN(prefix, width)
+// feedForward binds what follows the attention of layer l.
+func (b *binder) feedForward(prefix string, l int) feedForward {
+	switch {
+	case b.d.hasExperts(l) && !b.arch.shortcut:
+		return b.expertFFN(prefix, l)
+	case b.arch.fusedGateUp:
+		return &denseFFN{
+			up:         b.targetLinear(prefix+"ffn_up", b.d.Embedding, 2*b.d.FeedForward[l], 1),
+			down:       b.targetLinear(prefix+"ffn_down", b.d.FeedForward[l], b.d.Embedding, 1),
+			activation: b.activation(),
+		}
 	}
-	n := b.d.Embedding
-	f := &denseFFN{activation: b.activation()}
-	if b.arch.fusedGateUp {
-		f.up = b.targetLinear(prefix+"ffn_up", n, 2*width, 1)
-	} else {
-		f.gate = b.targetLinear(prefix+"ffn_gate", n, width, 1)
-		f.up = b.targetLinear(prefix+"ffn_up", n, width, 1)
-	}
-	f.down = b.targetLinear(prefix+"ffn_down", width, n, 1)
-	return f
+	return b.gatedFFN(prefix, "", b.d.FeedForward[l])
 }
 
-func (b *binder) activation() func(t *nn.Tape, gate, up *nn.Var) *nn.Var {
+// gatedFFN binds a block of three matrices, whose names end in suffix.
+func (b *binder) gatedFFN(prefix, suffix string, width int) *denseFFN {
+	n := b.d.Embedding
+	return &denseFFN{
+		gate:       b.targetLinear(prefix+"ffn_gate"+suffix, n, width, 1),
+		up:         b.targetLinear(prefix+"ffn_up"+suffix, n, width, 1),
+		down:       b.targetLinear(prefix+"ffn_down"+suffix, width, n, 1),
+		activation: b.activation(),
+	}
+}
+
+func (b *binder) activation() activation {
 	if b.arch.activation != nil {
 		return b.arch.activation
 	}

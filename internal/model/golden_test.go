@@ -16,6 +16,7 @@ import (
 var goldenModels = []string{
 	"llama", "llama3-rope-tied", "mixtral",
 	"qwen2", "qwen2-bias-yarn-tied", "qwen3", "olmo2", "gemma2", "gemma3", "phi3", "granite", "glm4", "smollm3", "seed_oss",
+	"qwen2moe", "qwen3moe", "olmoe", "granitemoe", "glm4moe", "bailingmoe2", "gpt-oss", "deepseek2-lite", "deepseek2-v3", "longcat-flash",
 }
 
 func TestLogitsEqualLlamaCppWithAndWithoutAdapter(t *testing.T) {

@@ -15,15 +15,11 @@ var llama = architecture{
 		if c.Rope.Dims != c.HeadDim {
 			k.fail(fmt.Errorf("%w: llama.rope.dimension_count is %d, but heads have %d dimensions", ErrInvalid, c.Rope.Dims, c.HeadDim))
 		}
-		if groups := k.int("expert_group_count", 0); groups > 1 {
-			k.fail(fmt.Errorf("%w: llama with %d expert groups", ErrUnsupported, groups))
-		}
-		c.Router = nn.RouterSpec{Used: c.ExpertsUsed, Normalize: true}
+		k.routing(c, nn.RouterSpec{Normalize: true})
 	},
 	norms:       preNorms,
 	experts:     true,
 	ropeFactors: true,
 	biases:      []string{"attn_output", "ffn_gate", "ffn_up", "ffn_down"},
-	targets: slices.Concat(endTargets, attentionTargets, ffnTargets,
-		[]string{"ffn_gate_inp", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"}),
+	targets:     slices.Concat(endTargets, attentionTargets, ffnTargets, expertTargets),
 }

@@ -106,7 +106,12 @@ func (b *binder) bind() {
 		case d.windowed(l):
 			r = windowRope
 		}
-		d.blocks = append(d.blocks, b.block(l, r))
+		blk := b.block(l, r)
+		if b.arch.shortcut && l%2 == 1 {
+			d.blocks[len(d.blocks)-1].second = blk
+			continue
+		}
+		d.blocks = append(d.blocks, blk)
 	}
 }
 

@@ -57,6 +57,8 @@ func TestModelsThatContradictThemselvesAreRefused(t *testing.T) {
 		"more experts than there": spoiled(fixtures.Shape{Experts: 4}, map[string]gguf.Value{"llama.expert_count": uint32(8)}),
 		"all experts and more":    spoiled(fixtures.Shape{Experts: 4}, map[string]gguf.Value{"llama.expert_used_count": uint32(5)}),
 		"too many experts":        spoiled(fixtures.Shape{Experts: 4}, map[string]gguf.Value{"llama.expert_count": uint32(60000)}),
+		"groups without experts":  spoiled(dense, map[string]gguf.Value{"llama.expert_group_count": uint32(2)}),
+		"all groups of experts":   spoiled(fixtures.Shape{Experts: 4}, map[string]gguf.Value{"llama.expert_group_count": uint32(2), "llama.expert_group_used_count": uint32(2)}),
 		"a tensor of no shape":    spoiled(dense, nil, zeros("blk.0.attn_norm.weight")),
 		"a tensor too short":      spoiled(dense, nil, zeros("blk.0.attn_norm.weight", 31)),
 		"a norm with NaN":         spoiled(dense, nil, gguf.Float32Tensor("output_norm.weight", []int{32}, slices.Repeat([]float32{nan}, 32))),
@@ -76,7 +78,6 @@ func TestWhatIsNotComputedIsRefusedByName(t *testing.T) {
 		"rope scaling":             spoiled(dense, map[string]gguf.Value{"llama.rope.scaling.type": "dynamic"}),
 		"blk.0.attn_q_norm.weight": spoiled(dense, nil, zeros("blk.0.attn_q_norm.weight", 8)),
 		"output.bias":              spoiled(fixtures.Shape{Untied: true}, nil, zeros("output.bias", 64)),
-		"expert groups":            spoiled(dense, map[string]gguf.Value{"llama.expert_group_count": uint32(2)}),
 	} {
 		_, err := model.Load(m, model.Options{})
 		if !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), name) {

@@ -1,0 +1,135 @@
+package model
+
+import (
+	"fmt"
+	"math"
+
+	"qtool/internal/nn"
+)
+
+// LatentSpec describes attention whose keys and values are made of a latent of
+// each token (MLA).
+type LatentSpec struct {
+	KVRank           int // width of the latent
+	QRank            int // of that of the queries; 0: they are made of the token itself
+	KeyDim, ValueDim int // of a head
+	// Scale multiplies the latent; 0 means 1.
+	Scale float32
+}
+
+// latentAttention is attention whose keys and values are made of a latent. A
+// head's query and key have a part without position, then one that is rotated; the
+// latter is one for the keys of all heads.
+type latentAttention struct {
+	q          *nn.Linear // nil where queries have a latent too
+	qDown, qUp *nn.Linear
+	qNorm      *nn.Param
+	kvDown     *nn.Linear // to the latent and the rotated part of the keys
+	kvNorm     *nn.Param
+	kvUp       *nn.Linear // nil where it is split; rows: each head's key, then its value
+	keyUp      *nn.Weight // of each head, from the key to the latent
+	valueUp    *nn.Weight // of each head, from the latent to the value
+	output     *nn.Linear
+	rope       *nn.Rope
+	rotated    int // width of the rotated part
+	heads      int
+	epsilon    float32
+	scoreScale float32
+	LatentSpec
+}
+
+func (a *latentAttention) forward(t *nn.Tape, x *nn.Var, b *Batch, layer int) *nn.Var {
+	q, kv := a.project(t, x)
+	q = t.Rope(q, a.rope, a.KeyDim, b.Positions)
+	kv = t.Rope(kv, a.rope, a.KVRank+a.rotated, b.Positions)
+	latent := scaled(t, t.RMSNorm(t.Columns(kv, 0, a.KVRank), a.kvNorm, a.epsilon), a.Scale)
+	position := t.Columns(kv, a.KVRank, kv.Cols)
+	// Scores against the latents are cheaper to keep than keys, and what an
+	// importance matrix is about; scores against keys are cheaper to compute.
+	if a.keyUp != nil && (b.cache != nil || t.Observe != nil) {
+		return t.Linear(a.absorbed(t, q, latent, position, b, layer), a.output)
+	}
+	return t.Linear(a.expanded(t, q, latent, position, b, layer), a.output)
+}
+
+func (a *latentAttention) project(t *nn.Tape, x *nn.Var) (q, kv *nn.Var) {
+	if a.q != nil {
+		y := t.Linears(x, a.q, a.kvDown)
+		return y[0], y[1]
+	}
+	y := t.Linears(x, a.qDown, a.kvDown)
+	q, kv = y[0], y[1]
+	return t.Linear(t.RMSNorm(q, a.qNorm, a.epsilon), a.qUp), kv
+}
+
+// expanded makes the keys and values of all heads.
+func (a *latentAttention) expanded(t *nn.Tape, q, latent, position *nn.Var, b *Batch, layer int) *nn.Var {
+	var k, v *nn.Var
+	if plain := a.KeyDim - a.rotated; a.kvUp != nil {
+		up := t.Linear(latent, a.kvUp)
+		k = t.HeadColumns(up, a.heads, 0, plain)
+		v = t.HeadColumns(up, a.heads, plain, plain+a.ValueDim)
+	} else {
+		k, v = t.HeadLinear(latent, a.keyUp, true), t.HeadLinear(latent, a.valueUp, false)
+	}
+	k = t.JoinHeads(k, position, a.heads, a.rotated)
+	return a.attend(t, q, k, v, b, layer, nn.AttentionSpec{KVHeads: a.heads, HeadDim: a.KeyDim, ValueDim: a.ValueDim})
+}
+
+// absorbed takes the queries to the latents, which all heads share.
+func (a *latentAttention) absorbed(t *nn.Tape, q, latent, position *nn.Var, b *Batch, layer int) *nn.Var {
+	plain := t.HeadColumns(q, a.heads, 0, a.KeyDim-a.rotated)
+	rotated := t.HeadColumns(q, a.heads, a.KeyDim-a.rotated, a.KeyDim)
+	q = t.JoinHeads(t.HeadLinear(plain, a.keyUp, false), rotated, a.heads, a.rotated)
+	k := t.JoinHeads(latent, position, 1, a.rotated)
+	y := a.attend(t, q, k, latent, b, layer, nn.AttentionSpec{KVHeads: 1, HeadDim: a.KVRank + a.rotated, ValueDim: a.KVRank})
+	return t.HeadLinear(y, a.valueUp, false)
+}
+
+func (a *latentAttention) attend(t *nn.Tape, q, k, v *nn.Var, b *Batch, layer int, spec nn.AttentionSpec) *nn.Var {
+	spec.Heads, spec.Scale, spec.First = a.heads, a.scoreScale, b.First
+	if b.cache != nil {
+		spec.Offset = b.cache.length
+		k, v = b.cache.extend(layer, k, v)
+	}
+	return t.Attention(q, k, v, spec)
+}
+
+func (b *binder) latentAttention(prefix string, l int, rope *nn.Rope) *latentAttention {
+	d := b.d
+	s, n, heads, rotated := d.Latent, d.Embedding, d.Heads[l], d.Rope.Dims
+	a := &latentAttention{
+		rope: rope, rotated: rotated, heads: heads, epsilon: d.NormEpsilon, scoreScale: d.AttentionScale, LatentSpec: s,
+		kvDown: b.targetLinear(prefix+"attn_kv_a_mqa", n, s.KVRank+rotated, 1),
+		kvNorm: b.vector(prefix+"attn_kv_a_norm.weight", s.KVRank),
+		output: b.targetLinear(prefix+"attn_output", heads*s.ValueDim, n, 1),
+	}
+	if b.has(prefix + "attn_q.weight") {
+		a.q = b.targetLinear(prefix+"attn_q", n, heads*s.KeyDim, 1)
+	} else {
+		a.qDown = b.targetLinear(prefix+"attn_q_a", n, s.QRank, 1)
+		a.qNorm = b.vector(prefix+"attn_q_a_norm.weight", s.QRank)
+		a.qUp = b.targetLinear(prefix+"attn_q_b", s.QRank, heads*s.KeyDim, 1)
+	}
+	if plain := s.KeyDim - rotated; b.has(prefix + "attn_kv_b.weight") {
+		a.kvUp = b.targetLinear(prefix+"attn_kv_b", s.KVRank, heads*(plain+s.ValueDim), 1)
+	} else {
+		a.keyUp = b.weight(prefix+"attn_k_b.weight", plain, s.KVRank, heads)
+		a.valueUp = b.weight(prefix+"attn_v_b.weight", s.KVRank, s.ValueDim, heads)
+	}
+	return a
+}
+
+// latents reads the widths of attention over latents. Files from before
+// key_length_mla have the dimensions of the heads themselves in its place.
+func (k *keys) latents(c *Config) {
+	c.Latent = LatentSpec{
+		KVRank: k.needInt("attention.kv_lora_rank"), QRank: k.int("attention.q_lora_rank", 0),
+		KeyDim: k.int("attention.key_length_mla", c.HeadDim), ValueDim: k.int("attention.value_length_mla", c.ValueDim),
+	}
+	if s := c.Latent; s.KeyDim <= c.Rope.Dims || s.ValueDim < 1 {
+		k.fail(fmt.Errorf("%w: keys of %d dimensions, of which %d rotate, and values of %d", ErrInvalid, s.KeyDim, c.Rope.Dims, s.ValueDim))
+	}
+	c.Rope.Last = true
+	c.AttentionScale = float32(1 / math.Sqrt(float64(c.Latent.KeyDim)))
+}
