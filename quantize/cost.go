@@ -35,7 +35,7 @@ func (s *Sensitivity) check(t *gguf.Tensor) error {
 // that the mixes give to heads of models of 32 layers. The size of a matrix counts more:
 // what is small is cheap to store well.
 var roleCosts = map[role]float64{
-	head: 6, embedding: 0.8,
+	head: 6, embedding: 2,
 	query: 1, key: 1.4, value: 2, projection: 1.2,
 	gate: 2, up: 2, down: 3.5,
 	other: 2,

@@ -106,6 +106,9 @@ func NewTargetPlan(ctx context.Context, m gguf.Model, opts Options, target Targe
 	if p, err = NewPlan(m, opts); err != nil {
 		return nil, err
 	}
+	if target.Sensitivity == nil {
+		p.Remarks = append(p.Remarks, "what errors cost is taken from experience with other models; --calibration TEXT measures it on this one and finds better types")
+	}
 	return p, c.report(p, bound)
 }
 
