@@ -421,82 +421,82 @@ func dotIQ3_XXSAVX512(x *float32, src *byte, blocks int) float32
 func dotIQ3_SAVX512(x *float32, src *byte, blocks int) float32
 
 //go:noescape
-func decodeF16BF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeF16BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeBF16BF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeBF16BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ4_0BF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeQ4_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ4_1BF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeQ4_1BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ5_0BF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeQ5_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ5_1BF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeQ5_1BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ8_0BF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeQ8_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ4_NLBF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeIQ4_NLBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ4_XSBF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeIQ4_XSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeMXFP4BF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeMXFP4BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ2_KBF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeQ2_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ3_KBF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeQ3_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ4_KBF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeQ4_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ5_KBF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeQ5_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ6_KBF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeQ6_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ1_0BF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeQ1_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ2_0BF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeQ2_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeTQ1_0BF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeTQ1_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeTQ2_0BF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeTQ2_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeNVFP4BF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeNVFP4BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ1_SBF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeIQ1_SBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ1_MBF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeIQ1_MBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ2_XXSBF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeIQ2_XXSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ2_XSBF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeIQ2_XSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ2_SBF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeIQ2_SBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ3_XXSBF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeIQ3_XXSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ3_SBF16AVX512(dst *uint16, src *byte, blocks int)
+func decodeIQ3_SBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)

@@ -7931,15 +7931,18 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeF16BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeF16BF16AVX512(SB), NOSPLIT, $256-24
+// func decodeF16BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeF16BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VCVTPH2PS 0(SI), Z0
 	VMOVAPS Z0, Z19
 	VCVTPH2PS 32(SI), Z0
@@ -7949,33 +7952,54 @@ loop:
 	ADDQ $64, DI
 	DECQ CX
 	JNZ loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func decodeBF16BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeBF16BF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
 	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
 	MOVQ blocks+16(FP), CX
-	TESTQ CX, CX
-	JZ done
-
-loop:
-	VMOVDQU64 (SI), Z0
-	VMOVDQU64 Z0, (DI)
-	ADDQ $64, SI
-	ADDQ $64, DI
-	DECQ CX
+	DECQ rows+24(FP)
 	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_0BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ4_0BF16AVX512(SB), NOSPLIT, $256-24
+// func decodeBF16BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeBF16BF16AVX512(SB), NOSPLIT, $256-48
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	TESTQ CX, CX
+	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
+
+loop:
+	PREFETCHT0 0(SI)(R15*1)
+	VMOVDQU64 (SI), Z0
+	VMOVDQU64 Z0, (DI)
+	ADDQ $64, SI
+	ADDQ $64, DI
+	DECQ CX
+	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func decodeQ4_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeQ4_0BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -7988,8 +8012,11 @@ TEXT ·decodeQ4_0BF16AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS signed4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VMULPS Z12, Z4, Z4
@@ -8004,13 +8031,22 @@ loop:
 	ADDQ $64, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_1BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ4_1BF16AVX512(SB), NOSPLIT, $256-24
+// func decodeQ4_1BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeQ4_1BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8020,8 +8056,11 @@ TEXT ·decodeQ4_1BF16AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS unsigned4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 2(SI), Y5
 	VCVTPH2PS Y5, Z5
 	VPBROADCASTW 0(SI), Y4
@@ -8039,13 +8078,22 @@ loop:
 	ADDQ $64, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_0BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ5_0BF16AVX512(SB), NOSPLIT, $256-24
+// func decodeQ5_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeQ5_0BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8053,8 +8101,11 @@ TEXT ·decodeQ5_0BF16AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS unsigned4<>(SB), Z20
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VMULPS Z20, Z4, Z21
@@ -8075,13 +8126,22 @@ loop:
 	ADDQ $64, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_1BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ5_1BF16AVX512(SB), NOSPLIT, $256-24
+// func decodeQ5_1BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeQ5_1BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8089,8 +8149,11 @@ TEXT ·decodeQ5_1BF16AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS upper5<>(SB), Z20
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VPBROADCASTW 2(SI), Y5
@@ -8115,20 +8178,32 @@ loop:
 	ADDQ $64, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ8_0BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ8_0BF16AVX512(SB), NOSPLIT, $256-24
+// func decodeQ8_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeQ8_0BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VPMOVSXBD 2(SI), Z0
@@ -8144,13 +8219,22 @@ loop:
 	ADDQ $64, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ4_NLBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeIQ4_NLBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeIQ4_NLBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeIQ4_NLBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8164,8 +8248,11 @@ TEXT ·decodeIQ4_NLBF16AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS levelsIQ4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VMULPS Z12, Z4, Z4
@@ -8180,13 +8267,22 @@ loop:
 	ADDQ $64, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ4_XSBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeIQ4_XSBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeIQ4_XSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeIQ4_XSBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8200,8 +8296,13 @@ TEXT ·decodeIQ4_XSBF16AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS levelsIQ4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
+	PREFETCHT0 128(SI)(R15*1)
 	VMOVD 4(SI), X0
 	VPSRLW $4, X0, X1
 	VPAND lowNibbles<>(SB), X0, X0
@@ -8296,13 +8397,22 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeMXFP4BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeMXFP4BF16AVX512(SB), NOSPLIT, $256-24
+// func decodeMXFP4BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeMXFP4BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8316,8 +8426,11 @@ TEXT ·decodeMXFP4BF16AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS levelsE2M1<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	MOVBLZX (SI), AX
 	LEAL -1(AX), R8
 	SHLL $23, R8 // 2^(e-128)
@@ -8339,13 +8452,22 @@ loop:
 	ADDQ $64, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ2_KBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ2_KBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeQ2_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeQ2_KBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8358,8 +8480,12 @@ TEXT ·decodeQ2_KBF16AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS fourUnsigned<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 80(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VPBROADCASTW 82(SI), Y5
@@ -8473,13 +8599,22 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ3_KBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ3_KBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeQ3_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeQ3_KBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8488,8 +8623,12 @@ TEXT ·decodeQ3_KBF16AVX512(SB), NOSPLIT, $256-24
 	VPBROADCASTD X14, Z14
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	MOVQ $0x0f0f0f0f0f0f0f0f, R11
 	MOVQ $0x3030303030303030, R12
 	MOVL 104(SI), R10 // bit pair g/4 of byte g%4
@@ -8666,13 +8805,22 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_KBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ4_KBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeQ4_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeQ4_KBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8682,8 +8830,13 @@ TEXT ·decodeQ4_KBF16AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS unsigned4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
+	PREFETCHT0 128(SI)(R15*1)
 	MOVL 4(SI), R8 // scales 0..3, on top of them bits of 4..7
 	MOVL 8(SI), R9 // mins 0..3 likewise
 	MOVL 12(SI), R10 // the low halves of scales and mins 4..7
@@ -8796,13 +8949,22 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_KBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ5_KBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeQ5_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeQ5_KBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8810,8 +8972,13 @@ TEXT ·decodeQ5_KBF16AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS upper5<>(SB), Z20
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
+	PREFETCHT0 128(SI)(R15*1)
 	MOVL 4(SI), R8 // scales 0..3, on top of them bits of 4..7
 	MOVL 8(SI), R9 // mins 0..3 likewise
 	MOVL 12(SI), R10 // the low halves of scales and mins 4..7
@@ -8997,20 +9164,35 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ6_KBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ6_KBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeQ6_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeQ6_KBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
+	PREFETCHT0 128(SI)(R15*1)
+	PREFETCHT0 192(SI)(R15*1)
 	VPBROADCASTW 208(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VPMOVSXBD 192(SI), Z0
@@ -9165,13 +9347,22 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ1_0BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ1_0BF16AVX512(SB), NOSPLIT, $256-24
+// func decodeQ1_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeQ1_0BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -9179,8 +9370,11 @@ TEXT ·decodeQ1_0BF16AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS signBit<>(SB), Z14
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VPXORD Z14, Z4, Z5
@@ -9216,21 +9410,33 @@ loop:
 	ADDQ $256, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ2_0BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeQ2_0BF16AVX512(SB), NOSPLIT, $256-24
+// func decodeQ2_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeQ2_0BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	VMOVUPS ternary<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VMULPS Z12, Z4, Z4
@@ -9259,13 +9465,22 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeTQ1_0BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeTQ1_0BF16AVX512(SB), NOSPLIT, $256-24
+// func decodeTQ1_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeTQ1_0BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -9275,8 +9490,11 @@ TEXT ·decodeTQ1_0BF16AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS ternary<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 52(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VMULPS Z12, Z4, Z4
@@ -9384,21 +9602,34 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeTQ2_0BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeTQ2_0BF16AVX512(SB), NOSPLIT, $256-24
+// func decodeTQ2_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeTQ2_0BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	VMOVUPS ternary<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 64(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VMULPS Z12, Z4, Z4
@@ -9455,13 +9686,22 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeNVFP4BF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeNVFP4BF16AVX512(SB), NOSPLIT, $256-24
+// func decodeNVFP4BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeNVFP4BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -9475,8 +9715,11 @@ TEXT ·decodeNVFP4BF16AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS levelsE2M1<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VMOVD (SI), X0
 	VPCMPEQB notANumber<>(SB), X0, X1
 	VPANDN X0, X1, X0
@@ -9518,13 +9761,22 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ1_SBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeIQ1_SBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeIQ1_SBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeIQ1_SBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -9542,8 +9794,11 @@ TEXT ·decodeIQ1_SBF16AVX512(SB), NOSPLIT, $256-24
 	KMOVD AX, K2
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y5
 	VCVTPH2PS Y5, Z5
 	VPMOVZXWD 34(SI), Y0
@@ -9730,13 +9985,22 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ1_MBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeIQ1_MBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeIQ1_MBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeIQ1_MBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -9750,8 +10014,11 @@ TEXT ·decodeIQ1_MBF16AVX512(SB), NOSPLIT, $256-24
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	MOVQ $0x000f000f000f000f, R9
 	MOVQ 48(SI), R8
 	SHRQ $12, R8
@@ -9997,13 +10264,22 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_XXSBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeIQ2_XXSBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeIQ2_XXSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeIQ2_XXSBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -10021,8 +10297,12 @@ TEXT ·decodeIQ2_XXSBF16AVX512(SB), NOSPLIT, $256-24
 	KMOVD AX, K2
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y5
 	VCVTPH2PS Y5, Z5
 	VMOVUPS 2(SI), Y0
@@ -10216,13 +10496,22 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_XSBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeIQ2_XSBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeIQ2_XSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeIQ2_XSBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -10240,8 +10529,12 @@ TEXT ·decodeIQ2_XSBF16AVX512(SB), NOSPLIT, $256-24
 	KMOVD AX, K2
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y5
 	VCVTPH2PS Y5, Z5
 	VMOVQ 66(SI), X0
@@ -10462,13 +10755,22 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_SBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeIQ2_SBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeIQ2_SBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeIQ2_SBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -10486,8 +10788,12 @@ TEXT ·decodeIQ2_SBF16AVX512(SB), NOSPLIT, $256-24
 	KMOVD AX, K2
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y5
 	VCVTPH2PS Y5, Z5
 	VMOVQ 74(SI), X0
@@ -10704,13 +11010,22 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ3_XXSBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeIQ3_XXSBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeIQ3_XXSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeIQ3_XXSBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -10736,8 +11051,12 @@ TEXT ·decodeIQ3_XXSBF16AVX512(SB), NOSPLIT, $256-24
 	KMOVD AX, K4
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y5
 	VCVTPH2PS Y5, Z5
 	VMOVDQU 66(SI), Y0
@@ -10993,13 +11312,22 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ3_SBF16AVX512(dst *uint16, src *byte, blocks int) 
-TEXT ·decodeIQ3_SBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeIQ3_SBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+TEXT ·decodeIQ3_SBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -11025,8 +11353,12 @@ TEXT ·decodeIQ3_SBF16AVX512(SB), NOSPLIT, $256-24
 	KMOVD AX, K4
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y5
 	VCVTPH2PS Y5, Z5
 	VMOVD 106(SI), X0
@@ -11299,6 +11631,15 @@ loop:
 	ADDQ $110, SI
 	ADDQ $512, DI
 	DECQ CX
+	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
 	JNZ loop
 
 done:

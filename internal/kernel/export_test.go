@@ -17,5 +17,5 @@ func HasDecoder(m Matrix) (float32, bf16 bool) {
 
 // PartBF16 decodes a part of row r to bfloat16.
 func PartBF16(m Matrix, dst []uint16, r, from, to int) {
-	active.pairs.part(active, dst, &m, r, from, to, new([]float32))
+	active.pairs.rows(active, dst, to-from, &m, r, r+1, from, to, new([]float32))
 }

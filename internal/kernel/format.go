@@ -76,7 +76,8 @@ var blocks = [formats]struct {
 type decoder struct {
 	elements int // of the blocks that the functions count
 	float32  func(dst *float32, src *byte, blocks int)
-	bf16     func(dst *uint16, src *byte, blocks int)
+	// bf16 decodes that many blocks of each row; strides are in bytes.
+	bf16 func(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 	// dot is the sum of the elements times those of x.
 	dot func(x *float32, src *byte, blocks int) float32
 }

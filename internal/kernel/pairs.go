@@ -95,37 +95,45 @@ func (a *left) packPairs(s *scratch, packed []float32, panel int) {
 	}
 }
 
-// part is Matrix.part in bfloat16; row is scratch.
-func (p *pairKernels) part(t *tier, dst []uint16, w *Matrix, r, from, to int, row *[]float32) {
+// rows stores columns from to to-1 of rows r0 to r1-1 in bfloat16, stride elements
+// apart; row is scratch.
+func (p *pairKernels) rows(t *tier, dst []uint16, stride int, w *Matrix, r0, r1, from, to int, row *[]float32) {
 	if d := &t.decoders[w.format]; d.bf16 != nil {
-		d.bf16(&dst[0], &w.bytesOf(r, from, to)[0], (to-from)/d.elements)
+		_ = dst[(r1-r0-1)*stride+to-from-1]
+		d.bf16(&dst[0], &w.bytesOf(r0, from, to)[0], (to-from)/d.elements, r1-r0, 2*stride, w.stride)
 		return
 	}
-	if w.decode == nil {
-		p.roundRow(dst, w.f32[r*w.Cols+from:r*w.Cols+to])
-		return
+	for r := r0; r < r1; r++ {
+		v, rounded := sized(row, to-from), dst[(r-r0)*stride:]
+		if w.decode == nil {
+			v = w.f32[r*w.Cols+from : r*w.Cols+to]
+		} else {
+			t.expect(w, r+rowsAhead, from, to)
+			w.part(t, v, r, from, to)
+		}
+		p.roundRow(rounded, v)
 	}
-	v := sized(row, to-from)
-	w.part(t, v, r, from, to)
-	p.roundRow(dst, v)
 }
+
+// decodedRows is how many rows loadPairs decodes at once.
+const decodedRows = 32
 
 // loadPairs is load for bfloat16 where rows of w run along c.
 func (p *slice) loadPairs(t *tier, s *scratch, b *[]float32, j0, j1 int) packedB {
-	l0, l1, columns := p.from, p.to, j1-j0
+	columns := j1 - j0
 	stride := ceil(columns, t.widths[0])*t.widths[0] + 16
-	data := sized(b, ceil(l1-l0, 2)*stride)
-	two := &s.two
-	for l := l0; l < l1; l += 2 {
-		t.expect(&p.w, l+rowsAhead, j0, j1)
-		t.expect(&p.w, l+1+rowsAhead, j0, j1)
-		p.pairs.part(t, two[0][:], &p.w, l, j0, j1, &s.row)
-		if l+1 < l1 {
-			p.pairs.part(t, two[1][:], &p.w, l+1, j0, j1, &s.row)
-		} else {
-			clear(two[1][:])
+	data := sized(b, ceil(p.to-p.from, 2)*stride)
+	rows := asPairs(sized(&s.decoded, ceil(decodedRows*columns, 2)))
+	for l0 := p.from; l0 < p.to; l0 += decodedRows {
+		l1 := min(l0+decodedRows, p.to)
+		p.pairs.rows(t, rows, columns, &p.w, l0, l1, j0, j1, &s.row)
+		if (l1-l0)%2 == 1 {
+			clear(rows[(l1-l0)*columns:][:columns])
 		}
-		p.pairs.interleaveRows(data[(l-l0)/2*stride:], two[0][:columns], two[1][:columns])
+		for l := 0; l < l1-l0; l += 2 {
+			at := (l0 - p.from + l) / 2 * stride
+			p.pairs.interleaveRows(data[at:], rows[l*columns:][:columns], rows[(l+1)*columns:][:columns])
+		}
 	}
 	return packedB{data, t.widths[0], stride}
 }

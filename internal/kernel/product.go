@@ -68,12 +68,11 @@ type left struct {
 // scratch is what one worker needs; it grows to the largest shape seen.
 type scratch struct {
 	rows    rowPointers
-	decoded []float32                 // rows before they are transposed
-	row     []float32                 // a row before it is rounded
-	b       [][]float32               // the packed parts of b of a stage
-	stage   []slice                   // the stage at hand
-	two     [2][decodedColumns]uint16 // rows that make pairs
-	edge    []float32                 // a tile that reaches beyond c
+	decoded []float32   // rows before they are transposed
+	row     []float32   // a row before it is rounded
+	b       [][]float32 // the packed parts of b of a stage
+	stage   []slice     // the stage at hand
+	edge    []float32   // a tile that reaches beyond c
 }
 
 // slice is terms from to to-1 of a part, with that part of b.
@@ -314,16 +313,18 @@ func (p *slice) loadTransposed(t *tier, s *scratch, b *[]float32, j0, j1 int) pa
 	decoded := sized(&s.decoded, t.lanes*(termBlock+gap))
 	for j := j0; j < j1; j += t.lanes {
 		rows := min(t.lanes, j1-j)
+		if p.pairs != nil {
+			p.pairs.rows(t, asPairs(decoded), 2*(termBlock+gap), &p.w, j, j+rows, l0, l1, &s.row)
+		}
 		for r := range t.lanes {
 			row := decoded[r*(termBlock+gap):]
-			t.expect(&p.w, j+r+partsAhead, l0, l1)
 			switch {
 			case r >= rows:
 				s.rows[r] = s.rows[rows-1]
 				continue
 			case p.pairs != nil:
-				p.pairs.part(t, asPairs(row), &p.w, j+r, l0, l1, &s.row)
 			case p.w.decode != nil:
+				t.expect(&p.w, j+r+partsAhead, l0, l1)
 				p.w.part(t, row, j+r, l0, l1)
 			default:
 				row = p.w.f32[(j+r)*p.w.Cols+l0:]

@@ -23,7 +23,7 @@ type kind struct {
 
 var (
 	toFloat32 = kind{"decode%s%s", "dst *float32, src *byte, blocks int", "", 24, 4}
-	toBF16    = kind{"decode%sBF16%s", "dst *uint16, src *byte, blocks int", "", 24, 2}
+	toBF16    = kind{"decode%sBF16%s", "dst *uint16, src *byte, blocks, rows, dstStride, srcStride int", "", 48, 2}
 	toDot     = kind{"dot%s%s", "x *float32, src *byte, blocks int", "float32", 28, 4}
 )
 
@@ -324,7 +324,16 @@ func emitDecoder(w *writer, s sink, d decoding) {
 	}
 	w.op("TESTQ CX, CX")
 	w.op("JZ done")
+	if s.kind == toBF16 {
+		w.op("MOVQ srcStride+40(FP), R15")
+		w.op("SHLQ $%d, R15", rowsAheadShift)
+	}
 	w.printf("\nloop:\n")
+	if s.kind == toBF16 {
+		for line := 0; line < d.bytes; line += 64 {
+			w.op("PREFETCHT0 %d(SI)(R15*1)", line)
+		}
+	}
 	if s.kind == toDot {
 		for line := 0; line < d.bytes; line += 64 {
 			w.op("PREFETCHT0 %d(SI)", 1024+line)
@@ -335,12 +344,32 @@ func emitDecoder(w *writer, s sink, d decoding) {
 	w.op("ADDQ $%d, DI", d.elements*s.kind.size)
 	w.op("DECQ CX")
 	w.op("JNZ loop")
+	if s.kind == toBF16 {
+		nextRow(w)
+	}
 	w.printf("\ndone:\n")
 	if s.kind == toDot {
 		block.foldSums()
 	}
 	w.op("VZEROUPPER")
 	w.op("RET")
+}
+
+// rowsAheadShift says how many rows ahead, as a power of two, the blocks of
+// following rows are fetched: parts of rows are too short for the hardware to see.
+const rowsAheadShift = 3
+
+// nextRow prints the step from a row to the next.
+func nextRow(w *writer) {
+	w.op("MOVQ dst+0(FP), DI")
+	w.op("ADDQ dstStride+32(FP), DI")
+	w.op("MOVQ DI, dst+0(FP)")
+	w.op("MOVQ src+8(FP), SI")
+	w.op("ADDQ srcStride+40(FP), SI")
+	w.op("MOVQ SI, src+8(FP)")
+	w.op("MOVQ blocks+16(FP), CX")
+	w.op("DECQ rows+24(FP)")
+	w.op("JNZ loop")
 }
 
 // decoderDeclarations declares the decoders and lists them for the tiers.
