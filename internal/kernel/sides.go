@@ -122,18 +122,25 @@ func (b *Right) PackTransposed(src []float32, stride, terms, columns int) {
 	}
 }
 
-// MultiplyAdd computes c[i·stride+j] += sum over from ≤ l < to of a[i,l]·b[l,j]
-// for the rows i of one panel of a and the first columns j of b. Every sum
-// starts at 0, runs over l in ascending order and is then added to c: what a row
-// is given does not depend on the other rows, nor on terms that are 0.
-func MultiplyAdd(c []float32, stride int, a *Left, panel int, b *Right, from, to, columns int) {
-	if from >= to || columns <= 0 {
-		return
-	}
+// Multiply computes c[i·stride+j] = sum over from ≤ l < to of a[i,l]·b[l,j], or
+// += if add, for the rows i of one panel of a and the first columns j of b. Every
+// sum starts at 0, runs over l in ascending order and is then stored in c or added
+// to it: what a row is given does not depend on the other rows, nor on terms that
+// are 0.
+func Multiply(c []float32, stride int, add bool, a *Left, panel int, b *Right, from, to, columns int) {
 	t := a.tier
 	first, last := a.Panel(panel)
 	rows := last - first
+	if columns <= 0 {
+		return
+	}
 	c = c[first*stride : (last-1)*stride+columns]
+	if from >= to {
+		for r := 0; r < rows && !add; r++ {
+			clear(c[r*stride:][:columns])
+		}
+		return
+	}
 	_ = b.packed.data[(columns-1)/t.widths[0]*b.packed.step+(to-1)*b.packed.stride+(columns-1)%t.widths[0]]
 	left, lda := a.terms(panel, from)
 	for j := 0; j < columns; j += t.widths[0] {
@@ -144,11 +151,11 @@ func MultiplyAdd(c []float32, stride int, a *Left, panel int, b *Right, from, to
 		tile := t.tiles[w][rows-1]
 		right := &b.packed.data[j/t.widths[0]*b.packed.step+from*b.packed.stride]
 		if columns-j >= t.widths[w] {
-			tile(to-from, left, lda, right, b.packed.stride, &c[j], stride, true)
+			tile(to-from, left, lda, right, b.packed.stride, &c[j], stride, add)
 			continue
 		}
-		edge, width := a.scratch.beginEdge(c[j:], stride, rows, columns-j, t.widths[w], true)
-		tile(to-from, left, lda, right, b.packed.stride, &edge[0], width, true)
+		edge, width := a.scratch.beginEdge(c[j:], stride, rows, columns-j, t.widths[w], add)
+		tile(to-from, left, lda, right, b.packed.stride, &edge[0], width, add)
 		copyRows(c[j:], stride, edge, width, rows, columns-j)
 	}
 }

@@ -13,7 +13,9 @@ func TestProductsOfSidesAreTheLoop(t *testing.T) {
 		var b Right
 		for _, s := range [][3]int{{1, 1, 1}, {2, 5, 3}, {7, 64, 128}, {15, 33, 31}, {29, 17, 49}, {113, 3, 16}, {5, 130, 70}, {28, 8, 96}} {
 			m, k, n := s[0], s[1], s[2]
-			for form := range 6 {
+			for form := range 12 {
+				add := form >= 6
+				form := form % 6
 				viewed, transposed := form&1 != 0, form/2 == 1
 				lda, ldb := k+3, n+1
 				if viewed {
@@ -42,7 +44,7 @@ func TestProductsOfSidesAreTheLoop(t *testing.T) {
 				c := newGuarded(rng, (m-1)*stride+columns, 3)
 				before := append([]float32(nil), c.v...)
 				for p := range a.Panels() {
-					MultiplyAdd(c.v, stride, &a, p, &b, from, to, columns)
+					Multiply(c.v, stride, add, &a, p, &b, from, to, columns)
 				}
 				c.check(t, "c")
 				for i, got := range c.v {
@@ -53,7 +55,11 @@ func TestProductsOfSidesAreTheLoop(t *testing.T) {
 						}
 						continue
 					}
-					sum, bound := sumOf(before[i], to-from, func(l int) (float32, float32) { return left(r, from+l), right(from+l, j) })
+					start := before[i]
+					if !add {
+						start = 0
+					}
+					sum, bound := sumOf(start, to-from, func(l int) (float32, float32) { return left(r, from+l), right(from+l, j) })
 					if !agrees(got, sum, bound) {
 						t.Fatalf("%v form %d: [%d,%d] = %g, want %g", s, form, r, j, got, sum)
 					}
@@ -78,12 +84,12 @@ func TestARowOfAProductDependsOnNoOtherRowNorOnTermsThatAreZero(t *testing.T) {
 		b.Pack(y, n, k, n)
 		whole := make([]float32, m*n)
 		for p := range all.Panels() {
-			MultiplyAdd(whole, n, &all, p, &b, 0, k, n)
+			Multiply(whole, n, true, &all, p, &b, 0, k, n)
 		}
 		for i := range m {
 			row := make([]float32, n)
 			one.Pack(x[i*k:], k, 1, k)
-			MultiplyAdd(row, n, &one, 0, &b, 5, 30, n)
+			Multiply(row, n, true, &one, 0, &b, 5, 30, n)
 			for j, v := range row {
 				if v != whole[i*n+j] {
 					t.Fatalf("[%d,%d] is %g alone, %g among others", i, j, v, whole[i*n+j])

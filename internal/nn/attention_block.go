@@ -133,8 +133,7 @@ func (w *attentionWork) load(v *Var, dim int, s keySpan, transposed bool) {
 // score computes the scores that the rows see.
 func (w *attentionWork) score(s keySpan) {
 	w.load(w.o.k, w.o.HeadDim, s, true)
-	clear(w.scores)
-	w.multiplyStack(w.scores, &w.queries, s)
+	w.multiplyStack(w.scores, false, &w.queries, s)
 	if w.o.Softcap == 0 {
 		return
 	}
@@ -148,11 +147,12 @@ func (w *attentionWork) score(s keySpan) {
 	}
 }
 
-// multiplyStack adds the products of the stack's rows and the packed columns.
-func (w *attentionWork) multiplyStack(c []float32, rows *kernel.Left, s keySpan) {
+// multiplyStack stores the products of the stack's rows and the packed columns, or
+// adds them. What no row of a panel sees is left as it is.
+func (w *attentionWork) multiplyStack(c []float32, add bool, rows *kernel.Left, s keySpan) {
 	for p := range rows.Panels() {
 		_, end := rows.Panel(p)
-		kernel.MultiplyAdd(c, scoreStride, rows, p, &w.columns, 0, rows.Terms, w.reach(end, s))
+		kernel.Multiply(c, scoreStride, add, rows, p, &w.columns, 0, rows.Terms, w.reach(end, s))
 	}
 }
 
@@ -161,7 +161,7 @@ func (w *attentionWork) addWeighted(c, weights []float32, dim int, s keySpan) {
 	w.weights.Pack(weights, scoreStride, w.rows, s.keys())
 	for p := range w.weights.Panels() {
 		_, end := w.weights.Panel(p)
-		kernel.MultiplyAdd(c, dim, &w.weights, p, &w.columns, 0, w.reach(end, s), dim)
+		kernel.Multiply(c, dim, true, &w.weights, p, &w.columns, 0, w.reach(end, s), dim)
 	}
 }
 
@@ -281,7 +281,7 @@ func (w *attentionWork) scoreGradients(s keySpan) {
 		fill(w.ds[i*scoreStride:][:s.keys()], w.d[i])
 	}
 	w.load(w.o.v, w.o.ValueDim, s, true)
-	w.multiplyStack(w.ds, &w.gradients, s)
+	w.multiplyStack(w.ds, true, &w.gradients, s)
 	for i := range w.rows {
 		from, to := w.seen(i, s)
 		ds := w.ds[i*scoreStride:][:s.keys()]
@@ -303,7 +303,7 @@ func (w *attentionWork) addTransposed(grad []float32, columns int, weights []flo
 	w.weights.View(weights, scoreStride, s.keys(), w.rows)
 	for p := range w.weights.Panels() {
 		key, _ := w.weights.Panel(p)
-		kernel.MultiplyAdd(grad[s.from*columns+w.kv*dim:], columns, &w.weights, p, terms, w.firstSeeing(key, s), w.rows, dim)
+		kernel.Multiply(grad[s.from*columns+w.kv*dim:], columns, true, &w.weights, p, terms, w.firstSeeing(key, s), w.rows, dim)
 	}
 }
 

@@ -5,11 +5,9 @@ import "qtool/internal/kernel"
 // Gather copies the row of each grouped row's token: [grouped rows, n].
 func (t *Tape) Gather(x *Var, r *Routing) *Var {
 	y := t.newVar(len(r.Token), x.Cols, x.needs)
-	for row, tok := range r.Token {
-		copy(y.Row(row), x.Row(int(tok)))
-	}
 	o := t.steps.gather.take()
 	*o = gatherOp{x: x, y: y, r: r}
+	t.Pool.Do(rowParts(y.Rows), (*gatherForward)(o))
 	t.record(y, o)
 	return y
 }
@@ -28,6 +26,15 @@ func (o *gatherOp) backward(t *Tape) {
 	t.Pool.Do(rowParts(o.x.Rows), (*gatherBackward)(o))
 }
 
+type gatherForward gatherOp
+
+func (o *gatherForward) Do(_, part int) {
+	from, to := rowsOf(part, o.y.Rows)
+	for row := from; row < to; row++ {
+		copy(o.y.Row(row), o.x.Row(int(o.r.Token[row])))
+	}
+}
+
 type gatherBackward gatherOp
 
 func (o *gatherBackward) Do(_, part int) {
@@ -38,7 +45,7 @@ func (o *gatherBackward) Do(_, part int) {
 			if row < 0 {
 				continue
 			}
-			add(o.dx[tok*n:(tok+1)*n], o.y.grad[int(row)*n:(int(row)+1)*n])
+			kernel.Axpy(o.dx[tok*n:(tok+1)*n], 1, o.y.grad[int(row)*n:(int(row)+1)*n])
 		}
 	}
 }
