@@ -87,7 +87,7 @@ func TestImportanceOfEachExpertIsItsOwn(t *testing.T) {
 		importance[i] = float32(1 + i*i%11)
 	}
 	p := planOf(t, gguf.Assemble(&gguf.Metadata{}, []*gguf.Tensor{src}), quantize.Options{
-		FileType: "Q4_0", Importance: map[string][]float32{src.Name: importance},
+		FileType: "Q4_0", Importance: quantize.ImportanceMap{src.Name: importance},
 	})
 	got := written(t, p.Model().Tensors()[0])
 	codec, _ := quantize.Lookup(gguf.Q4_0)
@@ -179,7 +179,7 @@ func TestARealModelGoesToEveryFileTypeAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	importance := map[string][]float32{}
+	importance := quantize.ImportanceMap{}
 	for _, tensor := range f.Tensors() {
 		importance[tensor.Name] = gaussianSquares(tensor.Shape[0])
 	}

@@ -3,7 +3,10 @@ package quantize
 import (
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"qtool/gguf"
@@ -13,37 +16,109 @@ import (
 // tensor.
 var ErrOtherImportance = errors.New("importance of another model")
 
+// Importance tells how much each column of a weight counts. It may read that from a file
+// when it is asked, since for a model of many experts it is large.
+type Importance interface {
+	// Names lists the weights that it knows, by name in the source.
+	Names() []string
+	// Weights has one for each column of the tensor of that name, or Shape[0] × Shape[2] of
+	// them for a stack of matrices; nil if there are none.
+	Weights(tensor string) ([]float32, error)
+}
+
+// ImportanceMap is importance held in memory, by the name of the weight.
+type ImportanceMap map[string][]float32
+
+// Names lists the names in order.
+func (m ImportanceMap) Names() []string { return slices.Sorted(maps.Keys(m)) }
+
+// Weights never fails.
+func (m ImportanceMap) Weights(tensor string) ([]float32, error) { return m[tensor], nil }
+
 // SelectImportance keeps the entries whose names contain one of include, or all if
 // include is empty, less those whose names contain one of exclude. It returns nil,
 // which is no importance, if none is left.
-func SelectImportance(all map[string][]float32, include, exclude []string) map[string][]float32 {
+func SelectImportance(from Importance, include, exclude []string) Importance {
 	containsOne := func(name string, parts []string) bool {
-		for _, part := range parts {
-			if strings.Contains(name, part) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(name, part) })
 	}
-	var kept map[string][]float32
-	for name, weights := range all {
-		if len(include) > 0 && !containsOne(name, include) || containsOne(name, exclude) {
-			continue
+	s := &selected{from, map[string]bool{}}
+	for _, name := range from.Names() {
+		if (len(include) == 0 || containsOne(name, include)) && !containsOne(name, exclude) {
+			s.names[name] = true
 		}
-		if kept == nil {
-			kept = map[string][]float32{}
-		}
-		kept[name] = weights
 	}
-	return kept
+	if len(s.names) == 0 {
+		return nil
+	}
+	return s
+}
+
+// selected is a part of importance.
+type selected struct {
+	Importance
+	names map[string]bool
+}
+
+func (s *selected) Names() []string { return slices.Sorted(maps.Keys(s.names)) }
+
+func (s *selected) Weights(tensor string) ([]float32, error) {
+	if !s.names[tensor] {
+		return nil, nil
+	}
+	return s.Importance.Weights(tensor)
+}
+
+// weighed is a conversion that reads its importance when it is read itself, and forgets
+// it afterwards.
+type weighed struct {
+	conversion
+	weights func() ([]float32, error)
+}
+
+func (w *weighed) withImportance() (*conversion, error) {
+	c := w.conversion
+	var err error
+	if c.importance, err = w.weights(); err != nil {
+		return nil, fmt.Errorf("tensor %s: %w", c.tensor.Name, err)
+	}
+	return &c, nil
+}
+
+func (w *weighed) ReadAt(p []byte, off int64) (int, error) {
+	c, err := w.withImportance()
+	if err != nil {
+		return 0, err
+	}
+	return c.ReadAt(p, off)
+}
+
+func (w *weighed) WriteTo(to io.Writer) (int64, error) {
+	c, err := w.withImportance()
+	if err != nil {
+		return 0, err
+	}
+	return c.WriteTo(to)
+}
+
+// converted is the data of src, a tensor of the plan, as another type.
+func (p *Plan) converted(src *gguf.Tensor, to gguf.Type) io.ReaderAt {
+	data := newConversion(src, to, nil, p.opts.Threads)
+	if c, ok := data.(*conversion); ok && p.opts.Importance != nil && src.Type != to {
+		return &weighed{*c, func() ([]float32, error) { return p.importance(src) }}
+	}
+	return data
 }
 
 // importance is that of tensor t of the plan; nil if it has none. An embedding goes
 // without one of the wrong length, as in llama-quantize.
 func (p *Plan) importance(t *gguf.Tensor) ([]float32, error) {
-	w := p.opts.Importance[p.SourceName(t.Name)]
-	if w == nil {
+	if p.opts.Importance == nil {
 		return nil, nil
+	}
+	w, err := p.opts.Importance.Weights(p.SourceName(t.Name))
+	if w == nil || err != nil {
+		return nil, err
 	}
 	if want := t.Shape[0] * matrices(t); len(w) != want {
 		if roleOf(t.Name) == embedding {
@@ -68,7 +143,7 @@ func (p *Plan) missingImportance(name string, to gguf.Type) error {
 	}
 	return fmt.Errorf("%w to make it %v: the one given with --imatrix has %d entries, but none for %s; "+
 		"make one whose text reaches this tensor, check --include-weights and --exclude-weights, or %s '%s=Q4_K'",
-		ErrNoImportance, to, len(p.opts.Importance), p.SourceName(name), way, name)
+		ErrNoImportance, to, len(p.opts.Importance.Names()), p.SourceName(name), way, name)
 }
 
 // needsImportance follows llama-quantize, which makes some types without importance for

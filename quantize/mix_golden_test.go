@@ -133,7 +133,7 @@ func TestMixesOfEveryFileTypeAreThoseOfTheReference(t *testing.T) {
 		slices.SortFunc(tensors, byLayerAndName)
 		var opts Options
 		if f[2] == "imatrix" {
-			opts.Importance = map[string][]float32{}
+			opts.Importance = ImportanceMap{}
 		}
 		mix, err := findFileType(f[1])
 		if err != nil {
@@ -208,7 +208,7 @@ func TestMixesOfFewBits(t *testing.T) {
 		}
 		opts := Options{}
 		if c.imatrix {
-			opts.Importance = map[string][]float32{}
+			opts.Importance = ImportanceMap{}
 		}
 		chooser, err := newChooser(c.model.facts(t), tensors, mix, opts)
 		if err != nil {

@@ -30,10 +30,9 @@ type Options struct {
 	// KeepOrder keeps the tensors in the order of the source. Otherwise they are sorted by
 	// layer and name, as llama-quantize does.
 	KeepOrder bool
-	// Importance has, by tensor name in the source, a weight for each column, or
-	// Shape[0] × Shape[2] of them for a stack of matrices. Tensors that it leaves out have
-	// none. nil is no importance at all, which some rules of a mix look at.
-	Importance map[string][]float32
+	// Importance is that of the source's weights. nil is no importance at all, which some
+	// rules of a mix look at.
+	Importance Importance
 	// DryRun makes a plan also of what would be refused: quantized weights without
 	// AllowRequantize, and types that need importance. The notes of the tensors tell.
 	DryRun bool

@@ -176,10 +176,9 @@ func (p *Plan) Model() gguf.Model {
 	tensors := make([]*gguf.Tensor, len(p.Tensors))
 	for i, pt := range p.Tensors {
 		src, _ := p.source.Tensor(pt.Name)
-		importance, _ := p.importance(src) // checked with the plan
 		tensors[i] = &gguf.Tensor{
 			Name: pt.Name, Type: pt.To, Shape: pt.Shape, RawSize: src.RawSize,
-			Data: newConversion(src, pt.To, importance, p.opts.Threads),
+			Data: p.converted(src, pt.To),
 		}
 	}
 	return gguf.Assemble(p.metadata(), tensors)

@@ -75,7 +75,7 @@ func TestOptionsDecideTypes(t *testing.T) {
 		{"floats have no mix", quantize.Options{FileType: "BF16"}, map[string]gguf.Type{embd: gguf.BF16, down: gguf.BF16}},
 		{"embedding", quantize.Options{FileType: "Q4_0", EmbeddingType: "F16"}, map[string]gguf.Type{embd: gguf.F16}},
 		{"tied output", quantize.Options{FileType: "Q4_0", OutputType: "Q8_0"}, map[string]gguf.Type{embd: gguf.Q8_0}},
-		{"importance", quantize.Options{FileType: "Q4_0", Importance: map[string][]float32{}}, map[string]gguf.Type{query: gguf.Q4_0}},
+		{"importance", quantize.Options{FileType: "Q4_0", Importance: quantize.ImportanceMap{}}, map[string]gguf.Type{query: gguf.Q4_0}},
 		{"K rows fall back", quantize.Options{FileType: "Q6_K"}, map[string]gguf.Type{query: gguf.Q6_K, down: gguf.F16}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -186,7 +186,7 @@ func TestTypesOfFewBitsNeedImportance(t *testing.T) {
 			t.Errorf("%q does not mention %s", err, part)
 		}
 	}
-	importance := map[string][]float32{"blk.0.attn_q.weight": gaussianSquares(256)}
+	importance := quantize.ImportanceMap{"blk.0.attn_q.weight": gaussianSquares(256)}
 	planOf(t, m, quantize.Options{FileType: "Q2_K_S", Importance: importance})
 	planOf(t, m, quantize.Options{FileType: "Q2_K"})
 }
@@ -220,7 +220,7 @@ func TestQuantizedSourcesNeedPermission(t *testing.T) {
 func TestImportanceOfTheWrongLengthIsRefused(t *testing.T) {
 	for _, w := range [][]float32{make([]float32, 255), append(make([]float32, 255), -1)} {
 		_, err := quantize.NewPlan(smallModel(), quantize.Options{
-			FileType: "Q4_0", Importance: map[string][]float32{"blk.2.attn_q.weight": w},
+			FileType: "Q4_0", Importance: quantize.ImportanceMap{"blk.2.attn_q.weight": w},
 		})
 		if err == nil || !strings.Contains(err.Error(), "blk.2.attn_q.weight") {
 			t.Errorf("%d weights: %v", len(w), err)
@@ -238,7 +238,7 @@ func TestGivenMetadataComesLast(t *testing.T) {
 
 func TestEmbeddingGoesWithoutImportanceOfAnotherLength(t *testing.T) {
 	const name = "token_embd.weight"
-	other := map[string][]float32{name: make([]float32, 50)}
+	other := quantize.ImportanceMap{name: make([]float32, 50)}
 	p := planOf(t, smallModel(), quantize.Options{FileType: "Q4_0", Pure: true, Importance: other})
 	plain := planOf(t, smallModel(), quantize.Options{FileType: "Q4_0", Pure: true})
 	a, _ := p.Model().Tensor(name)

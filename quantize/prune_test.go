@@ -96,7 +96,7 @@ func TestLayersWhoseKindGoesByNumberAreRemarked(t *testing.T) {
 }
 
 func TestImportanceFollowsItsLayer(t *testing.T) {
-	importance := map[string][]float32{"blk.0.attn_q.weight": gaussianSquares(32), "blk.2.attn_q.weight": gaussianSquares(32)}
+	importance := quantize.ImportanceMap{"blk.0.attn_q.weight": gaussianSquares(32), "blk.2.attn_q.weight": gaussianSquares(32)}
 	importance["blk.2.attn_q.weight"][7] = 1000
 	bytesOf := func(m gguf.Model, opts quantize.Options, name string) string {
 		made, _ := planOf(t, m, opts).Model().Tensor(name)

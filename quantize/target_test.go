@@ -120,7 +120,7 @@ func TestATargetHonoursTheTypesThatAreGiven(t *testing.T) {
 
 func TestATargetDoesNotDependOnThreads(t *testing.T) {
 	m := fixtures.TinyLlama(2, fixtures.Shape{Layers: 1, Dim: 256, FF: 256, Vocab: 32, Experts: 2})
-	importance := map[string][]float32{}
+	importance := quantize.ImportanceMap{}
 	for _, tensor := range m.Tensors() {
 		if len(tensor.Shape) < 2 {
 			continue

@@ -13,12 +13,21 @@ import (
 
 // importance is what quantize takes from --imatrix; empty without it.
 type importance struct {
-	matrix   *imatrix.Matrix
-	weights  map[string][]float32
+	file     *imatrix.File // nil without it
+	weights  quantize.Importance
 	metadata []gguf.KV
 }
 
-// importanceFor reads --imatrix, as far as the flags that select from it say.
+// Close releases the file, when nothing is quantized with it any more.
+func (i *importance) Close() error {
+	if i.file == nil {
+		return nil
+	}
+	return i.file.Close()
+}
+
+// importanceFor opens --imatrix, as far as the flags that select from it say. The caller
+// closes it.
 func importanceFor(c *cli.Context, con *console) (*importance, error) {
 	path, include, exclude := c.String("imatrix"), c.StringSlice("include-weights"), c.StringSlice("exclude-weights")
 	switch {
@@ -29,17 +38,20 @@ func importanceFor(c *cli.Context, con *console) (*importance, error) {
 	case path == "":
 		return &importance{}, nil
 	}
-	m, err := imatrix.Read(path)
+	f, err := imatrix.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("--imatrix: %w", err)
 	}
-	weights := quantize.SelectImportance(m.Weights(), include, exclude)
-	if len(weights) == 0 {
-		con.say("importance of no weights is taken from %s: the flags that select from its %d leave none", path, m.Len())
-		return &importance{}, nil
+	i := &importance{file: f}
+	weights := quantize.SelectImportance(f, include, exclude)
+	if weights == nil {
+		con.say("importance of no weights is taken from %s: the flags that select from its %d leave none", path, f.Len())
+		return i, nil
 	}
-	con.say("importance of %d weights from %s, %s", len(weights), path, describeChunks(m))
-	return &importance{m, weights, m.Provenance(path, len(weights))}, nil
+	n := len(weights.Names())
+	con.say("importance of %d weights from %s, %s", n, path, describeChunks(f.Header))
+	i.weights, i.metadata = weights, f.Header.Provenance(path, n)
+	return i, nil
 }
 
 // describeChunks tells how much text a matrix was made of.
@@ -55,9 +67,13 @@ func describeChunks(m *imatrix.Matrix) string {
 }
 
 // report names the weights of plan that importance does not reach.
-func (i *importance) report(con *console, plan *quantize.Plan) {
-	if i.matrix == nil {
-		return
+func (i *importance) report(con *console, plan *quantize.Plan) error {
+	if i.weights == nil {
+		return nil
+	}
+	known := map[string]bool{}
+	for _, name := range i.weights.Names() {
+		known[name] = true
 	}
 	var without []string
 	var partly []neverRouted
@@ -66,12 +82,16 @@ func (i *importance) report(con *console, plan *quantize.Plan) {
 			continue
 		}
 		name := plan.SourceName(t.Name)
-		if i.weights[name] == nil {
+		if !known[name] {
 			without = append(without, t.Name)
 			continue
 		}
-		if e, ok := i.matrix.Entry(name); ok && len(e.Unused()) > 0 {
-			partly = append(partly, neverRouted{t.Name, e.Unused(), len(e.Counts)})
+		e, err := i.file.Entry(name)
+		if err != nil {
+			return err
+		}
+		if unused := e.Unused(); len(unused) > 0 {
+			partly = append(partly, neverRouted{t.Name, unused, len(e.Counts)})
 		}
 	}
 	const shown = 6
@@ -84,6 +104,7 @@ func (i *importance) report(con *console, plan *quantize.Plan) {
 	if len(without) > 0 {
 		con.say("without importance: %s", abbreviate(without, 8))
 	}
+	return nil
 }
 
 // describeUnused names experts: "2 of 8 experts (3, 7)".

@@ -90,6 +90,7 @@ func runQuantize(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	defer importance.Close()
 	opts.Importance, opts.Metadata = importance.weights, importance.metadata
 	m, err := openModel(args[0])
 	if err != nil {
@@ -100,7 +101,9 @@ func runQuantize(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
-	importance.report(con, plan)
+	if err := importance.report(con, plan); err != nil {
+		return err
+	}
 	for _, remark := range plan.Remarks {
 		con.say("%s", remark)
 	}

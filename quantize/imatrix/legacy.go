@@ -74,45 +74,80 @@ func (l *legacyReader) string(least int32) (string, error) {
 }
 
 func parseLegacy(r *bufio.Reader, size int64) (*Matrix, error) {
-	l := &legacyReader{r: r, size: size, reading: "the number of entries"}
+	l := &legacyReader{r: r, size: size}
+	return l.parse(func(m *Matrix, at legacyEntry) error {
+		data, err := l.bytes(4 * at.values)
+		if err != nil {
+			return err
+		}
+		return m.Add(at.entry(data))
+	})
+}
+
+// legacyEntry says where the values of an entry are.
+type legacyEntry struct {
+	name                  string
+	calls, values, offset int64
+}
+
+// entry is the entry of these bytes. With no calls the values are taken as they are.
+func (at legacyEntry) entry(data []byte) *Entry {
+	return &Entry{Name: at.name, Sums: gguf.DecodeFloat32(data), Counts: []int64{max(1, at.calls)}}
+}
+
+// parse reads all but the values of the entries; take reads those.
+func (l *legacyReader) parse(take func(*Matrix, legacyEntry) error) (*Matrix, error) {
+	l.reading = "the number of entries"
 	m := New(0)
 	n, err := l.number(1)
 	if err != nil || n > l.left()/minLegacyEntry {
 		l.pos = 0
-		return nil, l.fail("there is no valid number of entries for a file of %d bytes: this is neither the GGUF nor the legacy form of an imatrix", size)
+		return nil, l.fail("there is no valid number of entries for a file of %d bytes: this is neither the GGUF nor the legacy form of an imatrix", l.size)
 	}
+	seen := map[string]bool{}
 	for i := range n {
 		l.reading = fmt.Sprintf("entry %d of %d", i+1, n)
-		if err := l.entry(m); err != nil {
+		at, err := l.entry()
+		if err != nil {
+			return nil, err
+		}
+		if seen[at.name] {
+			return nil, l.fail("an entry of that name is there twice")
+		}
+		seen[at.name] = true
+		if err := take(m, at); err != nil {
 			return nil, err
 		}
 	}
 	return m, l.trailer(m)
 }
 
-func (l *legacyReader) entry(m *Matrix) error {
-	name, err := l.string(1)
-	if err != nil {
-		return err
+// entry reads what stands before the values of an entry.
+func (l *legacyReader) entry() (at legacyEntry, err error) {
+	if at.name, err = l.string(1); err != nil {
+		return at, err
 	}
-	l.reading = "entry " + quote(name)
-	if _, dup := m.entries[name]; dup {
-		return l.fail("an entry of that name is there twice")
+	l.reading = "entry " + quote(at.name)
+	if at.calls, err = l.number(0); err != nil {
+		return at, err
 	}
-	calls, err := l.number(0)
-	if err != nil {
-		return err
+	if at.values, err = l.number(1); err != nil {
+		return at, err
 	}
-	n, err := l.number(1)
-	if err != nil {
-		return err
+	at.offset = l.pos
+	return at, nil
+}
+
+// skip passes over n bytes.
+func (l *legacyReader) skip(n int64) error {
+	if n > l.left() {
+		return l.fail("expected %d more bytes, the file ends after %d", n, l.left())
 	}
-	data, err := l.bytes(4 * n)
-	if err != nil {
-		return err
+	if _, err := l.r.Discard(int(n)); err != nil {
+		return fmt.Errorf("reading %s at offset %d: %w", l.reading, l.pos, err)
 	}
-	// With no calls the values are taken as they are.
-	return m.Add(&Entry{Name: name, Sums: gguf.DecodeFloat32(data), Counts: []int64{max(1, calls)}})
+	l.pos += n
+	return nil
 }
 
 // trailer reads what follows the entries. Files of early 2024 have none of it, or the

@@ -61,10 +61,17 @@ func (m *Matrix) Entry(name string) (*Entry, bool) {
 // Add puts e in, in place of one of the same name. Its sums must be finite and not
 // negative, its counts not negative, and the number of counts must divide that of sums.
 func (m *Matrix) Add(e *Entry) error {
+	if err := e.valid(); err != nil {
+		return err
+	}
+	m.entries[e.Name] = e
+	return nil
+}
+
+func (e *Entry) valid() error {
 	if err := e.check(); err != nil {
 		return fmt.Errorf("%w: entry %s: %w", ErrFormat, quote(e.Name), err)
 	}
-	m.entries[e.Name] = e
 	return nil
 }
 

@@ -75,35 +75,60 @@ func IsLegacy(r io.ReaderAt) (bool, error) {
 
 // FromModel reads the GGUF form.
 func FromModel(src gguf.Model) (*Matrix, error) {
+	m, pairs, err := readHeader(src)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range pairs {
+		e, err := p.entry()
+		if err != nil {
+			return nil, err
+		}
+		m.entries[e.Name] = e
+	}
+	return m, nil
+}
+
+// readHeader reads all but the entries of the GGUF form, and finds their tensors.
+func readHeader(src gguf.Model) (*Matrix, []pair, error) {
 	md := src.Metadata()
 	if found, err := gguf.Or(md.Str(keyType))(""); err != nil || found != kind {
-		return nil, fmt.Errorf("%w: %s is %q, expected %q: this is another kind of GGUF", ErrFormat, keyType, found, kind)
+		return nil, nil, fmt.Errorf("%w: %s is %q, expected %q: this is another kind of GGUF", ErrFormat, keyType, found, kind)
 	}
 	m := New(0)
 	var err error
 	if m.Datasets, err = md.Strings(keyDatasets); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	for _, field := range []struct {
 		key  string
 		into *int
 	}{{keyChunks, &m.Chunks}, {keyChunkSize, &m.ChunkSize}} {
 		if *field.into, err = md.Int(field.key); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+			return nil, nil, fmt.Errorf("%w: %w", ErrFormat, err)
 		}
 		if n := *field.into; n < 0 || n > math.MaxInt32 {
-			return nil, fmt.Errorf("%w: %s is %d", ErrFormat, field.key, n)
+			return nil, nil, fmt.Errorf("%w: %s is %d", ErrFormat, field.key, n)
 		}
 	}
-	return m, m.readTensors(src)
+	pairs, err := m.pairs(src)
+	return m, pairs, err
 }
 
-// readTensors pairs sums and counts.
-func (m *Matrix) readTensors(src gguf.Model) error {
+// pair is the tensors of one entry: sums [columns, matrices] and counts [1, matrices] or
+// [1].
+type pair struct {
+	name         string
+	sums, counts *gguf.Tensor
+}
+
+// pairs finds the tensors that belong together.
+func (m *Matrix) pairs(src gguf.Model) ([]pair, error) {
+	var all []pair
 	for _, t := range src.Tensors() {
 		if name, ok := strings.CutSuffix(t.Name, suffixCounts); ok {
 			if _, ok := src.Tensor(name + suffixSums); !ok {
-				return fmt.Errorf("%w: there is a tensor %s, but no %s", ErrFormat, quote(t.Name), quote(name+suffixSums))
+				return nil, fmt.Errorf("%w: there is a tensor %s, but no %s", ErrFormat, quote(t.Name), quote(name+suffixSums))
 			}
 			continue
 		}
@@ -114,43 +139,41 @@ func (m *Matrix) readTensors(src gguf.Model) error {
 		}
 		counts, ok := src.Tensor(name + suffixCounts)
 		if !ok {
-			return fmt.Errorf("%w: there is a tensor %s, but no %s", ErrFormat, quote(t.Name), quote(name+suffixCounts))
+			return nil, fmt.Errorf("%w: there is a tensor %s, but no %s", ErrFormat, quote(t.Name), quote(name+suffixCounts))
 		}
-		if err := m.readEntry(name, t, counts); err != nil {
-			return err
-		}
+		all = append(all, pair{name, t, counts})
 	}
-	if m.Len() == 0 {
-		return fmt.Errorf("%w: it has no entries", ErrFormat)
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%w: it has no entries", ErrFormat)
 	}
-	return nil
+	return all, nil
 }
 
-// readEntry reads sums [columns, matrices] and counts [1, matrices] or [1].
-func (m *Matrix) readEntry(name string, sums, counts *gguf.Tensor) error {
-	e := &Entry{Name: name}
-	for _, t := range []*gguf.Tensor{sums, counts} {
+// entry reads and checks the entry.
+func (p pair) entry() (*Entry, error) {
+	e := &Entry{Name: p.name}
+	for _, t := range []*gguf.Tensor{p.sums, p.counts} {
 		if t.Type != gguf.F32 {
-			return fmt.Errorf("%w: tensor %s is %v, expected F32", ErrFormat, quote(t.Name), t.Type)
+			return nil, fmt.Errorf("%w: tensor %s is %v, expected F32", ErrFormat, quote(t.Name), t.Type)
 		}
 	}
-	if n := counts.Elements(); n != 1 && n != sums.Rows() {
-		return fmt.Errorf("%w: tensor %s has the shape %v, expected a count for each of the %d rows of %s, or one",
-			ErrFormat, quote(counts.Name), counts.Shape, sums.Rows(), quote(sums.Name))
+	if n := p.counts.Elements(); n != 1 && n != p.sums.Rows() {
+		return nil, fmt.Errorf("%w: tensor %s has the shape %v, expected a count for each of the %d rows of %s, or one",
+			ErrFormat, quote(p.counts.Name), p.counts.Shape, p.sums.Rows(), quote(p.sums.Name))
 	}
-	data, err := sums.Bytes()
+	data, err := p.sums.Bytes()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	e.Sums = gguf.DecodeFloat32(data)
-	if data, err = counts.Bytes(); err != nil {
-		return err
+	if data, err = p.counts.Bytes(); err != nil {
+		return nil, err
 	}
 	for i, c := range gguf.DecodeFloat32(data) {
 		if !(c >= 0 && c <= 1<<53) {
-			return fmt.Errorf("%w: tensor %s: count %d is %g", ErrFormat, quote(counts.Name), i, c)
+			return nil, fmt.Errorf("%w: tensor %s: count %d is %g", ErrFormat, quote(p.counts.Name), i, c)
 		}
 		e.Counts = append(e.Counts, int64(math.Round(float64(c))))
 	}
-	return m.Add(e)
+	return e, e.valid()
 }
