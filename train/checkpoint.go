@@ -171,9 +171,6 @@ func (r *Run) readProgress(md *gguf.Metadata) (*progress, error) {
 	if text, _ := md.Str("qtool.checkpoint.identity"); json.Unmarshal([]byte(text), &identity) != nil {
 		return nil, fmt.Errorf("it does not say which run it belongs to")
 	}
-	if d := differences(identity, r.Identity); d != "" {
-		return nil, fmt.Errorf("it belongs to a run with another base, adapter shape or data: %s", d)
-	}
 	text, err := md.Str("qtool.checkpoint.progress")
 	if err != nil {
 		return nil, err
@@ -184,8 +181,9 @@ func (r *Run) readProgress(md *gguf.Metadata) (*progress, error) {
 	}
 	there, here := p.Config, r.Config
 	there.EvalEvery, there.EvalTokens, there.SaveEvery = here.EvalEvery, here.EvalTokens, here.SaveEvery
-	if d := differences(there.values(p.Steps), here.values(r.totalSteps())); d != "" {
-		return nil, fmt.Errorf("its settings differ, so the result would not be that of one run: %s", d)
+	list := append(differences(there.values(p.Steps), here.values(r.totalSteps())), differences(identity, r.Identity)...)
+	if len(list) > 0 {
+		return nil, fmt.Errorf("it belongs to another run: %s", strings.Join(list, "; "))
 	}
 	return &p, nil
 }
@@ -202,12 +200,10 @@ func (c Config) values(steps int) map[string]string {
 	return text
 }
 
-// differences tells which values differ, "" if none do. Of long ones it shows
-// where they begin to.
-func differences(there, here map[string]string) string {
+// differences tells which values differ. Of long ones it shows where they begin to.
+func differences(there, here map[string]string) (list []string) {
 	all := maps.Clone(there)
 	maps.Copy(all, here)
-	var list []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		a, inA := there[name]
 		b, inB := here[name]
@@ -215,18 +211,18 @@ func differences(there, here map[string]string) string {
 			list = append(list, fmt.Sprintf("%s: %s there, %s here", name, excerpt(a, b), excerpt(b, a)))
 		}
 	}
-	return strings.Join(list, "; ")
+	return list
 }
 
-// excerpt is the beginning of text from the word on that differs from other.
+// excerpt is text, or if that is long the first word that differs from other.
 func excerpt(text, other string) string {
-	const long = 60
+	const long = 40
 	if len(text) > long || len(other) > long {
 		same := 0
 		for same < min(len(text), len(other)) && text[same] == other[same] {
 			same++
 		}
-		text = text[strings.LastIndexByte(text[:same], ' ')+1:]
+		text, _, _ = strings.Cut(text[strings.LastIndexByte(text[:same], ' ')+1:], " ")
 	}
 	if len(text) > long {
 		text = text[:long] + "…"

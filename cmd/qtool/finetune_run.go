@@ -232,7 +232,7 @@ func (f *finetuning) identity(ctx context.Context) (map[string]string, error) {
 		f.adapter.SetBase(base)
 		what = fmt.Sprintf("alpha %g", f.adapter.Alpha)
 		for _, p := range f.adapter.Params() {
-			what += fmt.Sprintf(" %s%v", p.Name, p.Shape)
+			what += " " + p.Name + strings.ReplaceAll(fmt.Sprint(p.Shape), " ", ",")
 		}
 	}
 	return map[string]string{
