@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"qtool/internal/codebook"
+	"qtool/internal/kernel"
 )
 
 // A lattice is what encoding needs of a codebook: which of its points are nearest to any
@@ -13,12 +14,14 @@ import (
 // are no points have a list of those at the least distances.
 type lattice struct {
 	dims, bits int
-	top        int32      // the greatest coordinate
-	at         []int32    // by place: the index of a point, or -1 - where its list is
-	near       []uint16   // lists: their length, then indices by distance, then by index
-	levels     []float32  // dims for each point
-	level      [8]float32 // of each coordinate
-	terms      [][8]uint8 // for each point of 8: where nearestOf8 finds the term of coordinate i
+	top        int32       // the greatest coordinate
+	at         []int32     // by place: the index of a point, or -1 - where its list is
+	near       []uint16    // lists: their length, then indices by distance, then by index
+	nearPlaces []uint16    // the places of the same points
+	levels     []float32   // dims for each point
+	level      [8]float32  // of each coordinate
+	repeated   [16]float32 // the same again and again, as often as bits say
+	terms      [][8]uint8  // for each point of 8: where nearestOf8 finds the term of coordinate i
 }
 
 // The formats differ in how many distances a list reaches.
@@ -74,6 +77,9 @@ func newLatticesIQ1() (up, down *lattice) {
 
 func (l *lattice) setLevels(points []uint16, level [8]float32) {
 	l.level = level
+	for i := range l.repeated {
+		l.repeated[i] = level[i&(1<<l.bits-1)]
+	}
 	l.levels = make([]float32, 0, len(points)*l.dims)
 	for _, p := range points {
 		for j := range l.dims {
@@ -107,6 +113,13 @@ func (l *lattice) listNearest(place uint16, points []uint16, distance []uint8, d
 		}
 	}
 	l.near[start] = uint16(len(l.near) - start - 1)
+	for last := len(l.near) - 1; (len(l.near)-start-1)%kernel.PointLanes > 0; {
+		l.near = append(l.near, l.near[last]) // for those who look at many at once
+	}
+	l.nearPlaces = append(l.nearPlaces, 0)
+	for _, i := range l.near[start+1:] {
+		l.nearPlaces = append(l.nearPlaces, points[i])
+	}
 }
 
 // distance is the squared one.
@@ -129,8 +142,16 @@ func (l *lattice) find(place uint16, x, weights []float32, scale float32) (index
 	if at >= 0 {
 		return uint16(at), true
 	}
-	list := l.near[-1-at:]
-	list = list[1 : 1+int(list[0])]
+	first := -at
+	count := int(l.near[first-1])
+	list := l.near[first:][:count]
+	if kernel.CanSearch() {
+		places := l.nearPlaces[first:][:(count+kernel.PointLanes-1)&^(kernel.PointLanes-1)]
+		if l.dims == 4 {
+			return list[kernel.NearestOf4(places, (*[4]float32)(x), (*[4]float32)(weights), scale, &l.repeated)], false
+		}
+		return list[kernel.NearestOf8(places, (*[8]float32)(x), (*[8]float32)(weights), scale, &l.repeated)], false
+	}
 	if l.dims == 4 {
 		return l.nearestOf4(list, (*[4]float32)(x), (*[4]float32)(weights), scale), false
 	}

@@ -58,6 +58,8 @@ type searches struct {
 	iq4              func(g *Groups, numerators *[16]float32, near *[1024]float32)
 	levels, divided  func(q *byte, x *float32, by, low *Lane, groups, vectors int, least, most, bias int32)
 	iq4Levels        func(q *byte, x *float32, by *Lane, groups int)
+	// of points of 8 coordinates of 2 bits, and of 4 of 3
+	nearestOf8, nearestOf4 func(places *uint16, vectors int, x, weights *float32, scale float32, levels *[16]float32) int
 }
 
 // CanSearch reports whether the tier in use has the searches below.

@@ -11,6 +11,7 @@ var searchesAVX2 = searches{
 	symmetric: searchSymmetricAVX2, affine: searchAffineAVX2, absolute: searchAbsoluteAVX2,
 	descend: searchDescendAVX2, iq4: searchIQ4AVX2,
 	levels: levelsAVX2, divided: dividedAVX2, iq4Levels: iq4LevelsAVX2,
+	nearestOf8: nearestOf8AVX2, nearestOf4: nearestOf4AVX2,
 }
 
 var searchesAVX512 = searches{
@@ -20,6 +21,7 @@ var searchesAVX512 = searches{
 	symmetric: searchSymmetricAVX512, affine: searchAffineAVX512, absolute: searchAbsoluteAVX512,
 	descend: searchDescendAVX512, iq4: searchIQ4AVX512,
 	levels: levelsAVX512, divided: dividedAVX512, iq4Levels: iq4LevelsAVX512,
+	nearestOf8: nearestOf8AVX512, nearestOf4: nearestOf4AVX512,
 }
 
 //go:noescape
@@ -59,6 +61,12 @@ func levelsAVX2(q *byte, x *float32, by, low *Lane, groups, vectors int, least, 
 func dividedAVX2(q *byte, x *float32, by, low *Lane, groups, vectors int, least, most, bias int32)
 
 //go:noescape
+func nearestOf8AVX2(places *uint16, vectors int, x, weights *float32, scale float32, levels *[16]float32) int
+
+//go:noescape
+func nearestOf4AVX2(places *uint16, vectors int, x, weights *float32, scale float32, levels *[16]float32) int
+
+//go:noescape
 func iq4LevelsAVX2(q *byte, x *float32, by *Lane, groups int)
 
 //go:noescape
@@ -96,6 +104,12 @@ func levelsAVX512(q *byte, x *float32, by, low *Lane, groups, vectors int, least
 
 //go:noescape
 func dividedAVX512(q *byte, x *float32, by, low *Lane, groups, vectors int, least, most, bias int32)
+
+//go:noescape
+func nearestOf8AVX512(places *uint16, vectors int, x, weights *float32, scale float32, levels *[16]float32) int
+
+//go:noescape
+func nearestOf4AVX512(places *uint16, vectors int, x, weights *float32, scale float32, levels *[16]float32) int
 
 //go:noescape
 func iq4LevelsAVX512(q *byte, x *float32, by *Lane, groups int)

@@ -334,6 +334,9 @@ func emitGroups(tier, register string, lanes int) func(w *writer) {
 			s.emit(&groupWriter{writer: w, tier: tier, register: register, lanes: lanes})
 		}
 		emitLevels(w, tier, register, lanes)
+		points := &groupWriter{writer: w, tier: tier, register: register, lanes: lanes}
+		points.emitNearestPoint("nearestOf8", 8, 2)
+		points.emitNearestPoint("nearestOf4", 4, 3)
 	}
 }
 
@@ -350,6 +353,7 @@ func groupDeclarations() []byte {
 	symmetric: searchSymmetric%[1]s, affine: searchAffine%[1]s, absolute: searchAbsolute%[1]s,
 	descend: searchDescend%[1]s, iq4: searchIQ4%[1]s,
 	levels: levels%[1]s, divided: divided%[1]s, iq4Levels: iq4Levels%[1]s,
+	nearestOf8: nearestOf8%[1]s, nearestOf4: nearestOf4%[1]s,
 }
 
 `, tier)
@@ -360,6 +364,9 @@ func groupDeclarations() []byte {
 		}
 		for _, name := range []string{"levels", "divided"} {
 			w.printf("//go:noescape\nfunc %s%s(q *byte, x *float32, by, low *Lane, groups, vectors int, least, most, bias int32)\n\n", name, tier)
+		}
+		for _, name := range []string{"nearestOf8", "nearestOf4"} {
+			w.printf("//go:noescape\nfunc %s%s(places *uint16, vectors int, x, weights *float32, scale float32, levels *[16]float32) int\n\n", name, tier)
 		}
 		w.printf("//go:noescape\nfunc iq4Levels%s(q *byte, x *float32, by *Lane, groups int)\n\n", tier)
 	}
