@@ -7,7 +7,9 @@ import (
 	"testing"
 	"unsafe"
 
+	"qtool/gguf"
 	"qtool/internal/kernel"
+	"qtool/quantize"
 )
 
 // beforeForbiddenPage copies data to where the byte after it cannot be read, as
@@ -72,5 +74,33 @@ func multiplyAtTheEnd(t *testing.T, p *kernel.Pool, w kernel.Matrix) {
 		kernel.Axpy(y, 0.5, y)
 		kernel.SwiGLU(x, x, x)
 		kernel.Exp(y, y, kernel.Highest(y))
+	}
+}
+
+func TestEncodersStayInsideRowsThatEndWhereMemoryDoes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(27, 28))
+	for _, tier := range kernel.Tiers() {
+		undo, err := kernel.UseTier(tier)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer undo()
+		for typ := range gguf.Type(64) {
+			codec, err := quantize.LookupEncoder(typ)
+			if err != nil {
+				continue
+			}
+			for _, blocks := range []int{1, 3, 19} {
+				x := floatsBeforeForbiddenPage(t, blocks*typ.BlockElements())
+				importance := floatsBeforeForbiddenPage(t, len(x))
+				for i := range x {
+					x[i], importance[i] = float32(rng.NormFloat64()), float32(rng.ExpFloat64())
+				}
+				out := beforeForbiddenPage(t, make([]byte, blocks*typ.BlockBytes()))
+				codec.EncodeRow(out, x, nil)
+				codec.EncodeRow(out, x, importance)
+				kernel.Magnitude(x)
+			}
+		}
 	}
 }
