@@ -1,6 +1,10 @@
 package quantize
 
-import "math"
+import (
+	"math"
+
+	"qtool/internal/kernel"
+)
 
 // The 4-bit floats of MXFP4 and NVFP4: sign, two bits of exponent, one of mantissa.
 // The table holds twice their value, and the scales below half of theirs, as in ggml.
@@ -60,22 +64,34 @@ func halfUE4M3(x byte) float32 {
 	return float32(math.Ldexp(8+mant, exp-11))
 }
 
-// putE2M1 stores x as the nearest of such floats times d, values j and j + len(qs) in
-// byte j.
-func putE2M1(qs []byte, x []float32, d float32) {
-	low, high := x[:len(qs)], x[len(qs):2*len(qs)]
-	if _, magnitude := extreme(x); magnitude > 24*d {
-		for j := range qs {
-			qs[j] = farE2M1(low[j], d) | farE2M1(high[j], d)<<4
+// e2m1Middles are those between neighbours.
+var e2m1Middles = [7]float32{0.5, 1.5, 2.5, 3.5, 5, 7, 10}
+
+// greatestSize is the greatest magnitude of x, which is finite.
+func greatestSize(x []float32) float32 { return math.Float32frombits(kernel.Magnitude(x)) }
+
+// levelsE2M1 finds for all groups of x the nearest of such floats times the scale.
+func (f *groupFit) levelsE2M1(x []float32) {
+	if kernel.CanSearch() {
+		kernel.FP4Levels(f.levels, x, f.count, f.scale, &e2m1Middles)
+	}
+	for g, d := range f.scale {
+		from, to := g*f.count, (g+1)*f.count
+		q, x := f.levels[from:to], x[from:to]
+		switch {
+		case greatestSize(x) > 24*d:
+			for j, v := range x {
+				q[j] = farE2M1(v, d)
+			}
+		case !kernel.CanSearch():
+			var middles [7]uint32
+			for i, m := range e2m1Middles {
+				middles[i] = math.Float32bits(m * d)
+			}
+			for j, v := range x {
+				q[j] = nearestE2M1(v, &middles)
+			}
 		}
-		return
-	}
-	var middles [7]uint32
-	for i := range middles {
-		middles[i] = math.Float32bits((e2m1[i] + e2m1[i+1]) * 0.5 * d)
-	}
-	for j := range qs {
-		qs[j] = nearestE2M1(low[j], &middles) | nearestE2M1(high[j], &middles)<<4
 	}
 }
 
@@ -105,32 +121,48 @@ func nearestE2M1(x float32, middles *[7]uint32) byte {
 }
 
 func encodeMXFP4(dst []byte, src, _ []float32) {
-	for ; len(dst) >= 17; dst, src = dst[17:], src[32:] {
-		b, x := (*[17]byte)(dst), (*[32]float32)(src)
-		_, magnitude := extreme(x[:])
-		b[0] = 0
-		if magnitude > 0 {
-			// Rounding the logarithm to float32 takes a value just below a power of two
-			// for one. Below 2^-125 the exponent wraps around, as it does in ggml.
-			b[0] = byte(int32(math.Floor(float64(float32(math.Log2(float64(magnitude)))))) - 2 + 127)
-		}
-		putE2M1(b[1:], x[:], halfE8M0(b[0]))
+	f := newGroupFit(src, 32)
+	defer f.giveBack()
+	for i := range f.scale {
+		dst[17*i] = exponentMXFP4(greatestSize(src[32*i : 32*i+32]))
+		f.scale[i] = halfE8M0(dst[17*i])
+	}
+	f.levelsE2M1(src)
+	for i := range f.scale {
+		putLow4(dst[17*i+1:17*i+17], (*[32]byte)(f.levels[32*i:]))
 	}
 }
 
+// exponentMXFP4 is that of the scale for values up to magnitude.
+func exponentMXFP4(magnitude float32) byte {
+	if magnitude == 0 {
+		return 0
+	}
+	if b := math.Float32bits(magnitude); b >= 1<<23 && b&(1<<23-1) < 0x7f0000 {
+		return byte(int32(b>>23) - 2) // as below, far from the next power of two
+	}
+	// Rounding the logarithm to float32 takes a value just below a power of two for one.
+	// Below 2^-125 the exponent wraps around, as it does in ggml.
+	return byte(int32(math.Floor(float64(float32(math.Log2(float64(magnitude)))))) - 2 + 127)
+}
+
 func encodeNVFP4(dst []byte, src, _ []float32) {
-	for ; len(dst) >= 36; dst, src = dst[36:], src[64:] {
-		b := (*[36]byte)(dst)
-		for g := range 4 {
-			x, qs := src[16*g:16*g+16], b[4+8*g:12+8*g]
-			_, magnitude := extreme(x)
-			b[g] = toUE4M3(magnitude / 6)
-			if d := halfUE4M3(b[g]); d > 0 {
-				putE2M1(qs, x, d)
-			} else {
-				clear(qs)
-			}
+	f := newGroupFit(src, 16)
+	defer f.giveBack()
+	for i := range f.scale {
+		s := toUE4M3(greatestSize(src[16*i:16*i+16]) / 6)
+		dst[36*(i/4)+i%4] = s
+		f.scale[i] = halfUE4M3(s)
+	}
+	f.levelsE2M1(src)
+	for i, d := range f.scale {
+		qs := dst[36*(i/4)+4+8*(i%4):]
+		if !(d > 0) {
+			clear(qs[:8])
+			continue
 		}
+		q := f.levels[16*i:]
+		le.PutUint64(qs, le.Uint64(q)&lowNibbles|le.Uint64(q[8:])&lowNibbles<<4)
 	}
 }
 

@@ -58,6 +58,7 @@ type searches struct {
 	iq4              func(g *Groups, numerators *[16]float32, near *[1024]float32)
 	levels, divided  func(q *byte, x *float32, by, low *Lane, groups, vectors int, least, most, bias int32)
 	iq4Levels        func(q *byte, x *float32, by *Lane, groups int)
+	fp4Levels        func(q *byte, x, by *float32, groups, vectors int, middles *[7]float32)
 	// of points of 8 coordinates of 2 bits, and of 4 of 3
 	nearestOf8, nearestOf4 func(places *uint16, vectors int, x, weights *float32, scale float32, levels *[16]float32) int
 }
@@ -156,4 +157,11 @@ func DividedLevels(q []byte, x []float32, count int, by, low *Lane, least, most,
 func IQ4Levels(q []byte, x []float32, by *Lane) {
 	_ = q[:len(x)]
 	active.iq4Levels(unsafe.SliceData(q), unsafe.SliceData(x), by, len(x)/32)
+}
+
+// FP4Levels stores how many of the middles * by[i] are less than the size of x, for group
+// i of count values, and adds 8 to what is not 0 if x is negative.
+func FP4Levels(q []byte, x []float32, count int, by []float32, middles *[7]float32) {
+	_ = q[:len(x)]
+	active.fp4Levels(unsafe.SliceData(q), unsafe.SliceData(x), unsafe.SliceData(by[:len(x)/count]), len(x)/count, count/16, middles)
 }

@@ -352,7 +352,7 @@ func groupDeclarations() []byte {
 	},
 	symmetric: searchSymmetric%[1]s, affine: searchAffine%[1]s, absolute: searchAbsolute%[1]s,
 	descend: searchDescend%[1]s, iq4: searchIQ4%[1]s,
-	levels: levels%[1]s, divided: divided%[1]s, iq4Levels: iq4Levels%[1]s,
+	levels: levels%[1]s, divided: divided%[1]s, iq4Levels: iq4Levels%[1]s, fp4Levels: fp4Levels%[1]s,
 	nearestOf8: nearestOf8%[1]s, nearestOf4: nearestOf4%[1]s,
 }
 
@@ -368,6 +368,7 @@ func groupDeclarations() []byte {
 		for _, name := range []string{"nearestOf8", "nearestOf4"} {
 			w.printf("//go:noescape\nfunc %s%s(places *uint16, vectors int, x, weights *float32, scale float32, levels *[16]float32) int\n\n", name, tier)
 		}
+		w.printf("//go:noescape\nfunc fp4Levels%s(q *byte, x, by *float32, groups, vectors int, middles *[7]float32)\n\n", tier)
 		w.printf("//go:noescape\nfunc iq4Levels%s(q *byte, x *float32, by *Lane, groups int)\n\n", tier)
 	}
 	return w.Bytes()

@@ -67,6 +67,9 @@ func emitLevels(w *writer, tier, register string, lanes int) {
 		w.printf("TEXT ·%s%s(SB), NOSPLIT, $0-60\n", name, tier)
 		(&groupWriter{writer: w, tier: tier, register: register, lanes: lanes}).levels(name == "divided")
 	}
+	w.printf("\n// func fp4Levels%s(q *byte, x, by *float32, groups, vectors int, middles *[7]float32)\n", tier)
+	w.printf("TEXT ·fp4Levels%s(SB), NOSPLIT, $0-48\n", tier)
+	(&groupWriter{writer: w, tier: tier, register: register, lanes: lanes}).fp4()
 	w.printf("\n// func iq4Levels%s(q *byte, x *float32, by *Lane, groups int)\n", tier)
 	w.printf("TEXT ·iq4Levels%s(SB), NOSPLIT, $0-32\n", tier)
 	(&groupWriter{writer: w, tier: tier, register: register, lanes: lanes}).iq4Levels()
@@ -128,6 +131,61 @@ func (g *groupWriter) storeBytes() {
 	}
 	g.op("ADDQ $64, SI")
 	g.op("ADDQ $16, DI")
+}
+
+// fp4 prints the index of the 4-bit float nearest to x, of groups of vectors * 16 values
+// whose middles between neighbours are middles times the group's number in by: how many
+// of them are less than the size, and 8 for a sign.
+func (g *groupWriter) fp4() {
+	const size, spare, sign, first, count, bits, zero = 2, 3, 4, 5, 12, 13, 14
+	g.op("MOVQ q+0(FP), DI")
+	g.op("MOVQ x+8(FP), SI")
+	g.op("MOVQ by+16(FP), AX")
+	g.op("MOVQ groups+24(FP), CX")
+	g.op("MOVQ middles+40(FP), DX")
+	g.constant(gMagnitude, bits)
+	g.zero(zero)
+	g.printf("\ngroup:\n")
+	g.broadcast("(AX)", sign)
+	for m := range 7 {
+		g.broadcast(fmt.Sprintf("%d(DX)", 4*m), first+m)
+		g.mul(first+m, sign, first+m)
+	}
+	g.op("MOVQ vectors+32(FP), R8")
+	g.printf("\nvector:\n")
+	for i := range 16 / g.lanes {
+		g.load(fmt.Sprintf("%d(SI)", 32*i), i)
+		g.and(i, bits, size)
+		g.zero(count)
+		for m := range 7 {
+			if g.wide() {
+				g.op("VPCMPGTD Z%d, Z%d, K%d", first+m, size, 1+m%2)
+				g.op("VPMOVM2D K%d, Z%d", 1+m%2, spare)
+			} else {
+				g.op("VPCMPGTD Y%d, Y%d, Y%d", first+m, size, spare)
+			}
+			g.do("VPSUBD", count, spare, count)
+		}
+		g.op("VPSRLD $31, %s, %s", g.v(i), g.v(sign))
+		g.op("VPSLLD $3, %[1]s, %[1]s", g.v(sign))
+		if g.wide() { // there is no negative zero
+			g.op("VPTESTMD Z%d, Z%d, K1", count, count)
+			g.op("VPORD Z%d, Z%d, K1, Z%d", sign, count, count)
+		} else {
+			g.op("VPCMPEQD Y%d, Y%d, Y%d", zero, count, spare)
+			g.op("VPANDN Y%d, Y%d, Y%d", sign, spare, spare)
+			g.op("VPOR Y%d, Y%d, Y%d", spare, count, count)
+		}
+		g.copy(count, i)
+	}
+	g.storeBytes()
+	g.op("DECQ R8")
+	g.op("JNZ vector")
+	g.op("ADDQ $4, AX")
+	g.op("DECQ CX")
+	g.op("JNZ group")
+	g.op("VZEROUPPER")
+	g.op("RET")
 }
 
 // iq4Levels prints the index of the level nearest to x * by, in groups of 32. What is not
