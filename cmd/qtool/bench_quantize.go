@@ -43,7 +43,11 @@ func runBenchQuantize(c *cli.Context) error {
 	}
 	con := newConsole(c)
 	if path := c.String("model"); path != "" {
-		return bench.WriteSynthetic(c.Context, path, quantizedShape)
+		if err := bench.WriteSynthetic(c.Context, path, quantizedShape); err != nil {
+			return err
+		}
+		con.say("%s: written", path)
+		return nil
 	}
 	opt := bench.QuantizeOptions{Threads: c.Int("threads"), Each: c.Duration("time")}
 	if types := c.String("types"); types != "" {
