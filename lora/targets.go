@@ -13,12 +13,13 @@ import (
 var groups = map[string][]string{
 	"attention": {"attn_*"},
 	"ffn":       {"ffn_gate", "ffn_up", "ffn_down"},
-	"experts":   {"ffn_*_exps"},
-	"all":       {"attn_*", "ffn_gate", "ffn_up", "ffn_down", "ffn_*_exps"},
+	"experts":   {"ffn_*_exps", "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"},
+	"router":    {"ffn_gate_inp", "ffn_gate_inp_shexp"},
+	"all":       {"attn_*", "ffn_gate", "ffn_up", "ffn_down", "ffn_*_exps", "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"},
 }
 
 // Select chooses targets of d by short name ("attn_q"), full tensor name, glob
-// over either ("ffn_*", "blk.0.*") or group: attention, ffn, experts, all. No
+// over either ("ffn_*", "blk.0.*") or group: attention, ffn, experts, router, all. No
 // patterns means "all", which leaves out the router, the embedding and the
 // head: those are trained when they are named.
 //

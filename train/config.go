@@ -19,6 +19,10 @@ type Config struct {
 	Epsilon     float64 `json:"epsilon"`
 	Clip        float64 `json:"clip"` // largest gradient norm; 0 is none
 
+	// Coefficients of the routers' auxiliary losses, see [nn.RouterLoss]; 0 is off.
+	RouterBalance float64 `json:"router_aux_loss"`
+	RouterZ       float64 `json:"router_z_loss"`
+
 	Batch     int `json:"batch"`      // rows that are computed together
 	GradAccum int `json:"grad_accum"` // batches whose gradients make one step
 	Epochs    int `json:"epochs"`
@@ -77,7 +81,7 @@ func (c *Config) Check() error {
 		positive bool
 	}{
 		{"learning rate", c.Rate, true}, {"warm-up", c.Warmup, false}, {"weight decay", c.WeightDecay, false},
-		{"clipping", c.Clip, false}, {"batch", float64(c.Batch), true}, {"gradient accumulation", float64(c.GradAccum), true},
+		{"clipping", c.Clip, false}, {"load-balance loss of routers", c.RouterBalance, false}, {"z loss of routers", c.RouterZ, false}, {"batch", float64(c.Batch), true}, {"gradient accumulation", float64(c.GradAccum), true},
 		{"number of steps", float64(c.Steps), false}, {"number of epochs", float64(c.Epochs), c.Steps == 0},
 		{"steps between evaluations", float64(c.EvalEvery), false}, {"steps between checkpoints", float64(c.SaveEvery), false}, {"number of tokens to evaluate", float64(c.EvalTokens), false},
 	} {

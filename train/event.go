@@ -10,6 +10,7 @@ const (
 	StepEvent       EventType = "step"       // an optimizer step was taken
 	SkipEvent       EventType = "skip"       // a step was dropped because of its loss or gradient
 	RollbackEvent   EventType = "rollback"   // the last good state was put back
+	ExpertsEvent    EventType = "experts"    // the run is over, and this is how experts were used
 	EvalEvent       EventType = "eval"       // the held-out rows were evaluated
 	CheckpointEvent EventType = "checkpoint" // a checkpoint was written
 )
@@ -26,6 +27,9 @@ type Event struct {
 	TokensPerSecond float64
 	MemoryBytes     int64  // of a step: see [Run.MemoryBytes]
 	Reason          string // of a skip or a rollback
+	// Of a step with auxiliary losses: their mean over the routers, see [nn.RouterLoss].
+	RouterBalance, RouterZ float64
+	Experts                []ExpertLoad // how experts were used
 }
 
 // MarshalJSON gives one line of metrics.jsonl, with the keys that events of
@@ -51,7 +55,14 @@ func (e Event) MarshalJSON() ([]byte, error) {
 			Rate        float64 `json:"lr"`
 			GradNorm    float64 `json:"grad_norm"`
 			MemoryBytes int64   `json:"memory_bytes"`
-		}{body, e.Epoch, e.Rate, e.GradNorm, e.MemoryBytes})
+			Balance     float64 `json:"router_aux_loss,omitempty"`
+			Z           float64 `json:"router_z_loss,omitempty"`
+		}{body, e.Epoch, e.Rate, e.GradNorm, e.MemoryBytes, e.RouterBalance, e.RouterZ})
+	case ExpertsEvent:
+		return json.Marshal(struct {
+			about
+			Layers []ExpertLoad `json:"layers"`
+		}{head, e.Experts})
 	case EvalEvent:
 		return json.Marshal(body)
 	}

@@ -13,6 +13,7 @@ type learner struct {
 	gradients     *gradients
 	tape          *nn.Tape
 	checkpointing bool
+	router        routerLosses
 
 	// The batch at hand, in memory that is used again.
 	batch  model.Batch
@@ -31,8 +32,16 @@ func (l *learner) clearGradients() { l.gradients.clear(l.tape.Pool) }
 // accumulate adds the gradients of weight times the summed loss of rows.
 func (l *learner) accumulate(rows []dataset.Row, weight float32) (sum float64, scored int) {
 	l.tape.Reset(true)
+	if !l.router.on() {
+		sum, scored = l.forward(rows, weight)
+		l.tape.Backward()
+		return sum, scored
+	}
+	share := l.router.share(rows)
+	l.router.beginBatch(l.tape, share)
 	sum, scored = l.forward(rows, weight)
-	l.tape.Backward()
+	l.tape.Backward() // with checkpointing, routers are passed here
+	l.router.endBatch(l.tape, share)
 	return sum, scored
 }
 

@@ -58,6 +58,7 @@ func (r *Run) Probe(ctx context.Context) (Plan, error) {
 	start := time.Now()
 	r.learner.accumulate(rows, 0)
 	r.learner.clearGradients()
+	r.forgetLoads()
 	p := &r.plan
 	p.TokensPerSecond = float64(tokens) / time.Since(start).Seconds()
 	p.Seconds = float64(p.TotalTokens) * (1 - float64(r.step)/float64(p.Steps)) / p.TokensPerSecond

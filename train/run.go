@@ -74,6 +74,7 @@ func New(s Setup) (*Run, error) {
 		sampler: dataset.NewSampler(len(s.Rows), c.Seed),
 		guard:   newGuard(s.Decoder.Vocabulary),
 	}
+	r.learner.router.balance, r.learner.router.z = c.RouterBalance, c.RouterZ
 	r.good.capture(r)
 	r.plan = r.makePlan()
 	return r, nil
@@ -175,7 +176,7 @@ func (r *Run) Train(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.save()
+	return errors.Join(r.reportExperts(), r.save())
 }
 
 // oneStep takes a step. If ctx ends meanwhile, the run stands where it stood
@@ -185,6 +186,7 @@ func (r *Run) oneStep(ctx context.Context, total int) error {
 	rows := r.nextRows()
 	scored, tokens := countScored(rows)
 	r.learner.clearGradients()
+	r.learner.router.begin(tokens)
 	var sum float64
 	for from := 0; from < len(rows); from += r.Config.Batch {
 		if err := ctx.Err(); err != nil {
@@ -210,6 +212,7 @@ func (r *Run) oneStep(ctx context.Context, total int) error {
 		Type: StepEvent, Step: r.step, Epoch: float64(at.Epoch) + float64(at.Index)/float64(len(r.Rows)),
 		Loss: loss, Rate: rate, GradNorm: norm, Tokens: tokens,
 		TokensPerSecond: float64(tokens) / time.Since(start).Seconds(), MemoryBytes: r.MemoryBytes(),
+		RouterBalance: r.learner.router.meanBalance, RouterZ: r.learner.router.meanZ,
 	})
 }
 

@@ -33,7 +33,7 @@ train.jsonl and valid.jsonl. Answers are learned, questions are not.`,
 
 			&cli.IntFlag{Name: "rank", Aliases: []string{"r"}, Value: 16, Usage: "rank of the pairs"},
 			&cli.Float64Flag{Name: "alpha", Value: 32, Usage: "scale of the pairs, times the rank"},
-			&cli.StringSliceFlag{Name: "targets", Usage: "weights to adapt, by `NAME`, glob or group: attention, ffn, experts, all (repeat, or separate by commas; default: all)"},
+			&cli.StringSliceFlag{Name: "targets", Usage: "weights to adapt, by `NAME`, glob or group: attention, ffn, experts, router, all (repeat, or separate by commas; default: all)"},
 			&cli.BoolFlag{Name: "merge-only", Usage: "adapt also what llama.cpp would not honour, to merge the adapter into the base"},
 
 			&cli.Float64Flag{Name: "lr", Value: d.Rate, Usage: "peak learning rate"},
@@ -41,6 +41,8 @@ train.jsonl and valid.jsonl. Answers are learned, questions are not.`,
 			&cli.Float64Flag{Name: "warmup", Value: d.Warmup, Usage: "warm-up, as a fraction of the run or a number of steps"},
 			&cli.Float64Flag{Name: "weight-decay", Value: d.WeightDecay, Usage: "decoupled weight decay"},
 			&cli.Float64Flag{Name: "clip", Value: d.Clip, Usage: "largest norm of the gradient, 0 for any"},
+			&cli.Float64Flag{Name: "router-aux-loss", Usage: "coefficient of a loss that balances the load of experts, added up over the layers", DefaultText: "off"},
+			&cli.Float64Flag{Name: "router-z-loss", Usage: "coefficient of a loss that keeps the logits of routers small, added up over the layers", DefaultText: "off"},
 			&cli.IntFlag{Name: "batch", Value: d.Batch, Usage: "rows computed together"},
 			&cli.IntFlag{Name: "grad-accum", Value: d.GradAccum, Usage: "batches whose gradients make one step"},
 			&cli.IntFlag{Name: "seq", Usage: "most tokens in a row", DefaultText: fmt.Sprintf("the model's context, at most %d", defaultSeq)},
@@ -122,6 +124,7 @@ func finetuneOptionsOf(c *cli.Context) (*finetuneOptions, error) {
 	o.config = train.DefaultConfig()
 	for flag, field := range map[string]*float64{
 		"lr": &o.config.Rate, "warmup": &o.config.Warmup, "weight-decay": &o.config.WeightDecay, "clip": &o.config.Clip,
+		"router-aux-loss": &o.config.RouterBalance, "router-z-loss": &o.config.RouterZ,
 	} {
 		*field = c.Float64(flag)
 	}

@@ -13,20 +13,21 @@ import (
 
 // finetuneReport is what finetune says at its end, with --json as it is here.
 type finetuneReport struct {
-	Model       string          `json:"model"`
-	BaseSHA256  string          `json:"base_sha256"`
-	Data        string          `json:"data"`
-	Records     dataset.Report  `json:"records"`
-	Plan        train.Plan      `json:"plan"`
-	Steps       int             `json:"steps"`
-	Skipped     int             `json:"skipped_steps"`
-	LastLoss    float64         `json:"last_loss"`
-	Sample      string          `json:"sample_prompt,omitempty"`
-	Before      finetuneMeasure `json:"before"`
-	After       finetuneMeasure `json:"after"`
-	Output      string          `json:"output"`
-	MergeOnly   bool            `json:"merge_only,omitempty"`
-	LogitChange float64         `json:"largest_logit_change,omitempty"`
+	Model       string             `json:"model"`
+	BaseSHA256  string             `json:"base_sha256"`
+	Data        string             `json:"data"`
+	Records     dataset.Report     `json:"records"`
+	Plan        train.Plan         `json:"plan"`
+	Steps       int                `json:"steps"`
+	Skipped     int                `json:"skipped_steps"`
+	LastLoss    float64            `json:"last_loss"`
+	Sample      string             `json:"sample_prompt,omitempty"`
+	Before      finetuneMeasure    `json:"before"`
+	After       finetuneMeasure    `json:"after"`
+	Experts     []train.ExpertLoad `json:"experts,omitempty"`
+	Output      string             `json:"output"`
+	MergeOnly   bool               `json:"merge_only,omitempty"`
+	LogitChange float64            `json:"largest_logit_change,omitempty"`
 }
 
 // finetuneMeasure is what a model can do at one time.
@@ -106,12 +107,34 @@ func (r *finetuneReport) print(w io.Writer) {
 		fmt.Fprintf(w, "  before       %q\n", r.Before.Answer)
 		fmt.Fprintf(w, "  after        %q\n", r.After.Answer)
 	}
+	printExperts(w, r.Experts)
 	if r.LogitChange > 0 {
 		fmt.Fprintf(w, "verified       it changes the logits of the base by up to %.3g\n", r.LogitChange)
 	}
 	fmt.Fprintf(w, "written        %s\n", r.Output)
 	if r.MergeOnly {
 		fmt.Fprintf(w, "               for merging into the base only: llama.cpp does not honour all of its pairs\n")
+	}
+}
+
+// printExperts is a table of how each layer used its experts.
+func printExperts(w io.Writer, loads []train.ExpertLoad) {
+	if len(loads) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "experts        layer    tokens      most used     least used  entropy  never used\n")
+	for _, l := range loads {
+		most, least := 0, 0
+		for e, s := range l.Share {
+			if s > l.Share[most] {
+				most = e
+			}
+			if s < l.Share[least] {
+				least = e
+			}
+		}
+		fmt.Fprintf(w, "  %18d  %8d  %4d (%5.1f%%)  %4d (%5.1f%%)  %6.1f%%  %4d of %d\n",
+			l.Layer, l.Tokens, most, 100*l.Share[most], least, 100*l.Share[least], 100*l.Entropy, l.NeverRouted, len(l.Share))
 	}
 }
 

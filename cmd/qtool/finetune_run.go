@@ -119,6 +119,9 @@ func (f *finetuning) openBase(context.Context) (err error) {
 	if f.decoder, err = model.Load(f.base, f.load); err != nil {
 		return fmt.Errorf("loading %s: %w", f.report.Model, err)
 	}
+	if len(f.decoder.Routers()) == 0 && (f.config.RouterBalance > 0 || f.config.RouterZ > 0) {
+		return usagef("finetune: --router-aux-loss and --router-z-loss are about experts, and %s has none", f.report.Model)
+	}
 	f.tok, err = loadTokenizer(f.base)
 	if err != nil && !errors.Is(err, tokenizer.ErrNoVocab) { // pre-tokenized data need none
 		return fmt.Errorf("reading the vocabulary of %s: %w", f.report.Model, err)
@@ -358,6 +361,8 @@ func (f *finetuning) event(e train.Event) error {
 		f.report.Steps, f.report.LastLoss = e.Step, e.Loss
 		f.steps.Remark("loss %.4f, %.0f tokens/s", e.Loss, e.TokensPerSecond)
 		f.steps.Set(int64(e.Step))
+	case train.ExpertsEvent:
+		f.report.Experts = e.Experts
 	case train.SkipEvent, train.RollbackEvent:
 		f.report.Skipped++
 		f.steps.Note("step %d: %s: %s", e.Step, e.Type, e.Reason)

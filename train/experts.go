@@ -1,0 +1,104 @@
+package train
+
+import (
+	"math"
+
+	"qtool/internal/dataset"
+	"qtool/internal/nn"
+)
+
+// ExpertLoad is how often one layer's router chose its experts in the steps since
+// the run was started or resumed.
+type ExpertLoad struct {
+	Layer  int       `json:"layer"`
+	Tokens int64     `json:"tokens"` // that were routed
+	Share  []float64 `json:"share"`  // of the tokens that each expert got; identity experts come last
+	// Entropy of the choices, as a fraction of that of equal load.
+	Entropy     float64 `json:"entropy"`
+	NeverRouted int     `json:"never_routed"` // experts that got no token
+}
+
+// ExpertLoads lists the loads by layer; there are none without experts.
+func (r *Run) ExpertLoads() []ExpertLoad {
+	var out []ExpertLoad
+	for _, router := range r.Decoder.Routers() {
+		if router.Load.Tokens > 0 {
+			out = append(out, newExpertLoad(router.Layer, router.Load))
+		}
+	}
+	return out
+}
+
+func newExpertLoad(layer int, load *nn.Load) ExpertLoad {
+	l := ExpertLoad{Layer: layer, Tokens: load.Tokens}
+	var all float64
+	for _, n := range load.Chosen {
+		all += float64(n)
+	}
+	for _, n := range load.Chosen {
+		l.Share = append(l.Share, float64(n)/float64(load.Tokens))
+		if n == 0 {
+			l.NeverRouted++
+			continue
+		}
+		p := float64(n) / all
+		l.Entropy -= p * math.Log(p)
+	}
+	if experts := len(load.Chosen); experts > 1 {
+		l.Entropy /= math.Log(float64(experts))
+	}
+	return l
+}
+
+// forgetLoads makes the loads count from here on.
+func (r *Run) forgetLoads() {
+	for _, router := range r.Decoder.Routers() {
+		router.Load.Clear()
+	}
+}
+
+// reportExperts is the last event of a run on experts.
+func (r *Run) reportExperts() error {
+	loads := r.ExpertLoads()
+	if loads == nil {
+		return nil
+	}
+	return r.report(Event{Type: ExpertsEvent, Step: r.step, Experts: loads})
+}
+
+// routerLosses are the auxiliary losses of the routers: of a step the mean over
+// its batches, weighed by their tokens.
+type routerLosses struct {
+	balance, z         float64 // coefficients; 0 is off
+	stepTokens         int     // of the step at hand; 0: of the batch
+	batch              nn.RouterLoss
+	meanBalance, meanZ float64 // per router, so far in the step
+}
+
+func (l *routerLosses) on() bool { return l.balance > 0 || l.z > 0 }
+
+// begin starts a step of some number of tokens.
+func (l *routerLosses) begin(tokens int) { l.stepTokens, l.meanBalance, l.meanZ = tokens, 0, 0 }
+
+// share is the part of the step that rows are.
+func (l *routerLosses) share(rows []dataset.Row) float64 {
+	if l.stepTokens == 0 {
+		return 1
+	}
+	_, tokens := countScored(rows)
+	return float64(tokens) / float64(l.stepTokens)
+}
+
+// beginBatch has the tape add the losses of a batch.
+func (l *routerLosses) beginBatch(t *nn.Tape, share float64) {
+	l.batch = nn.RouterLoss{Balance: l.balance * share, Z: l.z * share}
+	t.RouterLoss = &l.batch
+}
+
+func (l *routerLosses) endBatch(t *nn.Tape, share float64) {
+	t.RouterLoss = nil
+	if n := float64(l.batch.Routers); n > 0 {
+		l.meanBalance += share * l.batch.BalanceSum / n
+		l.meanZ += share * l.batch.ZSum / n
+	}
+}
