@@ -79,6 +79,22 @@ var (
 	sharedTargets    = []string{"ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"}
 )
 
+// passedBy is why the weights that llama.cpp multiplies without looking for
+// adapters take no pairs.
+const passedBy = "llama.cpp multiplies it without looking for adapters, and ignores the pair"
+
+// latentTargets are those of latent attention and its models.
+var latentTargets = []string{"attn_q", "attn_q_a", "attn_q_b", "attn_kv_a_mqa", "attn_kv_b", "output"}
+
+// refuse gives the same reason to all names.
+func refuse(reason string, names ...string) map[string]string {
+	m := map[string]string{}
+	for _, name := range names {
+		m[name] = reason
+	}
+	return m
+}
+
 var architectures = []architecture{
 	llama, qwen2, qwen3, olmo2, gemma2, gemma3, phi3, granite, glm4, smollm3, seedOSS,
 	qwen2moe, qwen3moe, olmoe, granitemoe, glm4moe, bailingmoe2, gptoss, deepseek2, longcat,
@@ -103,7 +119,7 @@ func (a *architecture) whyRefused(tensor string) string {
 		return reason
 	}
 	if !slices.Contains(a.targets, name) {
-		return "llama.cpp ignores it there"
+		return passedBy
 	}
 	return ""
 }

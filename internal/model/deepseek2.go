@@ -19,6 +19,7 @@ var deepseek2 = architecture{
 	latent:     true,
 	targets: slices.Concat([]string{"token_embd", "attn_output", "ffn_gate_up_exps"},
 		ffnTargets, expertTargets, sharedTargets),
+	refused: refuse(passedBy, latentTargets...),
 }
 
 func configureDeepSeek2(k *keys, c *Config) {

@@ -18,7 +18,7 @@ var glm4 = architecture{
 	norms:       prePostNorms,
 	fusedGateUp: true,
 	targets:     slices.Concat(endTargets, []string{"attn_q", "attn_k", "attn_v", "attn_qkv", "ffn_up"}),
-	refused:     map[string]string{"attn_output": glmCrash, "ffn_down": glmCrash},
+	refused:     refuse(glmCrash, "attn_output", "ffn_down"),
 }
 
 // glmCrash is why the matrices that GLM multiplies in full precision take no pairs.

@@ -22,5 +22,5 @@ var glm4moe = architecture{
 	choiceBias: true,
 	targets: slices.Concat(endTargets, []string{"attn_q", "attn_k", "attn_v", "attn_qkv", "ffn_gate", "ffn_up"},
 		expertTargets, []string{"ffn_gate_shexp", "ffn_up_shexp"}),
-	refused: map[string]string{"attn_output": glmCrash, "ffn_down": glmCrash, "ffn_down_shexp": glmCrash},
+	refused: refuse(glmCrash, "attn_output", "ffn_down", "ffn_down_shexp"),
 }

@@ -20,6 +20,7 @@ var longcat = architecture{
 	shortcut:   true,
 	latent:     true,
 	targets:    slices.Concat([]string{"token_embd", "attn_output"}, ffnTargets),
+	refused:    refuse(passedBy, slices.Concat(latentTargets, expertTargets)...),
 }
 
 func configureLongCat(k *keys, c *Config) {

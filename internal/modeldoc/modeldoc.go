@@ -1,0 +1,68 @@
+// Package modeldoc writes docs/models.md from the code's own tables, so that the
+// page says what the code does. It may import the packages whose tables it reads.
+package modeldoc
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"qtool/internal/model"
+)
+
+const head = `# Models
+
+This page is generated from the table of architectures in [internal/model](../internal/model); after a change there, run
+` + "`go test ./internal/modeldoc -update`" + `.
+
+The decoder computes these architectures (the GGUF key ` + "`general.architecture`" + `), forward and backward: they run, and they are trained on as
+they are stored, quantized or not. Any other is refused by name, as is a file with a tensor or an option that would be ignored.
+
+`
+
+const tail = `
+## Targets
+
+A target is a weight that a LoRA pair is bound to, in every layer that has it. Where a file stores a projection in one piece
+(` + "`attn_qkv`" + `, or ` + "`ffn_up`" + ` with the rows of the gate in it), the piece is the target. The embedding and the head
+can be targets only where a model has both: where the head is tied to the embedding, llama.cpp cannot apply a pair to it. The groups of
+` + "`--targets`" + ` (` + "`attention`, `ffn`, `experts`, `all`" + `) choose what is honoured; the router, the embedding and the head are trained when they are named.
+
+A target that llama.cpp does not honour is refused, unless ` + "`--merge-only`" + ` says that the adapter will be merged into its base.
+`
+
+// Models is docs/models.md.
+func Models() string {
+	var b strings.Builder
+	b.WriteString(head)
+	b.WriteString("| architecture | models | targets that inference honours |\n|---|---|---|\n")
+	all := model.Architectures()
+	for _, a := range all {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", a.Name, a.Models, code(a.Targets))
+	}
+	b.WriteString(tail)
+	b.WriteString(refused(all))
+	return b.String()
+}
+
+// refused lists the targets that are for merging only, by reason.
+func refused(all []model.Architecture) string {
+	var b strings.Builder
+	for _, a := range all {
+		byReason := map[string][]string{}
+		for _, name := range slices.Sorted(maps.Keys(a.Refused)) {
+			byReason[a.Refused[name]] = append(byReason[a.Refused[name]], name)
+		}
+		for _, reason := range slices.Sorted(maps.Keys(byReason)) {
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", a.Name, code(byReason[reason]), reason)
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "\n| architecture | for merging only | because |\n|---|---|---|\n" + b.String()
+}
+
+// code sets names as code.
+func code(names []string) string { return "`" + strings.Join(names, "` `") + "`" }
