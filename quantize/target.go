@@ -91,7 +91,7 @@ func NewTargetPlan(ctx context.Context, m gguf.Model, opts Options, target Targe
 	if err != nil {
 		return nil, err
 	}
-	c := &choice{plan: p, target: target, free: free, layers: arch.layers}
+	c := &choice{plan: p, target: target, free: free, layers: arch.layers, barred: map[gguf.Type]int{}}
 	if err := c.list(); err != nil {
 		return nil, err
 	}
@@ -106,10 +106,11 @@ func NewTargetPlan(ctx context.Context, m gguf.Model, opts Options, target Targe
 	if p, err = NewPlan(m, opts); err != nil {
 		return nil, err
 	}
-	if target.Sensitivity == nil {
-		p.Remarks = append(p.Remarks, "what errors cost is taken from experience with other models; --calibration TEXT measures it on this one and finds better types")
+	if err := c.report(p, bound); err != nil {
+		return nil, err
 	}
-	return p, c.report(p, bound)
+	c.remark(p)
+	return p, nil
 }
 
 // choice is the way from a plan with free tensors to their types.
@@ -118,6 +119,7 @@ type choice struct {
 	target Target
 	free   map[string]bool
 	layers int
+	barred map[gguf.Type]int // tensors that lack the importance for a type that is asked for
 	items  []*candidates
 }
 
@@ -144,7 +146,7 @@ func (c *choice) list() error {
 		}
 		item := &candidates{planned: pt, tensor: t, types: []gguf.Type{pt.To}, bytes: []int64{pt.ToBytes}}
 		if c.free[pt.Name] {
-			if err := item.add(c.plan, types); err != nil {
+			if err := item.add(c, types); err != nil {
 				return err
 			}
 		}
@@ -154,15 +156,16 @@ func (c *choice) list() error {
 }
 
 // add adds the types that the plan permits and that make the tensor smaller.
-func (item *candidates) add(p *Plan, types []gguf.Type) error {
+func (item *candidates) add(c *choice, types []gguf.Type) error {
 	t := item.tensor
 	for _, to := range types {
 		if to == t.Type || t.Shape[0]%to.BlockElements() != 0 {
 			continue
 		}
-		bytes, err := p.check(t, to)
+		bytes, err := c.plan.check(t, to)
 		switch {
 		case errors.Is(err, ErrNoImportance):
+			c.barred[to]++
 			continue
 		case err != nil:
 			return fmt.Errorf("tensor %s: %w", t.Name, err)
@@ -372,6 +375,22 @@ func (c *choice) report(p *Plan, bound float64) error {
 		return fmt.Errorf("%w: %d bytes were planned where %d were asked for", ErrTarget, p.Target.FileBytes, limit)
 	}
 	return nil
+}
+
+// remark tells what may surprise about p.
+func (c *choice) remark(p *Plan) {
+	if c.target.Sensitivity == nil {
+		p.Remarks = append(p.Remarks, "what errors cost is taken from experience with other models; --calibration TEXT measures it on this one and finds better types")
+	}
+	for _, t := range c.target.Types {
+		if n := c.barred[t]; n > 0 {
+			p.Remarks = append(p.Remarks, fmt.Sprintf("%v was not considered for %d tensors: it needs importance that they do not have", t, n))
+		}
+	}
+	changes := func(t PlannedTensor) bool { return c.free[t.Name] && t.To != t.From }
+	if !slices.ContainsFunc(p.Tensors, changes) {
+		p.Remarks = append(p.Remarks, "the target is no smaller than the model: nothing needs to be quantized for it")
+	}
 }
 
 // name gives the plan the name and number of the type that most weights have.
