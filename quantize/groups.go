@@ -167,7 +167,7 @@ func (f *groupFit) affine(x []float32, w weighting, n int32, search *affineSearc
 	})
 }
 
-// descend is package-level descend for all groups of 16, by the squares of the values.
+// descend is the function of that name for all groups of 16; a value weighs its square.
 func (f *groupFit) descend(x []float32) {
 	w := weighting{by: kernel.Square}
 	if !kernel.CanSearch() {
