@@ -31,6 +31,7 @@ type Groups struct {
 	// group is to be searched in Go.
 	Redo [Lanes]uint32
 
+	//lint:ignore U1000 assembly uses them
 	top, best, lowest, highest, dead Lane
 
 	count, groups int

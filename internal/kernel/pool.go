@@ -25,8 +25,9 @@ type Pool struct {
 	workers int
 	mu      sync.Mutex // held by the Do in flight
 	job     job
-	// call is the number of Dos so far and, in its low bits, how many helpers
-	// the latest one has: workers 1 to that.
+	// call is the Do in flight: its number, how many helpers it has (workers 1 to
+	// that), whether nothing is left to join for, and how many have joined and not
+	// finished. A helper that the system does not let run is not waited for.
 	call     atomic.Uint64
 	closed   atomic.Bool
 	helpers  []sleeper // helpers[w-1] is worker w
@@ -43,15 +44,20 @@ type Pool struct {
 	vectorTask TaskFunc
 }
 
-// helperBits is the width of the number of helpers in Pool.call.
-const helperBits = 16
+// The fields of Pool.call, from the lowest bits up.
+const (
+	joinedMask  = 1<<16 - 1
+	overBit     = 1 << 16
+	helperShift = 17
+	helperMask  = 1<<15 - 1
+	numberShift = 32
+)
 
 // job is what the Do in flight shares with the workers.
 type job struct {
 	task  Task
 	parts int64
 	next  atomic.Int64
-	busy  atomic.Int64 // helpers that have not finished
 	fault atomic.Pointer[fault]
 }
 
@@ -115,7 +121,7 @@ func NewPool(workers int) *Pool {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	workers = min(workers, 1<<helperBits)
+	workers = min(workers, helperMask)
 	p := &Pool{workers: workers, helpers: make([]sleeper, workers-1), scratch: make([]scratch, workers)}
 	p.finished.wake = make(chan struct{}, 1)
 	p.batch.init(p)
@@ -133,20 +139,36 @@ func (p *Pool) help(worker int) {
 	// A call that this worker takes no part in may pass unseen.
 	called := func() bool {
 		call := p.call.Load()
-		if call == seen {
+		if call>>numberShift == seen {
 			return false
 		}
-		seen = call
-		return int(call&(1<<helperBits-1)) >= worker || p.closed.Load()
+		seen = call >> numberShift
+		return int(call>>helperShift&helperMask) >= worker || p.closed.Load()
 	}
 	for {
 		me.await(called)
 		if p.closed.Load() {
 			return
 		}
+		if !p.join(seen) {
+			continue
+		}
 		p.job.run(worker)
-		if p.job.busy.Add(-1) == 0 {
+		if p.call.Add(^uint64(0))&(overBit|joinedMask) == overBit {
 			p.finished.rouse()
+		}
+	}
+}
+
+// join makes the Do of that number wait for the caller, unless it is over.
+func (p *Pool) join(number uint64) bool {
+	for {
+		call := p.call.Load()
+		if call>>numberShift != number || call&overBit != 0 {
+			return false
+		}
+		if p.call.CompareAndSwap(call, call+1) {
+			return true
 		}
 	}
 }
@@ -177,10 +199,9 @@ func (p *Pool) Do(parts int, task Task) {
 	j.task, j.parts = task, int64(parts)
 	j.next.Store(0)
 	j.fault.Store(nil)
-	helpers := min(p.workers, parts) - 1
-	j.busy.Store(int64(helpers))
-	p.announce(helpers)
+	p.announce(min(p.workers, parts) - 1)
 	j.run(0)
+	p.call.Or(overBit)
 	p.finished.await(p.idle)
 	j.task = nil
 	if f := j.fault.Load(); f != nil {
@@ -188,11 +209,11 @@ func (p *Pool) Do(parts int, task Task) {
 	}
 }
 
-func (p *Pool) idle() bool { return p.job.busy.Load() == 0 }
+func (p *Pool) idle() bool { return p.call.Load()&joinedMask == 0 }
 
 // announce begins the next call.
 func (p *Pool) announce(helpers int) {
-	p.call.Store((p.call.Load()>>helperBits+1)<<helperBits | uint64(helpers))
+	p.call.Store((p.call.Load()>>numberShift+1)<<numberShift | uint64(helpers)<<helperShift)
 	for w := range helpers {
 		p.helpers[w].rouse()
 	}
