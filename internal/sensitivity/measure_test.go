@@ -3,6 +3,7 @@ package sensitivity_test
 import (
 	"context"
 	"math"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 	"qtool/internal/model"
 	"qtool/internal/nn"
 	"qtool/internal/sensitivity"
+	"qtool/internal/sharedtest"
 	"qtool/internal/tokenizer"
 	"qtool/quantize"
 )
@@ -272,6 +274,40 @@ func TestMeasuringLeavesTheModelAsItWas(t *testing.T) {
 	for _, bad := range []sensitivity.Options{{Context: 1}, {Context: 1 << 20}, {Tokens: 10}} {
 		if _, err := sensitivity.Measure(context.Background(), d, tokens, pool, bad); err == nil {
 			t.Errorf("%+v was accepted", bad)
+		}
+	}
+}
+
+func TestEveryFamilyCanBeMeasured(t *testing.T) {
+	paths, err := filepath.Glob(filepath.Join(sharedtest.Path(t, "golden/archs"), "*.gguf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := sharedtest.Tokens(t)
+	for _, path := range paths {
+		f, err := gguf.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		d, err := model.Load(f, model.Options{})
+		if err != nil {
+			continue // an adapter, or a family that is not computed
+		}
+		s := measure(t, d, tokens, 2, sensitivity.Options{Context: 24, BOS: -1})
+		p, err := quantize.NewTargetPlan(context.Background(), f, quantize.Options{}, quantize.Target{BitsPerWeight: 20, Sensitivity: s})
+		if err != nil {
+			t.Errorf("%s: %v", filepath.Base(path), err)
+			continue
+		}
+		if !(p.Target.Cost > 0 && p.Target.Cost < 1) {
+			t.Errorf("%s: estimated KL divergence %g", filepath.Base(path), p.Target.Cost)
+		}
+		for _, tensor := range p.Tensors {
+			perHead := strings.Contains(tensor.Name, ".attn_k_b.") || strings.Contains(tensor.Name, ".attn_v_b.") // no pair binds to them
+			if tensor.Estimate != nil && s[tensor.Name] == nil && !perHead {
+				t.Errorf("%s: %s was not measured", filepath.Base(path), tensor.Name)
+			}
 		}
 	}
 }
