@@ -29,6 +29,7 @@ type Adapter struct {
 type Pair struct {
 	Tensor string // the base tensor, such as "blk.0.attn_q.weight"
 	nn.Pair
+	stack int // experts of the base, where Experts are only some of them
 }
 
 // Scale is the factor of a pair of the given rank.
@@ -55,7 +56,9 @@ type Config struct {
 	Targets []string // see [Select]
 	// MergeOnly permits targets that llama.cpp does not honour.
 	MergeOnly bool
-	Seed      uint64
+	// Experts are those that get pairs, by layer; nil means all. See [Experts.ByLayer].
+	Experts map[int][]int32
+	Seed    uint64
 }
 
 // New makes a fresh adapter for the chosen targets of d. It does not change the
@@ -79,6 +82,9 @@ func New(d *model.Decoder, c Config) (*Adapter, error) {
 	a := &Adapter{Architecture: d.Architecture, Alpha: c.Alpha, Extra: &gguf.Metadata{}}
 	for _, t := range chosen {
 		p := newPair(t, c.Rank)
+		if experts, some := c.Experts[model.TargetLayer(t.Tensor)]; some && t.Linear.Experts > 1 {
+			p.restrict(experts)
+		}
 		random, in := p.A, t.Linear.Cols
 		if t.Transposed {
 			random = p.B
@@ -131,7 +137,7 @@ func (a *Adapter) Attach(d *model.Decoder) error {
 		if reason := whyNot(d, t, p.Tensor, ok, a.MergeOnly); reason != "" {
 			return fmt.Errorf("%w: it has a pair for %s: %s", ErrMismatch, p.Tensor, reason)
 		}
-		a, b := pairShapes(t, p.Rank)
+		a, b := p.shapes(t)
 		for _, half := range []struct {
 			*nn.Param
 			want []int

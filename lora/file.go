@@ -25,13 +25,18 @@ const (
 )
 
 // Open reads an adapter file.
-func Open(path string) (*Adapter, error) {
+func Open(path string) (*Adapter, error) { return open(path, FromModel) }
+
+// OpenSparse reads an adapter file as [FromModelSparse] does.
+func OpenSparse(path string) (*Adapter, error) { return open(path, FromModelSparse) }
+
+func open(path string, from func(gguf.Model) (*Adapter, error)) (*Adapter, error) {
 	f, err := gguf.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	a, err := FromModel(f)
+	a, err := from(f)
 	if err != nil {
 		return nil, fmt.Errorf("reading adapter %s: %w", path, err)
 	}
@@ -40,7 +45,13 @@ func Open(path string) (*Adapter, error) {
 
 // FromModel reads an adapter out of a GGUF-shaped model; it keeps nothing of m.
 // What llama.cpp refuses or ignores matches [ErrInvalid].
-func FromModel(m gguf.Model) (*Adapter, error) {
+func FromModel(m gguf.Model) (*Adapter, error) { return fromModel(m, false) }
+
+// FromModelSparse is FromModel that holds, of a stack of experts, only those whose
+// pair is not all zero.
+func FromModelSparse(m gguf.Model) (*Adapter, error) { return fromModel(m, true) }
+
+func fromModel(m gguf.Model, sparse bool) (*Adapter, error) {
 	a := &Adapter{Extra: m.Metadata().Clone()}
 	for _, want := range [][2]string{{keyType, "adapter"}, {keyAdapterType, "lora"}} {
 		if v, err := m.Metadata().Str(want[0]); err != nil || v != want[1] {
@@ -70,13 +81,13 @@ func FromModel(m gguf.Model) (*Adapter, error) {
 	for _, key := range []string{keyType, keyArchitecture, keyAdapterType, keyAlpha, keyMergeOnly} {
 		a.Extra.Delete(key)
 	}
-	if err := a.readPairs(m); err != nil {
+	if err := a.readPairs(m, sparse); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
-func (a *Adapter) readPairs(m gguf.Model) error {
+func (a *Adapter) readPairs(m gguf.Model, sparse bool) error {
 	pairs := map[string]*Pair{}
 	for _, t := range m.Tensors() {
 		base, isA := strings.CutSuffix(t.Name, suffixA)
@@ -100,6 +111,9 @@ func (a *Adapter) readPairs(m gguf.Model) error {
 			p.A = param
 		} else {
 			p.B = param
+		}
+		if sparse && p.A != nil && p.B != nil {
+			p.dropIdle()
 		}
 	}
 	for _, p := range a.Pairs {
@@ -168,8 +182,8 @@ func (a *Adapter) Model() gguf.Model {
 		}
 	}
 	var tensors []*gguf.Tensor
-	for _, p := range a.Params() {
-		tensors = append(tensors, gguf.Float32Tensor(p.Name, p.Shape, p.Data))
+	for _, p := range a.Pairs {
+		tensors = append(tensors, p.tensors()...)
 	}
 	return gguf.Assemble(md, tensors)
 }

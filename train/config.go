@@ -45,8 +45,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// precision is how base weights are multiplied.
-func (c *Config) precision() kernel.Precision {
+// KernelPrecision is how base weights are multiplied.
+func (c *Config) KernelPrecision() kernel.Precision {
 	if c.Precision == "auto" {
 		return kernel.Auto
 	}

@@ -1,9 +1,12 @@
 package train
 
 import (
+	"context"
 	"math"
 
 	"qtool/internal/dataset"
+	"qtool/internal/kernel"
+	"qtool/internal/model"
 	"qtool/internal/nn"
 )
 
@@ -48,6 +51,43 @@ func newExpertLoad(layer int, load *nn.Load) ExpertLoad {
 		l.Entropy /= math.Log(float64(experts))
 	}
 	return l
+}
+
+// routingTokens bounds on how many tokens routing is measured.
+const routingTokens = 1 << 15
+
+// RoutingSample is some of rows, spread evenly, to measure routing on.
+func RoutingSample(rows []dataset.Row) (sample []dataset.Row) {
+	_, tokens := countScored(rows)
+	for i := 0; i < len(rows); i += 1 + tokens/routingTokens {
+		sample = append(sample, rows[i])
+	}
+	return sample
+}
+
+// MeasureRouting counts how often each router of d chooses each expert on rows, by
+// layer. progress gets the rows done so far.
+func MeasureRouting(ctx context.Context, d *model.Decoder, rows []dataset.Row, pool *kernel.Pool, progress func(done int)) (map[int][]int64, error) {
+	for _, r := range d.Routers() {
+		r.Load.Clear()
+		r.Load.Unrecorded = true
+		defer func() { *r.Load = nn.Load{} }()
+	}
+	l := newLearner(d, nil, pool, false)
+	for i := range rows {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		l.set(rows[i : i+1])
+		l.tape.Reset(false)
+		d.Hidden(l.tape, &l.batch, nil, false)
+		progress(i + 1)
+	}
+	chosen := map[int][]int64{}
+	for _, r := range d.Routers() {
+		chosen[r.Layer] = r.Load.Chosen
+	}
+	return chosen, nil
 }
 
 // forgetLoads makes the loads count from here on.

@@ -51,9 +51,14 @@ func (l *learner) loss(rows []dataset.Row) (sum float64, scored int) {
 	return l.forward(rows, 0)
 }
 
-func (l *learner) forward(rows []dataset.Row, weight float32) (sum float64, scored int) {
-	l.joined.Set(rows...) // a batch needs no padding
+// set makes rows the batch at hand, which needs no padding.
+func (l *learner) set(rows []dataset.Row) {
+	l.joined.Set(rows...)
 	l.batch.Set(l.joined.Tokens, l.joined.Docs)
+}
+
+func (l *learner) forward(rows []dataset.Row, weight float32) (sum float64, scored int) {
+	l.set(rows)
 	hidden := l.decoder.Hidden(l.tape, &l.batch, nil, l.checkpointing)
 	return l.decoder.Loss(l.tape, hidden, l.joined.Targets, weight)
 }

@@ -66,7 +66,7 @@ func New(s Setup) (*Run, error) {
 	s.HeldOut = firstTokens(s.HeldOut, s.Config.EvalTokens)
 	c := &s.Config
 	c.Batch = min(c.Batch, len(s.Rows)) // more would compute rows twice
-	s.Pool.SetPrecision(c.precision())
+	s.Pool.SetPrecision(c.KernelPrecision())
 	r := &Run{
 		Setup:   s,
 		learner: newLearner(s.Decoder, s.Params, s.Pool, c.Checkpointing),

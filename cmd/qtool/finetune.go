@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qtool/lora"
 	"qtool/train"
 )
 
@@ -34,6 +35,7 @@ train.jsonl and valid.jsonl. Answers are learned, questions are not.`,
 			&cli.IntFlag{Name: "rank", Aliases: []string{"r"}, Value: 16, Usage: "rank of the pairs"},
 			&cli.Float64Flag{Name: "alpha", Value: 32, Usage: "scale of the pairs, times the rank"},
 			&cli.StringSliceFlag{Name: "targets", Usage: "weights to adapt, by `NAME`, glob or group: attention, ffn, experts, router, all (repeat, or separate by commas; default: all)"},
+			&cli.StringFlag{Name: "experts", Value: "all", Usage: "experts that get pairs: all, top:`N` of each layer by use on the data, or numbers as in 1,5,7"},
 			&cli.BoolFlag{Name: "merge-only", Usage: "adapt also what llama.cpp would not honour, to merge the adapter into the base"},
 
 			&cli.Float64Flag{Name: "lr", Value: d.Rate, Usage: "peak learning rate"},
@@ -96,6 +98,7 @@ type finetuneOptions struct {
 	alpha                                   float32
 	targets                                 []string
 	mergeOnly                               bool
+	experts                                 lora.Experts
 	config                                  train.Config
 	seq, threads                            int
 	packing                                 bool
@@ -120,6 +123,10 @@ func finetuneOptionsOf(c *cli.Context) (*finetuneOptions, error) {
 		truncate: c.Bool("truncate"), splitText: c.Bool("split-text"),
 		sample: c.String("sample"), runDir: c.String("run-dir"), resume: c.Bool("resume"),
 		isSet: c.IsSet,
+	}
+	var err error
+	if o.experts, err = lora.ParseExperts(c.String("experts")); err != nil {
+		return nil, usagef("finetune: --%v", err)
 	}
 	o.config = train.DefaultConfig()
 	for flag, field := range map[string]*float64{
@@ -166,9 +173,9 @@ func (o *finetuneOptions) check() error {
 	case o.adapter != "" && o.full != "":
 		return usagef("finetune: --adapter trains pairs, --full all weights: give one of them")
 	case o.full != "" && (o.init != "" || o.shapesPairs()):
-		return usagef("finetune: --full trains no pairs: --init-adapter, --rank, --alpha, --targets and --merge-only do not go with it")
+		return usagef("finetune: --full trains no pairs: --init-adapter, --rank, --alpha, --targets, --experts and --merge-only do not go with it")
 	case o.init != "" && o.shapesPairs():
-		return usagef("finetune: --init-adapter brings its own rank, alpha and targets")
+		return usagef("finetune: --init-adapter brings its own rank, alpha, targets and experts")
 	case o.resume && o.runDir == "":
 		return usagef("finetune: --resume needs --run-dir, where the checkpoint is")
 	case o.seq < 0 || o.seq == 1:
@@ -190,7 +197,7 @@ func (o *finetuneOptions) check() error {
 
 // shapesPairs reports whether the user said how to make new pairs.
 func (o *finetuneOptions) shapesPairs() bool {
-	return o.isSet("rank") || o.isSet("alpha") || o.isSet("targets") || o.isSet("merge-only")
+	return o.isSet("rank") || o.isSet("alpha") || o.isSet("targets") || o.isSet("experts") || o.isSet("merge-only")
 }
 
 // output is the file to write.

@@ -20,6 +20,7 @@ import (
 	"qtool/internal/infer"
 	"qtool/internal/kernel"
 	"qtool/internal/model"
+	"qtool/internal/nn"
 	"qtool/internal/tokenizer"
 	"qtool/lora"
 	"qtool/train"
@@ -161,15 +162,20 @@ func (f *finetuning) readData(context.Context) error {
 	return nil
 }
 
-func (f *finetuning) makeAdapter(context.Context) (err error) {
+func (f *finetuning) makeAdapter(ctx context.Context) (err error) {
+	f.pool = kernel.NewPool(f.threads)
 	switch {
 	case f.full != "":
 		return nil
 	case f.init != "":
-		f.adapter, err = lora.Open(f.init)
+		f.adapter, err = lora.OpenSparse(f.init)
 	default:
+		var experts map[int][]int32
+		if experts, err = f.chooseExperts(ctx); err != nil {
+			return err
+		}
 		f.adapter, err = lora.New(f.decoder, lora.Config{
-			Rank: f.rank, Alpha: f.alpha, Targets: f.targets, MergeOnly: f.mergeOnly, Seed: f.config.Seed,
+			Rank: f.rank, Alpha: f.alpha, Targets: f.targets, MergeOnly: f.mergeOnly, Experts: experts, Seed: f.config.Seed,
 		})
 		if err != nil {
 			return usagef("finetune: %v", err)
@@ -184,9 +190,34 @@ func (f *finetuning) makeAdapter(context.Context) (err error) {
 	return nil
 }
 
+// chooseExperts finds the experts that --experts asks for.
+func (f *finetuning) chooseExperts(ctx context.Context) (map[int][]int32, error) {
+	if f.isSet("experts") && len(f.decoder.Routers()) == 0 {
+		return nil, usagef("finetune: --experts %v: %s has no experts", f.experts, f.report.Model)
+	}
+	var chosen map[int][]int64
+	if f.experts.Top > 0 {
+		f.pool.SetPrecision(f.config.KernelPrecision())
+		sample := train.RoutingSample(f.rows)
+		bar := f.con.progress()
+		bar.Start(int64(len(sample)), "rows", "measuring which experts the data use")
+		var err error
+		chosen, err = train.MeasureRouting(ctx, f.decoder, sample, f.pool, func(done int) { bar.Set(int64(done)) })
+		bar.Done()
+		if err != nil {
+			return nil, err
+		}
+	}
+	layers, err := f.experts.ByLayer(f.decoder, chosen)
+	if err != nil {
+		return nil, usagef("finetune: --%v", err)
+	}
+	return layers, nil
+}
+
 // prepare makes the run and, if asked to, takes it to where it stopped.
 func (f *finetuning) prepare(ctx context.Context) error {
-	f.pool, f.steps = kernel.NewPool(f.threads), f.con.progress()
+	f.steps = f.con.progress()
 	identity, err := f.identity(ctx)
 	if err != nil {
 		return err
@@ -234,8 +265,13 @@ func (f *finetuning) identity(ctx context.Context) (map[string]string, error) {
 	if f.adapter != nil {
 		f.adapter.SetBase(base)
 		what = fmt.Sprintf("alpha %g", f.adapter.Alpha)
-		for _, p := range f.adapter.Params() {
-			what += " " + p.Name + strings.ReplaceAll(fmt.Sprint(p.Shape), " ", ",")
+		for _, p := range f.adapter.Pairs {
+			for _, half := range []*nn.Param{p.A, p.B} {
+				what += " " + half.Name + strings.ReplaceAll(fmt.Sprint(half.Shape), " ", ",")
+			}
+			if p.Experts != nil {
+				what += " experts" + strings.ReplaceAll(fmt.Sprint(p.Experts), " ", ",")
+			}
 		}
 	}
 	return map[string]string{
@@ -393,7 +429,7 @@ func (f *finetuning) verify(context.Context) error {
 	if f.adapter == nil {
 		return nil
 	}
-	a, err := lora.FromModel(f.adapter.Model())
+	a, err := lora.FromModelSparse(f.adapter.Model())
 	if err == nil {
 		tokens := f.rows[0].Docs[0].Tokens()
 		f.report.LogitChange, err = lora.Verify(f.base, f.load, a, tokens[:min(len(tokens), 32)], f.pool)

@@ -37,7 +37,7 @@ type Rows struct {
 // Term is one summand of a product: rows times the matrix of their group.
 type Term struct {
 	Rows Rows
-	W    []Matrix // of one shape, one for each group
+	W    []Matrix // of one shape, one for each group; a zero Matrix: the group has no such summand
 }
 
 func (b *Batch) init(p *Pool) {
@@ -137,7 +137,8 @@ func (b *Batch) Rows(data []float32, cols int) Rows {
 func (b *Batch) Forward(y []float32, add bool, terms ...Term) { b.multiply(y, add, true, terms) }
 
 // Backward lists dx[t,i] = the sum of the terms' rows[t,o]·w[o,i], or += if add,
-// in the order of Forward.
+// in the order of Forward. Of a group without any summand, it and Forward leave the
+// rows as they are.
 func (b *Batch) Backward(dx []float32, add bool, terms ...Term) { b.multiply(dx, add, false, terms) }
 
 func (b *Batch) multiply(c []float32, add, transposed bool, terms []Term) {
@@ -150,6 +151,9 @@ func (b *Batch) multiply(c []float32, add, transposed bool, terms []Term) {
 		n := 0
 		for _, t := range terms {
 			w := t.W[e]
+			if w.Rows == 0 && w.Cols == 0 {
+				continue
+			}
 			k := w.Rows
 			n = w.Cols
 			if transposed {
@@ -207,20 +211,33 @@ func (b *Batch) newLeft(a left) *left {
 // holds the groups' gradients one after the other. Every sum runs over t in
 // ascending order in blocks of termBlock terms, in float32.
 func (b *Batch) Outer(dw []float32, dy, x Rows) {
-	rows, cols := dy.cols, x.cols
+	n := dy.cols * x.cols
 	for e := range len(b.groups) - 1 {
-		from, to := int(b.groups[e]), int(b.groups[e+1])
-		if from == to || rows*cols == 0 {
-			continue
-		}
-		c, d, v := dw[e*rows*cols:(e+1)*rows*cols], dy.data[from*rows:to*rows], x.data[from*cols:to*cols]
-		const narrow = 64
-		if cols <= narrow && cols < rows {
-			t := b.newTransposed(c, rows, cols)
-			b.outer(t.sum, false, v, d, cols, rows, to-from)
-		} else {
-			b.outer(c, true, d, v, rows, cols, to-from)
-		}
+		b.outerOf(e, dw[e*n:(e+1)*n], dy, x)
+	}
+}
+
+// OuterOf is Outer for some groups only: dw holds their gradients, in their order.
+func (b *Batch) OuterOf(groups []int32, dw []float32, dy, x Rows) {
+	n := dy.cols * x.cols
+	for i, e := range groups {
+		b.outerOf(int(e), dw[i*n:(i+1)*n], dy, x)
+	}
+}
+
+func (b *Batch) outerOf(e int, dw []float32, dy, x Rows) {
+	rows, cols := dy.cols, x.cols
+	from, to := int(b.groups[e]), int(b.groups[e+1])
+	if from == to || rows*cols == 0 {
+		return
+	}
+	d, v := dy.data[from*rows:to*rows], x.data[from*cols:to*cols]
+	const narrow = 64
+	if cols <= narrow && cols < rows {
+		t := b.newTransposed(dw, rows, cols)
+		b.outer(t.sum, false, v, d, cols, rows, to-from)
+	} else {
+		b.outer(dw, true, d, v, rows, cols, to-from)
 	}
 }
 

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"qtool/internal/nn"
@@ -122,6 +123,16 @@ func (a *architecture) whyRefused(tensor string) string {
 		return passedBy
 	}
 	return ""
+}
+
+// TargetLayer is the layer of a tensor; -1 if it is of none.
+func TargetLayer(tensor string) int {
+	rest, ok := strings.CutPrefix(tensor, "blk.")
+	number, _, _ := strings.Cut(rest, ".")
+	if n, err := strconv.Atoi(number); ok && err == nil {
+		return n
+	}
+	return -1
 }
 
 // TargetName is the short name of a tensor as users give it to choose targets:

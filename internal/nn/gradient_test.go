@@ -109,6 +109,13 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 				return t.ExpertLinears(variable(t, x), []int32{0, 2, 2, 5}, &Linear{Weight: ParamWeight(w), Bias: b, Pair: p})[0], 0
 			}}
 		},
+		"ExpertLinears, pairs of some": func() graph {
+			w, p := randomParam(rng, "w", in, out, 4), pairOf(rng, in, out, 2, 2)
+			p.Experts = []int32{1, 3}
+			return graph{[]*Param{x, w, p.A, p.B}, func(t *Tape) (*Var, float64) {
+				return t.ExpertLinears(variable(t, x), []int32{0, 1, 3, 4, 5}, &Linear{Weight: ParamWeight(w), Pair: p})[0], 0
+			}}
+		},
 		"Add": func() graph {
 			b := randomParam(rng, "b", in, tokens)
 			return graph{[]*Param{x, b}, func(t *Tape) (*Var, float64) { return t.Add(variable(t, x), variable(t, b)), 0 }}

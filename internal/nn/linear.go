@@ -31,6 +31,9 @@ func (t *Tape) ExpertLinears(x *Var, groups []int32, l ...*Linear) []*Var {
 		if l.Pair != nil {
 			l.Pair.view(l.Weight)
 			p.h = t.floats.take(x.Rows * l.Pair.Rank)
+			if l.Pair.Experts != nil { // the others' rows are not computed
+				clear(p.h)
+			}
 		}
 	}
 	if x.Rows == 1 && !t.recording && l[0].Experts == 1 {
@@ -175,10 +178,11 @@ func (p *projection) backward(t *Tape, b *kernel.Batch, x kernel.Rows, o *linear
 	}
 	if pair := l.Pair; pair != nil {
 		p.dh = t.floats.take(len(p.h))
-		b.Backward(p.dh, false, kernel.Term{Rows: p.dyRows, W: pair.b})
-		if pair.B.Trainable() {
-			b.Outer(pair.B.Grad, p.dyRows, b.Rows(p.h, pair.Rank))
+		if pair.Experts != nil {
+			clear(p.dh)
 		}
+		b.Backward(p.dh, false, kernel.Term{Rows: p.dyRows, W: pair.b})
+		pair.outer(b, pair.B, p.dyRows, b.Rows(p.h, pair.Rank))
 	}
 }
 
@@ -187,9 +191,7 @@ func (p *projection) backward(t *Tape, b *kernel.Batch, x kernel.Rows, o *linear
 func (p *Pair) backwardA(b *kernel.Batch, x kernel.Rows, dh []float32) kernel.Rows {
 	scale(dh, p.Scale)
 	rows := b.Rows(dh, p.Rank)
-	if p.A.Trainable() {
-		b.Outer(p.A.Grad, rows, x)
-	}
+	p.outer(b, p.A, rows, x)
 	return rows
 }
 

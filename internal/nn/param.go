@@ -1,6 +1,10 @@
 package nn
 
-import "qtool/internal/kernel"
+import (
+	"slices"
+
+	"qtool/internal/kernel"
+)
 
 // Param is a named array of float32 that takes part in the model: a norm
 // weight, a bias, one half of a LoRA pair, or a whole matrix when full weights
@@ -77,6 +81,9 @@ type Pair struct {
 	A, B  *Param
 	Rank  int
 	Scale float32
+	// Experts are those that the halves hold, ascending: the others have no pair.
+	// nil means all.
+	Experts []int32
 
 	a, b []kernel.Matrix // the halves of each expert, once they are needed
 }
@@ -86,13 +93,32 @@ func (p *Pair) view(w *Weight) {
 	if p.a != nil {
 		return
 	}
+	p.a, p.b = make([]kernel.Matrix, w.Experts), make([]kernel.Matrix, w.Experts)
 	for e := range w.Experts {
-		a := kernel.Float32Matrix(half(p.A.Data, e, p.Rank, w.Cols), p.Rank, w.Cols)
-		b := kernel.Float32Matrix(half(p.B.Data, e, w.Rows, p.Rank), w.Rows, p.Rank)
+		at := e
+		if p.Experts != nil {
+			found := false
+			if at, found = slices.BinarySearch(p.Experts, int32(e)); !found {
+				continue
+			}
+		}
+		a := kernel.Float32Matrix(half(p.A.Data, at, p.Rank, w.Cols), p.Rank, w.Cols)
+		b := kernel.Float32Matrix(half(p.B.Data, at, w.Rows, p.Rank), w.Rows, p.Rank)
 		if w.Expert[e].Encoded() { // a pair is multiplied in what its base is
 			a, b = a.Roundable(), b.Roundable()
 		}
-		p.a, p.b = append(p.a, a), append(p.b, b)
+		p.a[e], p.b[e] = a, b
+	}
+}
+
+// outer lists the gradient of one half, dyᵀ·x of each expert that has a pair.
+func (p *Pair) outer(b *kernel.Batch, half *Param, dy, x kernel.Rows) {
+	switch {
+	case !half.Trainable():
+	case p.Experts != nil:
+		b.OuterOf(p.Experts, half.Grad, dy, x)
+	default:
+		b.Outer(half.Grad, dy, x)
 	}
 }
 
