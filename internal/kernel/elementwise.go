@@ -10,6 +10,8 @@ type elementwise struct {
 	scale          func(dst, a, b *float32, s float32, n int)
 	swiglu         func(dst, gate, up *float32, n int)
 	swigluBackward func(dgate, dup, gate, up, dy *float32, n int)
+	geglu          func(dst, gate, up *float32, n int)
+	gegluBackward  func(dgate, dup, gate, up, dy *float32, n int)
 }
 
 // start is the first of at least n elements; it panics if there are fewer.
@@ -59,4 +61,18 @@ func SwiGLU(dst, gate, up []float32) {
 func SwiGLUBackward(dgate, dup, gate, up, dy []float32) {
 	n := len(dy)
 	active.swigluBackward(start(dgate, n), start(dup, n), start(gate, n), start(up, n), start(dy, n), n)
+}
+
+// GeGLU computes dst[i] = gelu(gate[i])·up[i], gelu(x) = x/2·(1 +
+// tanh(sqrt(2/π)·(x + 0.044715·x³))). dst may be gate or up.
+func GeGLU(dst, gate, up []float32) {
+	n := len(dst)
+	active.geglu(start(dst, n), start(gate, n), start(up, n), n)
+}
+
+// GeGLUBackward adds the gradients of GeGLU's arguments, given dy, that of its
+// result. No slice may overlap another.
+func GeGLUBackward(dgate, dup, gate, up, dy []float32) {
+	n := len(dy)
+	active.gegluBackward(start(dgate, n), start(dup, n), start(gate, n), start(up, n), start(dy, n), n)
 }

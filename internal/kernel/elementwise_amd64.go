@@ -14,6 +14,12 @@ func swigluAVX2(dst, gate, up *float32, n int)
 func swigluBackwardAVX2(dgate, dup, gate, up, dy *float32, n int)
 
 //go:noescape
+func gegluAVX2(dst, gate, up *float32, n int)
+
+//go:noescape
+func gegluBackwardAVX2(dgate, dup, gate, up, dy *float32, n int)
+
+//go:noescape
 func highestAVX2(v *float32, n int) float32
 
 //go:noescape
@@ -30,6 +36,12 @@ func swigluAVX512(dst, gate, up *float32, n int)
 
 //go:noescape
 func swigluBackwardAVX512(dgate, dup, gate, up, dy *float32, n int)
+
+//go:noescape
+func gegluAVX512(dst, gate, up *float32, n int)
+
+//go:noescape
+func gegluBackwardAVX512(dgate, dup, gate, up, dy *float32, n int)
 
 //go:noescape
 func highestAVX512(v *float32, n int) float32

@@ -14,6 +14,12 @@ func swigluNEON(dst, gate, up *float32, n int)
 func swigluBackwardNEON(dgate, dup, gate, up, dy *float32, n int)
 
 //go:noescape
+func gegluNEON(dst, gate, up *float32, n int)
+
+//go:noescape
+func gegluBackwardNEON(dgate, dup, gate, up, dy *float32, n int)
+
+//go:noescape
 func highestNEON(v *float32, n int) float32
 
 //go:noescape

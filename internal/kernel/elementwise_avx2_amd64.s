@@ -116,7 +116,31 @@ DATA constants<>+432(SB)/4, $0x80000000
 DATA constants<>+436(SB)/4, $0x80000000
 DATA constants<>+440(SB)/4, $0x80000000
 DATA constants<>+444(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $448
+DATA constants<>+448(SB)/4, $0x3fcc422a
+DATA constants<>+452(SB)/4, $0x3fcc422a
+DATA constants<>+456(SB)/4, $0x3fcc422a
+DATA constants<>+460(SB)/4, $0x3fcc422a
+DATA constants<>+464(SB)/4, $0x3fcc422a
+DATA constants<>+468(SB)/4, $0x3fcc422a
+DATA constants<>+472(SB)/4, $0x3fcc422a
+DATA constants<>+476(SB)/4, $0x3fcc422a
+DATA constants<>+480(SB)/4, $0x3d922279
+DATA constants<>+484(SB)/4, $0x3d922279
+DATA constants<>+488(SB)/4, $0x3d922279
+DATA constants<>+492(SB)/4, $0x3d922279
+DATA constants<>+496(SB)/4, $0x3d922279
+DATA constants<>+500(SB)/4, $0x3d922279
+DATA constants<>+504(SB)/4, $0x3d922279
+DATA constants<>+508(SB)/4, $0x3d922279
+DATA constants<>+512(SB)/4, $0x3e5b33b6
+DATA constants<>+516(SB)/4, $0x3e5b33b6
+DATA constants<>+520(SB)/4, $0x3e5b33b6
+DATA constants<>+524(SB)/4, $0x3e5b33b6
+DATA constants<>+528(SB)/4, $0x3e5b33b6
+DATA constants<>+532(SB)/4, $0x3e5b33b6
+DATA constants<>+536(SB)/4, $0x3e5b33b6
+DATA constants<>+540(SB)/4, $0x3e5b33b6
+GLOBL constants<>(SB), RODATA|NOPTR, $544
 
 DATA masks<>+0(SB)/4, $0xffffffff
 DATA masks<>+4(SB)/4, $0xffffffff
@@ -454,6 +478,248 @@ rest:
 	VMASKMOVPS (DI), Y15, Y4
 	VFMADD231PS Y3, Y2, Y4
 	VMASKMOVPS Y4, Y15, (DI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func gegluAVX2(dst, gate, up *float32, n int) 
+//
+//	for i < n { dst[i] = gate[i] / (1 + exp(-2u)) · up[i] }, 2u = gate·(c + d·gate²)
+TEXT ·gegluAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ gate+8(FP), SI
+	MOVQ up+16(FP), BX
+	MOVQ n+24(FP), CX
+	SUBQ $8, CX
+	JLT rest
+
+loop:
+	VMOVUPS (SI), Y0
+	VMOVUPS (BX), Y1
+	VMULPS Y0, Y0, Y3
+	VBROADCASTSS constants<>+480(SB), Y4
+	VFMADD213PS constants<>+448(SB), Y3, Y4
+	VMULPS Y0, Y4, Y4
+	VBROADCASTSS constants<>+416(SB), Y2
+	VXORPS Y4, Y2, Y2
+	VBROADCASTSS constants<>+0(SB), Y6
+	VMAXPS Y2, Y6, Y2
+	VBROADCASTSS constants<>+32(SB), Y6
+	VMINPS Y2, Y6, Y2
+	VMULPS constants<>+64(SB), Y2, Y6
+	VROUNDPS $8, Y6, Y6
+	VFNMADD231PS constants<>+96(SB), Y6, Y2
+	VFNMADD231PS constants<>+128(SB), Y6, Y2
+	VBROADCASTSS constants<>+160(SB), Y7
+	VFMADD213PS constants<>+192(SB), Y2, Y7
+	VFMADD213PS constants<>+224(SB), Y2, Y7
+	VFMADD213PS constants<>+256(SB), Y2, Y7
+	VFMADD213PS constants<>+288(SB), Y2, Y7
+	VFMADD213PS constants<>+320(SB), Y2, Y7
+	VFMADD213PS constants<>+352(SB), Y2, Y7
+	VFMADD213PS constants<>+352(SB), Y2, Y7
+	VCVTPS2DQ Y6, Y6
+	VPSRAD $1, Y6, Y8
+	VPSUBD Y8, Y6, Y6
+	VPADDD constants<>+384(SB), Y6, Y6
+	VPSLLD $23, Y6, Y6
+	VPADDD constants<>+384(SB), Y8, Y8
+	VPSLLD $23, Y8, Y8
+	VMULPS Y6, Y7, Y2
+	VMULPS Y8, Y2, Y2
+	VADDPS constants<>+352(SB), Y2, Y2
+	VBROADCASTSS constants<>+352(SB), Y6
+	VDIVPS Y2, Y6, Y2
+	VMULPS Y2, Y0, Y0
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ $32, SI
+	ADDQ $32, BX
+	ADDQ $32, DI
+	SUBQ $8, CX
+	JGE loop
+
+rest:
+	ADDQ $8, CX
+	JZ done
+	NEGQ CX
+	LEAQ masks<>+32(SB), AX
+	VMOVUPS (AX)(CX*4), Y15
+	VMASKMOVPS (SI), Y15, Y0
+	VMASKMOVPS (BX), Y15, Y1
+	VMULPS Y0, Y0, Y3
+	VBROADCASTSS constants<>+480(SB), Y4
+	VFMADD213PS constants<>+448(SB), Y3, Y4
+	VMULPS Y0, Y4, Y4
+	VBROADCASTSS constants<>+416(SB), Y2
+	VXORPS Y4, Y2, Y2
+	VBROADCASTSS constants<>+0(SB), Y6
+	VMAXPS Y2, Y6, Y2
+	VBROADCASTSS constants<>+32(SB), Y6
+	VMINPS Y2, Y6, Y2
+	VMULPS constants<>+64(SB), Y2, Y6
+	VROUNDPS $8, Y6, Y6
+	VFNMADD231PS constants<>+96(SB), Y6, Y2
+	VFNMADD231PS constants<>+128(SB), Y6, Y2
+	VBROADCASTSS constants<>+160(SB), Y7
+	VFMADD213PS constants<>+192(SB), Y2, Y7
+	VFMADD213PS constants<>+224(SB), Y2, Y7
+	VFMADD213PS constants<>+256(SB), Y2, Y7
+	VFMADD213PS constants<>+288(SB), Y2, Y7
+	VFMADD213PS constants<>+320(SB), Y2, Y7
+	VFMADD213PS constants<>+352(SB), Y2, Y7
+	VFMADD213PS constants<>+352(SB), Y2, Y7
+	VCVTPS2DQ Y6, Y6
+	VPSRAD $1, Y6, Y8
+	VPSUBD Y8, Y6, Y6
+	VPADDD constants<>+384(SB), Y6, Y6
+	VPSLLD $23, Y6, Y6
+	VPADDD constants<>+384(SB), Y8, Y8
+	VPSLLD $23, Y8, Y8
+	VMULPS Y6, Y7, Y2
+	VMULPS Y8, Y2, Y2
+	VADDPS constants<>+352(SB), Y2, Y2
+	VBROADCASTSS constants<>+352(SB), Y6
+	VDIVPS Y2, Y6, Y2
+	VMULPS Y2, Y0, Y0
+	VMULPS Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, (DI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func gegluBackwardAVX2(dgate, dup, gate, up, dy *float32, n int) 
+//
+//	s = 1 / (1 + exp(-2u)): dup += dy·gate·s, dgate += dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))
+TEXT ·gegluBackwardAVX2(SB), NOSPLIT, $0-48
+	MOVQ dgate+0(FP), DI
+	MOVQ dup+8(FP), DX
+	MOVQ gate+16(FP), SI
+	MOVQ up+24(FP), BX
+	MOVQ dy+32(FP), R8
+	MOVQ n+40(FP), CX
+	SUBQ $8, CX
+	JLT rest
+
+loop:
+	VMOVUPS (SI), Y0
+	VMULPS Y0, Y0, Y5
+	VBROADCASTSS constants<>+480(SB), Y4
+	VFMADD213PS constants<>+448(SB), Y5, Y4
+	VMULPS Y0, Y4, Y4
+	VBROADCASTSS constants<>+512(SB), Y3
+	VFMADD213PS constants<>+448(SB), Y3, Y5
+	VBROADCASTSS constants<>+416(SB), Y2
+	VXORPS Y4, Y2, Y2
+	VBROADCASTSS constants<>+0(SB), Y6
+	VMAXPS Y2, Y6, Y2
+	VBROADCASTSS constants<>+32(SB), Y6
+	VMINPS Y2, Y6, Y2
+	VMULPS constants<>+64(SB), Y2, Y6
+	VROUNDPS $8, Y6, Y6
+	VFNMADD231PS constants<>+96(SB), Y6, Y2
+	VFNMADD231PS constants<>+128(SB), Y6, Y2
+	VBROADCASTSS constants<>+160(SB), Y7
+	VFMADD213PS constants<>+192(SB), Y2, Y7
+	VFMADD213PS constants<>+224(SB), Y2, Y7
+	VFMADD213PS constants<>+256(SB), Y2, Y7
+	VFMADD213PS constants<>+288(SB), Y2, Y7
+	VFMADD213PS constants<>+320(SB), Y2, Y7
+	VFMADD213PS constants<>+352(SB), Y2, Y7
+	VFMADD213PS constants<>+352(SB), Y2, Y7
+	VCVTPS2DQ Y6, Y6
+	VPSRAD $1, Y6, Y8
+	VPSUBD Y8, Y6, Y6
+	VPADDD constants<>+384(SB), Y6, Y6
+	VPSLLD $23, Y6, Y6
+	VPADDD constants<>+384(SB), Y8, Y8
+	VPSLLD $23, Y8, Y8
+	VMULPS Y6, Y7, Y2
+	VMULPS Y8, Y2, Y2
+	VADDPS constants<>+352(SB), Y2, Y2
+	VBROADCASTSS constants<>+352(SB), Y6
+	VDIVPS Y2, Y6, Y2
+	VMOVUPS (R8), Y3
+	VMULPS Y2, Y0, Y1
+	VMOVUPS (DX), Y4
+	VFMADD231PS Y1, Y3, Y4
+	VMOVUPS Y4, (DX)
+	VBROADCASTSS constants<>+352(SB), Y4
+	VSUBPS Y2, Y4, Y4
+	VMULPS Y1, Y4, Y4
+	VFMADD213PS Y2, Y5, Y4
+	VMOVUPS (BX), Y1
+	VMULPS Y1, Y3, Y3
+	VMOVUPS (DI), Y1
+	VFMADD231PS Y3, Y4, Y1
+	VMOVUPS Y1, (DI)
+	ADDQ $32, SI
+	ADDQ $32, BX
+	ADDQ $32, DI
+	ADDQ $32, DX
+	ADDQ $32, R8
+	SUBQ $8, CX
+	JGE loop
+
+rest:
+	ADDQ $8, CX
+	JZ done
+	NEGQ CX
+	LEAQ masks<>+32(SB), AX
+	VMOVUPS (AX)(CX*4), Y15
+	VMASKMOVPS (SI), Y15, Y0
+	VMULPS Y0, Y0, Y5
+	VBROADCASTSS constants<>+480(SB), Y4
+	VFMADD213PS constants<>+448(SB), Y5, Y4
+	VMULPS Y0, Y4, Y4
+	VBROADCASTSS constants<>+512(SB), Y3
+	VFMADD213PS constants<>+448(SB), Y3, Y5
+	VBROADCASTSS constants<>+416(SB), Y2
+	VXORPS Y4, Y2, Y2
+	VBROADCASTSS constants<>+0(SB), Y6
+	VMAXPS Y2, Y6, Y2
+	VBROADCASTSS constants<>+32(SB), Y6
+	VMINPS Y2, Y6, Y2
+	VMULPS constants<>+64(SB), Y2, Y6
+	VROUNDPS $8, Y6, Y6
+	VFNMADD231PS constants<>+96(SB), Y6, Y2
+	VFNMADD231PS constants<>+128(SB), Y6, Y2
+	VBROADCASTSS constants<>+160(SB), Y7
+	VFMADD213PS constants<>+192(SB), Y2, Y7
+	VFMADD213PS constants<>+224(SB), Y2, Y7
+	VFMADD213PS constants<>+256(SB), Y2, Y7
+	VFMADD213PS constants<>+288(SB), Y2, Y7
+	VFMADD213PS constants<>+320(SB), Y2, Y7
+	VFMADD213PS constants<>+352(SB), Y2, Y7
+	VFMADD213PS constants<>+352(SB), Y2, Y7
+	VCVTPS2DQ Y6, Y6
+	VPSRAD $1, Y6, Y8
+	VPSUBD Y8, Y6, Y6
+	VPADDD constants<>+384(SB), Y6, Y6
+	VPSLLD $23, Y6, Y6
+	VPADDD constants<>+384(SB), Y8, Y8
+	VPSLLD $23, Y8, Y8
+	VMULPS Y6, Y7, Y2
+	VMULPS Y8, Y2, Y2
+	VADDPS constants<>+352(SB), Y2, Y2
+	VBROADCASTSS constants<>+352(SB), Y6
+	VDIVPS Y2, Y6, Y2
+	VMASKMOVPS (R8), Y15, Y3
+	VMULPS Y2, Y0, Y1
+	VMASKMOVPS (DX), Y15, Y4
+	VFMADD231PS Y1, Y3, Y4
+	VMASKMOVPS Y4, Y15, (DX)
+	VBROADCASTSS constants<>+352(SB), Y4
+	VSUBPS Y2, Y4, Y4
+	VMULPS Y1, Y4, Y4
+	VFMADD213PS Y2, Y5, Y4
+	VMASKMOVPS (BX), Y15, Y1
+	VMULPS Y1, Y3, Y3
+	VMASKMOVPS (DI), Y15, Y1
+	VFMADD231PS Y3, Y4, Y1
+	VMASKMOVPS Y1, Y15, (DI)
 
 done:
 	VZEROUPPER

@@ -116,7 +116,31 @@ DATA constants<>+432(SB)/4, $0x80000000
 DATA constants<>+436(SB)/4, $0x80000000
 DATA constants<>+440(SB)/4, $0x80000000
 DATA constants<>+444(SB)/4, $0x80000000
-GLOBL constants<>(SB), RODATA|NOPTR, $448
+DATA constants<>+448(SB)/4, $0x3fcc422a
+DATA constants<>+452(SB)/4, $0x3fcc422a
+DATA constants<>+456(SB)/4, $0x3fcc422a
+DATA constants<>+460(SB)/4, $0x3fcc422a
+DATA constants<>+464(SB)/4, $0x3fcc422a
+DATA constants<>+468(SB)/4, $0x3fcc422a
+DATA constants<>+472(SB)/4, $0x3fcc422a
+DATA constants<>+476(SB)/4, $0x3fcc422a
+DATA constants<>+480(SB)/4, $0x3d922279
+DATA constants<>+484(SB)/4, $0x3d922279
+DATA constants<>+488(SB)/4, $0x3d922279
+DATA constants<>+492(SB)/4, $0x3d922279
+DATA constants<>+496(SB)/4, $0x3d922279
+DATA constants<>+500(SB)/4, $0x3d922279
+DATA constants<>+504(SB)/4, $0x3d922279
+DATA constants<>+508(SB)/4, $0x3d922279
+DATA constants<>+512(SB)/4, $0x3e5b33b6
+DATA constants<>+516(SB)/4, $0x3e5b33b6
+DATA constants<>+520(SB)/4, $0x3e5b33b6
+DATA constants<>+524(SB)/4, $0x3e5b33b6
+DATA constants<>+528(SB)/4, $0x3e5b33b6
+DATA constants<>+532(SB)/4, $0x3e5b33b6
+DATA constants<>+536(SB)/4, $0x3e5b33b6
+DATA constants<>+540(SB)/4, $0x3e5b33b6
+GLOBL constants<>(SB), RODATA|NOPTR, $544
 
 
 // func expAVX512(dst, src *float32, n int, shift float32) float64
@@ -394,6 +418,218 @@ rest:
 	VMOVUPS.Z (DI), K1, Z4
 	VFMADD231PS Z3, Z2, Z4
 	VMOVUPS Z4, K1, (DI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func gegluAVX512(dst, gate, up *float32, n int) 
+//
+//	for i < n { dst[i] = gate[i] / (1 + exp(-2u)) · up[i] }, 2u = gate·(c + d·gate²)
+TEXT ·gegluAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ gate+8(FP), SI
+	MOVQ up+16(FP), BX
+	MOVQ n+24(FP), CX
+	SUBQ $16, CX
+	JLT rest
+
+loop:
+	VMOVUPS (SI), Z0
+	VMOVUPS (BX), Z1
+	VMULPS Z0, Z0, Z3
+	VBROADCASTSS constants<>+480(SB), Z4
+	VFMADD213PS.BCST constants<>+448(SB), Z3, Z4
+	VMULPS Z0, Z4, Z4
+	VBROADCASTSS constants<>+416(SB), Z2
+	VPXORD Z4, Z2, Z2
+	VBROADCASTSS constants<>+0(SB), Z6
+	VMAXPS Z2, Z6, Z2
+	VBROADCASTSS constants<>+32(SB), Z6
+	VMINPS Z2, Z6, Z2
+	VMULPS.BCST constants<>+64(SB), Z2, Z6
+	VRNDSCALEPS $8, Z6, Z6
+	VFNMADD231PS.BCST constants<>+96(SB), Z6, Z2
+	VFNMADD231PS.BCST constants<>+128(SB), Z6, Z2
+	VBROADCASTSS constants<>+160(SB), Z7
+	VFMADD213PS.BCST constants<>+192(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+224(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+256(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+288(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+320(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+352(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+352(SB), Z2, Z7
+	VSCALEFPS Z6, Z7, Z2
+	VADDPS.BCST constants<>+352(SB), Z2, Z2
+	VBROADCASTSS constants<>+352(SB), Z6
+	VDIVPS Z2, Z6, Z2
+	VMULPS Z2, Z0, Z0
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ $64, SI
+	ADDQ $64, BX
+	ADDQ $64, DI
+	SUBQ $16, CX
+	JGE loop
+
+rest:
+	ADDQ $16, CX
+	JZ done
+	MOVL $1, AX
+	SHLL CX, AX
+	DECL AX
+	KMOVW AX, K1
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z (BX), K1, Z1
+	VMULPS Z0, Z0, Z3
+	VBROADCASTSS constants<>+480(SB), Z4
+	VFMADD213PS.BCST constants<>+448(SB), Z3, Z4
+	VMULPS Z0, Z4, Z4
+	VBROADCASTSS constants<>+416(SB), Z2
+	VPXORD Z4, Z2, Z2
+	VBROADCASTSS constants<>+0(SB), Z6
+	VMAXPS Z2, Z6, Z2
+	VBROADCASTSS constants<>+32(SB), Z6
+	VMINPS Z2, Z6, Z2
+	VMULPS.BCST constants<>+64(SB), Z2, Z6
+	VRNDSCALEPS $8, Z6, Z6
+	VFNMADD231PS.BCST constants<>+96(SB), Z6, Z2
+	VFNMADD231PS.BCST constants<>+128(SB), Z6, Z2
+	VBROADCASTSS constants<>+160(SB), Z7
+	VFMADD213PS.BCST constants<>+192(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+224(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+256(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+288(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+320(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+352(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+352(SB), Z2, Z7
+	VSCALEFPS Z6, Z7, Z2
+	VADDPS.BCST constants<>+352(SB), Z2, Z2
+	VBROADCASTSS constants<>+352(SB), Z6
+	VDIVPS Z2, Z6, Z2
+	VMULPS Z2, Z0, Z0
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, (DI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func gegluBackwardAVX512(dgate, dup, gate, up, dy *float32, n int) 
+//
+//	s = 1 / (1 + exp(-2u)): dup += dy·gate·s, dgate += dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))
+TEXT ·gegluBackwardAVX512(SB), NOSPLIT, $0-48
+	MOVQ dgate+0(FP), DI
+	MOVQ dup+8(FP), DX
+	MOVQ gate+16(FP), SI
+	MOVQ up+24(FP), BX
+	MOVQ dy+32(FP), R8
+	MOVQ n+40(FP), CX
+	SUBQ $16, CX
+	JLT rest
+
+loop:
+	VMOVUPS (SI), Z0
+	VMULPS Z0, Z0, Z5
+	VBROADCASTSS constants<>+480(SB), Z4
+	VFMADD213PS.BCST constants<>+448(SB), Z5, Z4
+	VMULPS Z0, Z4, Z4
+	VBROADCASTSS constants<>+512(SB), Z3
+	VFMADD213PS.BCST constants<>+448(SB), Z3, Z5
+	VBROADCASTSS constants<>+416(SB), Z2
+	VPXORD Z4, Z2, Z2
+	VBROADCASTSS constants<>+0(SB), Z6
+	VMAXPS Z2, Z6, Z2
+	VBROADCASTSS constants<>+32(SB), Z6
+	VMINPS Z2, Z6, Z2
+	VMULPS.BCST constants<>+64(SB), Z2, Z6
+	VRNDSCALEPS $8, Z6, Z6
+	VFNMADD231PS.BCST constants<>+96(SB), Z6, Z2
+	VFNMADD231PS.BCST constants<>+128(SB), Z6, Z2
+	VBROADCASTSS constants<>+160(SB), Z7
+	VFMADD213PS.BCST constants<>+192(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+224(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+256(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+288(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+320(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+352(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+352(SB), Z2, Z7
+	VSCALEFPS Z6, Z7, Z2
+	VADDPS.BCST constants<>+352(SB), Z2, Z2
+	VBROADCASTSS constants<>+352(SB), Z6
+	VDIVPS Z2, Z6, Z2
+	VMOVUPS (R8), Z3
+	VMULPS Z2, Z0, Z1
+	VMOVUPS (DX), Z4
+	VFMADD231PS Z1, Z3, Z4
+	VMOVUPS Z4, (DX)
+	VBROADCASTSS constants<>+352(SB), Z4
+	VSUBPS Z2, Z4, Z4
+	VMULPS Z1, Z4, Z4
+	VFMADD213PS Z2, Z5, Z4
+	VMOVUPS (BX), Z1
+	VMULPS Z1, Z3, Z3
+	VMOVUPS (DI), Z1
+	VFMADD231PS Z3, Z4, Z1
+	VMOVUPS Z1, (DI)
+	ADDQ $64, SI
+	ADDQ $64, BX
+	ADDQ $64, DI
+	ADDQ $64, DX
+	ADDQ $64, R8
+	SUBQ $16, CX
+	JGE loop
+
+rest:
+	ADDQ $16, CX
+	JZ done
+	MOVL $1, AX
+	SHLL CX, AX
+	DECL AX
+	KMOVW AX, K1
+	VMOVUPS.Z (SI), K1, Z0
+	VMULPS Z0, Z0, Z5
+	VBROADCASTSS constants<>+480(SB), Z4
+	VFMADD213PS.BCST constants<>+448(SB), Z5, Z4
+	VMULPS Z0, Z4, Z4
+	VBROADCASTSS constants<>+512(SB), Z3
+	VFMADD213PS.BCST constants<>+448(SB), Z3, Z5
+	VBROADCASTSS constants<>+416(SB), Z2
+	VPXORD Z4, Z2, Z2
+	VBROADCASTSS constants<>+0(SB), Z6
+	VMAXPS Z2, Z6, Z2
+	VBROADCASTSS constants<>+32(SB), Z6
+	VMINPS Z2, Z6, Z2
+	VMULPS.BCST constants<>+64(SB), Z2, Z6
+	VRNDSCALEPS $8, Z6, Z6
+	VFNMADD231PS.BCST constants<>+96(SB), Z6, Z2
+	VFNMADD231PS.BCST constants<>+128(SB), Z6, Z2
+	VBROADCASTSS constants<>+160(SB), Z7
+	VFMADD213PS.BCST constants<>+192(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+224(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+256(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+288(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+320(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+352(SB), Z2, Z7
+	VFMADD213PS.BCST constants<>+352(SB), Z2, Z7
+	VSCALEFPS Z6, Z7, Z2
+	VADDPS.BCST constants<>+352(SB), Z2, Z2
+	VBROADCASTSS constants<>+352(SB), Z6
+	VDIVPS Z2, Z6, Z2
+	VMOVUPS.Z (R8), K1, Z3
+	VMULPS Z2, Z0, Z1
+	VMOVUPS.Z (DX), K1, Z4
+	VFMADD231PS Z1, Z3, Z4
+	VMOVUPS Z4, K1, (DX)
+	VBROADCASTSS constants<>+352(SB), Z4
+	VSUBPS Z2, Z4, Z4
+	VMULPS Z1, Z4, Z4
+	VFMADD213PS Z2, Z5, Z4
+	VMOVUPS.Z (BX), K1, Z1
+	VMULPS Z1, Z3, Z3
+	VMOVUPS.Z (DI), K1, Z1
+	VFMADD231PS Z3, Z4, Z1
+	VMOVUPS Z1, K1, (DI)
 
 done:
 	VZEROUPPER

@@ -18,6 +18,8 @@ var neonTier = tier{
 		scale:          scaleNEON,
 		swiglu:         swigluNEON,
 		swigluBackward: swigluBackwardNEON,
+		geglu:          gegluNEON,
+		gegluBackward:  gegluBackwardNEON,
 	},
 	decoders: decodersNEON,
 }

@@ -31,6 +31,8 @@ var elementwiseGo = elementwise{
 	scale:          scaleGo,
 	swiglu:         swigluGo,
 	swigluBackward: swigluBackwardGo,
+	geglu:          gegluGo,
+	gegluBackward:  gegluBackwardGo,
 }
 
 // The tiles are as large as the compiler's registers allow: of 2×4, it spills
@@ -187,5 +189,28 @@ func swigluBackwardGo(dgate, dup, gate, up, dy *float32, n int) {
 		s := sigmoid(x)
 		du[i] += dys[i] * x * s
 		dg[i] += dys[i] * u[i] * s * (1 + x*(1-s))
+	}
+}
+
+// The tanh form of gelu is x·sigmoid(geluScale·x·(1 + geluCube·x²)).
+const (
+	geluScale = 2 * 0.79788456080286535588 // 2·sqrt(2/π)
+	geluCube  = 0.044715
+)
+
+func gegluGo(dst, gate, up *float32, n int) {
+	d, u := unsafe.Slice(dst, n), unsafe.Slice(up, n)
+	for i, x := range unsafe.Slice(gate, n) {
+		d[i] = x * sigmoid(geluScale*x*(1+geluCube*x*x)) * u[i]
+	}
+}
+
+func gegluBackwardGo(dgate, dup, gate, up, dy *float32, n int) {
+	dg, du := unsafe.Slice(dgate, n), unsafe.Slice(dup, n)
+	u, dys := unsafe.Slice(up, n), unsafe.Slice(dy, n)
+	for i, x := range unsafe.Slice(gate, n) {
+		s := sigmoid(geluScale * x * (1 + geluCube*x*x))
+		du[i] += dys[i] * (x * s)
+		dg[i] += dys[i] * u[i] * (s + x*s*(1-s)*(geluScale*(1+3*geluCube*x*x)))
 	}
 }

@@ -1,10 +1,13 @@
 package model_test
 
 import (
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"qtool/fixtures"
+	"qtool/gguf"
 	"qtool/internal/model"
 	"qtool/internal/sharedtest"
 )
@@ -18,6 +21,44 @@ func TestEveryFixtureIsOfAKnownArchitecture(t *testing.T) {
 		if !slices.Contains(known, name) {
 			t.Errorf("%s", name)
 		}
+	}
+}
+
+func TestOptionsThatAreNotComputedAreRefusedByName(t *testing.T) {
+	for _, c := range []struct {
+		family, key string
+		value       gguf.Value
+	}{
+		{"qwen2", "qwen2.expert_count", uint32(4)},
+		{"granite", "granite.deepstack_mapping", []int32{1, 0}},
+		{"glm4", "glm4.rope.dimension_sections", []int32{2, 2, 0, 0}},
+		{"gemma2", "rope_freqs.weight", nil},
+		{"gemma2", "output.weight", nil},
+		{"seed_oss", "blk.0.attn_output.bias", nil},
+	} {
+		m := fixtures.TinyFamily(1, c.family)
+		want := c.key
+		if c.value == nil {
+			m = gguf.Assemble(m.Metadata(), append(slices.Clone(m.Tensors()), zeros(c.key, 32)))
+		} else {
+			m.Metadata().Set(c.key, c.value)
+		}
+		if c.key == "qwen2.expert_count" {
+			m.Metadata().Set("qwen2.expert_used_count", uint32(2))
+			want = "experts"
+		}
+		if _, err := model.Load(m, model.Options{}); !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s with %s: %v", c.family, c.key, err)
+		}
+	}
+}
+
+func TestBlocksThatPredictFurtherTokensAreLeftOut(t *testing.T) {
+	m := fixtures.TinyFamily(1, "glm4")
+	m.Metadata().Set("glm4.nextn_predict_layers", uint32(1))
+	d, err := model.Load(m, model.Options{})
+	if err != nil || d.Layers != 1 {
+		t.Fatalf("%v", err)
 	}
 }
 

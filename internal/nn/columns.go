@@ -1,13 +1,13 @@
 package nn
 
+import "qtool/internal/kernel"
+
 // Columns copies columns from to to-1 of x: one part of a fused projection.
 func (t *Tape) Columns(x *Var, from, to int) *Var {
 	y := t.newVar(x.Rows, to-from, x.needs)
-	for r := range x.Rows {
-		copy(y.Row(r), x.Row(r)[from:to])
-	}
 	o := t.steps.columns.take()
-	*o = columnsOp{x, y, from}
+	*o = columnsOp{x: x, y: y, from: from}
+	t.Pool.Do(rowParts(x.Rows), (*columnsForward)(o))
 	t.record(y, o)
 	return y
 }
@@ -15,14 +15,31 @@ func (t *Tape) Columns(x *Var, from, to int) *Var {
 type columnsOp struct {
 	x, y *Var
 	from int
+	dx   []float32
+}
+
+type columnsForward columnsOp
+
+func (o *columnsForward) Do(_, part int) {
+	from, to := rowsOf(part, o.x.Rows)
+	for r := from; r < to; r++ {
+		copy(o.y.Row(r), o.x.Row(r)[o.from:])
+	}
 }
 
 func (o *columnsOp) backward(t *Tape) {
 	if o.y.grad == nil {
 		return
 	}
-	dx := t.gradOf(o.x)
-	for r := range o.x.Rows {
-		add(dx[r*o.x.Cols+o.from:], o.y.grad[r*o.y.Cols:(r+1)*o.y.Cols])
+	o.dx = t.gradOf(o.x)
+	t.Pool.Do(rowParts(o.x.Rows), (*columnsBackward)(o))
+}
+
+type columnsBackward columnsOp
+
+func (o *columnsBackward) Do(_, part int) {
+	from, to := rowsOf(part, o.x.Rows)
+	for r := from; r < to; r++ {
+		kernel.Axpy(o.dx[r*o.x.Cols+o.from:], 1, o.y.grad[r*o.y.Cols:(r+1)*o.y.Cols])
 	}
 }

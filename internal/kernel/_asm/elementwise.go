@@ -107,7 +107,13 @@ const (
 	cOne   = cPoly0 + 6
 	cBias  = cOne + 1
 	cSign  = cBias + 1
-	cCount = cSign + 1
+
+	// Of gelu: 2u = x·(cGelu + cGeluCube·x²), whose slope has three times the cube.
+	cGelu      = cSign + 1
+	cGeluCube  = cGelu + 1
+	cGeluSlope = cGeluCube + 1
+
+	cCount = cGeluSlope + 1
 )
 
 var constants = [cCount]uint32{
@@ -126,6 +132,23 @@ var constants = [cCount]uint32{
 	cOne:       math.Float32bits(1),
 	cBias:      127,
 	cSign:      1 << 31,
+	cGelu:      math.Float32bits(gelu),
+	cGeluCube:  math.Float32bits(gelu * geluCube),
+	cGeluSlope: math.Float32bits(gelu * geluCube * 3),
+}
+
+// The tanh form of gelu is x·sigmoid(gelu·x·(1 + geluCube·x²)), gelu = 2·sqrt(2/π).
+const (
+	gelu     = 2 * 0.79788456080286535588
+	geluCube = 0.044715
+)
+
+// geluArgument leaves 2u of register x in u, and x² in square.
+func (l *lanesWriter) geluArgument(x, square, u int) {
+	l.op("VMULPS %[1]s, %[1]s, %[2]s", l.v(x), l.v(square))
+	l.op("VBROADCASTSS constants<>+%d(SB), %s", 32*cGeluCube, l.v(u))
+	l.withConstant("VFMADD213PS", cGelu, square, u)
+	l.op("VMULPS %s, %s, %s", l.v(x), l.v(u), l.v(u))
 }
 
 // exp replaces register x by its exponential: x = n·ln 2 + r, exp x = 2ⁿ·p(r).
@@ -298,6 +321,58 @@ var operations = []operation{
 				l.load("DI", 4)
 				l.op("VFMADD231PS %s, %s, %s", l.v(3), l.v(2), l.v(4))
 				l.store(4, "DI")
+			})
+		},
+	},
+	{
+		"geglu", "dst, gate, up *float32, n int", "",
+		"for i < n { dst[i] = gate[i] / (1 + exp(-2u)) · up[i] }, 2u = gate·(c + d·gate²)",
+		func(l *lanesWriter) {
+			l.argument("dst", 0, "DI")
+			l.argument("gate", 8, "SI")
+			l.argument("up", 16, "BX")
+			l.argument("n", 24, "CX")
+			l.loop([]string{"SI", "BX", "DI"}, func() {
+				l.load("SI", 0)
+				l.load("BX", 1)
+				l.geluArgument(0, 3, 4)
+				l.sigmoid(4, 2)
+				l.op("VMULPS %s, %s, %s", l.v(2), l.v(0), l.v(0))
+				l.op("VMULPS %s, %s, %s", l.v(1), l.v(0), l.v(0))
+				l.store(0, "DI")
+			})
+		},
+	},
+	{
+		"gegluBackward", "dgate, dup, gate, up, dy *float32, n int", "",
+		"s = 1 / (1 + exp(-2u)): dup += dy·gate·s, dgate += dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))",
+		func(l *lanesWriter) {
+			l.argument("dgate", 0, "DI")
+			l.argument("dup", 8, "DX")
+			l.argument("gate", 16, "SI")
+			l.argument("up", 24, "BX")
+			l.argument("dy", 32, "R8")
+			l.argument("n", 40, "CX")
+			l.loop([]string{"SI", "BX", "DI", "DX", "R8"}, func() {
+				l.load("SI", 0)
+				l.geluArgument(0, 5, 4)
+				l.op("VBROADCASTSS constants<>+%d(SB), %s", 32*cGeluSlope, l.v(3))
+				l.withConstant("VFMADD213PS", cGelu, 3, 5) // the slope of 2u
+				l.sigmoid(4, 2)
+				l.load("R8", 3)
+				l.op("VMULPS %s, %s, %s", l.v(2), l.v(0), l.v(1)) // gate·s
+				l.load("DX", 4)
+				l.op("VFMADD231PS %s, %s, %s", l.v(1), l.v(3), l.v(4))
+				l.store(4, "DX")
+				l.op("VBROADCASTSS constants<>+%d(SB), %s", 32*cOne, l.v(4))
+				l.op("VSUBPS %s, %s, %s", l.v(2), l.v(4), l.v(4))
+				l.op("VMULPS %s, %s, %s", l.v(1), l.v(4), l.v(4)) // 0 for large gates: before the slope
+				l.op("VFMADD213PS %s, %s, %s", l.v(2), l.v(5), l.v(4))
+				l.load("BX", 1)
+				l.op("VMULPS %s, %s, %s", l.v(1), l.v(3), l.v(3)) // dy·up
+				l.load("DI", 1)
+				l.op("VFMADD231PS %s, %s, %s", l.v(3), l.v(4), l.v(1))
+				l.store(1, "DI")
 			})
 		},
 	},

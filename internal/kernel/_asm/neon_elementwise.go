@@ -72,7 +72,12 @@ func (l *fourLanesWriter) zero(i int) { l.op("VEOR V%[1]d.B16, V%[1]d.B16, V%[1]
 func (l *fourLanesWriter) multiplyAdd(a, b, d int) { l.op("VFMLA V%d.S4, V%d.S4, V%d.S4", a, b, d) }
 
 // neonConstant is the register of a constant.
-func neonConstant(c int) int { return 16 + c }
+func neonConstant(c int) int {
+	if c >= cGelu {
+		return 12 + c - cGelu
+	}
+	return 16 + c
+}
 
 func (l *fourLanesWriter) loadConstants() {
 	l.op("MOVD $constants<>(SB), R6")
@@ -116,6 +121,14 @@ func (l *fourLanesWriter) sigmoid(x, s int) {
 	l.exp(s)
 	l.three("VFADD.S4", neonConstant(cOne), s, s)
 	l.three("VFDIV.S4", s, neonConstant(cOne), s)
+}
+
+// geluArgument leaves 2u of register x in u, and x² in square.
+func (l *fourLanesWriter) geluArgument(x, square, u int) {
+	l.three("VFMUL.S4", x, x, square)
+	l.copy(neonConstant(cGelu), u)
+	l.multiplyAdd(square, neonConstant(cGeluCube), u)
+	l.three("VFMUL.S4", x, u, u)
 }
 
 // foldWidened adds up the lanes of 10 and 11, two float64 each, in 0.
@@ -190,6 +203,51 @@ var neonOperations = map[string]func(l *fourLanesWriter){
 			l.load("R0", 4)
 			l.multiplyAdd(3, 5, 4)
 			l.store(4, "R0")
+		})
+	},
+	"geglu": func(l *fourLanesWriter) {
+		l.argument("dst", 0, "R0")
+		l.argument("gate", 8, "R1")
+		l.argument("up", 16, "R2")
+		l.argument("n", 24, "R5")
+		l.loadConstants()
+		l.loop([]string{"R0", "R1", "R2"}, func() {
+			l.load("R1", 0)
+			l.load("R2", 1)
+			l.geluArgument(0, 3, 4)
+			l.sigmoid(4, 2)
+			l.three("VFMUL.S4", 2, 0, 0)
+			l.three("VFMUL.S4", 1, 0, 0)
+			l.store(0, "R0")
+		})
+	},
+	"gegluBackward": func(l *fourLanesWriter) {
+		l.argument("dgate", 0, "R0")
+		l.argument("dup", 8, "R1")
+		l.argument("gate", 16, "R2")
+		l.argument("up", 24, "R3")
+		l.argument("dy", 32, "R4")
+		l.argument("n", 40, "R5")
+		l.loadConstants()
+		l.loop([]string{"R0", "R1", "R2", "R3", "R4"}, func() {
+			l.load("R2", 0)
+			l.geluArgument(0, 3, 4)
+			l.copy(neonConstant(cGelu), 5)
+			l.multiplyAdd(3, neonConstant(cGeluSlope), 5) // the slope of 2u
+			l.sigmoid(4, 2)
+			l.load("R4", 3)
+			l.three("VFMUL.S4", 2, 0, 1) // gate·s
+			l.load("R1", 4)
+			l.multiplyAdd(1, 3, 4)
+			l.store(4, "R1")
+			l.three("VFSUB.S4", 2, neonConstant(cOne), 4)
+			l.three("VFMUL.S4", 1, 4, 4) // 0 for large gates: before the slope
+			l.multiplyAdd(4, 5, 2)
+			l.load("R3", 1)
+			l.three("VFMUL.S4", 1, 3, 3) // dy·up
+			l.load("R0", 1)
+			l.multiplyAdd(3, 2, 1)
+			l.store(1, "R0")
 		})
 	},
 	"highest": func(l *fourLanesWriter) {
