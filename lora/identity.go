@@ -51,6 +51,7 @@ func Identify(ctx context.Context, m gguf.Model, progress func(done int64)) (Bas
 				return Base{}, fmt.Errorf("reading tensor %s of the base: %w", t.Name, err)
 			}
 		}
+		t.DontNeed()
 	}
 	b.SHA256 = hex.EncodeToString(hash.Sum(nil))
 	return b, nil

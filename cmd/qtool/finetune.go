@@ -69,6 +69,7 @@ train.jsonl and valid.jsonl. Answers are learned, questions are not.`,
 			&cli.StringFlag{Name: "run-dir", Usage: "keep metrics.jsonl and the checkpoint in `DIR`"},
 			&cli.BoolFlag{Name: "resume", Usage: "go on from the checkpoint in --run-dir"},
 			&cli.IntFlag{Name: "save-every", Value: d.SaveEvery, Usage: "write the checkpoint every `N` steps, 0 for never"},
+			&cli.StringFlag{Name: "max-resident", Usage: "hold at most `SIZE` in memory, the part of the base that is read included", DefaultText: "what is available"},
 			threadsFlag(), jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
@@ -108,6 +109,7 @@ type finetuneOptions struct {
 	sample                                  string
 	runDir                                  string
 	resume                                  bool
+	maxResident                             int64 // bytes; 0 is what is available
 
 	isSet func(flag string) bool
 }
@@ -145,6 +147,12 @@ func finetuneOptionsOf(c *cli.Context) (*finetuneOptions, error) {
 	o.config.Seed, o.config.Checkpointing = c.Uint64("seed"), c.Bool("checkpointing")
 	for _, t := range c.StringSlice("targets") {
 		o.targets = append(o.targets, strings.FieldsFunc(t, func(r rune) bool { return r == ',' || r == ' ' })...)
+	}
+	if size := c.String("max-resident"); size != "" {
+		var err error
+		if o.maxResident, err = parseSize(size); err != nil {
+			return nil, err
+		}
 	}
 	if o.model == "" && o.data == "" {
 		o.useDemo()

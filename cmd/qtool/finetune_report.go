@@ -18,6 +18,7 @@ type finetuneReport struct {
 	Data        string             `json:"data"`
 	Records     dataset.Report     `json:"records"`
 	Plan        train.Plan         `json:"plan"`
+	MappedLimit int64              `json:"mapped_limit,omitempty"` // most bytes of the base in memory at once
 	Steps       int                `json:"steps"`
 	Skipped     int                `json:"skipped_steps"`
 	LastLoss    float64            `json:"last_loss"`
@@ -65,6 +66,9 @@ func (r *finetuneReport) printMemory(f *finetuning) {
 		map[bool]string{true: "weights", false: "pairs"}[f.adapter == nil], formatBytes(m.Data+m.Program))
 	if m.MappedBase > 0 {
 		say("          besides %s of the base, mapped", formatBytes(m.MappedBase))
+	}
+	if limit := f.load.Mapped; limit > 0 {
+		say("          which does not fit: at most %s of it at a time, read again as it is needed", formatBytes(limit))
 	}
 	if free := availableMemory(); free > 0 && m.Total > free {
 		say("          that is more than the %s that this machine has left; a smaller --seq or --batch%s takes less",

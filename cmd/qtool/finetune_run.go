@@ -238,6 +238,9 @@ func (f *finetuning) prepare(ctx context.Context) error {
 	}
 	f.session.PlanMemory()
 	f.report.Plan = f.session.Plan()
+	if err := f.limitResident(); err != nil {
+		return err
+	}
 	f.report.printPlan(f)
 	f.con.detail("measuring the speed of one batch")
 	if f.report.Plan, err = f.session.Probe(ctx); err != nil {

@@ -37,11 +37,21 @@ type feedForward interface {
 // blockRun is a block at work on a batch.
 type blockRun struct {
 	*block
-	batch *Batch
+	batch   *Batch
+	decoder *Decoder
+	number  int
 }
 
 // Forward implements [nn.Block].
-func (r *blockRun) Forward(t *nn.Tape, x *nn.Var) *nn.Var { return r.block.forward(t, x, r.batch) }
+func (r *blockRun) Forward(t *nn.Tape, x *nn.Var) *nn.Var {
+	r.decoder.enter(t.Pool.Rehearsing(), r.number, r.number+1)
+	return r.block.forward(t, x, r.batch)
+}
+
+// BeginBackward implements [nn.Block].
+func (r *blockRun) BeginBackward(t *nn.Tape) {
+	r.decoder.enter(t.Pool.Rehearsing(), r.number, r.number-1)
+}
 
 func (blk *block) forward(t *nn.Tape, x *nn.Var, b *Batch) *nn.Var {
 	y := blk.attention.forward(t, blk.norm(t, x, blk.attentionNorms.in), b, blk.layer)

@@ -22,6 +22,8 @@ type Decoder struct {
 	targets []Target
 	params  []*nn.Param // while full weights are trained
 	source  source
+
+	residency *residency
 }
 
 // Target is a weight that a LoRA pair may be bound to.
@@ -138,9 +140,10 @@ func (d *Decoder) Hidden(t *nn.Tape, b *Batch, cache *Cache, checkpoint bool) *n
 		r.Reserve(int(last) + 1)
 	}
 	b.runs = slices.Grow(b.runs[:0], len(d.blocks))[:len(d.blocks)]
+	d.enter(t.Pool.Rehearsing(), len(d.blocks), 0)
 	x := scaled(t, t.Embed(b.Tokens, d.embed), d.EmbeddingScale)
 	for l, blk := range d.blocks {
-		b.runs[l] = blockRun{blk, b}
+		b.runs[l] = blockRun{blk, b, d, l}
 		x = t.Block(x, &b.runs[l], checkpoint)
 	}
 	if cache != nil {
@@ -158,10 +161,18 @@ func scaled(t *nn.Tape, x *nn.Var, s float32) *nn.Var {
 }
 
 // Logits is the head over hidden rows: [rows, vocabulary].
-func (d *Decoder) Logits(t *nn.Tape, hidden *nn.Var) *nn.Var { return t.Logits(hidden, d.head) }
+func (d *Decoder) Logits(t *nn.Tape, hidden *nn.Var) *nn.Var {
+	d.enterHead(t)
+	return t.Logits(hidden, d.head)
+}
+
+func (d *Decoder) enterHead(t *nn.Tape) {
+	d.enter(t.Pool.Rehearsing(), len(d.blocks), len(d.blocks)-1)
+}
 
 // Loss is the summed cross entropy of the scored rows, in nats, and their number;
 // see [nn.Tape.CrossEntropy].
 func (d *Decoder) Loss(t *nn.Tape, hidden *nn.Var, targets []int32, weight float32) (sum float64, scored int) {
+	d.enterHead(t)
 	return t.CrossEntropy(hidden, d.head, targets, weight)
 }

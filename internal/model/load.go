@@ -18,6 +18,8 @@ type Options struct {
 	// Context is the number of tokens a document may have; it chooses between
 	// long and short rope factors. 0 means the model's own.
 	Context int
+	// Mapped, unless 0, limits what is in memory of the base; see [Decoder.LimitMapped].
+	Mapped int64
 }
 
 // ContextLength is the number of tokens that src was trained for.
@@ -74,6 +76,7 @@ func load(src gguf.Model, arch *architecture, opt Options) (*Decoder, error) {
 	if err := b.checkLeftover(); err != nil {
 		return nil, err
 	}
+	b.d.LimitMapped(opt.Mapped)
 	return b.d, nil
 }
 

@@ -4,6 +4,8 @@ package nn
 // the same result each time and must not use any other Var that takes a gradient.
 type Block interface {
 	Forward(t *Tape, x *Var) *Var
+	// BeginBackward is called before the backward pass comes to the block.
+	BeginBackward(t *Tape)
 }
 
 // Block runs b on x. With recompute, nothing of what b computes in between is
@@ -20,7 +22,7 @@ func (t *Tape) Block(x *Var, b Block, recompute bool) *Var {
 	y := b.Forward(t, x)
 	if len(t.ops) > first {
 		o := t.steps.block.take()
-		*o = blockOp{x: x, first: first}
+		*o = blockOp{x: x, first: first, block: b}
 		t.ops = append(t.ops, o)
 	}
 	return y
@@ -30,9 +32,11 @@ func (t *Tape) Block(x *Var, b Block, recompute bool) *Var {
 type blockOp struct {
 	x     *Var
 	first int
+	block Block
 }
 
 func (o *blockOp) backward(t *Tape) {
+	o.block.BeginBackward(t)
 	t.gradOf(o.x) // outlives the block
 	m := t.floats.at
 	t.backwardTo(o.first)
@@ -65,6 +69,7 @@ func (o *recomputeOp) backward(t *Tape) {
 	if o.out.grad == nil {
 		return
 	}
+	o.block.BeginBackward(t)
 	t.gradOf(o.x)
 	m, first := t.floats.at, len(t.ops)
 	y := o.block.Forward(t, o.x)

@@ -34,6 +34,7 @@ func variable(t *Tape, p *Param) *Var {
 type blockFunc func(t *Tape, x *Var) *Var
 
 func (f blockFunc) Forward(t *Tape, x *Var) *Var { return f(t, x) }
+func (f blockFunc) BeginBackward(*Tape)          {}
 
 // checkGradients compares every gradient with central differences.
 func checkGradients(t *testing.T, g graph) {

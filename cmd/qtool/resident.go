@@ -1,0 +1,28 @@
+package main
+
+// limitResident lets the run read the base part by part where not all of it fits
+// in memory beside what the plan takes.
+func (f *finetuning) limitResident() error {
+	m := f.report.Plan.Memory
+	if m.MappedBase == 0 {
+		if f.maxResident > 0 && m.Total > f.maxResident {
+			return usagef("finetune: --max-resident %s: the run takes %s", formatBytes(f.maxResident), formatBytes(m.Total))
+		}
+		return nil
+	}
+	most, largest := f.maxResident, f.decoder.LargestPart()
+	if most == 0 {
+		most = availableMemory()
+	}
+	if most == 0 || m.Total+m.MappedBase <= most {
+		return nil
+	}
+	if f.maxResident > 0 && m.Total+largest > most {
+		return usagef("finetune: --max-resident %s: the run takes %s, and %s of the base at once, %s together; a smaller --seq or --batch, or --checkpointing, takes less",
+			formatBytes(most), formatBytes(m.Total), formatBytes(largest), formatBytes(m.Total+largest))
+	}
+	f.load.Mapped = max(most-m.Total, largest)
+	f.report.MappedLimit = f.load.Mapped
+	f.decoder.LimitMapped(f.load.Mapped)
+	return nil
+}
