@@ -170,7 +170,7 @@ func (c *collector) observe(w *nn.Weight, x *nn.Var, groups []int32) {
 	if !ok {
 		e = c.pending.Begin(w.Name, w.Cols, w.Experts)
 	}
-	for g := range w.Experts {
+	for g := range len(groups) - 1 { // a file may store identity experts, which are not multiplied
 		from, to := int(groups[g]), int(groups[g+1])
 		if from == to {
 			continue
