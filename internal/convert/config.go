@@ -162,6 +162,25 @@ func (c *config) integers(key string) []int {
 	return out
 }
 
+// floats returns a list of positive numbers.
+func (c *config) floats(key string) []float32 {
+	list, ok := c.fields[key].([]any)
+	if !ok {
+		c.fail(key, "a list of numbers", c.fields[key])
+	}
+	var out []float32
+	for _, v := range list {
+		n, ok := v.(json.Number)
+		f, err := n.Float64()
+		if !ok || err != nil || !(f > 0 && f <= math.MaxFloat32) {
+			c.fail(key, "a list of positive numbers", v)
+			return nil
+		}
+		out = append(out, float32(f))
+	}
+	return out
+}
+
 func (c *config) strings(key string) []string {
 	list, ok := c.fields[key].([]any)
 	if !ok {

@@ -3,10 +3,8 @@ package convert
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"qtool/gguf"
@@ -23,27 +21,6 @@ var (
 	// [safetensors.ErrFormat] instead, broken tokenizers [tokenizer.ErrInvalid].
 	ErrInvalid = errors.New("invalid model folder")
 )
-
-// family is one group of Hugging Face architectures that convert alike.
-type family struct {
-	arch string // general.architecture
-	// check refuses options that the GGUF architecture does not have.
-	check func(*config) error
-	// metadata adds the keys that only this family writes.
-	metadata func(*metadataWriter, *dims)
-	// recipes lists every tensor of the model, in the order of the GGUF model.
-	recipes func(*recipes, *config, *dims)
-}
-
-// families maps the name under "architectures" in config.json.
-var families = map[string]*family{
-	"LlamaForCausalLM":   &llama,
-	"MistralForCausalLM": &llama,
-	"MixtralForCausalLM": &llama,
-}
-
-// Supported lists the Hugging Face architectures that Open takes, sorted.
-func Supported() []string { return slices.Sorted(maps.Keys(families)) }
 
 // Model is a Hugging Face folder seen as a GGUF model. Weights keep their
 // floating-point type; those of 8 bits become F32 if they are scaled, else BF16. Vectors,
@@ -108,25 +85,24 @@ func assemble(dir string, c *config, fam *family, folder *safetensors.Folder) (g
 	if err := checkQuantization(c); err != nil {
 		return nil, err
 	}
-	if err := fam.check(c); err != nil {
+	if err := fam.accept(c); err != nil {
 		return nil, err
 	}
 	d, err := readDims(c, len(folder.Tensors()))
 	if err != nil {
 		return nil, err
 	}
-	rope, err := readRope(c, d)
+	rope, err := readRope(c, d, fam)
 	if err != nil {
 		return nil, err
 	}
+	d.rope = rope
 	list := &recipes{}
 	fam.recipes(list, c, d)
 	if c.err != nil {
 		return nil, c.err
 	}
-	if rope.kind == "llama3" {
-		list.generated("rope_freqs.weight", d.headDim/2, rope.factors)
-	}
+	rope.recipes(list, d)
 	weights, err := newFolder8(c, folder)
 	if err != nil {
 		return nil, err
@@ -145,7 +121,12 @@ func assemble(dir string, c *config, fam *family, folder *safetensors.Folder) (g
 	}
 	w.hyperparameters(d, rope)
 	w.fileType(tensors)
-	fam.metadata(w, d)
+	if fam.metadata != nil {
+		fam.metadata(w, c, d)
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
 	w.md.Set("general.quantization_version", uint32(2))
 	vocab.WriteMetadata(w.md)
 	return gguf.Assemble(w.md, tensors), nil

@@ -13,7 +13,7 @@ import (
 // newData gives the bytes of a recipe's tensor. A source that needs no change
 // is handed on as it is, with its view of the mapping.
 func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
-	if len(sources) == 1 && x.heads == 0 && sameType(sources[0].DType, to) {
+	if len(sources) == 1 && x.heads == 0 && x.shift == 0 && sameType(sources[0].DType, to) {
 		return sources[0].Data
 	}
 	g := &gathered{itemBytes: to.BlockBytes(), width: 1, perSource: x.shape[0]}
@@ -21,12 +21,29 @@ func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
 		g.width, g.perSource = x.shape[0], x.shape[1]
 	}
 	for _, s := range sources {
-		g.sources = append(g.sources, source{s.Data, s.DType.Bits() / 8, decoder(s.DType, to), s.scales})
+		g.sources = append(g.sources, source{s.Data, s.DType.Bits() / 8, shifted(decoder(s.DType, to), x.shift), s.scales})
 	}
 	if x.heads > 0 {
 		g.headRows = g.perSource / x.heads
 	}
 	return g
+}
+
+// shifted adds shift to the F32 values that decode gives; to those of the source if it is nil.
+func shifted(decode func(dst, src []byte), shift float32) func(dst, src []byte) {
+	if shift == 0 {
+		return decode
+	}
+	return func(dst, src []byte) {
+		if decode == nil {
+			copy(dst, src)
+		} else {
+			decode(dst, src)
+		}
+		for i := range len(dst) / 4 {
+			putF32(dst, i, math.Float32frombits(binary.LittleEndian.Uint32(dst[4*i:]))+shift)
+		}
+	}
 }
 
 func sameType(from safetensors.DType, to gguf.Type) bool {

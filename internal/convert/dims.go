@@ -6,6 +6,8 @@ type dims struct {
 	embed, ff       int // width of the residual stream, of the feed-forward part
 	heads, headsKV  int
 	headDim         int
+	rotated         int // elements of a head that rotate
+	rope            *rope
 	explicitHeadDim bool // config.json gives headDim; else it is embed/heads
 	experts, used   int  // 0 without experts
 	vocab           int

@@ -12,6 +12,8 @@ type recipe struct {
 	// heads, if not 0, is the number of attention heads whose rows change from
 	// rotating halves to rotating neighbours; see [gathered.locate].
 	heads int
+	// shift is added to every value.
+	shift float32
 	// values, if not nil, computes n values; there are no sources then.
 	values func(n int) []float32
 }
@@ -40,9 +42,9 @@ func (r *recipes) generated(name string, n int, values func(n int) []float32) {
 	r.add(&recipe{name: name, shape: []int{n}, values: values})
 }
 
-// vector adds NAME.weight of n values from SOURCE.weight.
-func (r *recipes) vector(name, source string, n int) {
-	r.add(&recipe{name: name + ".weight", shape: []int{n}, sources: []string{source + ".weight"}})
+// norm adds NAME.weight of n values, each that of SOURCE.weight plus shift.
+func (r *recipes) norm(name, source string, n int, shift float32) {
+	r.add(&recipe{name: name + ".weight", shape: []int{n}, sources: []string{source + ".weight"}, shift: shift})
 }
 
 // The tensors that nearly all models name alike.
@@ -83,7 +85,9 @@ type block struct {
 	name, source string // prefixes
 }
 
-func (b *block) vector(name, source string, n int) { b.recipes.vector(b.name+name, b.source+source, n) }
+func (b *block) norm(name, source string, n int, shift float32) {
+	b.recipes.norm(b.name+name, b.source+source, n, shift)
+}
 
 // bias says whether a linear layer has a bias.
 type bias int

@@ -8,18 +8,34 @@ import (
 // rope is the rotary embedding's base and the stretching of its context.
 type rope struct {
 	base    float64
-	kind    string // "", "linear", "yarn" or "llama3"
+	kind    string // "", "linear", "yarn", "llama3" or "longrope"
 	factor  float64
-	context int // original context length: yarn and llama3
+	context int // original context length: yarn, llama3 and longrope
 
-	lowFreq, highFreq float64 // llama3
+	lowFreq, highFreq float64   // llama3
+	long, short       []float32 // longrope: divisors of the angles
 
 	// Optional values of yarn, nil if the configuration does not give them.
 	extFactor, attnFactor, betaFast, betaSlow *float64
 }
 
-func readRope(c *config, d *dims) (*rope, error) {
+// ropeKinds are the kinds of scaling that an architecture has besides linear and yarn.
+type ropeKinds int
+
+const (
+	ropeLlama3 ropeKinds = iota + 1
+	ropeLong
+)
+
+// readRope reads the rotation, of which it sets in d how much of a head it takes.
+func readRope(c *config, d *dims, f *family) (*rope, error) {
 	p, ok := c.object("rope_parameters", "rope_scaling")
+	if ok {
+		// Where windowed layers rotate otherwise, these are the others.
+		if full, nested := p.object("full_attention"); nested {
+			p = full
+		}
+	}
 	if !ok {
 		p = &config{where: c.where, fields: map[string]any{}}
 	}
@@ -37,7 +53,17 @@ func readRope(c *config, d *dims) (*rope, error) {
 		r.extFactor = p.optional("extrapolation_factor")
 		r.attnFactor = p.optional("attention_factor", "attn_factor")
 		r.betaFast, r.betaSlow = p.optional("beta_fast"), p.optional("beta_slow")
+	case "longrope", "su":
+		if f.rope != ropeLong {
+			return nil, refuse("the rope scaling %q is not handled, the %s architecture does not have it", kind, f.arch)
+		}
+		r.kind, r.factor = "longrope", 1
+		r.context = p.integer(c.integer(d.context, "original_max_position_embeddings"), "original_max_position_embeddings")
+		r.long, r.short = p.floats("long_factor"), p.floats("short_factor")
 	case "llama3":
+		if f.rope != ropeLlama3 {
+			return nil, refuse("the rope scaling llama3 is not handled, the %s architecture does not have it", f.arch)
+		}
 		r.kind, r.factor = kind, p.float(8, "factor")
 		r.lowFreq, r.highFreq = p.float(1, "low_freq_factor"), p.float(4, "high_freq_factor")
 		r.context = p.integer(8192, "original_max_position_embeddings")
@@ -47,13 +73,54 @@ func readRope(c *config, d *dims) (*rope, error) {
 	if err := joinErr(c, p); err != nil {
 		return nil, err
 	}
-	if partial := p.float(c.float(1, "partial_rotary_factor"), "partial_rotary_factor"); partial != 1 {
-		return nil, refuse("a partial_rotary_factor of %v is not handled", partial)
+	if err := r.readPart(c, p, d, f); err != nil {
+		return nil, err
 	}
 	if r.base <= 0 || r.kind != "" && r.factor <= 0 || r.kind == "llama3" && r.highFreq <= r.lowFreq {
 		return nil, refuse("rope_theta and the factor of rope scaling must be positive and high_freq_factor above low_freq_factor, found %+v", p.fields)
 	}
 	return r, joinErr(c, p)
+}
+
+// readPart sets how much of a head rotates.
+func (r *rope) readPart(c, p *config, d *dims, f *family) error {
+	part := 1.0
+	if f.rotated > 0 {
+		part = f.rotated
+	}
+	part = p.float(c.float(part, "partial_rotary_factor"), "partial_rotary_factor")
+	if f.rotated == 0 && part != 1 {
+		return refuse("a partial_rotary_factor of %v is not handled", part)
+	}
+	d.rotated = int(part * float64(d.headDim))
+	if !(part > 0 && part <= 1) || d.rotated%2 != 0 {
+		return invalid("config.json: a partial_rotary_factor of %v gives %d rotated elements of a head of %d, which takes pairs", part, d.rotated, d.headDim)
+	}
+	if n := d.rotated / 2; r.kind == "longrope" && (len(r.long) != n || len(r.short) != n) {
+		return invalid("config.json: long_factor and short_factor have %d and %d elements, heads have %d rotated pairs", len(r.long), len(r.short), n)
+	}
+	return nil
+}
+
+// longMagnitude is what multiplies sine and cosine of a model that was stretched
+// to context.
+func (r *rope) longMagnitude(context int) float64 {
+	scale := float64(context) / float64(r.context)
+	if scale <= 1 {
+		return 1
+	}
+	return math.Sqrt(1 + math.Log(scale)/math.Log(float64(r.context)))
+}
+
+// recipes adds the tensors of factors.
+func (r *rope) recipes(list *recipes, d *dims) {
+	switch r.kind {
+	case "llama3":
+		list.generated("rope_freqs.weight", d.headDim/2, r.factors)
+	case "longrope":
+		list.generated("rope_factors_long.weight", len(r.long), func(int) []float32 { return r.long })
+		list.generated("rope_factors_short.weight", len(r.short), func(int) []float32 { return r.short })
+	}
 }
 
 func (c *config) optional(keys ...string) *float64 {

@@ -8,16 +8,18 @@ import (
 	"slices"
 	"strings"
 
+	"qtool/internal/convert"
 	"qtool/internal/model"
 )
 
 const head = `# Models
 
-This page is generated from the table of architectures in [internal/model](../internal/model); after a change there, run
+This page is generated from the tables in [internal/model](../internal/model) and [internal/convert](../internal/convert); after a change there, run
 ` + "`go test ./internal/modeldoc -update`" + `.
 
 The decoder computes these architectures (the GGUF key ` + "`general.architecture`" + `), forward and backward: they run, and they are trained on as
 they are stored, quantized or not. Any other is refused by name, as is a file with a tensor or an option that would be ignored.
+A Hugging Face folder whose ` + "`config.json`" + ` names one of the architectures under "converts from" is taken wherever a GGUF model is.
 
 `
 
@@ -37,10 +39,10 @@ A target that llama.cpp does not honour is refused, unless ` + "`--merge-only`" 
 func Models() string {
 	var b strings.Builder
 	b.WriteString(head)
-	b.WriteString("| architecture | models | targets that inference honours |\n|---|---|---|\n")
+	b.WriteString("| architecture | models | converts from | targets that inference honours |\n|---|---|---|---|\n")
 	all := model.Architectures()
 	for _, a := range all {
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", a.Name, a.Models, code(a.Targets))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", a.Name, a.Models, sources(a.Name), code(a.Targets))
 	}
 	b.WriteString(tail)
 	b.WriteString(refused(all))
@@ -63,6 +65,15 @@ func refused(all []model.Architecture) string {
 		return ""
 	}
 	return "\n| architecture | for merging only | because |\n|---|---|---|\n" + b.String()
+}
+
+// sources are the Hugging Face architectures that convert to arch.
+func sources(arch string) string {
+	names := convert.Sources(arch)
+	if len(names) == 0 {
+		return "not yet"
+	}
+	return code(names)
 }
 
 // code sets names as code.

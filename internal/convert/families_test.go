@@ -1,0 +1,252 @@
+package convert
+
+import (
+	"bytes"
+	"io/fs"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"qtool/fixtures"
+	"qtool/gguf"
+	"qtool/internal/kernel"
+	"qtool/internal/model"
+	"qtool/internal/nn"
+	"qtool/internal/sharedtest"
+	"qtool/safetensors"
+)
+
+// testSource says how a Hugging Face folder of a family differs from one of Llama.
+// It is written from the models' own code, not from the table under test.
+type testSource struct {
+	architecture string
+	names        map[string]string // of a block's tensors, "" to fall back on sourceNames
+	config       map[string]any
+	keys         map[string]string // config fields that hold a key of GGUF
+	neighbours   bool              // GGUF rotates neighbours, the folder halves
+	shift        float32           // what GGUF's norms have more
+	// arrange puts tensors that are cut or joined; it reports whether it did.
+	arrange func(put putter, prefix, name string, v []float32, shape []int) bool
+}
+
+type putter func(name string, values []float32, shape []int)
+
+// sourceNames are the names that most families share.
+var sourceNames = map[string]string{
+	"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "post_attention_norm": "post_attention_layernorm",
+	"post_ffw_norm": "post_feedforward_layernorm",
+	"attn_q":        "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
+	"attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm", "attn_qkv": "self_attn.qkv_proj",
+	"ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+}
+
+var testSources = map[string]testSource{
+	"qwen2":    {architecture: "Qwen2ForCausalLM"},
+	"qwen3":    {architecture: "Qwen3ForCausalLM"},
+	"olmo2":    {architecture: "Olmo2ForCausalLM"},
+	"smollm3":  {architecture: "SmolLM3ForCausalLM", neighbours: true, config: map[string]any{"no_rope_layers": []int{1, 1, 1, 0}}},
+	"seed_oss": {architecture: "SeedOssForCausalLM", config: map[string]any{"attention_bias": true, "attention_out_bias": false}},
+	"gemma2": {
+		architecture: "Gemma2ForCausalLM", shift: 1, names: map[string]string{"ffn_norm": "pre_feedforward_layernorm"},
+		config: map[string]any{"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh", "tie_word_embeddings": true},
+		keys: map[string]string{
+			"sliding_window": "attention.sliding_window", "attn_logit_softcapping": "attn_logit_softcapping",
+			"final_logit_softcapping": "final_logit_softcapping",
+		},
+	},
+	"gemma3": {
+		architecture: "Gemma3ForCausalLM", shift: 1, names: map[string]string{"ffn_norm": "pre_feedforward_layernorm"},
+		config: map[string]any{"hidden_act": "gelu_pytorch_tanh", "sliding_window_pattern": 6, "rope_local_base_freq": 10000.0},
+		keys:   map[string]string{"sliding_window": "attention.sliding_window"},
+	},
+	"phi3": {architecture: "Phi3ForCausalLM", names: map[string]string{"ffn_up": "mlp.gate_up_proj"}},
+	"granite": {architecture: "GraniteForCausalLM", neighbours: true, keys: map[string]string{
+		"attention_multiplier": "attention.scale", "embedding_multiplier": "embedding_scale",
+		"residual_multiplier": "residual_scale", "logits_scaling": "logit_scale",
+	}},
+	"glm4": {
+		architecture: "Glm4ForCausalLM",
+		config:       map[string]any{"attention_bias": true, "partial_rotary_factor": 0.5},
+		names: map[string]string{
+			"post_attention_norm": "post_self_attn_layernorm", "post_ffw_norm": "post_mlp_layernorm", "ffn_up": "mlp.gate_up_proj",
+		},
+	},
+}
+
+// sharedKeys are the fields that all families have.
+var sharedKeys = map[string]string{
+	"hidden_size": "embedding_length", "num_attention_heads": "attention.head_count", "num_key_value_heads": "attention.head_count_kv",
+	"head_dim": "attention.key_length", "intermediate_size": "feed_forward_length", "num_hidden_layers": "block_count",
+	"max_position_embeddings": "context_length", "rope_theta": "rope.freq_base", "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+}
+
+// folderOf turns a GGUF model back to a folder of its family.
+func folderOf(t *testing.T, m gguf.Model, s testSource) *folder {
+	t.Helper()
+	f := newFolder(safetensors.F32)
+	f.config = map[string]any{"architectures": []string{s.architecture}, "hidden_act": "silu"}
+	arch, _ := m.Metadata().Str("general.architecture")
+	keys := maps.Clone(sharedKeys)
+	maps.Copy(keys, s.keys)
+	for field, key := range keys {
+		if v, ok := m.Metadata().Get(arch + "." + key); ok {
+			f.config[field] = v
+		}
+	}
+	embedding, _ := m.Tensor("token_embd.weight")
+	_, untied := m.Tensor("output.weight")
+	f.config["vocab_size"], f.config["tie_word_embeddings"] = embedding.Shape[1], !untied
+	f.config["rope_scaling"] = scalingOf(t, m, arch)
+	withConfig(f, s.config)
+	put := func(name string, values []float32, shape []int) {
+		shape = slices.Clone(shape)
+		slices.Reverse(shape)
+		f.tensors = append(f.tensors, &safetensors.Tensor{Name: name, Shape: shape, DType: safetensors.F32, Data: encodeF32(values)})
+	}
+	globals := map[string]string{
+		"token_embd.weight": embedTensor, "output.weight": headTensor, "output.bias": "lm_head.bias", "output_norm.weight": "model.norm.weight",
+	}
+	inBlock := regexp.MustCompile(`^blk\.(\d+)\.((\w+)\.(weight|bias))$`)
+	for _, x := range m.Tensors() {
+		v := values(t, m, x.Name)
+		if strings.HasSuffix(x.Name, "_norm.weight") {
+			for i := range v {
+				v[i] -= s.shift
+			}
+		}
+		if strings.HasPrefix(x.Name, "rope_") {
+			continue
+		}
+		if name, ok := globals[x.Name]; ok {
+			put(name, v, x.Shape)
+			continue
+		}
+		part := inBlock.FindStringSubmatch(x.Name)
+		prefix := "model.layers." + part[1] + "."
+		if s.arrange != nil && s.arrange(put, prefix, part[2], v, x.Shape) {
+			continue
+		}
+		name := s.names[part[3]]
+		if name == "" {
+			name = sourceNames[part[3]]
+		}
+		if name == "" {
+			t.Fatalf("the test does not know %s", x.Name)
+		}
+		if s.neighbours && (part[3] == "attn_q" || part[3] == "attn_k") {
+			heads, _ := m.Metadata().Int(arch + ".attention.head_count")
+			if part[3] == "attn_k" {
+				heads, _ = m.Metadata().Int(arch + ".attention.head_count_kv")
+			}
+			v = halved(v, heads, len(v)/x.Shape[len(x.Shape)-1])
+		}
+		put(prefix+name+"."+part[4], v, x.Shape)
+	}
+	return f
+}
+
+// scalingOf is the rope_scaling of a model.
+func scalingOf(t *testing.T, m gguf.Model, arch string) map[string]any {
+	if long, ok := m.Tensor("rope_factors_long.weight"); ok {
+		return map[string]any{
+			"type": "longrope", "long_factor": values(t, m, long.Name), "short_factor": values(t, m, "rope_factors_short.weight"),
+		}
+	}
+	kind, err := m.Metadata().Str(arch + ".rope.scaling.type")
+	if err != nil {
+		return nil
+	}
+	factor, _ := m.Metadata().Float(arch + ".rope.scaling.factor")
+	original, _ := m.Metadata().Int(arch + ".rope.scaling.original_context_length")
+	return map[string]any{"type": kind, "factor": factor, "original_max_position_embeddings": original}
+}
+
+// twins are the models that a folder is made of: the tiny ones of fixtures, and
+// where they are there those of the reference, whose names begin with the family's.
+func twins(t *testing.T, family string) map[string]gguf.Model {
+	out := map[string]gguf.Model{}
+	if slices.Contains(fixtures.Families(), family) {
+		out["fixture"] = fixtures.TinyFamily(1, family)
+	}
+	files, err := fs.Glob(os.DirFS("../../../shared/golden/archs"), "*.gguf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, ".lora.gguf") {
+			continue
+		}
+		f, err := gguf.Open(sharedtest.Path(t, "golden/archs/"+name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		if arch, _ := f.Metadata().Str("general.architecture"); arch == family {
+			out[name] = f
+		}
+	}
+	return out
+}
+
+func TestAFolderOfEveryFamilyConvertsToTheTensorsAndLogitsOfItsTwin(t *testing.T) {
+	for family, s := range testSources {
+		for name, want := range twins(t, family) {
+			t.Run(family+"/"+name, func(t *testing.T) {
+				got := folderOf(t, want, s).open(t, 0)
+				sameTensors(t, got, want, s.shift)
+				if w, g := logitsOf(t, want), logitsOf(t, got); sharedtest.NMSE(g, w) > 1e-10 {
+					t.Errorf("the logits differ: NMSE %g", sharedtest.NMSE(g, w))
+				}
+			})
+		}
+	}
+}
+
+func sameTensors(t *testing.T, got, want gguf.Model, shift float32) {
+	t.Helper()
+	if len(got.Tensors()) != len(want.Tensors()) {
+		t.Errorf("%d tensors, want %d", len(got.Tensors()), len(want.Tensors()))
+	}
+	for _, x := range want.Tensors() {
+		y, ok := got.Tensor(x.Name)
+		if !ok || !slices.Equal(y.Shape, x.Shape) {
+			t.Fatalf("%s %v became %+v", x.Name, x.Shape, y)
+		}
+		xb, _ := x.Bytes()
+		yb, err := y.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		rounded := shift != 0 && strings.HasSuffix(x.Name, "_norm.weight") // w-1+1 may round
+		if !rounded && (y.Type != x.Type || !bytes.Equal(xb, yb)) {
+			t.Errorf("%s differs", x.Name)
+		}
+		if e := sharedtest.NMSE(values(t, got, x.Name), values(t, want, x.Name)); e > 1e-12 {
+			t.Errorf("%s differs: NMSE %g", x.Name, e)
+		}
+	}
+}
+
+func logitsOf(t *testing.T, m gguf.Model) []float32 {
+	t.Helper()
+	d, err := model.Load(m, model.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := kernel.NewPool(1)
+	defer p.Close()
+	tape := nn.NewTape(p)
+	ids := []int32{5, 9, 33, 2, 60, 7, 7, 1, 12, 48, 3, 3, 17, 21, 40, 8, 9, 63, 31, 30, 6}
+	return slices.Clone(d.Logits(tape, d.Hidden(tape, model.NewBatch(ids, []int{0}), nil, false)).Data)
+}
+
+func TestEveryFamilyHasATwinInTests(t *testing.T) {
+	for _, f := range all {
+		if _, ok := testSources[f.arch]; !ok && f != &llama {
+			t.Errorf("%s", f.arch)
+		}
+	}
+}

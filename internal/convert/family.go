@@ -1,0 +1,98 @@
+package convert
+
+import (
+	"maps"
+	"slices"
+)
+
+// family is one group of Hugging Face architectures that convert alike. What is
+// zero is what most do.
+type family struct {
+	arch  string   // general.architecture
+	names []string // under "architectures" in config.json
+	// defaults are fields that config.json may leave out.
+	defaults map[string]any
+	// check refuses options that the GGUF architecture does not have; may be nil.
+	check func(*config)
+	// metadata adds the keys that only this family writes; may be nil.
+	metadata func(*metadataWriter, *config, *dims)
+
+	activation  string // "silu" if empty
+	norms       []normName
+	normShift   float32 // added to the weights of norms
+	qkNorm      qkNorm
+	fusedQKV    string // source of queries, keys and values in one; "" if there are three
+	fusedGateUp string // source of gate and up in one
+	outputBias  string // the field that tells whether attention's output has a bias
+	ffnBias     string // or the feed-forward part
+	headBias    bool
+	alwaysTied  bool // the head is the embedding, whatever the folder holds
+	// rotaryPairs says that the rows of queries and keys are reordered for rotation of neighbours.
+	rotaryPairs bool
+	// rotated is the share of a head that rotates where config.json does not say; 0: all, and nothing else is handled.
+	rotated float64
+	rope    ropeKinds
+	// ffn adds the feed-forward part of layer i, if it is not a dense one.
+	ffn func(f *family, b *block, c *config, d *dims, i int)
+}
+
+// all is the table of families.
+var all = []*family{
+	&llama, &qwen2, &qwen3, &olmo2, &gemma2, &gemma3, &phi3, &granite, &glm4, &smollm3, &seedOSS,
+}
+
+// families maps the name under "architectures" in config.json.
+var families = func() map[string]*family {
+	m := map[string]*family{}
+	for _, f := range all {
+		for _, name := range f.names {
+			m[name] = f
+		}
+	}
+	return m
+}()
+
+// Supported lists the Hugging Face architectures that Open takes, sorted.
+func Supported() []string { return slices.Sorted(maps.Keys(families)) }
+
+// Sources lists the Hugging Face architectures that become the GGUF architecture arch.
+func Sources(arch string) []string {
+	var names []string
+	for _, f := range all {
+		if f.arch == arch {
+			names = append(names, f.names...)
+		}
+	}
+	return names
+}
+
+// accept checks what the whole table handles alike, then what the family does.
+func (f *family) accept(c *config) error {
+	for field, v := range f.defaults {
+		if c.fields[field] == nil {
+			c.fields[field] = v
+		}
+	}
+	want := f.activation
+	if want == "" {
+		want = "silu"
+	}
+	act := c.str("hidden_activation", c.str("hidden_act", want))
+	if act == "swish" {
+		act = "silu"
+	}
+	if c.err == nil && act != want {
+		return refuse("the activation %q is not handled, the %s architecture has %s", act, f.arch, want)
+	}
+	if f.check != nil {
+		f.check(c)
+	}
+	return c.err
+}
+
+// refuse keeps an error about an option that is not handled.
+func (c *config) refuse(format string, args ...any) {
+	if c.err == nil {
+		c.err = refuse(format, args...)
+	}
+}

@@ -1,0 +1,89 @@
+package convert
+
+import "encoding/json"
+
+// gemmaNorms are before and behind attention and feed-forward.
+var gemmaNorms = []normName{
+	{"attn_norm", "input_layernorm"}, {"post_attention_norm", "post_attention_layernorm"},
+	{"ffn_norm", "pre_feedforward_layernorm"}, {"post_ffw_norm", "post_feedforward_layernorm"},
+}
+
+// The norms of Gemma multiply by 1 + weight; those of GGUF by the weight.
+var gemma2 = family{
+	arch:  "gemma2",
+	names: []string{"Gemma2ForCausalLM"},
+	defaults: map[string]any{
+		"head_dim": json.Number("256"), "sliding_window": json.Number("4096"), "tie_word_embeddings": true,
+		"attn_logit_softcapping": json.Number("50"), "final_logit_softcapping": json.Number("30"),
+	},
+	check: func(c *config) {
+		const layers27B = 46
+		checkGemmaScale(c, layers27B)
+	},
+	metadata: func(w *metadataWriter, c *config, d *dims) {
+		w.float("attn_logit_softcapping", c.float(0, "attn_logit_softcapping"))
+		w.float("final_logit_softcapping", c.float(0, "final_logit_softcapping"))
+		w.uint("attention.sliding_window", c.required("sliding_window"))
+	},
+	activation: "gelu_pytorch_tanh",
+	norms:      gemmaNorms,
+	normShift:  1,
+	alwaysTied: true,
+}
+
+var gemma3 = family{
+	arch:  "gemma3",
+	names: []string{"Gemma3ForCausalLM"},
+	defaults: map[string]any{
+		"head_dim": json.Number("256"), "num_attention_heads": json.Number("8"), "num_key_value_heads": json.Number("4"),
+		"max_position_embeddings": json.Number("131072"), "vocab_size": json.Number("262208"),
+		"rope_theta": json.Number("1e6"), "sliding_window": json.Number("4096"), "tie_word_embeddings": true,
+	},
+	check: func(c *config) {
+		const layers27B = 62
+		checkGemmaScale(c, layers27B)
+		checkGemma3Layers(c)
+		if c.has("attn_logit_softcapping") {
+			c.refuse("the gemma3 architecture does not bound the scores of attention (attn_logit_softcapping)")
+		}
+	},
+	metadata: func(w *metadataWriter, c *config, d *dims) {
+		w.uint("attention.sliding_window", c.required("sliding_window"))
+		w.float("rope.freq_base_swa", c.float(10000, "rope_local_base_freq"))
+		if c.has("final_logit_softcapping") {
+			w.float("final_logit_softcapping", c.float(0, "final_logit_softcapping"))
+		}
+	},
+	activation: "gelu_pytorch_tanh",
+	norms:      gemmaNorms,
+	normShift:  1,
+	qkNorm:     headQKNorm,
+}
+
+// checkGemmaScale checks the divisor of scores, which GGUF does not store: it is
+// the size of a head, in the model of 27B the embedding shared out to the heads.
+func checkGemmaScale(c *config, layers27B int) {
+	want := c.integer(1, "head_dim")
+	if c.integer(1, "num_hidden_layers") == layers27B {
+		want = c.required("hidden_size") / c.required("num_attention_heads")
+	}
+	if found := c.float(float64(want), "query_pre_attn_scalar"); found != float64(want) {
+		c.refuse("the architecture divides scores by the root of %d, config.json by that of %v (query_pre_attn_scalar)", want, found)
+	}
+}
+
+// checkGemma3Layers checks that all but every sixth layer have a window.
+func checkGemma3Layers(c *config) {
+	const period = 6
+	if n := c.integer(period, "sliding_window_pattern"); n != period {
+		c.refuse("the gemma3 architecture has a window in all but every %dth layer, config.json in all but every %dth (sliding_window_pattern)", period, n)
+	}
+	if !c.has("layer_types") {
+		return
+	}
+	for i, kind := range c.strings("layer_types") {
+		if windowed := kind == "sliding_attention"; windowed == ((i+1)%period == 0) {
+			c.refuse("the gemma3 architecture has a window in all but every %dth layer, config.json says that layer %d is %s (layer_types)", period, i, kind)
+		}
+	}
+}
