@@ -143,6 +143,9 @@ func trainingSteps(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt
 	run, err := train.New(train.Setup{
 		Config: c, Decoder: d, Params: a.Params(), Rows: []dataset.Row{randomRow(d, opt.Seq)}, Pool: pool,
 		Report: func(e train.Event) error {
+			if e.Type != train.StepEvent {
+				return nil
+			}
 			seconds = append(seconds, time.Since(last).Seconds())
 			r.AnonymousBytes = max(r.AnonymousBytes, anonymousRSS())
 			last = time.Now()
