@@ -98,6 +98,14 @@ func (c *config) integer(def int, keys ...string) int {
 	return int(i)
 }
 
+// count is integer that may be 0, which it is if none of keys is there.
+func (c *config) count(keys ...string) int {
+	if _, v := c.first(keys); v == nil || fmt.Sprint(v) == "0" {
+		return 0
+	}
+	return c.integer(0, keys...)
+}
+
 // required is integer without a default.
 func (c *config) required(keys ...string) int {
 	if !c.has(keys...) && c.err == nil {

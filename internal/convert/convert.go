@@ -88,7 +88,7 @@ func assemble(dir string, c *config, fam *family, folder *safetensors.Folder) (g
 	if err := fam.accept(c); err != nil {
 		return nil, err
 	}
-	d, err := readDims(c, len(folder.Tensors()))
+	d, err := readDims(c, len(folder.Tensors()), fam)
 	if err != nil {
 		return nil, err
 	}

@@ -13,12 +13,15 @@ import (
 // newData gives the bytes of a recipe's tensor. A source that needs no change
 // is handed on as it is, with its view of the mapping.
 func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
-	if len(sources) == 1 && x.heads == 0 && x.shift == 0 && sameType(sources[0].DType, to) {
+	if len(sources) == 1 && x.heads == 0 && x.shift == 0 && x.cut.step == 0 && sameType(sources[0].DType, to) {
 		return sources[0].Data
 	}
-	g := &gathered{itemBytes: to.BlockBytes(), width: 1, perSource: x.shape[0]}
+	g := &gathered{itemBytes: to.BlockBytes(), width: 1, perSource: x.shape[0], pieces: len(sources), cut: x.cut}
 	if len(x.shape) > 1 {
 		g.width, g.perSource = x.shape[0], x.shape[1]
+	}
+	if x.cut.step > 0 && len(x.shape) > 2 {
+		g.pieces = x.shape[2]
 	}
 	for _, s := range sources {
 		g.sources = append(g.sources, source{s.Data, s.DType.Bits() / 8, shifted(decoder(s.DType, to), x.shift), s.scales})
@@ -56,7 +59,9 @@ func sameType(from safetensors.DType, to gguf.Type) bool {
 // a vector count as rows of width 1.
 type gathered struct {
 	sources   []source
-	perSource int // rows of each source
+	pieces    int // sources, or what is cut from one
+	perSource int // rows of each piece
+	cut       cut
 	width     int // elements of a row
 	itemBytes int // bytes of one element of the result
 	headRows  int // rows of one attention head if they are reordered, else 0
@@ -72,13 +77,20 @@ type source struct {
 
 // Size is the number of bytes of the result.
 func (g *gathered) Size() int64 {
-	return int64(len(g.sources)) * int64(g.perSource) * int64(g.width) * int64(g.itemBytes)
+	return int64(g.pieces) * int64(g.perSource) * int64(g.width) * int64(g.itemBytes)
 }
 
 // locate finds the source row of a result row, and how many rows from there on
 // follow each other in both.
 func (g *gathered) locate(row int64) (s *source, sourceRow int64, run int64) {
 	n := int64(g.perSource)
+	if step := int64(g.cut.step); step > 0 {
+		at := row/n*int64(g.cut.pieceRows) + int64(g.cut.first) + row%n*step
+		if step > 1 {
+			return &g.sources[0], at, 1
+		}
+		return &g.sources[0], at, n - row%n
+	}
 	s, row = &g.sources[row/n], row%n
 	if g.headRows == 0 {
 		return s, row, n - row

@@ -4,9 +4,10 @@ package convert
 type qkNorm int
 
 const (
-	noQKNorm   qkNorm = iota
-	headQKNorm        // each head
-	wideQKNorm        // all heads of a token together
+	noQKNorm       qkNorm = iota
+	headQKNorm            // each head
+	wideQKNorm            // all heads of a token together
+	optionalQKNorm        // each head, if config.json says use_qk_norm
 )
 
 // normName is a norm of a block, in GGUF and in the folder.
@@ -20,10 +21,11 @@ var (
 
 // recipes lists every tensor of the model.
 func (f *family) recipes(r *recipes, c *config, d *dims) {
-	r.embedding(c, d)
+	r.embedding(c, d, f.source("token_embd", embedding))
 	for i := range d.blocks {
 		f.block(r.block(i), c, d, i)
 	}
+	r.ignoreNextTokens(c, d)
 	r.norm("output_norm", "model.norm", d.embed, f.normShift)
 	f.headRecipe(r, c, d)
 }
@@ -48,7 +50,19 @@ func (f *family) block(b *block, c *config, d *dims, i int) {
 		f.ffn(f, b, c, d, i)
 		return
 	}
+	if f.experts != nil {
+		f.expertFFN(b, c, d, i)
+		return
+	}
 	f.denseFFN(b, c, d)
+}
+
+// source is where the tensor comes from: usual in most families.
+func (f *family) source(name, usual string) string {
+	if s, ok := f.sources[name]; ok {
+		return s
+	}
+	return usual
 }
 
 func (f *family) attention(b *block, c *config, d *dims) {
@@ -65,15 +79,14 @@ func (f *family) attention(b *block, c *config, d *dims) {
 			key.rotaryPairs(d.headsKV)
 		}
 	}
-	switch f.qkNorm {
-	case headQKNorm:
+	if f.qkNorm == headQKNorm || f.qkNorm == optionalQKNorm {
 		q, kv = d.headDim, d.headDim
-		fallthrough
-	case wideQKNorm:
-		b.norm("attn_q_norm", "self_attn.q_norm", q, f.normShift)
-		b.norm("attn_k_norm", "self_attn.k_norm", kv, f.normShift)
 	}
-	b.linear("attn_output", "self_attn.o_proj", d.heads*d.headDim, d.embed, f.biasOf(c, f.outputBias))
+	if f.qkNorm != noQKNorm && (f.qkNorm != optionalQKNorm || c.boolean("use_qk_norm", false)) {
+		b.norm("attn_q_norm", f.source("attn_q_norm", "self_attn.q_norm"), q, f.normShift)
+		b.norm("attn_k_norm", f.source("attn_k_norm", "self_attn.k_norm"), kv, f.normShift)
+	}
+	b.linear("attn_output", f.source("attn_output", "self_attn.o_proj"), d.heads*d.headDim, d.embed, f.biasOf(c, f.outputBias))
 }
 
 // biasOf is the rule of a bias that key tells of; without a key there is none.

@@ -10,13 +10,17 @@ type dims struct {
 	rope            *rope
 	explicitHeadDim bool // config.json gives headDim; else it is embed/heads
 	experts, used   int  // 0 without experts
+	expertFF        int  // width of an expert
+	sharedCount     int  // experts that all tokens share
+	sharedFF        int  // width of all of these
+	leadingDense    int  // the first layers have no experts
 	vocab           int
 	rmsEps          float64
 }
 
 // readDims reads and checks the sizes. Every block has at least one tensor, and
 // so has every expert: more blocks than tensors are refused before they cost memory.
-func readDims(c *config, tensors int) (*dims, error) {
+func readDims(c *config, tensors int, f *family) (*dims, error) {
 	d := &dims{
 		blocks:  c.required("num_hidden_layers", "n_layers", "n_layer", "num_layers"),
 		context: c.required("max_position_embeddings", "n_ctx", "n_positions", "max_sequence_length"),
@@ -36,14 +40,18 @@ func readDims(c *config, tensors int) (*dims, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	return d, d.check(tensors)
+	d.readExperts(c)
+	if c.err != nil {
+		return nil, c.err
+	}
+	return d, d.check(tensors, f)
 }
 
-func (d *dims) check(tensors int) error {
+func (d *dims) check(tensors int, f *family) error {
 	switch {
 	case d.blocks > tensors:
 		return invalid("config.json gives %d layers, the folder has only %d tensors", d.blocks, tensors)
-	case d.blocks*d.experts > tensors:
+	case !f.stacked && (d.blocks-d.leadingDense)*d.experts > tensors:
 		return invalid("config.json gives %d layers of %d experts, the folder has only %d tensors", d.blocks, d.experts, tensors)
 	case d.heads%d.headsKV != 0:
 		return invalid("config.json: %d attention heads are no multiple of %d key-value heads", d.heads, d.headsKV)

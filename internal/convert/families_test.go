@@ -2,6 +2,8 @@ package convert
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -74,6 +76,115 @@ var testSources = map[string]testSource{
 			"post_attention_norm": "post_self_attn_layernorm", "post_ffw_norm": "post_mlp_layernorm", "ffn_up": "mlp.gate_up_proj",
 		},
 	},
+	"qwen2moe": {
+		architecture: "Qwen2MoeForCausalLM", arrange: separateExperts,
+		names: map[string]string{
+			"ffn_gate_inp": "mlp.gate", "ffn_gate_inp_shexp": "mlp.shared_expert_gate", "ffn_gate_shexp": "mlp.shared_expert.gate_proj",
+			"ffn_up_shexp": "mlp.shared_expert.up_proj", "ffn_down_shexp": "mlp.shared_expert.down_proj",
+		},
+		config: map[string]any{"norm_topk_prob": false, "decoder_sparse_step": 1, "mlp_only_layers": []int{}, "shared_expert_intermediate_size": 96},
+		keys:   map[string]string{"num_experts": "expert_count", "num_experts_per_tok": "expert_used_count", "moe_intermediate_size": "expert_feed_forward_length", "shared_expert_intermediate_size": "expert_shared_feed_forward_length"},
+	},
+	"qwen3moe": {
+		architecture: "Qwen3MoeForCausalLM", arrange: separateExperts, names: map[string]string{"ffn_gate_inp": "mlp.gate"},
+		config: map[string]any{"norm_topk_prob": true},
+		keys:   map[string]string{"num_experts": "expert_count", "num_experts_per_tok": "expert_used_count", "moe_intermediate_size": "expert_feed_forward_length"},
+	},
+	"olmoe": {
+		architecture: "OlmoeForCausalLM", arrange: separateExperts, names: map[string]string{"ffn_gate_inp": "mlp.gate"},
+		config: map[string]any{"norm_topk_prob": false, "clip_qkv": nil},
+		keys:   map[string]string{"num_experts": "expert_count", "num_experts_per_tok": "expert_used_count"},
+	},
+	"granitemoe": {
+		architecture: "GraniteMoeSharedForCausalLM", neighbours: true, arrange: joinedHalves(),
+		names: map[string]string{
+			"ffn_gate_inp": "block_sparse_moe.router.layer", "ffn_down_exps": "block_sparse_moe.output_linear", "ffn_down_shexp": "shared_mlp.output_linear",
+		},
+		keys: map[string]string{
+			"num_local_experts": "expert_count", "num_experts_per_tok": "expert_used_count", "shared_intermediate_size": "expert_shared_feed_forward_length",
+			"attention_multiplier": "attention.scale", "embedding_multiplier": "embedding_scale",
+			"residual_multiplier": "residual_scale", "logits_scaling": "logit_scale",
+		},
+	},
+	"glm4moe": {
+		architecture: "Glm4MoeForCausalLM", arrange: separateExperts,
+		names: map[string]string{
+			"ffn_gate_inp": "mlp.gate", "ffn_gate_shexp": "mlp.shared_experts.gate_proj", "ffn_up_shexp": "mlp.shared_experts.up_proj",
+			"ffn_down_shexp": "mlp.shared_experts.down_proj", "exp_probs_b.bias": "mlp.gate.e_score_correction_bias",
+		},
+		config: map[string]any{"attention_bias": true, "use_qk_norm": true, "partial_rotary_factor": 0.5, "n_group": 1, "topk_group": 1},
+		keys:   routedKeys,
+	},
+	"bailingmoe2": {
+		architecture: "BailingMoeV2ForCausalLM", arrange: separateExperts,
+		names: map[string]string{
+			"token_embd": "model.word_embeddings", "attn_qkv": "attention.query_key_value", "attn_output": "attention.dense",
+			"attn_q_norm": "attention.query_layernorm", "attn_k_norm": "attention.key_layernorm",
+			"ffn_gate_inp": "mlp.gate", "ffn_gate_shexp": "mlp.shared_experts.gate_proj", "ffn_up_shexp": "mlp.shared_experts.up_proj",
+			"ffn_down_shexp": "mlp.shared_experts.down_proj", "exp_probs_b.bias": "mlp.gate.expert_bias",
+		},
+		config: map[string]any{"score_function": "sigmoid", "use_qk_norm": true, "partial_rotary_factor": 0.5, "n_group": 1, "topk_group": 1},
+		keys:   routedKeys,
+	},
+}
+
+// expertSource is the prefix of the tensors of the experts where each has its own.
+const expertSource = "mlp.experts."
+
+// separateExperts puts each expert by itself.
+func separateExperts(put putter, prefix, name string, v []float32, shape []int) bool {
+	part := map[string]string{"ffn_gate_exps.weight": "gate_proj", "ffn_up_exps.weight": "up_proj", "ffn_down_exps.weight": "down_proj"}[name]
+	if part == "" {
+		return false
+	}
+	one := shape[0] * shape[1]
+	for e := range shape[2] {
+		put(fmt.Sprintf("%s%s%d.%s.weight", prefix, expertSource, e, part), v[e*one:][:one], shape[:2])
+	}
+	return true
+}
+
+// joinedHalves puts the rows of gate and of up of each expert into one tensor. The
+// gate, which comes first, waits for the other.
+func joinedHalves() func(put putter, prefix, name string, v []float32, shape []int) bool {
+	waiting := map[string][]float32{}
+	return func(put putter, prefix, name string, v []float32, shape []int) bool {
+		target := ""
+		switch name {
+		case "ffn_gate_exps.weight", "ffn_up_exps.weight":
+			target = prefix + "block_sparse_moe.input_linear.weight"
+		case "ffn_gate_shexp.weight", "ffn_up_shexp.weight":
+			target = prefix + "shared_mlp.input_linear.weight"
+		default:
+			return false
+		}
+		other, ok := waiting[target]
+		if !ok {
+			waiting[target] = v
+			return true
+		}
+		delete(waiting, target)
+		one := shape[0] * shape[1]
+		var joined []float32
+		for at := 0; at < len(v); at += one {
+			first, second := other[at:][:one], v[at:][:one]
+			if strings.Contains(name, "gate") {
+				first, second = second, first
+			}
+			joined = append(append(joined, first...), second...)
+		}
+		shape = slices.Clone(shape)
+		shape[1] *= 2
+		put(target, joined, shape)
+		return true
+	}
+}
+
+// routedKeys are the fields of families that store how experts are chosen.
+var routedKeys = map[string]string{
+	"n_routed_experts": "expert_count", "num_experts_per_tok": "expert_used_count", "moe_intermediate_size": "expert_feed_forward_length",
+	"n_shared_experts": "expert_shared_count", "first_k_dense_replace": "leading_dense_block_count",
+	"routed_scaling_factor": "expert_weights_scale", "norm_topk_prob": "expert_weights_norm",
 }
 
 // sharedKeys are the fields that all families have.
@@ -88,6 +199,7 @@ func folderOf(t *testing.T, m gguf.Model, s testSource) *folder {
 	t.Helper()
 	f := newFolder(safetensors.F32)
 	f.config = map[string]any{"architectures": []string{s.architecture}, "hidden_act": "silu"}
+	withConfig(f, s.config)
 	arch, _ := m.Metadata().Str("general.architecture")
 	keys := maps.Clone(sharedKeys)
 	maps.Copy(keys, s.keys)
@@ -100,14 +212,13 @@ func folderOf(t *testing.T, m gguf.Model, s testSource) *folder {
 	_, untied := m.Tensor("output.weight")
 	f.config["vocab_size"], f.config["tie_word_embeddings"] = embedding.Shape[1], !untied
 	f.config["rope_scaling"] = scalingOf(t, m, arch)
-	withConfig(f, s.config)
 	put := func(name string, values []float32, shape []int) {
 		shape = slices.Clone(shape)
 		slices.Reverse(shape)
 		f.tensors = append(f.tensors, &safetensors.Tensor{Name: name, Shape: shape, DType: safetensors.F32, Data: encodeF32(values)})
 	}
 	globals := map[string]string{
-		"token_embd.weight": embedTensor, "output.weight": headTensor, "output.bias": "lm_head.bias", "output_norm.weight": "model.norm.weight",
+		"token_embd.weight": cmp.Or(s.names["token_embd"], "model.embed_tokens") + ".weight", "output.weight": headTensor, "output.bias": "lm_head.bias", "output_norm.weight": "model.norm.weight",
 	}
 	inBlock := regexp.MustCompile(`^blk\.(\d+)\.((\w+)\.(weight|bias))$`)
 	for _, x := range m.Tensors() {
@@ -129,6 +240,10 @@ func folderOf(t *testing.T, m gguf.Model, s testSource) *folder {
 		if s.arrange != nil && s.arrange(put, prefix, part[2], v, x.Shape) {
 			continue
 		}
+		if name := s.names[part[2]]; name != "" { // with its ending, where that differs
+			put(prefix+name, v, x.Shape)
+			continue
+		}
 		name := s.names[part[3]]
 		if name == "" {
 			name = sourceNames[part[3]]
@@ -143,7 +258,11 @@ func folderOf(t *testing.T, m gguf.Model, s testSource) *folder {
 			}
 			v = halved(v, heads, len(v)/x.Shape[len(x.Shape)-1])
 		}
-		put(prefix+name+"."+part[4], v, x.Shape)
+		shape := x.Shape
+		if part[3] == "ffn_gate_inp_shexp" {
+			shape = []int{shape[0], 1} // PyTorch keeps the axis
+		}
+		put(prefix+name+"."+part[4], v, shape)
 	}
 	return f
 }
@@ -212,7 +331,7 @@ func sameTensors(t *testing.T, got, want gguf.Model, shift float32) {
 	}
 	for _, x := range want.Tensors() {
 		y, ok := got.Tensor(x.Name)
-		if !ok || !slices.Equal(y.Shape, x.Shape) {
+		if !ok || !slices.Equal(y.Shape, x.Shape) && !(len(x.Shape) == 1 && slices.Equal(y.Shape, []int{x.Shape[0], 1})) {
 			t.Fatalf("%s %v became %+v", x.Name, x.Shape, y)
 		}
 		xb, _ := x.Bytes()

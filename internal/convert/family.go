@@ -32,6 +32,10 @@ type family struct {
 	// rotated is the share of a head that rotates where config.json does not say; 0: all, and nothing else is handled.
 	rotated float64
 	rope    ropeKinds
+	// sources are those of the tensors that most families name alike, by the names of GGUF.
+	sources map[string]string
+	experts *expertLayout // nil if there are none, or ffn adds them
+	stacked bool          // all experts of a layer are one tensor in the folder
 	// ffn adds the feed-forward part of layer i, if it is not a dense one.
 	ffn func(f *family, b *block, c *config, d *dims, i int)
 }
@@ -39,6 +43,7 @@ type family struct {
 // all is the table of families.
 var all = []*family{
 	&llama, &qwen2, &qwen3, &olmo2, &gemma2, &gemma3, &phi3, &granite, &glm4, &smollm3, &seedOSS,
+	&qwen2moe, &qwen3moe, &olmoe, &granitemoe, &glm4moe, &bailingmoe2,
 }
 
 // families maps the name under "architectures" in config.json.

@@ -14,3 +14,17 @@ var glm4 = family{
 }
 
 func rotation(w *metadataWriter, _ *config, d *dims) { w.uint("rope.dimension_count", d.rotated) }
+
+var glm4moe = family{
+	arch:  "glm4moe",
+	names: []string{"Glm4MoeForCausalLM"},
+	metadata: func(w *metadataWriter, c *config, d *dims) {
+		rotation(w, c, d)
+		routing(w, c, d)
+		gating(w, c, "sigmoid")
+	},
+	norms:   preNormsRenamed,
+	qkNorm:  optionalQKNorm,
+	rotated: 0.5,
+	experts: &expertLayout{shared: "mlp.shared_experts.", choiceBias: "mlp.gate.e_score_correction_bias"},
+}

@@ -40,7 +40,7 @@ func takenApart(t *testing.T, m gguf.Model) *folder {
 		slices.Reverse(shape)
 		f.tensors = append(f.tensors, &safetensors.Tensor{Name: name, Shape: shape, DType: safetensors.F32, Data: encodeF32(values)})
 	}
-	globals := map[string]string{"token_embd.weight": embedTensor, "output.weight": headTensor, "output_norm.weight": "model.norm.weight"}
+	globals := map[string]string{"token_embd.weight": embedding + ".weight", "output.weight": headTensor, "output_norm.weight": "model.norm.weight"}
 	inBlock := regexp.MustCompile(`^blk\.(\d+)\.(\w+)\.(weight|bias)$`)
 	for _, x := range m.Tensors() {
 		v := values(t, m, x.Name)

@@ -23,3 +23,52 @@ func graniteMetadata(w *metadataWriter, c *config, d *dims) {
 	}
 	w.float("logit_scale", c.float(1, "logits_scaling"))
 }
+
+// granitemoe has all experts in one tensor, the rows of each one's gate before those of its up.
+var granitemoe = family{
+	arch:  "granitemoe",
+	names: []string{"GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"},
+	check: func(c *config) {
+		if !c.has("num_local_experts") {
+			c.refuse("a model without experts (num_local_experts) is not handled under this architecture")
+		}
+	},
+	metadata: func(w *metadataWriter, c *config, d *dims) {
+		graniteMetadata(w, c, d)
+		if d.sharedFF > 0 {
+			w.uint("expert_shared_feed_forward_length", d.sharedFF)
+		}
+	},
+	norms:       preNorms,
+	outputBias:  "attention_bias",
+	rotaryPairs: true,
+	rope:        ropeLlama3,
+	stacked:     true,
+	ffn:         graniteExperts,
+}
+
+func graniteExperts(_ *family, b *block, _ *config, d *dims, _ int) {
+	b.linear("ffn_gate_inp", "block_sparse_moe.router.layer", d.embed, d.experts, noBias)
+	half := func(name, source string, first, width, pieces int) {
+		x := &recipe{
+			name: b.name + name + ".weight", shape: []int{d.embed, width}, sources: []string{b.source + source + ".weight"},
+			sourceShape: []int{2 * width, d.embed}, cut: cut{pieceRows: 2 * width, first: first, step: 1},
+		}
+		if pieces > 0 {
+			x.shape, x.sourceShape = append(x.shape, pieces), append([]int{pieces}, x.sourceShape...)
+		}
+		b.add(x)
+	}
+	half("ffn_gate_exps", "block_sparse_moe.input_linear", 0, d.ff, d.experts)
+	b.add(&recipe{
+		name: b.name + "ffn_down_exps.weight", shape: []int{d.ff, d.embed, d.experts},
+		sources: []string{b.source + "block_sparse_moe.output_linear.weight"}, sourceShape: []int{d.experts, d.embed, d.ff},
+		cut: cut{pieceRows: d.embed, step: 1},
+	})
+	half("ffn_up_exps", "block_sparse_moe.input_linear", d.ff, d.ff, d.experts)
+	if d.sharedFF > 0 {
+		half("ffn_gate_shexp", "shared_mlp.input_linear", 0, d.sharedFF, 0)
+		b.linear("ffn_down_shexp", "shared_mlp.output_linear", d.sharedFF, d.embed, noBias)
+		half("ffn_up_shexp", "shared_mlp.input_linear", d.sharedFF, d.sharedFF, 0)
+	}
+}

@@ -27,3 +27,17 @@ func olmo2Metadata(w *metadataWriter, c *config, _ *dims) {
 	}
 	w.uint("attention.sliding_window", c.required("sliding_window"))
 }
+
+var olmoe = family{
+	arch:  "olmoe",
+	names: []string{"OlmoeForCausalLM"},
+	check: func(c *config) {
+		checkNormalized(c, false)
+		if c.has("clip_qkv") {
+			c.refuse("clip_qkv is not handled, the olmoe architecture does not clip")
+		}
+	},
+	norms:   preNorms,
+	qkNorm:  wideQKNorm,
+	experts: &expertLayout{},
+}

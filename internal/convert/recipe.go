@@ -12,16 +12,25 @@ type recipe struct {
 	// heads, if not 0, is the number of attention heads whose rows change from
 	// rotating halves to rotating neighbours; see [gathered.locate].
 	heads int
+	// sourceShape is the shape of the one source, if it is not that of the result.
+	sourceShape []int
+	// cut is which rows of the one source are taken, if not all.
+	cut cut
 	// shift is added to every value.
 	shift float32
 	// values, if not nil, computes n values; there are no sources then.
 	values func(n int) []float32
 }
 
+// cut takes of every piece of a source, pieceRows long, each step-th row from
+// first on, as many as a matrix of the result has. Without a step it takes all.
+type cut struct{ pieceRows, first, step int }
+
 // recipes is the list of all tensors of a model.
 type recipes struct {
 	list    []*recipe
 	ignored map[string]bool // source tensors that no recipe needs
+	behind  []string        // prefixes of blocks that no recipe needs
 }
 
 func (r *recipes) add(x *recipe) *recipe {
@@ -34,6 +43,19 @@ func (r *recipes) ignore(source string) {
 		r.ignored = map[string]bool{}
 	}
 	r.ignored[source] = true
+}
+
+// ignoreNextTokens leaves out the blocks behind the layers that predict tokens
+// further ahead, which decoding does not need.
+func (r *recipes) ignoreNextTokens(c *config, d *dims) {
+	n := c.count("num_nextn_predict_layers")
+	if n > d.blocks {
+		c.fail("num_nextn_predict_layers", "at most the number of layers", n)
+		return
+	}
+	for i := range n {
+		r.behind = append(r.behind, fmt.Sprintf("model.layers.%d.", d.blocks+i))
+	}
 }
 
 // generated adds a vector of n computed values. It comes after the tensors that
@@ -49,14 +71,14 @@ func (r *recipes) norm(name, source string, n int, shift float32) {
 
 // The tensors that nearly all models name alike.
 const (
-	embedTensor = "model.embed_tokens.weight"
-	headTensor  = "lm_head.weight"
+	embedding  = "model.embed_tokens"
+	headTensor = "lm_head.weight"
 )
 
 // embedding adds token_embd.weight. Tied weights are stored once, and some
 // writers keep the head's name instead of the embedding's.
-func (r *recipes) embedding(c *config, d *dims) {
-	e := r.add(&recipe{name: "token_embd.weight", shape: []int{d.embed, d.vocab}, sources: []string{embedTensor}})
+func (r *recipes) embedding(c *config, d *dims, source string) {
+	e := r.add(&recipe{name: "token_embd.weight", shape: []int{d.embed, d.vocab}, sources: []string{source + ".weight"}})
 	if c.boolean("tie_word_embeddings", false) {
 		e.instead = headTensor
 	}

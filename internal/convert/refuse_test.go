@@ -17,7 +17,7 @@ func TestWhatIsNotHandledIsRefusedByName(t *testing.T) {
 		change map[string]any
 		says   string
 	}{
-		"architecture":   {map[string]any{"architectures": []string{"GPTBigCodeForCausalLM"}}, "GPTBigCodeForCausalLM is not handled; these are: Gemma2ForCausalLM, "},
+		"architecture":   {map[string]any{"architectures": []string{"GPTBigCodeForCausalLM"}}, "GPTBigCodeForCausalLM is not handled; these are: BailingMoeV2ForCausalLM, "},
 		"quantized":      {map[string]any{"quantization_config": map[string]any{"quant_method": "gptq"}}, "gptq"},
 		"activation":     {map[string]any{"hidden_act": "relu"}, "relu"},
 		"rope kind":      {rope(map[string]any{"type": "longrope", "factor": 2}), "longrope"},

@@ -30,7 +30,7 @@ func (r *recipes) resolve(folder *folder8) ([]*gguf.Tensor, error) {
 	}
 	var unexpected []string
 	for _, t := range folder.Tensors() {
-		if !used[t.Name] && !r.ignored[t.Name] && !neverNeeded(t.Name) && !(folder.scaled && isActivationScale(t.Name)) {
+		if !used[t.Name] && !r.ignored[t.Name] && !r.isBehind(t.Name) && !neverNeeded(t.Name) && !(folder.scaled && isActivationScale(t.Name)) {
 			unexpected = append(unexpected, t.Name)
 		}
 	}
@@ -40,6 +40,10 @@ func (r *recipes) resolve(folder *folder8) ([]*gguf.Tensor, error) {
 			len(unexpected), strings.Join(unexpected[:min(5, len(unexpected))], ", "))
 	}
 	return out, nil
+}
+
+func (r *recipes) isBehind(source string) bool {
+	return slices.ContainsFunc(r.behind, func(prefix string) bool { return strings.HasPrefix(source, prefix) })
 }
 
 // neverNeeded finds the constants that old writers stored with the weights.
@@ -95,6 +99,9 @@ func (x *recipe) checkShape(s *safetensors.Tensor) error {
 		want = want[:len(want)-1]
 	}
 	slices.Reverse(want)
+	if x.sourceShape != nil {
+		want = x.sourceShape
+	}
 	if !slices.Equal(want, s.Shape) {
 		return invalid("the tensor %s has shape %v, config.json gives %v", s.Name, s.Shape, want)
 	}

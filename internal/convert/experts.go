@@ -1,0 +1,91 @@
+package convert
+
+// expertLayout says where the experts of a family are, whose weights are one
+// tensor each: mlp.experts.N.gate_proj and so on.
+type expertLayout struct {
+	shared       string // prefix of the shared expert; "" if there is none
+	sharedGate   string // the linear layer that weighs it; "" if it counts in full
+	choiceBias   string // takes part in the choice; "" if there is none
+	choiceMayGo  bool   // which some models do not have
+	routerSource string // "mlp.gate" if empty
+}
+
+// ffn adds the feed-forward part of layer i: dense in the leading layers.
+func (f *family) expertFFN(b *block, c *config, d *dims, i int) {
+	e := f.experts
+	if d.experts == 0 || i < d.leadingDense {
+		f.denseFFN(b, c, d)
+		return
+	}
+	router := e.routerSource
+	if router == "" {
+		router = "mlp.gate"
+	}
+	b.linear("ffn_gate_inp", router, d.embed, d.experts, noBias)
+	if e.choiceBias != "" {
+		b.add(&recipe{
+			name: b.name + "exp_probs_b.bias", shape: []int{d.experts}, sources: []string{b.source + e.choiceBias}, optional: e.choiceMayGo,
+		})
+	}
+	const expert = "mlp.experts.%d."
+	b.experts("ffn_gate_exps", expert+"gate_proj", d.experts, d.embed, d.expertFF)
+	b.experts("ffn_down_exps", expert+"down_proj", d.experts, d.expertFF, d.embed)
+	b.experts("ffn_up_exps", expert+"up_proj", d.experts, d.embed, d.expertFF)
+	if e.shared == "" || d.sharedFF == 0 {
+		return
+	}
+	b.linear("ffn_gate_shexp", e.shared+"gate_proj", d.embed, d.sharedFF, noBias)
+	b.linear("ffn_down_shexp", e.shared+"down_proj", d.sharedFF, d.embed, noBias)
+	b.linear("ffn_up_shexp", e.shared+"up_proj", d.embed, d.sharedFF, noBias)
+	if e.sharedGate != "" {
+		b.linear("ffn_gate_inp_shexp", e.sharedGate, d.embed, 1, noBias)
+	}
+}
+
+// readExperts reads the sizes of experts and which layers have none.
+func (d *dims) readExperts(c *config) {
+	d.expertFF = c.integer(d.ff, "moe_intermediate_size", "expert_ffn_hidden_size")
+	d.sharedCount = c.count("n_shared_experts", "num_shared_experts")
+	d.sharedFF = d.sharedCount * d.expertFF
+	if c.has("shared_expert_intermediate_size", "shared_intermediate_size") {
+		d.sharedFF = c.count("shared_expert_intermediate_size", "shared_intermediate_size")
+	}
+	d.leadingDense = c.count("first_k_dense_replace")
+}
+
+// routing adds the keys of families that store how experts are chosen.
+func routing(w *metadataWriter, c *config, d *dims) {
+	w.uint("leading_dense_block_count", d.leadingDense)
+	w.uint("expert_feed_forward_length", d.expertFF)
+	w.uint("expert_shared_count", d.sharedCount)
+	if c.has("routed_scaling_factor") {
+		w.float("expert_weights_scale", c.float(1, "routed_scaling_factor"))
+	}
+	if c.boolean("norm_topk_prob", false) {
+		w.md.Set(w.arch+".expert_weights_norm", true)
+	}
+	if n := c.integer(1, "n_group"); n > 1 {
+		w.uint("expert_group_count", n)
+		w.uint("expert_group_used_count", c.required("topk_group"))
+	}
+}
+
+// gating adds the kind of gating that config.json names, def if it names none.
+func gating(w *metadataWriter, c *config, def string) {
+	const softmax, sigmoid = 1, 2
+	switch kind := c.str("scoring_func", c.str("score_function", def)); kind {
+	case "softmax":
+		w.uint("expert_gating_func", softmax)
+	case "sigmoid":
+		w.uint("expert_gating_func", sigmoid)
+	default:
+		c.refuse("experts that are chosen by %q are not handled; by softmax and sigmoid are", kind)
+	}
+}
+
+// checkNormalized refuses weights of experts that are normed otherwise than the architecture does.
+func checkNormalized(c *config, want bool) {
+	if found := c.boolean("norm_topk_prob", false); found != want {
+		c.refuse("the architecture has norm_topk_prob %t, config.json has %t", want, found)
+	}
+}
