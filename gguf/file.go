@@ -32,11 +32,22 @@ type source struct {
 // OpenOption changes how [Open] works.
 type OpenOption func(*openOptions)
 
-type openOptions struct{ noMapping bool }
+type openOptions struct{ noMapping, noData bool }
 
 // WithoutMapping reads tensor data with system calls instead of mapping the
 // file into memory.
 func WithoutMapping() OpenOption { return func(o *openOptions) { o.noMapping = true } }
+
+// WithoutData reads headers alone: tensors have no data that could be read, and the
+// files may end behind their headers.
+func WithoutData() OpenOption { return func(o *openOptions) { o.noMapping, o.noData = true, true } }
+
+// absent is the data of a tensor that was opened without it.
+type absent struct{}
+
+func (absent) ReadAt([]byte, int64) (int, error) {
+	return 0, errors.New("the model was opened without its data")
+}
 
 // Open opens a GGUF file. The first shard of a split model opens all of it: the
 // result has every shard's tensors and no split.* keys. Tensor data stays in
@@ -67,7 +78,7 @@ func Open(path string, opts ...OpenOption) (*File, error) {
 // Parse reads one GGUF file of size bytes from r, always through ReadAt. A
 // shard of a split model is shown as it is.
 func Parse(r io.ReaderAt, size int64) (*File, error) {
-	c, err := parse(r, size)
+	c, err := parse(r, size, false)
 	if err != nil {
 		return nil, err
 	}
@@ -107,13 +118,17 @@ func (s *source) parse(o openOptions) (*contents, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("expected a GGUF file, found a %s", kindOf(info.Mode()))
 	}
-	c, err := parse(s.file, info.Size())
+	c, err := parse(s.file, info.Size(), o.noData)
 	if err != nil {
 		return nil, err
 	}
 	if !o.noMapping {
 		// Without a mapping everything works too, only slower.
 		s.mapping, _ = mmap.Map(s.file, info.Size())
+	}
+	if o.noData {
+		c.attach(func(extent) io.ReaderAt { return absent{} })
+		return c, nil
 	}
 	c.attach(s.data)
 	return c, nil

@@ -42,8 +42,9 @@ type contents struct {
 // extent is the place of a tensor's data in the file.
 type extent struct{ off, size int64 }
 
-// parse reads and checks a header. The tensors have no Data yet.
-func parse(r io.ReaderAt, size int64) (*contents, error) {
+// parse reads and checks a header, and unless headerOnly that the file reaches as far
+// as it says. The tensors have no Data yet.
+func parse(r io.ReaderAt, size int64, headerOnly bool) (*contents, error) {
 	d := &decoder{r: r, size: size, order: binary.LittleEndian}
 	c := &contents{}
 	nTensors, nKeys, err := c.readHeader(d)
@@ -55,6 +56,9 @@ func parse(r io.ReaderAt, size int64) (*contents, error) {
 	}
 	if err := c.readTensors(d, nTensors); err != nil {
 		return nil, err
+	}
+	if headerOnly {
+		d.size = math.MaxInt64
 	}
 	return c, c.place(d)
 }

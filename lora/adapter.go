@@ -59,6 +59,9 @@ type Config struct {
 	// Experts are those that get pairs, by layer; nil means all. See [Experts.ByLayer].
 	Experts map[int][]int32
 	Seed    uint64
+	// Shapes makes pairs for rehearsals alone: all halves and gradients share one
+	// memory.
+	Shapes bool
 }
 
 // New makes a fresh adapter for the chosen targets of d. It does not change the
@@ -80,6 +83,10 @@ func New(d *model.Decoder, c Config) (*Adapter, error) {
 	}
 	rng := rand.New(rand.NewPCG(c.Seed, 0x6c6f7261))
 	a := &Adapter{Architecture: d.Architecture, Alpha: c.Alpha, Extra: &gguf.Metadata{}}
+	if c.Shapes {
+		a.Pairs = emptyPairs(chosen, c.Rank)
+		return a, nil
+	}
 	for _, t := range chosen {
 		p := newPair(t, c.Rank)
 		if experts, some := c.Experts[model.TargetLayer(t.Tensor)]; some && t.Linear.Experts > 1 {
@@ -105,6 +112,33 @@ func newPair(t model.Target, rank int) *Pair {
 	return &Pair{Tensor: t.Tensor, Pair: nn.Pair{
 		A: nn.NewParam(t.Tensor+suffixA, a...), B: nn.NewParam(t.Tensor+suffixB, b...), Rank: rank,
 	}}
+}
+
+// emptyPairs are trainable pairs of the right shapes that share the memory of the
+// largest half.
+func emptyPairs(targets []model.Target, rank int) (pairs []*Pair) {
+	size := func(shape []int) int {
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		return n
+	}
+	largest := 0
+	for _, t := range targets {
+		a, b := pairShapes(t, rank)
+		largest = max(largest, size(a), size(b))
+	}
+	shared := make([]float32, largest)
+	half := func(name string, shape []int) *nn.Param {
+		v := shared[:size(shape)]
+		return &nn.Param{Name: name, Shape: shape, Data: v, Grad: v}
+	}
+	for _, t := range targets {
+		a, b := pairShapes(t, rank)
+		pairs = append(pairs, &Pair{Tensor: t.Tensor, Pair: nn.Pair{A: half(t.Tensor+suffixA, a), B: half(t.Tensor+suffixB, b), Rank: rank}})
+	}
+	return pairs
 }
 
 // pairShapes are the shapes of both halves of a pair on a target.

@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 
 	"qtool/internal/dataset"
+	"qtool/internal/nn"
 )
 
 // Memory is what a run takes at its peak, in bytes, and of what that is made. The
@@ -27,7 +28,7 @@ type Memory struct {
 // batches that will come, and the largest evaluation, without computing them. To
 // be called before the first step.
 func (r *Run) PlanMemory() Memory {
-	live := liveBytes()
+	live := LiveBytes()
 	tape := r.learner.tape
 	for _, batch := range r.largestBatches() {
 		tape.Rehearse(func() { r.learner.accumulate(batch, 0) })
@@ -51,20 +52,26 @@ func (r *Run) PlanMemory() Memory {
 			data += row.Bytes()
 		}
 	}
-	m := Memory{
-		Activations: tape.PeakBytes(), Scratch: tape.ScratchBytes(),
-		Parameters: trained, Gradients: trained, Moments: 2 * trained, LastGood: 3 * trained,
-		Data: data, MappedBase: r.Decoder.MappedBytes(),
-	}
-	m.Program = max(0, live-7*trained-data)
-	m.Total = m.Activations + m.Scratch + 7*trained + data + m.Program
+	m := memoryOf(tape, trained, data, live-7*trained-data)
+	m.MappedBase = r.Decoder.MappedBytes()
 	r.plan.Memory, r.plan.MemoryBytes = &m, m.Total
 	return m
 }
 
-// liveBytes is what the program holds of the system's memory when all garbage has
+// memoryOf adds up what a run takes after a rehearsal on tape.
+func memoryOf(tape *nn.Tape, trained, data, program int64) Memory {
+	m := Memory{
+		Activations: tape.PeakBytes(), Scratch: tape.ScratchBytes(),
+		Parameters: trained, Gradients: trained, Moments: 2 * trained, LastGood: 3 * trained,
+		Data: data, Program: max(0, program),
+	}
+	m.Total = m.Activations + m.Scratch + 7*trained + data + m.Program
+	return m
+}
+
+// LiveBytes is what the program holds of the system's memory when all garbage has
 // been given back.
-func liveBytes() int64 {
+func LiveBytes() int64 {
 	debug.FreeOSMemory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

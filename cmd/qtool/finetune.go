@@ -70,6 +70,7 @@ train.jsonl and valid.jsonl. Answers are learned, questions are not.`,
 			&cli.BoolFlag{Name: "resume", Usage: "go on from the checkpoint in --run-dir"},
 			&cli.IntFlag{Name: "save-every", Value: d.SaveEvery, Usage: "write the checkpoint every `N` steps, 0 for never"},
 			&cli.StringFlag{Name: "max-resident", Usage: "hold at most `SIZE` in memory, the part of the base that is read included", DefaultText: "what is available"},
+			&cli.BoolFlag{Name: "plan-only", Usage: "tell from the header of MODEL alone what full rows of --seq tokens would take, and stop"},
 			threadsFlag(), jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
@@ -82,6 +83,9 @@ train.jsonl and valid.jsonl. Answers are learned, questions are not.`,
 			}
 			f := &finetuning{finetuneOptions: *opt, con: newConsole(c)}
 			defer f.close()
+			if f.planOnly {
+				return f.foretell(c.Context)
+			}
 			return f.run(c.Context)
 		},
 	}
@@ -108,7 +112,7 @@ type finetuneOptions struct {
 	truncate, splitText                     bool
 	sample                                  string
 	runDir                                  string
-	resume                                  bool
+	resume, planOnly                        bool
 	maxResident                             int64 // bytes; 0 is what is available
 
 	isSet func(flag string) bool
@@ -123,7 +127,7 @@ func finetuneOptionsOf(c *cli.Context) (*finetuneOptions, error) {
 		packing: c.Bool("packing") && !c.Bool("no-packing"), evalSplit: c.Float64("eval-split"),
 		textField: c.String("text-field"), promptField: c.String("prompt-field"), completionField: c.String("completion-field"),
 		truncate: c.Bool("truncate"), splitText: c.Bool("split-text"),
-		sample: c.String("sample"), runDir: c.String("run-dir"), resume: c.Bool("resume"),
+		sample: c.String("sample"), runDir: c.String("run-dir"), resume: c.Bool("resume"), planOnly: c.Bool("plan-only"),
 		isSet: c.IsSet,
 	}
 	var err error
@@ -176,7 +180,9 @@ func (o *finetuneOptions) useDemo() {
 // check finds contradictions that need no model.
 func (o *finetuneOptions) check() error {
 	switch {
-	case o.adapter == "" && o.full == "":
+	case o.planOnly && (o.full != "" || o.init != ""):
+		return usagef("finetune: --plan-only is about new pairs; it does not go with --full or --init-adapter")
+	case o.adapter == "" && o.full == "" && !o.planOnly:
 		return usagef("finetune: --adapter OUT.gguf says where to write the result")
 	case o.adapter != "" && o.full != "":
 		return usagef("finetune: --adapter trains pairs, --full all weights: give one of them")

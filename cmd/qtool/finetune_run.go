@@ -34,6 +34,7 @@ type finetuning struct {
 	base    modelFile
 	load    model.Options // how decoder is made of base
 	decoder *model.Decoder
+	program int64                // what the program takes beside the decoder; with --plan-only
 	tok     *tokenizer.Tokenizer // nil for a model without vocabulary
 	adapter *lora.Adapter        // nil with --full
 	pool    *kernel.Pool
@@ -106,6 +107,12 @@ func (f *finetuning) openBase(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	f.load.TrainWeights = f.full != ""
+	return f.loadBase()
+}
+
+// loadBase makes the decoder and the tokenizer of the open base.
+func (f *finetuning) loadBase() error {
 	longest, err := model.ContextLength(f.base)
 	if err != nil {
 		return fmt.Errorf("loading %s: %w", f.report.Model, err)
@@ -116,16 +123,19 @@ func (f *finetuning) openBase(context.Context) (err error) {
 	if f.seq > longest {
 		return usagef("finetune: --seq %d is more than the context of %d that the model was made for", f.seq, longest)
 	}
-	f.load = model.Options{TrainWeights: f.full != "", Context: f.seq}
+	f.tok, err = loadTokenizer(f.base)
+	if err != nil && !errors.Is(err, tokenizer.ErrNoVocab) { // pre-tokenized data need none
+		return fmt.Errorf("reading the vocabulary of %s: %w", f.report.Model, err)
+	}
+	if f.planOnly {
+		f.program = train.LiveBytes()
+	}
+	f.load.Context = f.seq
 	if f.decoder, err = model.Load(f.base, f.load); err != nil {
 		return fmt.Errorf("loading %s: %w", f.report.Model, err)
 	}
 	if len(f.decoder.Routers()) == 0 && (f.config.RouterBalance > 0 || f.config.RouterZ > 0) {
 		return usagef("finetune: --router-aux-loss and --router-z-loss are about experts, and %s has none", f.report.Model)
-	}
-	f.tok, err = loadTokenizer(f.base)
-	if err != nil && !errors.Is(err, tokenizer.ErrNoVocab) { // pre-tokenized data need none
-		return fmt.Errorf("reading the vocabulary of %s: %w", f.report.Model, err)
 	}
 	return nil
 }
@@ -236,6 +246,7 @@ func (f *finetuning) prepare(ctx context.Context) error {
 	if err := f.openRunDir(); err != nil {
 		return err
 	}
+	f.decoder.LimitMapped(f.decoder.LargestPart()) // a rehearsal needs little of it
 	f.session.PlanMemory()
 	f.report.Plan = f.session.Plan()
 	if err := f.limitResident(); err != nil {

@@ -3,6 +3,7 @@ package main
 // limitResident lets the run read the base part by part where not all of it fits
 // in memory beside what the plan takes.
 func (f *finetuning) limitResident() error {
+	f.decoder.LimitMapped(0)
 	m := f.report.Plan.Memory
 	if m.MappedBase == 0 {
 		if f.maxResident > 0 && m.Total > f.maxResident {

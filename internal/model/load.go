@@ -18,6 +18,9 @@ type Options struct {
 	// Context is the number of tokens a document may have; it chooses between
 	// long and short rope factors. 0 means the model's own.
 	Context int
+	// Shapes binds no data: the source's is not read, and all weights share little
+	// memory. The decoder is good for [nn.Tape.Rehearse] alone.
+	Shapes bool
 	// Mapped, unless 0, limits what is in memory of the base; see [Decoder.LimitMapped].
 	Mapped int64
 }
@@ -89,6 +92,7 @@ type binder struct {
 	used map[string]bool
 	d    *Decoder
 	err  error
+	none []byte // zeros, as many as were needed at once; with Options.Shapes
 }
 
 func (b *binder) bind() {
@@ -250,6 +254,9 @@ func (b *binder) frozenVector(name string, shape ...int) *nn.Param {
 	if t == nil {
 		return &nn.Param{}
 	}
+	if b.opt.Shapes {
+		return &nn.Param{Name: name, Shape: t.Shape, Data: make([]float32, t.Elements())}
+	}
 	data, err := quantize.Decode(t)
 	if err != nil {
 		b.fail(err)
@@ -282,6 +289,9 @@ func (b *binder) weight(name string, in, out, experts int) *nn.Weight {
 		}
 		return nn.ParamWeight(p)
 	}
+	if b.opt.Shapes {
+		return b.emptyWeight(t, in, out, experts)
+	}
 	data, err := t.Bytes()
 	if err != nil {
 		b.fail(err)
@@ -297,6 +307,26 @@ func (b *binder) weight(name string, in, out, experts int) *nn.Weight {
 		matrices[e] = all.Slice(e*out, (e+1)*out)
 	}
 	return nn.FrozenWeight(name, matrices...)
+}
+
+// emptyWeight is a weight whose experts are all the same zeros. These are never
+// written, so that they take addresses and no memory.
+func (b *binder) emptyWeight(t *gguf.Tensor, in, out, experts int) *nn.Weight {
+	const most = 1 << 36
+	size := int64(out) * t.RowBytes()
+	if size > most {
+		b.fail(fmt.Errorf("%w: a matrix of %s would have %d bytes", ErrUnsupported, t.Name, size))
+		return nil
+	}
+	if int64(len(b.none)) < size {
+		b.none = make([]byte, size)
+	}
+	m, err := storedMatrix(t, b.none[:size], out, in)
+	if err != nil {
+		b.fail(err)
+		return nil
+	}
+	return nn.FrozenWeight(t.Name, slices.Repeat([]kernel.Matrix{m}, experts)...)
 }
 
 // storedMatrix views data as rows of t's type.

@@ -29,8 +29,12 @@ type part struct {
 // tape at a time may use the decoder.
 func (d *Decoder) LimitMapped(limit int64) {
 	d.residency = nil
-	if limit > 0 {
-		d.residency = &residency{limit: limit, parts: d.parts()}
+	if limit == 0 {
+		return
+	}
+	d.residency = &residency{limit: limit, parts: d.parts()}
+	for _, t := range d.source.Tensors() {
+		t.DontNeed()
 	}
 }
 
@@ -61,8 +65,9 @@ func (d *Decoder) parts() []part {
 	return parts
 }
 
-// enter says that part p is about to be used, and next after it.
-func (r *residency) enter(p, next int) {
+// enter says that part p is about to be used, and next after it, which with ahead is
+// read meanwhile.
+func (r *residency) enter(p, next int, ahead bool) {
 	if n := len(r.held); n > 0 && r.held[n-1] == p {
 		return
 	}
@@ -74,7 +79,7 @@ func (r *residency) enter(p, next int) {
 		r.forget(0)
 	}
 	r.held, r.bytes = append(r.held, p), r.bytes+r.parts[p].bytes
-	if next < 0 || next == len(r.parts)-1 || slices.Contains(r.held, next) {
+	if !ahead || next < 0 || next == len(r.parts)-1 || slices.Contains(r.held, next) {
 		return
 	}
 	for _, t := range r.parts[next].tensors {
@@ -93,7 +98,7 @@ func (r *residency) forget(i int) {
 
 // enter is [residency.enter] where there is something to keep in memory.
 func (d *Decoder) enter(rehearsing bool, p, next int) {
-	if d.residency != nil && !rehearsing {
-		d.residency.enter(p, next)
+	if d.residency != nil {
+		d.residency.enter(p, next, !rehearsing)
 	}
 }
