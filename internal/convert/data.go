@@ -16,6 +16,12 @@ func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
 	if len(sources) == 1 && x.heads == 0 && x.shift == 0 && x.cut.step == 0 && sameType(sources[0].DType, to) {
 		return sources[0].Data
 	}
+	if x.transposed {
+		inner := *x
+		inner.transposed = false
+		inner.shape = []int{x.shape[1], x.shape[0], x.shape[2]}
+		return &transposed{of: newData(&inner, sources, to), rows: x.shape[1], columns: x.shape[0], matrices: x.shape[2], itemBytes: to.BlockBytes()}
+	}
 	g := &gathered{itemBytes: to.BlockBytes(), width: 1, perSource: x.shape[0], pieces: len(sources), cut: x.cut}
 	if len(x.shape) > 1 {
 		g.width, g.perSource = x.shape[0], x.shape[1]

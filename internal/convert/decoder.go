@@ -45,7 +45,11 @@ func (f *family) block(b *block, c *config, d *dims, i int) {
 	for _, n := range f.norms {
 		b.norm(n.name, n.source, d.embed, f.normShift)
 	}
-	f.attention(b, c, d)
+	if f.latent {
+		f.latentAttention(b, d)
+	} else {
+		f.attention(b, c, d)
+	}
 	if f.ffn != nil {
 		f.ffn(f, b, c, d, i)
 		return

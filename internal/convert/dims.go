@@ -13,7 +13,8 @@ type dims struct {
 	expertFF        int  // width of an expert
 	sharedCount     int  // experts that all tokens share
 	sharedFF        int  // width of all of these
-	leadingDense    int  // the first layers have no experts
+	latent          latentDims
+	leadingDense    int // the first layers have no experts
 	vocab           int
 	rmsEps          float64
 }
@@ -41,6 +42,9 @@ func readDims(c *config, tensors int, f *family) (*dims, error) {
 		return nil, c.err
 	}
 	d.readExperts(c)
+	if f.latent {
+		d.readLatents(c)
+	}
 	if c.err != nil {
 		return nil, c.err
 	}

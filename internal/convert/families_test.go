@@ -30,6 +30,8 @@ type testSource struct {
 	keys         map[string]string // config fields that hold a key of GGUF
 	neighbours   bool              // GGUF rotates neighbours, the folder halves
 	shift        float32           // what GGUF's norms have more
+	// adjust bends the config that follows from the keys; may be nil.
+	adjust func(config map[string]any)
 	// arrange puts tensors that are cut or joined; it reports whether it did.
 	arrange func(put putter, prefix, name string, v []float32, shape []int) bool
 }
@@ -115,6 +117,26 @@ var testSources = map[string]testSource{
 		config: map[string]any{"attention_bias": true, "use_qk_norm": true, "partial_rotary_factor": 0.5, "n_group": 1, "topk_group": 1},
 		keys:   routedKeys,
 	},
+	"deepseek2": {
+		architecture: "DeepseekV3ForCausalLM", arrange: latentsAndExperts(),
+		names: map[string]string{
+			"attn_q_a": "self_attn.q_a_proj", "attn_q_a_norm": "self_attn.q_a_layernorm", "attn_q_b": "self_attn.q_b_proj",
+			"attn_kv_a_mqa": "self_attn.kv_a_proj_with_mqa", "attn_kv_a_norm": "self_attn.kv_a_layernorm",
+			"ffn_gate_inp": "mlp.gate", "ffn_gate_shexp": "mlp.shared_experts.gate_proj", "ffn_up_shexp": "mlp.shared_experts.up_proj",
+			"ffn_down_shexp": "mlp.shared_experts.down_proj", "exp_probs_b.bias": "mlp.gate.e_score_correction_bias",
+		},
+		keys: with(routedKeys, map[string]string{
+			"q_lora_rank": "attention.q_lora_rank", "kv_lora_rank": "attention.kv_lora_rank", "v_head_dim": "attention.value_length_mla",
+			"qk_rope_head_dim": "rope.dimension_count", "qk_nope_head_dim": "attention.key_length_mla",
+			"scoring_func": "expert_gating_func", "n_group": "expert_group_count", "topk_group": "expert_group_used_count",
+		}),
+		adjust: func(config map[string]any) {
+			config["qk_nope_head_dim"] = config["qk_nope_head_dim"].(uint32) - config["qk_rope_head_dim"].(uint32)
+			config["num_key_value_heads"] = config["num_attention_heads"]
+			config["scoring_func"] = map[any]string{uint32(1): "softmax", uint32(2): "sigmoid", nil: "softmax"}[config["scoring_func"]]
+			delete(config, "head_dim")
+		},
+	},
 	"bailingmoe2": {
 		architecture: "BailingMoeV2ForCausalLM", arrange: separateExperts,
 		names: map[string]string{
@@ -180,6 +202,41 @@ func joinedHalves() func(put putter, prefix, name string, v []float32, shape []i
 	}
 }
 
+// with is a map of both.
+func with(a, b map[string]string) map[string]string {
+	both := maps.Clone(a)
+	maps.Copy(both, b)
+	return both
+}
+
+// latentsAndExperts puts what makes the keys and the values of each head into one
+// tensor, and each expert by itself. The keys, which come first, wait for the values.
+func latentsAndExperts() func(put putter, prefix, name string, v []float32, shape []int) bool {
+	var keys []float32
+	return func(put putter, prefix, name string, v []float32, shape []int) bool {
+		switch name {
+		case "attn_k_b.weight":
+			keys = v
+		case "attn_v_b.weight":
+			rank, value, heads := shape[0], shape[1], shape[2]
+			plain := len(keys) / rank / heads
+			var joined []float32
+			for h := range heads {
+				for i := range plain {
+					for r := range rank {
+						joined = append(joined, keys[(h*rank+r)*plain+i])
+					}
+				}
+				joined = append(joined, v[h*value*rank:][:value*rank]...)
+			}
+			put(prefix+"self_attn.kv_b_proj.weight", joined, []int{rank, heads * (plain + value)})
+		default:
+			return separateExperts(put, prefix, name, v, shape)
+		}
+		return true
+	}
+}
+
 // routedKeys are the fields of families that store how experts are chosen.
 var routedKeys = map[string]string{
 	"n_routed_experts": "expert_count", "num_experts_per_tok": "expert_used_count", "moe_intermediate_size": "expert_feed_forward_length",
@@ -212,6 +269,9 @@ func folderOf(t *testing.T, m gguf.Model, s testSource) *folder {
 	_, untied := m.Tensor("output.weight")
 	f.config["vocab_size"], f.config["tie_word_embeddings"] = embedding.Shape[1], !untied
 	f.config["rope_scaling"] = scalingOf(t, m, arch)
+	if s.adjust != nil {
+		s.adjust(f.config)
+	}
 	put := func(name string, values []float32, shape []int) {
 		shape = slices.Clone(shape)
 		slices.Reverse(shape)
@@ -280,7 +340,11 @@ func scalingOf(t *testing.T, m gguf.Model, arch string) map[string]any {
 	}
 	factor, _ := m.Metadata().Float(arch + ".rope.scaling.factor")
 	original, _ := m.Metadata().Int(arch + ".rope.scaling.original_context_length")
-	return map[string]any{"type": kind, "factor": factor, "original_max_position_embeddings": original}
+	scaling := map[string]any{"type": kind, "factor": factor, "original_max_position_embeddings": original}
+	if m, err := m.Metadata().Float(arch + ".rope.scaling.yarn_log_multiplier"); err == nil {
+		scaling["mscale_all_dim"] = m * 10
+	}
+	return scaling
 }
 
 // twins are the models that a folder is made of: the tiny ones of fixtures, and

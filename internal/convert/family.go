@@ -26,6 +26,7 @@ type family struct {
 	outputBias  string // the field that tells whether attention's output has a bias
 	ffnBias     string // or the feed-forward part
 	headBias    bool
+	latent      bool // keys and values are made of a latent of each token
 	alwaysTied  bool // the head is the embedding, whatever the folder holds
 	// rotaryPairs says that the rows of queries and keys are reordered for rotation of neighbours.
 	rotaryPairs bool
@@ -43,7 +44,7 @@ type family struct {
 // all is the table of families.
 var all = []*family{
 	&llama, &qwen2, &qwen3, &olmo2, &gemma2, &gemma3, &phi3, &granite, &glm4, &smollm3, &seedOSS,
-	&qwen2moe, &qwen3moe, &olmoe, &granitemoe, &glm4moe, &bailingmoe2,
+	&qwen2moe, &qwen3moe, &olmoe, &granitemoe, &glm4moe, &bailingmoe2, &deepseek2,
 }
 
 // families maps the name under "architectures" in config.json.

@@ -16,6 +16,8 @@ type recipe struct {
 	sourceShape []int
 	// cut is which rows of the one source are taken, if not all.
 	cut cut
+	// transposed exchanges rows and columns of each matrix, after the cut.
+	transposed bool
 	// shift is added to every value.
 	shift float32
 	// values, if not nil, computes n values; there are no sources then.

@@ -16,6 +16,7 @@ type rope struct {
 	long, short       []float32 // longrope: divisors of the angles
 
 	// Optional values of yarn, nil if the configuration does not give them.
+	magnitude                                 *float64 // mscale_all_dim
 	extFactor, attnFactor, betaFast, betaSlow *float64
 }
 
@@ -50,6 +51,7 @@ func readRope(c *config, d *dims, f *family) (*rope, error) {
 	case "yarn":
 		r.kind, r.factor = kind, p.float(0, "factor")
 		r.context = p.integer(c.integer(d.context, "original_max_position_embeddings"), "original_max_position_embeddings")
+		r.magnitude = p.optional("mscale_all_dim")
 		r.extFactor = p.optional("extrapolation_factor")
 		r.attnFactor = p.optional("attention_factor", "attn_factor")
 		r.betaFast, r.betaSlow = p.optional("beta_fast"), p.optional("beta_slow")

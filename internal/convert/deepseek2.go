@@ -1,0 +1,28 @@
+package convert
+
+var deepseek2 = family{
+	arch:  "deepseek2",
+	names: []string{"DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"},
+	check: func(c *config) {
+		if c.integer(1, "moe_layer_freq") != 1 {
+			c.refuse("layers without experts between those with them (moe_layer_freq) are not handled")
+		}
+		if c.boolean("attention_bias", false) {
+			c.refuse("the deepseek2 architecture has no attention_bias")
+		}
+	},
+	metadata: func(w *metadataWriter, c *config, d *dims) {
+		w.uint("vocab_size", d.vocab)
+		latentKeys(w, c, d)
+		routing(w, c, d)
+		gating(w, c, "softmax")
+		if m := d.rope.magnitude; m != nil { // GGUF has a tenth of it
+			w.float("rope.scaling.yarn_log_multiplier", 0.1*(*m))
+		}
+	},
+	norms:  preNorms,
+	latent: true,
+	experts: &expertLayout{
+		shared: "mlp.shared_experts.", choiceBias: "mlp.gate.e_score_correction_bias", choiceMayGo: true,
+	},
+}
