@@ -232,5 +232,8 @@ func (d *mapped) Bytes() []byte {
 // WillNeed is a hint to begin reading the data.
 func (d *mapped) WillNeed() { d.m.WillNeed(d.off, d.size) }
 
+// WillNeedPart is WillNeed for n bytes at off.
+func (d *mapped) WillNeedPart(off, n int64) { d.m.WillNeed(d.off+off, n) }
+
 // DontNeed is a hint to let the data leave memory.
 func (d *mapped) DontNeed() { d.m.DontNeed(d.off, d.size) }

@@ -93,6 +93,13 @@ func (t *Tensor) WillNeed() {
 	}
 }
 
+// WillNeedPart is WillNeed for n bytes at off.
+func (t *Tensor) WillNeedPart(off, n int64) {
+	if d, ok := t.Data.(interface{ WillNeedPart(off, n int64) }); ok {
+		d.WillNeedPart(off, n)
+	}
+}
+
 // DontNeed is a hint that the tensor's bytes will not be used soon, so that a
 // mapped file gives their memory back. Views stay valid and are read again on
 // use. It does nothing where the data has no method DontNeed().
