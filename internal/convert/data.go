@@ -13,7 +13,7 @@ import (
 // newData gives the bytes of a recipe's tensor. A source that needs no change
 // is handed on as it is, with its view of the mapping.
 func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
-	if len(sources) == 1 && x.heads == 0 && x.shift == 0 && x.cut.step == 0 && sameType(sources[0].DType, to) {
+	if len(sources) == 1 && x.heads == 0 && x.shift == 0 && x.cut.step == 0 && x.turns == 0 && sameType(sources[0].DType, to) {
 		return sources[0].Data
 	}
 	if x.transposed {
@@ -21,6 +21,10 @@ func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
 		inner.transposed = false
 		inner.shape = []int{x.shape[1], x.shape[0], x.shape[2]}
 		return &transposed{of: newData(&inner, sources, to), rows: x.shape[1], columns: x.shape[0], matrices: x.shape[2], itemBytes: to.BlockBytes()}
+	}
+	if x.turns > 0 { // each element is a row of its own
+		all := recipe{shape: []int{1, x.shape[0], x.shape[1]}, cut: cut{pieceRows: 2 * x.shape[0], first: x.turns - 1, step: 2}}
+		return newData(&all, sources, to)
 	}
 	g := &gathered{itemBytes: to.BlockBytes(), width: 1, perSource: x.shape[0], pieces: len(sources), cut: x.cut}
 	if len(x.shape) > 1 {

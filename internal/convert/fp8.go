@@ -24,7 +24,7 @@ func checkQuantization(c *config) error {
 	method := q.str("quant_method", "unknown")
 	detail := method
 	switch method {
-	case "fp8", "fbgemm_fp8":
+	case "fp8", "fbgemm_fp8", "mxfp4":
 		return q.err
 	case "modelopt":
 		algorithm := q.str("quant_algo", "unknown")
@@ -42,7 +42,7 @@ func checkQuantization(c *config) error {
 	if q.err != nil {
 		return q.err
 	}
-	return refuse("its weights are already quantized (quantization_config, method %s), and of such only floats of 8 bits are converted; use the original weights", detail)
+	return refuse("its weights are already quantized (quantization_config, method %s), and of such only floats of 8 bits and MXFP4 are converted; use the original weights", detail)
 }
 
 // blockOf is the block that shares a scale, rows and columns; 0, 0 if config.json gives

@@ -16,6 +16,10 @@ type recipe struct {
 	sourceShape []int
 	// cut is which rows of the one source are taken, if not all.
 	cut cut
+	// packed says that blocks and scales of MXFP4 are joined.
+	packed bool
+	// turns is 1 for the even elements of a source, 2 for the odd ones, 0 for all.
+	turns int
 	// transposed exchanges rows and columns of each matrix, after the cut.
 	transposed bool
 	// shift is added to every value.

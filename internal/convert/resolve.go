@@ -59,6 +59,9 @@ func (x *recipe) make(folder *folder8, used map[string]bool) (*gguf.Tensor, erro
 		t.Type, t.Data = gguf.F32, encodeF32(x.values(x.shape[0]))
 		return t, nil
 	}
+	if x.packed {
+		return x.makePacked(folder, used)
+	}
 	var sources []sourceTensor
 	for _, name := range x.sources {
 		s, ok := folder.Tensor(name)

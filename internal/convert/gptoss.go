@@ -1,0 +1,41 @@
+package convert
+
+// gptoss has the rows of gate and up of an expert in turns.
+var gptoss = family{
+	arch:  "gpt-oss",
+	names: []string{"GptOssForCausalLM"},
+	check: func(c *config) {
+		if !c.has("layer_types") {
+			return
+		}
+		for i, kind := range c.strings("layer_types") {
+			if windowed := kind == "sliding_attention"; windowed != (i%2 == 0) {
+				c.refuse("the gpt-oss architecture has a window in every other layer, config.json says that layer %d is %s (layer_types)", i, kind)
+			}
+		}
+	},
+	metadata: func(w *metadataWriter, c *config, d *dims) {
+		w.uint("attention.sliding_window", c.required("sliding_window"))
+		w.uint("expert_feed_forward_length", d.ff)
+	},
+	norms:      preNormsRenamed,
+	outputBias: "attention_bias",
+	stacked:    true,
+	ffn:        gptossExperts,
+}
+
+func gptossExperts(_ *family, b *block, _ *config, d *dims, _ int) {
+	b.add(&recipe{name: b.name + "attn_sinks.weight", shape: []int{d.heads}, sources: []string{b.source + "self_attn.sinks"}})
+	b.linear("ffn_gate_inp", "mlp.router", d.embed, d.experts, requiredBias)
+	const both, down = "mlp.experts.gate_up_proj", "mlp.experts.down_proj"
+	for first, name := range []string{"ffn_gate_exps", "ffn_up_exps"} {
+		turns := cut{pieceRows: 2 * d.ff, first: first, step: 2}
+		b.packed(name, both, d.embed, d.ff, d.experts, turns)
+		b.add(&recipe{
+			name: b.name + name + ".bias", shape: []int{d.ff, d.experts},
+			sources: []string{b.source + both + "_bias"}, sourceShape: []int{d.experts, 2 * d.ff}, turns: first + 1,
+		})
+	}
+	b.packed("ffn_down_exps", down, d.ff, d.embed, d.experts, cut{pieceRows: d.embed, step: 1})
+	b.add(&recipe{name: b.name + "ffn_down_exps.bias", shape: []int{d.embed, d.experts}, sources: []string{b.source + down + "_bias"}})
+}
