@@ -36,10 +36,22 @@ func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
 	for _, s := range sources {
 		g.sources = append(g.sources, source{s.Data, s.DType.Bits() / 8, shifted(decoder(s.DType, to), x.shift), s.scales})
 	}
+	for range x.zeros {
+		g.pieces++
+		g.sources = append(g.sources, source{data: zeros{}, itemBytes: to.BlockBytes()})
+	}
 	if x.heads > 0 {
 		g.headRows = g.perSource / x.heads
 	}
 	return g
+}
+
+// zeros is data that is 0 everywhere.
+type zeros struct{}
+
+func (zeros) ReadAt(p []byte, _ int64) (int, error) {
+	clear(p)
+	return len(p), nil
 }
 
 // shifted adds shift to the F32 values that decode gives; to those of the source if it is nil.

@@ -23,8 +23,13 @@ var (
 func (f *family) recipes(r *recipes, c *config, d *dims) {
 	r.embedding(c, d, f.source("token_embd", embedding))
 	for i := range d.blocks {
-		f.block(r.block(i), c, d, i)
+		b := r.block(i)
+		if f.rename != nil {
+			b.rename = func(source string) string { return f.rename(i, source) }
+		}
+		f.block(b, c, d, i)
 	}
+	r.behind = append(r.behind, "model.mtp.")
 	r.ignoreNextTokens(c, d)
 	r.norm("output_norm", "model.norm", d.embed, f.normShift)
 	f.headRecipe(r, c, d)

@@ -11,6 +11,7 @@ type dims struct {
 	explicitHeadDim bool // config.json gives headDim; else it is embed/heads
 	experts, used   int  // 0 without experts
 	expertFF        int  // width of an expert
+	identity        int  // further experts that give back what they get
 	sharedCount     int  // experts that all tokens share
 	sharedFF        int  // width of all of these
 	latent          latentDims
@@ -36,7 +37,7 @@ func readDims(c *config, tensors int, f *family) (*dims, error) {
 	d.explicitHeadDim = c.has("head_dim")
 	if c.has("num_local_experts", "num_experts", "n_routed_experts") {
 		d.experts = c.integer(0, "num_local_experts", "num_experts", "n_routed_experts")
-		d.used = c.required("num_experts_per_tok", "num_experts_per_token", "top_k_experts")
+		d.used = c.required("num_experts_per_tok", "num_experts_per_token", "top_k_experts", "moe_topk")
 	}
 	if c.err != nil {
 		return nil, c.err
@@ -52,10 +53,14 @@ func readDims(c *config, tensors int, f *family) (*dims, error) {
 }
 
 func (d *dims) check(tensors int, f *family) error {
+	withExperts := d.blocks - d.leadingDense
+	if f.everyOther {
+		withExperts = d.blocks / 2
+	}
 	switch {
 	case d.blocks > tensors:
 		return invalid("config.json gives %d layers, the folder has only %d tensors", d.blocks, tensors)
-	case !f.stacked && (d.blocks-d.leadingDense)*d.experts > tensors:
+	case !f.stacked && withExperts*d.experts > tensors:
 		return invalid("config.json gives %d layers of %d experts, the folder has only %d tensors", d.blocks, d.experts, tensors)
 	case d.heads%d.headsKV != 0:
 		return invalid("config.json: %d attention heads are no multiple of %d key-value heads", d.heads, d.headsKV)
@@ -63,7 +68,7 @@ func (d *dims) check(tensors int, f *family) error {
 		return invalid("config.json: hidden_size %d is no multiple of %d attention heads", d.embed, d.heads)
 	case d.headDim%2 != 0:
 		return invalid("config.json: the head size %d is odd, rotation takes pairs", d.headDim)
-	case d.used > d.experts:
+	case d.used > d.experts+d.identity:
 		return invalid("config.json: %d experts are used, there are %d", d.used, d.experts)
 	}
 	return nil

@@ -21,16 +21,16 @@ func (f *family) expertFFN(b *block, c *config, d *dims, i int) {
 	if router == "" {
 		router = "mlp.gate"
 	}
-	b.linear("ffn_gate_inp", router, d.embed, d.experts, noBias)
+	b.linear("ffn_gate_inp", router, d.embed, d.experts+d.identity, noBias)
 	if e.choiceBias != "" {
 		b.add(&recipe{
-			name: b.name + "exp_probs_b.bias", shape: []int{d.experts}, sources: []string{b.source + e.choiceBias}, optional: e.choiceMayGo,
+			name: b.name + "exp_probs_b.bias", shape: []int{d.experts + d.identity}, sources: []string{b.from(e.choiceBias)}, optional: e.choiceMayGo,
 		})
 	}
 	const expert = "mlp.experts.%d."
-	b.experts("ffn_gate_exps", expert+"gate_proj", d.experts, d.embed, d.expertFF)
-	b.experts("ffn_down_exps", expert+"down_proj", d.experts, d.expertFF, d.embed)
-	b.experts("ffn_up_exps", expert+"up_proj", d.experts, d.embed, d.expertFF)
+	b.padded(b.experts("ffn_gate_exps", expert+"gate_proj", d.experts, d.embed, d.expertFF), d)
+	b.padded(b.experts("ffn_down_exps", expert+"down_proj", d.experts, d.expertFF, d.embed), d)
+	b.padded(b.experts("ffn_up_exps", expert+"up_proj", d.experts, d.embed, d.expertFF), d)
 	if e.shared == "" || d.sharedFF == 0 {
 		return
 	}
@@ -42,6 +42,14 @@ func (f *family) expertFFN(b *block, c *config, d *dims, i int) {
 	}
 }
 
+// padded adds an expert of zeros, which stands for all that compute nothing.
+func (b *block) padded(x *recipe, d *dims) {
+	if d.identity > 0 {
+		x.shape[2]++
+		x.zeros = 1
+	}
+}
+
 // readExperts reads the sizes of experts and which layers have none.
 func (d *dims) readExperts(c *config) {
 	d.expertFF = c.integer(d.ff, "moe_intermediate_size", "expert_ffn_hidden_size")
@@ -50,6 +58,7 @@ func (d *dims) readExperts(c *config) {
 	if c.has("shared_expert_intermediate_size", "shared_intermediate_size") {
 		d.sharedFF = c.count("shared_expert_intermediate_size", "shared_intermediate_size")
 	}
+	d.identity = c.count("zero_expert_num")
 	d.leadingDense = c.count("first_k_dense_replace")
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"regexp"
@@ -28,9 +29,10 @@ type testSource struct {
 	architecture string
 	names        map[string]string // of a block's tensors, "" to fall back on sourceNames
 	config       map[string]any
-	keys         map[string]string // config fields that hold a key of GGUF
-	neighbours   bool              // GGUF rotates neighbours, the folder halves
-	shift        float32           // what GGUF's norms have more
+	keys         map[string]string        // config fields that hold a key of GGUF
+	neighbours   bool                     // GGUF rotates neighbours, the folder halves
+	shift        float32                  // what GGUF's norms have more
+	rename       func(name string) string // of the whole name, if not nil
 	// adjust bends the config that follows from the keys; may be nil.
 	adjust func(config map[string]any)
 	// arrange puts tensors that are cut or joined; it reports whether it did.
@@ -128,6 +130,30 @@ var testSources = map[string]testSource{
 			"num_local_experts": "expert_count", "num_experts_per_tok": "expert_used_count", "sliding_window": "attention.sliding_window",
 		},
 		adjust: func(config map[string]any) { config["intermediate_size"] = packedWidth },
+	},
+	"longcat-flash": {
+		architecture: "LongcatFlashForCausalLM", rename: longcatName, arrange: latentsAndExperts(),
+		names: map[string]string{
+			"attn_q_a": "self_attn.q_a_proj", "attn_q_a_norm": "self_attn.q_a_layernorm", "attn_q_b": "self_attn.q_b_proj",
+			"attn_kv_a_mqa": "self_attn.kv_a_proj_with_mqa", "attn_kv_a_norm": "self_attn.kv_a_layernorm",
+			"ffn_gate_inp": "mlp.router.classifier", "exp_probs_b.bias": "mlp.router.e_score_correction_bias",
+		},
+		config: map[string]any{"mla_scale_q_lora": true, "mla_scale_kv_lora": true},
+		keys: map[string]string{
+			"n_routed_experts": "expert_count", "moe_topk": "expert_used_count", "expert_ffn_hidden_size": "expert_feed_forward_length",
+			"routed_scaling_factor": "expert_weights_scale", "zero_expert_num": "n_zero_experts",
+			"q_lora_rank": "attention.q_lora_rank", "kv_lora_rank": "attention.kv_lora_rank", "v_head_dim": "attention.value_length_mla",
+			"qk_rope_head_dim": "rope.dimension_count", "qk_nope_head_dim": "attention.key_length_mla",
+		},
+		adjust: func(config map[string]any) {
+			config["qk_nope_head_dim"] = config["qk_nope_head_dim"].(uint32) - config["qk_rope_head_dim"].(uint32)
+			config["num_layers"] = config["num_hidden_layers"].(uint32) / 2
+			config["ffn_hidden_size"] = config["intermediate_size"]
+			delete(config, "num_hidden_layers")
+			delete(config, "intermediate_size")
+			delete(config, "num_key_value_heads")
+			delete(config, "head_dim")
+		},
 	},
 	"deepseek2": {
 		architecture: "DeepseekV3ForCausalLM", arrange: latentsAndExperts(),
@@ -289,6 +315,45 @@ func packedTwin(m gguf.Model) gguf.Model {
 	return gguf.Assemble(md, tensors)
 }
 
+// longcatName numbers what a layer of LongCat has twice.
+func longcatName(name string) string {
+	var block int
+	if n, _ := fmt.Sscanf(name, "model.layers.%d.", &block); n == 0 {
+		return name
+	}
+	rest := strings.SplitN(name, ".", 4)[3]
+	j := fmt.Sprint(block % 2)
+	for _, twice := range []string{"input_layernorm.", "post_attention_layernorm.", "self_attn."} {
+		rest = strings.Replace(rest, twice, twice+j+".", 1)
+	}
+	for _, twice := range []string{"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"} {
+		rest = strings.Replace(rest, twice, strings.Replace(twice, "mlp.", "mlps."+j+".", 1), 1)
+	}
+	return fmt.Sprintf("model.layers.%d.%s", block/2, rest)
+}
+
+// paddedTwin gives a model the expert of zeros that converted ones have, and the
+// scales of latents that follow from its sizes.
+func paddedTwin(m gguf.Model) gguf.Model {
+	md := m.Metadata().Clone()
+	for _, latent := range []string{"q", "kv"} {
+		rank, _ := md.Int("longcat-flash.attention." + latent + "_lora_rank")
+		dim, _ := md.Int("longcat-flash.embedding_length")
+		md.Set("longcat-flash.attention."+latent+"_lora_scale", float32(math.Sqrt(float64(dim)/float64(rank))))
+	}
+	var tensors []*gguf.Tensor
+	for _, x := range m.Tensors() {
+		if strings.Contains(x.Name, "_exps.weight") {
+			b, _ := x.Bytes()
+			shape := []int{x.Shape[0], x.Shape[1], x.Shape[2] + 1}
+			data := append(slices.Clone(b), make([]byte, len(b)/x.Shape[2])...)
+			x = &gguf.Tensor{Name: x.Name, Type: x.Type, Shape: shape, Data: gguf.Memory(data)}
+		}
+		tensors = append(tensors, x)
+	}
+	return gguf.Assemble(md, tensors)
+}
+
 // routedKeys are the fields of families that store how experts are chosen.
 var routedKeys = map[string]string{
 	"n_routed_experts": "expert_count", "num_experts_per_tok": "expert_used_count", "moe_intermediate_size": "expert_feed_forward_length",
@@ -325,6 +390,12 @@ func folderOf(t *testing.T, m gguf.Model, s testSource) *folder {
 		s.adjust(f.config)
 	}
 	put := func(name string, values []float32, shape []int) {
+		if strings.Contains(name, expertSource) && !slices.ContainsFunc(values, func(v float32) bool { return v != 0 }) {
+			return // an expert of zeros, which folders do not hold
+		}
+		if s.rename != nil {
+			name = s.rename(name)
+		}
 		shape = slices.Clone(shape)
 		slices.Reverse(shape)
 		f.tensors = append(f.tensors, &safetensors.Tensor{Name: name, Shape: shape, DType: safetensors.F32, Data: encodeF32(values)})
@@ -455,6 +526,9 @@ func twins(t *testing.T, family string) map[string]gguf.Model {
 	out := map[string]gguf.Model{}
 	if slices.Contains(fixtures.Families(), family) {
 		out["fixture"] = fixtures.TinyFamily(1, family)
+	}
+	if m, ok := out["fixture"]; ok && family == "longcat-flash" {
+		out["fixture"] = paddedTwin(m)
 	}
 	if family == "gpt-oss" {
 		for name, m := range out {

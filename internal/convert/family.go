@@ -34,9 +34,11 @@ type family struct {
 	rotated float64
 	rope    ropeKinds
 	// sources are those of the tensors that most families name alike, by the names of GGUF.
-	sources map[string]string
-	experts *expertLayout // nil if there are none, or ffn adds them
-	stacked bool          // all experts of a layer are one tensor in the folder
+	sources    map[string]string
+	rename     func(i int, source string) string // the whole name of what is in layer i, if it is not usual
+	everyOther bool                              // only every other layer has experts
+	experts    *expertLayout                     // nil if there are none, or ffn adds them
+	stacked    bool                              // all experts of a layer are one tensor in the folder
 	// ffn adds the feed-forward part of layer i, if it is not a dense one.
 	ffn func(f *family, b *block, c *config, d *dims, i int)
 }
@@ -44,7 +46,7 @@ type family struct {
 // all is the table of families.
 var all = []*family{
 	&llama, &qwen2, &qwen3, &olmo2, &gemma2, &gemma3, &phi3, &granite, &glm4, &smollm3, &seedOSS,
-	&qwen2moe, &qwen3moe, &olmoe, &granitemoe, &glm4moe, &bailingmoe2, &gptoss, &deepseek2,
+	&qwen2moe, &qwen3moe, &olmoe, &granitemoe, &glm4moe, &bailingmoe2, &gptoss, &deepseek2, &longcat,
 }
 
 // families maps the name under "architectures" in config.json.

@@ -50,7 +50,7 @@ func (f *family) latentAttention(b *block, d *dims) {
 	}
 	b.linear("attn_kv_a_mqa", "self_attn.kv_a_proj_with_mqa", d.embed, l.kvRank+d.rotated, noBias)
 	b.norm("attn_kv_a_norm", "self_attn.kv_a_layernorm", l.kvRank, 0)
-	up := recipe{sources: []string{b.source + "self_attn.kv_b_proj.weight"}, sourceShape: []int{d.heads * both, l.kvRank}}
+	up := recipe{sources: []string{b.from("self_attn.kv_b_proj") + ".weight"}, sourceShape: []int{d.heads * both, l.kvRank}}
 	keys, values := up, up
 	keys.name, keys.shape = b.name+"attn_k_b.weight", []int{l.plain, l.kvRank, d.heads}
 	keys.cut, keys.transposed = cut{pieceRows: both, step: 1}, true

@@ -16,6 +16,8 @@ type recipe struct {
 	sourceShape []int
 	// cut is which rows of the one source are taken, if not all.
 	cut cut
+	// zeros is how many matrices of zeros follow those of the sources.
+	zeros int
 	// packed says that blocks and scales of MXFP4 are joined.
 	packed bool
 	// turns is 1 for the even elements of a source, 2 for the odd ones, 0 for all.
@@ -104,17 +106,26 @@ func (r *recipes) head(c *config, d *dims) {
 
 // block gives the builder of one layer's tensors.
 func (r *recipes) block(i int) *block {
-	return &block{r, fmt.Sprintf("blk.%d.", i), fmt.Sprintf("model.layers.%d.", i)}
+	return &block{recipes: r, name: fmt.Sprintf("blk.%d.", i), source: fmt.Sprintf("model.layers.%d.", i)}
 }
 
 // block adds the tensors of one layer; names are relative to it.
 type block struct {
 	*recipes
 	name, source string // prefixes
+	rename       func(source string) string
+}
+
+// from is the name in the folder of what is relative to the layer.
+func (b *block) from(source string) string {
+	if b.rename != nil {
+		return b.rename(source)
+	}
+	return b.source + source
 }
 
 func (b *block) norm(name, source string, n int, shift float32) {
-	b.recipes.norm(b.name+name, b.source+source, n, shift)
+	b.recipes.norm(b.name+name, b.from(source), n, shift)
 }
 
 // bias says whether a linear layer has a bias.
@@ -139,7 +150,7 @@ type linear struct{ weight, bias *recipe }
 
 // linear adds NAME.weight [in, out] and, as the rule says, NAME.bias [out].
 func (b *block) linear(name, source string, in, out int, rule bias) linear {
-	name, source = b.name+name, b.source+source
+	name, source = b.name+name, b.from(source)
 	l := linear{weight: b.add(&recipe{name: name + ".weight", shape: []int{in, out}, sources: []string{source + ".weight"}})}
 	if rule != noBias {
 		l.bias = b.add(&recipe{name: name + ".bias", shape: []int{out}, sources: []string{source + ".bias"}, optional: rule == optionalBias})
@@ -157,10 +168,10 @@ func (l linear) rotaryPairs(heads int) {
 
 // experts adds NAME.weight [in, out, n], stacked from the tensors that source
 // names with the expert's number in place of %d.
-func (b *block) experts(name, source string, n, in, out int) {
+func (b *block) experts(name, source string, n, in, out int) *recipe {
 	x := &recipe{name: b.name + name + ".weight", shape: []int{in, out, n}}
 	for i := range n {
-		x.sources = append(x.sources, b.source+fmt.Sprintf(source, i)+".weight")
+		x.sources = append(x.sources, b.from(fmt.Sprintf(source, i))+".weight")
 	}
-	b.add(x)
+	return b.add(x)
 }

@@ -1,0 +1,61 @@
+package convert
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+)
+
+// longcat has two layers in GGUF for each of its own, of which the first holds the experts.
+var longcat = family{
+	arch:  "longcat-flash",
+	names: []string{"LongcatFlashForCausalLM"},
+	check: func(c *config) {
+		c.fields["num_hidden_layers"] = json.Number(fmt.Sprint(2 * c.required("num_layers")))
+		c.fields["intermediate_size"] = c.fields["ffn_hidden_size"]
+		if kind := c.str("zero_expert_type", "identity"); kind != "identity" {
+			c.refuse("zero-computation experts of the kind %q are not handled; identity is", kind)
+		}
+		if c.boolean("router_bias", false) || c.boolean("attention_bias", false) {
+			c.refuse("the longcat-flash architecture has no router_bias and no attention_bias")
+		}
+	},
+	metadata: func(w *metadataWriter, c *config, d *dims) {
+		latentKeys(w, c, d)
+		routing(w, c, d)
+		w.uint("n_zero_experts", d.identity)
+		if c.boolean("mla_scale_q_lora", false) && d.latent.qRank > 0 {
+			w.float("attention.q_lora_scale", math.Sqrt(float64(d.embed)/float64(d.latent.qRank)))
+		}
+		if c.boolean("mla_scale_kv_lora", false) {
+			w.float("attention.kv_lora_scale", math.Sqrt(float64(d.embed)/float64(d.latent.kvRank)))
+		}
+	},
+	norms:      preNorms,
+	latent:     true,
+	rename:     longcatSource,
+	everyOther: true,
+	ffn: func(f *family, b *block, c *config, d *dims, i int) {
+		f.denseFFN(b, c, d)
+		if i%2 == 0 {
+			f.expertFFN(b, c, d, i)
+		}
+	},
+	experts: &expertLayout{routerSource: "mlp.router.classifier", choiceBias: "mlp.router.e_score_correction_bias", choiceMayGo: true},
+}
+
+// longcatSource is the place in the folder of what other families name source: each
+// layer has two norms, attentions and dense parts, which are numbered.
+func longcatSource(i int, source string) string {
+	half := fmt.Sprint(i % 2)
+	switch part, rest, _ := strings.Cut(source, "."); {
+	case part == "self_attn":
+		source = "self_attn." + half + "." + rest
+	case rest == "gate_proj" || rest == "up_proj" || rest == "down_proj":
+		source = "mlps." + half + "." + rest
+	case strings.HasSuffix(part, "_layernorm"):
+		source = part + "." + half
+	}
+	return fmt.Sprintf("model.layers.%d.%s", i/2, source)
+}
