@@ -103,6 +103,9 @@ func assemble(dir string, c *config, fam *family, folder *safetensors.Folder) (g
 		return nil, c.err
 	}
 	rope.recipes(list, d)
+	if c.has("text_config") {
+		list.inside("language_model.")
+	}
 	weights, err := newFolder8(c, folder)
 	if err != nil {
 		return nil, err

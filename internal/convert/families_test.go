@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"qtool/fixtures"
 	"qtool/gguf"
 	"qtool/internal/kernel"
 	"qtool/internal/model"
@@ -26,6 +27,23 @@ func TestAFolderOfEveryFamilyConvertsToTheTensorsAndLogitsOfItsTwin(t *testing.T
 				}
 			})
 		}
+	}
+}
+
+func TestTheLanguageModelInOneThatSeesImagesConvertsAlone(t *testing.T) {
+	want := fixtures.TinyFamily(1, "gemma3")
+	f := folderOf(t, want, testSources["gemma3"])
+	for _, x := range f.tensors {
+		x.Name = "language_model." + x.Name
+	}
+	f.add("vision_tower.patch.weight", 2, 2)
+	f.add("multi_modal_projector.weight", 2, 2)
+	f.config = map[string]any{"architectures": []string{"Gemma3ForConditionalGeneration"}, "text_config": f.config}
+	delete(f.config["text_config"].(map[string]any), "architectures")
+	got := f.open(t, 0)
+	sameTensors(t, got, want, 1)
+	if e := sharedtest.NMSE(logitsOf(t, got), logitsOf(t, want)); e > 1e-10 {
+		t.Errorf("the logits differ: NMSE %g", e)
 	}
 }
 

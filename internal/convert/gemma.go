@@ -33,7 +33,7 @@ var gemma2 = family{
 
 var gemma3 = family{
 	arch:  "gemma3",
-	names: []string{"Gemma3ForCausalLM"},
+	names: []string{"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"},
 	defaults: map[string]any{
 		"head_dim": json.Number("256"), "num_attention_heads": json.Number("8"), "num_key_value_heads": json.Number("4"),
 		"max_position_embeddings": json.Number("131072"), "vocab_size": json.Number("262208"),

@@ -66,6 +66,25 @@ func (r *recipes) ignoreNextTokens(c *config, d *dims) {
 	}
 }
 
+// inside makes the sources those of the language model in a model that sees
+// images, whose other parts are left out.
+func (r *recipes) inside(prefix string) {
+	for _, x := range r.list {
+		for i := range x.sources {
+			x.sources[i] = prefix + x.sources[i]
+		}
+		if x.instead != "" {
+			x.instead = prefix + x.instead
+		}
+	}
+	ignored := map[string]bool{}
+	for name := range r.ignored {
+		ignored[prefix+name] = true
+	}
+	r.ignored = ignored
+	r.behind = append(r.behind, "vision_tower.", "multi_modal_projector.")
+}
+
 // generated adds a vector of n computed values. It comes after the tensors that
 // are read, whose shapes prove n to be what the folder holds.
 func (r *recipes) generated(name string, n int, values func(n int) []float32) {
