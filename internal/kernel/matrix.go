@@ -94,7 +94,7 @@ func (m Matrix) Row(r int, scratch []float32) []float32 {
 }
 
 // part stores columns from to to-1 of row r in dst. Encoded rows can be cut
-// at multiples of decodedColumns.
+// at multiples of cuts.
 func (m Matrix) part(t *tier, dst []float32, r, from, to int) {
 	dst = dst[:to-from]
 	if m.decode == nil {

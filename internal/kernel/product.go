@@ -8,8 +8,8 @@ import "math"
 // ggml block.
 const termBlock = 512
 
-// decodedColumns is how many columns of encoded rows are decoded at once where
-// the rows run along the result: a multiple of every ggml block.
+// decodedColumns is what parts of encoded rows begin and end at a multiple of where
+// no tier knows their blocks: a multiple of every ggml block.
 const decodedColumns = 256
 
 // product is c[i,j] = or += the sum of its parts; c is m × n, row by row.

@@ -138,6 +138,7 @@ func (o *linearOp) backward(t *Tape) {
 	dx, add := t.gradToFill(o.x)
 	m := t.floats.at
 	b := t.Pool.Begin(o.groups)
+	defer b.End()
 	x := b.Rows(o.x.Data, o.x.Cols)
 	for i := range o.projections[:n] {
 		o.projections[i].backward(t, b, x, o)
@@ -157,7 +158,6 @@ func (o *linearOp) backward(t *Tape) {
 		b.Backward(dx, add, list...)
 	}
 	b.Run()
-	b.End()
 	t.floats.release(m)
 }
 
