@@ -79,7 +79,12 @@ type scratch struct {
 type slice struct {
 	*part
 	from, to int
+	units    int // that they are in packed panels
 	b        packedB
+
+	// Of the panel at hand: its first term, and the distance from one to the next.
+	left *float32
+	lda  int
 }
 
 // sized is s with n elements, whose content is not defined.
@@ -247,7 +252,7 @@ func (q *product) nextStage(s *scratch, at position) position {
 		if size > room {
 			break
 		}
-		s.stage = append(s.stage, slice{part: p, from: at.term, to: to})
+		s.stage = append(s.stage, slice{part: p, from: at.term, to: to, units: size})
 		room -= size
 		if at.term = to; to == p.k {
 			at = position{at.part + 1, 0}
@@ -341,21 +346,24 @@ func (p *slice) loadTransposed(t *tier, s *scratch, b *[]float32, j0, j1 int) pa
 func (q *product) multiplyPanel(s *scratch, packed []float32, i, j0, j1 int, add bool) {
 	from, to := share(i, q.m, q.panels)
 	rows := to - from
-	for j := j0; j < j1; j += q.widths[0] {
-		w := 0
-		if j1-j <= q.widths[1] {
-			w = 1
+	for k := range s.stage {
+		p := &s.stage[k]
+		p.left, p.lda = p.a.panel(packed, i, p.from)
+	}
+	wide, narrow := q.widths[0], q.widths[1]
+	for j, step := j0, 0; j < j1; j, step = j+wide, step+1 {
+		w, width := 0, wide
+		if j1-j <= narrow {
+			w, width = 1, narrow
 		}
 		c, stride, more := q.c[from*q.n+j:], q.n, add
-		beyond := j1-j < q.widths[w]
+		beyond := j1-j < width
 		if beyond {
-			c, stride = s.beginEdge(c, q.n, rows, j1-j, q.widths[w], add)
+			c, stride = s.beginEdge(c, q.n, rows, j1-j, width, add)
 		}
 		for k := range s.stage {
 			p := &s.stage[k]
-			a, lda := p.a.panel(packed, i, p.from)
-			b := &p.b.data[(j-j0)/q.widths[0]*p.b.step]
-			p.micro[w][rows-1](ceil(p.to-p.from, p.unit), a, lda, b, p.b.stride, &c[0], stride, more)
+			p.micro[w][rows-1](p.units, p.left, p.lda, &p.b.data[step*p.b.step], p.b.stride, &c[0], stride, more)
 			more = true
 		}
 		if beyond {

@@ -17,7 +17,12 @@ func loadArguments(w *writer) {
 	w.op("SHLQ $2, R10")
 }
 
-// touchC fetches the lines of c while the loop runs.
+// lastTerms is how many terms before its end a tile's loop fetches the lines of c: early
+// enough for lines from far away, late enough that a and b, of which a longer loop
+// reads more than the L1 cache holds, do not drive them out again.
+const lastTerms = 48
+
+// touchC fetches the lines of c.
 func touchC(w *writer, t tile) {
 	w.op("MOVQ DX, SI")
 	for range t.rows {
@@ -93,10 +98,16 @@ const (
 // memory; where it meets more, broadcasting it once is cheaper.
 func (m multiplier) tile(w *writer, t tile) {
 	loadArguments(w)
-	touchC(w, t)
 	for i := range t.rows * t.vectors {
 		w.op("VXORPS %[1]s%[2]d, %[1]s%[2]d, %[1]s%[2]d", m.register, i)
 	}
+	w.op("MOVQ CX, DI")
+	w.op("SUBQ $%d, CX", lastTerms)
+	w.op("JG   loop") // the last terms are a second round
+	w.op("MOVQ DI, CX")
+	w.printf("\ntouch:\n")
+	w.op("XORQ DI, DI")
+	touchC(w, t)
 	w.op("TESTQ CX, CX")
 	w.op("JZ   done")
 	w.printf("\nloop:\n")
@@ -120,6 +131,9 @@ func (m multiplier) tile(w *writer, t tile) {
 	w.op("ADDQ R9, BX")
 	w.op("DECQ CX")
 	w.op("JNZ  loop")
+	w.op("MOVL $%d, CX", lastTerms)
+	w.op("TESTQ DI, DI")
+	w.op("JNZ  touch")
 	w.printf("\ndone:\n")
 	putInC(w, t, m.register)
 }
