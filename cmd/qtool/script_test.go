@@ -31,6 +31,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":      scriptExits,
 			"model":      scriptModel,
+			"folder":     scriptFolder,
 			"adapter":    scriptAdapter,
 			"damage":     scriptDamage,
 			"importance": scriptImportance,
@@ -98,6 +99,27 @@ func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
 		opts = append(opts, gguf.WithSplitTensors(8))
 	}
 	ts.Check(gguf.WriteFile(context.Background(), ts.MkAbs(args[0]), m, opts...))
+}
+
+// scriptFolder writes a tiny Hugging Face folder and DIR.gguf, the same model: folder
+// DIR ARCHITECTURE [shards] [bf16] [f8].
+func scriptFolder(ts *testscript.TestScript, neg bool, args []string) {
+	has := func(word string) bool { return slices.Contains(args[2:], word) }
+	var o fixtures.FolderOptions
+	var shard int64
+	switch {
+	case has("bf16"):
+		o.Storage = fixtures.StoreBF16
+	case has("f8"):
+		o.Storage = fixtures.StoreF8
+	}
+	if has("shards") {
+		shard = 60_000
+	}
+	f, dir := fixtures.TinyFolder(1, args[1], o), ts.MkAbs(args[0])
+	ts.Check(os.Mkdir(dir, 0o777))
+	ts.Check(f.Write(context.Background(), dir, shard))
+	ts.Check(gguf.WriteFile(context.Background(), dir+".gguf", f.Twin))
 }
 
 // scriptAdapter writes an adapter that changes the output of a model: adapter FILE MODEL.

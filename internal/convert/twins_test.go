@@ -5,15 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math"
-	"math/rand/v2"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"qtool/fixtures"
 	"qtool/gguf"
 	"qtool/internal/sharedtest"
 	"qtool/safetensors"
@@ -115,17 +112,6 @@ var testSources = map[string]testSource{
 		},
 		config: map[string]any{"attention_bias": true, "use_qk_norm": true, "partial_rotary_factor": 0.5, "n_group": 1, "topk_group": 1},
 		keys:   routedKeys,
-	},
-	"gpt-oss": {
-		architecture: "GptOssForCausalLM",
-		names: map[string]string{
-			"attn_sinks.weight": "self_attn.sinks", "ffn_gate_inp": "mlp.router", "ffn_down_exps.bias": "mlp.experts.down_proj_bias",
-		},
-		config: map[string]any{"attention_bias": true, "quantization_config": map[string]any{"quant_method": "mxfp4"}},
-		keys: map[string]string{
-			"num_local_experts": "expert_count", "num_experts_per_tok": "expert_used_count", "sliding_window": "attention.sliding_window",
-		},
-		adjust: func(config map[string]any) { config["intermediate_size"] = packedWidth },
 	},
 	"longcat-flash": {
 		architecture: "LongcatFlashForCausalLM", rename: longcatName, arrange: latentsAndExperts(),
@@ -271,46 +257,6 @@ func latentsAndExperts() func(put putter, prefix, name string, v []float32, shap
 	}
 }
 
-// packedWidth is that of the experts in the twin of gpt-oss: a whole number of blocks.
-const packedWidth = 64
-
-// packedTwin gives a model experts in MXFP4 of that width.
-func packedTwin(m gguf.Model) gguf.Model {
-	rng := rand.New(rand.NewPCG(5, 5))
-	md := m.Metadata().Clone()
-	md.Set("gpt-oss.expert_feed_forward_length", uint32(packedWidth))
-	md.Set("gpt-oss.feed_forward_length", uint32(packedWidth))
-	var tensors []*gguf.Tensor
-	for _, x := range m.Tensors() {
-		if strings.Contains(x.Name, "_exps.") && !strings.HasSuffix(x.Name, "down_exps.bias") {
-			y := &gguf.Tensor{Name: x.Name, Type: x.Type, Shape: slices.Clone(x.Shape)}
-			if strings.Contains(x.Name, "_down_") {
-				y.Shape[0] = packedWidth
-			} else {
-				y.Shape[len(y.Shape)-2] = packedWidth
-			}
-			if strings.HasSuffix(x.Name, ".weight") {
-				y.Type = gguf.MXFP4
-			}
-			data := make(gguf.Memory, y.Size())
-			for i := range data {
-				data[i] = byte(rng.Uint32())
-				if y.Type == gguf.MXFP4 && i%17 == 0 {
-					data[i] = byte(122 + rng.IntN(3))
-				}
-			}
-			if y.Type == gguf.F32 {
-				for i := range y.Elements() {
-					putF32(data, i, rng.Float32())
-				}
-			}
-			y.Data, x = data, y
-		}
-		tensors = append(tensors, x)
-	}
-	return gguf.Assemble(md, tensors)
-}
-
 // longcatName numbers what a layer of LongCat has twice.
 func longcatName(name string) string {
 	var block int
@@ -326,28 +272,6 @@ func longcatName(name string) string {
 		rest = strings.Replace(rest, twice, strings.Replace(twice, "mlp.", "mlps."+j+".", 1), 1)
 	}
 	return fmt.Sprintf("model.layers.%d.%s", block/2, rest)
-}
-
-// paddedTwin gives a model the expert of zeros that converted ones have, and the
-// scales of latents that follow from its sizes.
-func paddedTwin(m gguf.Model) gguf.Model {
-	md := m.Metadata().Clone()
-	for _, latent := range []string{"q", "kv"} {
-		rank, _ := md.Int("longcat-flash.attention." + latent + "_lora_rank")
-		dim, _ := md.Int("longcat-flash.embedding_length")
-		md.Set("longcat-flash.attention."+latent+"_lora_scale", float32(math.Sqrt(float64(dim)/float64(rank))))
-	}
-	var tensors []*gguf.Tensor
-	for _, x := range m.Tensors() {
-		if strings.Contains(x.Name, "_exps.weight") {
-			b, _ := x.Bytes()
-			shape := []int{x.Shape[0], x.Shape[1], x.Shape[2] + 1}
-			data := append(slices.Clone(b), make([]byte, len(b)/x.Shape[2])...)
-			x = &gguf.Tensor{Name: x.Name, Type: x.Type, Shape: shape, Data: gguf.Memory(data)}
-		}
-		tensors = append(tensors, x)
-	}
-	return gguf.Assemble(md, tensors)
 }
 
 // routedKeys are the fields of families that store how experts are chosen.
@@ -401,10 +325,6 @@ func folderOf(t *testing.T, m gguf.Model, s testSource) *folder {
 	}
 	inBlock := regexp.MustCompile(`^blk\.(\d+)\.((\w+)\.(weight|bias))$`)
 	for _, x := range m.Tensors() {
-		if x.Type == gguf.MXFP4 || strings.Contains(x.Name, "_exps.bias") && !strings.Contains(x.Name, "_down_") {
-			unpacked(t, f, m, x)
-			continue
-		}
 		v := values(t, m, x.Name)
 		if strings.HasSuffix(x.Name, "_norm.weight") {
 			for i := range v {
@@ -450,52 +370,6 @@ func folderOf(t *testing.T, m gguf.Model, s testSource) *folder {
 	return f
 }
 
-// unpacked puts the experts of gpt-oss as its folder has them: gate and up in
-// turns, two values that follow each other in a byte.
-func unpacked(t *testing.T, f *folder, m gguf.Model, x *gguf.Tensor) {
-	t.Helper()
-	prefix := strings.Replace(x.Name[:strings.Index(x.Name, "ffn_")], "blk.", "model.layers.", 1) + "mlp.experts."
-	parts, to := []string{x.Name}, prefix+"down_proj"
-	if strings.Contains(x.Name, "_up_") {
-		return // with the gate
-	}
-	if strings.Contains(x.Name, "_gate_") {
-		parts, to = append(parts, strings.Replace(x.Name, "_gate_", "_up_", 1)), prefix+"gate_up_proj"
-	}
-	rows, experts, row := x.Shape[len(x.Shape)-2]*len(parts), x.Shape[len(x.Shape)-1], 4
-	if x.Type == gguf.MXFP4 {
-		row = x.Shape[0] / 32 * 17
-	}
-	var joined []byte
-	var data [][]byte
-	for _, name := range parts {
-		y, _ := m.Tensor(name)
-		b, _ := y.Bytes()
-		data = append(data, b)
-	}
-	for r := range rows * experts {
-		joined = append(joined, data[r%len(parts)][r/len(parts)*row:][:row]...)
-	}
-	put := func(name string, dtype safetensors.DType, b []byte, shape ...int) {
-		f.tensors = append(f.tensors, &safetensors.Tensor{Name: name, DType: dtype, Shape: shape, Data: gguf.Memory(b)})
-	}
-	if x.Type != gguf.MXFP4 {
-		put(to+"_bias", safetensors.F32, joined, experts, rows)
-		return
-	}
-	var blocks, scales []byte
-	for ; len(joined) > 0; joined = joined[17:] {
-		var block [16]byte
-		for i := range 32 {
-			q := joined[1+i%16] >> (4 * (i / 16)) & 15
-			block[i/2] |= q << (4 * (i % 2))
-		}
-		scales, blocks = append(scales, joined[0]), append(blocks, block[:]...)
-	}
-	put(to+"_blocks", safetensors.U8, blocks, experts, rows, x.Shape[0]/32, 16)
-	put(to+"_scales", safetensors.U8, scales, experts, rows, x.Shape[0]/32)
-}
-
 // scalingOf is the rope_scaling of a model.
 func scalingOf(t *testing.T, m gguf.Model, arch string) map[string]any {
 	if long, ok := m.Tensor("rope_factors_long.weight"); ok {
@@ -516,23 +390,10 @@ func scalingOf(t *testing.T, m gguf.Model, arch string) map[string]any {
 	return scaling
 }
 
-// twins are the models that a folder is made of: the tiny ones of fixtures, and
-// where they are there those of the reference, whose names begin with the family's.
+// twins are the reference's models of a family.
 func twins(t *testing.T, family string) map[string]gguf.Model {
 	out := map[string]gguf.Model{}
-	if slices.Contains(fixtures.Families(), family) {
-		out["fixture"] = fixtures.TinyFamily(1, family)
-	}
-	if m, ok := out["fixture"]; ok && family == "longcat-flash" {
-		out["fixture"] = paddedTwin(m)
-	}
-	if family == "gpt-oss" {
-		for name, m := range out {
-			out[name] = packedTwin(m)
-		}
-		return out
-	}
-	files, err := fs.Glob(os.DirFS("../../../shared/golden/archs"), "*.gguf")
+	files, err := fs.Glob(os.DirFS(sharedtest.Path(t, "golden/archs")), "*.gguf")
 	if err != nil {
 		t.Fatal(err)
 	}
