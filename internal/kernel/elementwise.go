@@ -1,6 +1,12 @@
 package kernel
 
-import "unsafe"
+import (
+	"math"
+	"sync"
+	"unsafe"
+
+	"qtool/internal/half"
+)
 
 // elementwise are a tier's functions over plain vectors; n may be 0.
 type elementwise struct {
@@ -12,6 +18,9 @@ type elementwise struct {
 	swigluBackward func(dgate, dup, gate, up, dy *float32, n int)
 	geglu          func(dst, gate, up *float32, n int)
 	gegluBackward  func(dgate, dup, gate, up, dy *float32, n int)
+	// roundedGeglu has 0, gate or what table says of its bits as a float16, for up to
+	// -10, from 10 on and between them, times up but where that is 0.
+	roundedGeglu func(dst, gate, up *float32, n int, table *float32)
 }
 
 // start is the first of at least n elements; it panics if there are fewer.
@@ -76,3 +85,30 @@ func GeGLUBackward(dgate, dup, gate, up, dy []float32) {
 	n := len(dy)
 	active.gegluBackward(start(dgate, n), start(dup, n), start(gate, n), start(up, n), start(dy, n), n)
 }
+
+// RoundedGeGLU is GeGLU as llama.cpp's CPU backend computes it: gelu(x) is 0 up to
+// -10, x from 10 on, and between them gate and result are rounded to float16. Bits do
+// not depend on the tier. dst may be gate or up.
+func RoundedGeGLU(dst, gate, up []float32) {
+	n := len(dst)
+	active.roundedGeglu(start(dst, n), start(gate, n), start(up, n), n, &roundedGelu()[0])
+}
+
+// roundedGelu is gelu by the bits of a float16, as llama.cpp computes it in float32: a
+// product that is added to is not rounded before, and the tanh is.
+var roundedGelu = sync.OnceValue(func() *[1 << 16]float32 {
+	const infinite, ten = 0x7c00, 0x4900
+	var table [1 << 16]float32
+	for bits := range table {
+		switch magnitude := bits &^ (1 << 15); {
+		case magnitude > infinite:
+			table[bits] = half.FromFloat16(uint16(bits))
+		case magnitude <= ten: // others are not looked up
+			x := half.FromFloat16(uint16(bits))
+			cube := float32(float64(float32(geluCube*x))*float64(x) + 1)
+			tanh := float32(math.Tanh(float64(float32(float32(geluScale/2*x) * cube))))
+			table[bits] = half.FromFloat16(half.ToFloat16(float32(0.5*x) * (1 + tanh)))
+		}
+	}
+	return &table
+})

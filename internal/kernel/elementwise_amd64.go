@@ -17,6 +17,9 @@ func swigluBackwardAVX2(dgate, dup, gate, up, dy *float32, n int)
 func gegluAVX2(dst, gate, up *float32, n int)
 
 //go:noescape
+func roundedGegluAVX2(dst, gate, up *float32, n int, table *float32)
+
+//go:noescape
 func gegluBackwardAVX2(dgate, dup, gate, up, dy *float32, n int)
 
 //go:noescape
@@ -39,6 +42,9 @@ func swigluBackwardAVX512(dgate, dup, gate, up, dy *float32, n int)
 
 //go:noescape
 func gegluAVX512(dst, gate, up *float32, n int)
+
+//go:noescape
+func roundedGegluAVX512(dst, gate, up *float32, n int, table *float32)
 
 //go:noescape
 func gegluBackwardAVX512(dgate, dup, gate, up, dy *float32, n int)

@@ -17,6 +17,9 @@ func swigluBackwardNEON(dgate, dup, gate, up, dy *float32, n int)
 func gegluNEON(dst, gate, up *float32, n int)
 
 //go:noescape
+func roundedGegluNEON(dst, gate, up *float32, n int, table *float32)
+
+//go:noescape
 func gegluBackwardNEON(dgate, dup, gate, up, dy *float32, n int)
 
 //go:noescape

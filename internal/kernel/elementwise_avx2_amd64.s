@@ -590,6 +590,66 @@ done:
 	VZEROUPPER
 	RET
 
+// func roundedGegluAVX2(dst, gate, up *float32, n int, table *float32) 
+//
+//	for i < n { g = gate[i]; dst[i] = g <= -10 ? 0 : (g >= 10 ? g : table[float16 bits of g]) · up[i] }
+TEXT ·roundedGegluAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ gate+8(FP), SI
+	MOVQ up+16(FP), BX
+	MOVQ n+24(FP), CX
+	MOVQ table+32(FP), R8
+	MOVL $0x41200000, AX
+	VMOVD AX, X4
+	VBROADCASTSS X4, Y4
+	MOVL $0xc1200000, AX
+	VMOVD AX, X5
+	VBROADCASTSS X5, Y5
+	SUBQ $8, CX
+	JLT rest
+
+loop:
+	VMOVUPS (SI), Y0
+	VMOVUPS (BX), Y1
+	VCVTPS2PH $0, Y0, X2
+	VPMOVZXWD X2, Y2
+	VPCMPEQD Y6, Y6, Y6
+	VGATHERDPS Y6, (R8)(Y2*4), Y3
+	VCMPPS $13, Y4, Y0, Y6 // at least
+	VBLENDVPS Y6, Y0, Y3, Y3
+	VMULPS Y1, Y3, Y3
+	VCMPPS $6, Y5, Y0, Y6 // not at most
+	VANDPS Y6, Y3, Y3
+	VMOVUPS Y3, (DI)
+	ADDQ $32, SI
+	ADDQ $32, BX
+	ADDQ $32, DI
+	SUBQ $8, CX
+	JGE loop
+
+rest:
+	ADDQ $8, CX
+	JZ done
+	NEGQ CX
+	LEAQ masks<>+32(SB), AX
+	VMOVUPS (AX)(CX*4), Y15
+	VMASKMOVPS (SI), Y15, Y0
+	VMASKMOVPS (BX), Y15, Y1
+	VCVTPS2PH $0, Y0, X2
+	VPMOVZXWD X2, Y2
+	VPCMPEQD Y6, Y6, Y6
+	VGATHERDPS Y6, (R8)(Y2*4), Y3
+	VCMPPS $13, Y4, Y0, Y6 // at least
+	VBLENDVPS Y6, Y0, Y3, Y3
+	VMULPS Y1, Y3, Y3
+	VCMPPS $6, Y5, Y0, Y6 // not at most
+	VANDPS Y6, Y3, Y3
+	VMASKMOVPS Y3, Y15, (DI)
+
+done:
+	VZEROUPPER
+	RET
+
 // func gegluBackwardAVX2(dgate, dup, gate, up, dy *float32, n int) 
 //
 //	s = 1 / (1 + exp(-2u)): dup += dy·gate·s, dgate += dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))

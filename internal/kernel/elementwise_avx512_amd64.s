@@ -515,6 +515,67 @@ done:
 	VZEROUPPER
 	RET
 
+// func roundedGegluAVX512(dst, gate, up *float32, n int, table *float32) 
+//
+//	for i < n { g = gate[i]; dst[i] = g <= -10 ? 0 : (g >= 10 ? g : table[float16 bits of g]) · up[i] }
+TEXT ·roundedGegluAVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ gate+8(FP), SI
+	MOVQ up+16(FP), BX
+	MOVQ n+24(FP), CX
+	MOVQ table+32(FP), R8
+	MOVL $0x41200000, AX
+	VMOVD AX, X4
+	VBROADCASTSS X4, Z4
+	MOVL $0xc1200000, AX
+	VMOVD AX, X5
+	VBROADCASTSS X5, Z5
+	SUBQ $16, CX
+	JLT rest
+
+loop:
+	VMOVUPS (SI), Z0
+	VMOVUPS (BX), Z1
+	VCVTPS2PH $0, Z0, Y2
+	VPMOVZXWD Y2, Z2
+	KXNORW K2, K2, K2
+	VGATHERDPS (R8)(Z2*4), K2, Z3
+	VCMPPS $13, Z4, Z0, K3 // at least
+	VMOVAPS Z0, K3, Z3
+	VMULPS Z1, Z3, Z3
+	VCMPPS $6, Z5, Z0, K3 // not at most
+	VMOVAPS.Z Z3, K3, Z3
+	VMOVUPS Z3, (DI)
+	ADDQ $64, SI
+	ADDQ $64, BX
+	ADDQ $64, DI
+	SUBQ $16, CX
+	JGE loop
+
+rest:
+	ADDQ $16, CX
+	JZ done
+	MOVL $1, AX
+	SHLL CX, AX
+	DECL AX
+	KMOVW AX, K1
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z (BX), K1, Z1
+	VCVTPS2PH $0, Z0, Y2
+	VPMOVZXWD Y2, Z2
+	KXNORW K2, K2, K2
+	VGATHERDPS (R8)(Z2*4), K2, Z3
+	VCMPPS $13, Z4, Z0, K3 // at least
+	VMOVAPS Z0, K3, Z3
+	VMULPS Z1, Z3, Z3
+	VCMPPS $6, Z5, Z0, K3 // not at most
+	VMOVAPS.Z Z3, K3, Z3
+	VMOVUPS Z3, K1, (DI)
+
+done:
+	VZEROUPPER
+	RET
+
 // func gegluBackwardAVX512(dgate, dup, gate, up, dy *float32, n int) 
 //
 //	s = 1 / (1 + exp(-2u)): dup += dy·gate·s, dgate += dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))

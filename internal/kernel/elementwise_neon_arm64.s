@@ -563,6 +563,86 @@ one:
 done:
 	RET
 
+// func roundedGegluNEON(dst, gate, up *float32, n int, table *float32) 
+//
+//	for i < n { g = gate[i]; dst[i] = g <= -10 ? 0 : (g >= 10 ? g : table[float16 bits of g]) · up[i] }
+TEXT ·roundedGegluNEON(SB), NOSPLIT, $0-40
+	MOVD dst+0(FP), R0
+	MOVD gate+8(FP), R1
+	MOVD up+16(FP), R2
+	MOVD n+24(FP), R5
+	MOVD table+32(FP), R6
+	FMOVS $10.0, F4
+	FMOVS $-10.0, F5
+	VDUP V4.S[0], V4.S4
+	VDUP V5.S[0], V5.S4
+	VEOR V6.B16, V6.B16, V6.B16
+	SUBS $4, R5
+	BLT rest
+
+loop:
+	VLD1 (R1), [V0.S4]
+	VLD1 (R2), [V1.S4]
+	WORD $0x0e216802 // VFCVTN.S4.H4 V0, V2
+	VMOV V2.H[0], R7
+	MOVWU (R6)(R7<<2), R7
+	VMOV R7, V3.S[0]
+	VMOV V2.H[1], R7
+	MOVWU (R6)(R7<<2), R7
+	VMOV R7, V3.S[1]
+	VMOV V2.H[2], R7
+	MOVWU (R6)(R7<<2), R7
+	VMOV R7, V3.S[2]
+	VMOV V2.H[3], R7
+	MOVWU (R6)(R7<<2), R7
+	VMOV R7, V3.S[3]
+	WORD $0x6e24e407 // VFCMGE.S4 V4, V0, V7
+	VBIT V7.B16, V0.B16, V3.B16
+	WORD $0x6e21dc63 // VFMUL.S4 V1, V3, V3
+	WORD $0x6e20e4a7 // VFCMGE.S4 V0, V5, V7
+	VBIT V7.B16, V6.B16, V3.B16
+	VST1 [V3.S4], (R0)
+	ADD $16, R0
+	ADD $16, R1
+	ADD $16, R2
+	SUBS $4, R5
+	BGE loop
+
+rest:
+	ADDS $4, R5
+	BEQ done
+
+one:
+	FMOVS (R1), F0
+	FMOVS (R2), F1
+	WORD $0x0e216802 // VFCVTN.S4.H4 V0, V2
+	VMOV V2.H[0], R7
+	MOVWU (R6)(R7<<2), R7
+	VMOV R7, V3.S[0]
+	VMOV V2.H[1], R7
+	MOVWU (R6)(R7<<2), R7
+	VMOV R7, V3.S[1]
+	VMOV V2.H[2], R7
+	MOVWU (R6)(R7<<2), R7
+	VMOV R7, V3.S[2]
+	VMOV V2.H[3], R7
+	MOVWU (R6)(R7<<2), R7
+	VMOV R7, V3.S[3]
+	WORD $0x6e24e407 // VFCMGE.S4 V4, V0, V7
+	VBIT V7.B16, V0.B16, V3.B16
+	WORD $0x6e21dc63 // VFMUL.S4 V1, V3, V3
+	WORD $0x6e20e4a7 // VFCMGE.S4 V0, V5, V7
+	VBIT V7.B16, V6.B16, V3.B16
+	FMOVS F3, (R0)
+	ADD $4, R0
+	ADD $4, R1
+	ADD $4, R2
+	SUBS $1, R5
+	BNE one
+
+done:
+	RET
+
 // func gegluBackwardNEON(dgate, dup, gate, up, dy *float32, n int) 
 //
 //	s = 1 / (1 + exp(-2u)): dup += dy·gate·s, dgate += dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))

@@ -1,10 +1,14 @@
 package kernel
 
 import (
+	"encoding/binary"
+	"hash/crc32"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"qtool/internal/half"
 )
 
 // unitsApart is how many float32 lie between got and the exact value want.
@@ -189,6 +193,58 @@ func TestGeGLUEqualsItsDefinition(t *testing.T) {
 				}
 			}
 		})
+	})
+}
+
+func TestRoundedGeGLUIsTheSameOnEveryTierToTheBit(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		eachLength(3, func(v []guarded) {
+			dst, gate, up := v[0], v[1], v[2]
+			for i := range gate.v {
+				gate.v[i] *= float32(1 + i%9)
+			}
+			n := len(dst.v)
+			want := make([]float32, n)
+			roundedGegluGo(start(want, n), start(gate.v, n), start(up.v, n), n, &roundedGelu()[0])
+			RoundedGeGLU(dst.v, gate.v, up.v)
+			dst.check(t, "rounded geglu")
+			for i, w := range want {
+				if math.Float32bits(dst.v[i]) != math.Float32bits(w) && w == w {
+					t.Fatalf("rounded geglu(%g, %g) = %g, want %g", gate.v[i], up.v[i], dst.v[i], w)
+				}
+			}
+		})
+	})
+}
+
+func TestRoundedGeGLURoundsEveryFloat16AsLlamaCppDoes(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		var gate, ones, result []float32
+		for bits := range 1 << 16 {
+			if x := half.FromFloat16(uint16(bits)); math.Abs(float64(x)) < 10 {
+				gate, ones = append(gate, x), append(ones, 1)
+			}
+		}
+		result = make([]float32, len(gate))
+		RoundedGeGLU(result, gate, ones)
+		var stored []byte
+		for i, y := range result {
+			stored = binary.LittleEndian.AppendUint16(stored, half.ToFloat16(y))
+			x := float64(gate[i])
+			if want := x / (1 + math.Exp(-2*math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x))); math.Abs(float64(y)-want) > math.Abs(want)*0x1p-11+6e-7 {
+				t.Errorf("gelu(%g) = %g, not near %g", x, y, want)
+			}
+		}
+		const llamaCpp = 0xb52162f1 // of ggml_table_gelu_f16, for the same arguments
+		if sum := crc32.ChecksumIEEE(stored); sum != llamaCpp {
+			t.Errorf("checksum %#x", sum)
+		}
+		const ulp = 1.0 / 1024
+		edges := []float32{-10, float32(math.Inf(-1)), 10, 11.00001, float32(math.Inf(1)), -9.99999, 9.99999, 1 + ulp/2, 1, 1 + 3*ulp/2, 1 + 2*ulp}
+		RoundedGeGLU(edges, edges, ones[:len(edges)])
+		if !slices.Equal(edges[:7], []float32{0, 0, 10, 11.00001, float32(math.Inf(1)), 0, 10}) || edges[7] != edges[8] || edges[9] != edges[10] {
+			t.Errorf("at the edges %v", edges)
+		}
 	})
 }
 

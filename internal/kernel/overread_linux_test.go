@@ -74,6 +74,7 @@ func multiplyAtTheEnd(t *testing.T, p *kernel.Pool, w kernel.Matrix) {
 		kernel.Axpy(y, 0.5, y)
 		kernel.SwiGLU(x, x, x)
 		kernel.GeGLU(x, x, x)
+		kernel.RoundedGeGLU(x, x, x)
 		kernel.Exp(y, y, kernel.Highest(y))
 	}
 }

@@ -20,6 +20,7 @@ var neonTier = tier{
 		swigluBackward: swigluBackwardNEON,
 		geglu:          gegluNEON,
 		gegluBackward:  gegluBackwardNEON,
+		roundedGeglu:   roundedGegluNEON,
 	},
 	decoders: decodersNEON,
 }

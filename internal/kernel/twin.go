@@ -4,6 +4,8 @@ import (
 	"math"
 	"runtime"
 	"unsafe"
+
+	"qtool/internal/half"
 )
 
 // goTier is the pure-Go twin of every kernel: the reference that the others
@@ -33,6 +35,7 @@ var elementwiseGo = elementwise{
 	swigluBackward: swigluBackwardGo,
 	geglu:          gegluGo,
 	gegluBackward:  gegluBackwardGo,
+	roundedGeglu:   roundedGegluGo,
 }
 
 // The tiles are as large as the compiler's registers allow: of 2×4, it spills
@@ -202,6 +205,21 @@ func gegluGo(dst, gate, up *float32, n int) {
 	d, u := unsafe.Slice(dst, n), unsafe.Slice(up, n)
 	for i, x := range unsafe.Slice(gate, n) {
 		d[i] = x * sigmoid(geluScale*x*(1+geluCube*x*x)) * u[i]
+	}
+}
+
+func roundedGegluGo(dst, gate, up *float32, n int, table *float32) {
+	d, u := unsafe.Slice(dst, n), unsafe.Slice(up, n)
+	gelu := (*[1 << 16]float32)(unsafe.Pointer(table))
+	for i, x := range unsafe.Slice(gate, n) {
+		switch {
+		case x <= -10:
+			d[i] = 0
+		case x >= 10:
+			d[i] = x * u[i]
+		default:
+			d[i] = gelu[half.ToFloat16(x)] * u[i]
+		}
 	}
 }
 

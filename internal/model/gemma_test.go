@@ -2,7 +2,6 @@ package model
 
 import (
 	"math"
-	"slices"
 	"testing"
 
 	"qtool/gguf"
@@ -12,49 +11,83 @@ import (
 	"qtool/internal/sharedtest"
 )
 
-// llama.cpp looks gelu up in a table of float16: it rounds the argument and the
-// result. With the same rounding the logits are the same, but where the two sides'
-// last bits make an argument round to different sides, from that token on.
-func TestGemmaEqualsLlamaCppButForItsRoundedGelu(t *testing.T) {
-	for _, a := range []architecture{gemma2, gemma3} {
-		a.activation = roundedGeGLU
-		f, err := gguf.Open(sharedtest.Path(t, "golden/archs/"+a.name+".gguf"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		d, err := load(f, &a, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		pool := kernel.NewPool(1)
-		defer pool.Close()
-		tape := nn.NewTape(pool)
-		got := d.Logits(tape, d.Hidden(tape, NewBatch(sharedtest.Tokens(t), []int{0}), nil, false)).Data
-		want := sharedtest.Float32s(t, "golden/archs/"+a.name+".logits.f32")
-		var errors []float64
-		for r := 0; r < len(want); r += d.Vocabulary {
-			errors = append(errors, sharedtest.NMSE(got[r:r+d.Vocabulary], want[r:r+d.Vocabulary]))
-		}
-		slices.Sort(errors)
-		all, quarter := sharedtest.NMSE(got, want), errors[len(errors)/4]
-		if t.Logf("%s: NMSE %.3g, %.3g in a quarter of the rows", a.name, all, quarter); !(all <= 1e-8 && quarter <= 1e-10) {
-			t.Errorf("%s: NMSE %g, %g in a quarter of the rows", a.name, all, quarter)
-		}
-	}
+// A tie is an argument of gelu so near to the middle between two float16 that the last
+// bits of a sum decide to which of them it is rounded.
+type tie struct{ layer, element int }
+
+// noise is how far, relative to 1 or itself, sums in another order put an argument.
+const noise = 1e-6
+
+// tiedGeGLU is the activation that rounds the ties in other to the other side. It adds
+// the ties of one layer to found.
+type tiedGeGLU struct {
+	layer, look int
+	other       map[tie]bool
+	found       []tie
 }
 
-func roundedGeGLU(_ *nn.Tape, gate, up *nn.Var) *nn.Var {
+func (g *tiedGeGLU) activation(_ *nn.Tape, gate, up *nn.Var) *nn.Var {
 	for i, x := range gate.Data {
-		switch {
-		case x <= -10:
-			x = 0
-		case x < 10:
-			x = half.FromFloat16(half.ToFloat16(x))
-			tanh := float32(math.Tanh(float64(0.79788456080286535588 * x * (1 + 0.044715*x*x))))
-			x = half.FromFloat16(half.ToFloat16(0.5 * x * (1 + tanh)))
+		margin := noise * max(1, float32(math.Abs(float64(x))))
+		low, high := half.ToFloat16(x-margin), half.ToFloat16(x+margin)
+		if low == high {
+			continue
 		}
-		gate.Data[i] = x * up.Data[i]
+		at := tie{g.layer, i}
+		if g.layer == g.look {
+			g.found = append(g.found, at)
+		}
+		if g.other[at] {
+			gate.Data[i] = half.FromFloat16(low ^ high ^ half.ToFloat16(x))
+		}
 	}
+	kernel.RoundedGeGLU(gate.Data, gate.Data, up.Data)
+	g.layer++
 	return gate
+}
+
+// llama.cpp rounds gelu's argument to float16, so that the last bit of a sum may decide
+// about one part in 2048. Its own logits of these tokens, one at a time instead of in a batch,
+// are an NMSE of 1.8e-9 away from the reference. With the ties decided as its sums did, nothing remains.
+func TestGemma3EqualsLlamaCppButForTiesOfItsRoundedGelu(t *testing.T) {
+	f, err := gguf.Open(sharedtest.Path(t, "golden/archs/gemma3.gguf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	tape := nn.NewTape(pool)
+	g := &tiedGeGLU{other: map[tie]bool{}}
+	a := gemma3
+	a.activation = g.activation
+	d, err := load(f, &a, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, want := sharedtest.Tokens(t), sharedtest.Float32s(t, "golden/archs/gemma3.logits.f32")
+	distance := func(look int) float64 {
+		g.layer, g.look, g.found = 0, look, nil
+		tape.Reset(false)
+		return sharedtest.NMSE(d.Logits(tape, d.Hidden(tape, NewBatch(tokens, []int{0}), nil, false)).Data, want)
+	}
+	best := distance(-1)
+	t.Logf("NMSE %.3g", best)
+	tried := 0
+	for layer := range d.Layers {
+		distance(layer)
+		for _, at := range g.found {
+			tried++
+			g.other[at] = true
+			if e := distance(-1); e < 0.8*best {
+				t.Logf("NMSE %.3g with element %d of layer %d", e, at.element, layer)
+				best = e
+			} else {
+				delete(g.other, at)
+			}
+		}
+	}
+	if !(best <= 1e-10) || len(g.other) > 12 {
+		t.Errorf("NMSE %g with %d ties of %d decided", best, len(g.other), tried)
+	}
 }

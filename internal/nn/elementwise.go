@@ -90,9 +90,12 @@ func (t *Tape) SwiGLU(gate, up *Var) *Var {
 	return t.gated(gate, up, kernel.SwiGLU, kernel.SwiGLUBackward)
 }
 
-// GeGLU computes gelu(gate)·up elementwise, gelu in its tanh form; see
-// [kernel.GeGLU].
+// GeGLU computes gelu(gate)·up elementwise, gelu in its tanh form: as
+// [kernel.RoundedGeGLU], or [kernel.GeGLU] if gradients will be asked for.
 func (t *Tape) GeGLU(gate, up *Var) *Var {
+	if !t.learning {
+		return t.gated(gate, up, kernel.RoundedGeGLU, nil)
+	}
 	return t.gated(gate, up, kernel.GeGLU, kernel.GeGLUBackward)
 }
 

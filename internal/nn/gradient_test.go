@@ -51,7 +51,7 @@ func checkGradients(t *testing.T, g graph) {
 		return coefficients[i]
 	}
 	loss := func() float64 {
-		tape.Reset(false)
+		tape.Reset(true) // what is differentiated
 		y, s := g.forward(tape)
 		if y != nil {
 			for i, v := range y.Data {
@@ -311,4 +311,26 @@ func TestTheArenaHoldsLittleMoreThanItEverGaveOut(t *testing.T) {
 	if held > a.peak+a.peak/4 {
 		t.Errorf("%d elements are held, at most %d were given out at once", held, a.peak)
 	}
+}
+
+func TestGeluIsRoundedUnlessGradientsWillBeAskedFor(t *testing.T) {
+	pool := kernel.NewPool(1)
+	defer pool.Close()
+	tape := NewTape(pool)
+	gate, up := Constant([]float32{0.3, -1.2, 4}, 1, 3), Constant([]float32{1, 2, 3}, 1, 3)
+	smooth, rounded := make([]float32, 3), make([]float32, 3)
+	kernel.GeGLU(smooth, gate.Data, up.Data)
+	kernel.RoundedGeGLU(rounded, gate.Data, up.Data)
+	check := func(what string, want []float32) {
+		t.Helper()
+		if got := tape.GeGLU(gate, up).Data; !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	check("a new tape", rounded)
+	tape.Reset(true)
+	check("recording", smooth)
+	tape.Scoped(func() { check("not recorded, between what is", smooth) }) // as in checkpointing
+	tape.Reset(false)
+	check("not recording", rounded)
 }

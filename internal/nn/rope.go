@@ -67,7 +67,7 @@ func (r *Rope) Reserve(n int) {
 	defer r.grow.Unlock()
 	t := *r.table.Load()
 	low, high := o.correctionRange()
-	step := float32(math.Pow(o.Base, -2/float64(o.Dims)))
+	step := float32(math.Pow(o.Base, float64(-2/float32(o.Dims))))
 	magnitude := float32(o.AttnFactor)
 	if o.ExtFactor != 0 {
 		magnitude *= float32(1 + 0.1*math.Log(1/o.FreqScale))

@@ -36,6 +36,7 @@ type Tape struct {
 	vars      objects[Var]
 	steps     steps
 	recording bool
+	learning  bool // whether gradients will be asked for, though perhaps not of what is computed now
 	ops       []op
 	scratch   [][]float32     // per worker
 	attention []attentionWork // per worker
@@ -102,7 +103,8 @@ func NewTape(pool *kernel.Pool) *Tape {
 	return &Tape{Pool: pool, scratch: make([][]float32, pool.Workers()), attention: make([]attentionWork, pool.Workers())}
 }
 
-// Reset forgets every Var made so far and sets whether to record from here on.
+// Reset forgets every Var made so far and sets whether to record from here on. Without,
+// functions that llama.cpp rounds are rounded as it does; with, they are smooth.
 func (t *Tape) Reset(record bool) {
 	t.floats.release(mark{})
 	t.doubles.release(mark{})
@@ -110,7 +112,7 @@ func (t *Tape) Reset(record bool) {
 	t.vars.reset()
 	t.steps.reset()
 	t.ops = t.ops[:0]
-	t.recording = record
+	t.recording, t.learning = record, record
 	if t.floats.wasteful() {
 		t.vars, t.steps, t.ops = objects[Var]{}, steps{}, nil // they refer to the old slabs
 		t.floats.compact()

@@ -203,6 +203,13 @@ func (l *lanesWriter) sigmoid(x, s int) {
 	l.op("VDIVPS %s, %s, %s", l.v(s), l.v(6), l.v(s))
 }
 
+// broadcastBits fills register i with a number.
+func (l *lanesWriter) broadcastBits(bits uint32, i int) {
+	l.op("MOVL $%#x, AX", bits)
+	l.op("VMOVD AX, X%d", i)
+	l.op("VBROADCASTSS X%d, %s", i, l.v(i))
+}
+
 // half is the lower half of register i, upper names its other half.
 func (l *lanesWriter) half(i int) string {
 	if l.wide() {
@@ -344,6 +351,43 @@ var operations = []operation{
 		},
 	},
 	{
+		"roundedGeglu", "dst, gate, up *float32, n int, table *float32", "",
+		"for i < n { g = gate[i]; dst[i] = g <= -10 ? 0 : (g >= 10 ? g : table[float16 bits of g]) · up[i] }",
+		func(l *lanesWriter) {
+			l.argument("dst", 0, "DI")
+			l.argument("gate", 8, "SI")
+			l.argument("up", 16, "BX")
+			l.argument("n", 24, "CX")
+			l.argument("table", 32, "R8")
+			l.broadcastBits(math.Float32bits(10), 4)
+			l.broadcastBits(math.Float32bits(-10), 5)
+			l.loop([]string{"SI", "BX", "DI"}, func() {
+				l.load("SI", 0)
+				l.load("BX", 1)
+				l.op("VCVTPS2PH $0, %s, %s", l.v(0), l.half(2))
+				l.op("VPMOVZXWD %s, %s", l.half(2), l.v(2))
+				if l.wide() {
+					l.op("KXNORW K2, K2, K2")
+					l.op("VGATHERDPS (R8)(Z2*4), K2, Z3")
+					l.op("VCMPPS $13, Z4, Z0, K3 // at least")
+					l.op("VMOVAPS Z0, K3, Z3")
+					l.op("VMULPS Z1, Z3, Z3")
+					l.op("VCMPPS $6, Z5, Z0, K3 // not at most")
+					l.op("VMOVAPS.Z Z3, K3, Z3")
+				} else {
+					l.op("VPCMPEQD Y6, Y6, Y6")
+					l.op("VGATHERDPS Y6, (R8)(Y2*4), Y3")
+					l.op("VCMPPS $13, Y4, Y0, Y6 // at least")
+					l.op("VBLENDVPS Y6, Y0, Y3, Y3")
+					l.op("VMULPS Y1, Y3, Y3")
+					l.op("VCMPPS $6, Y5, Y0, Y6 // not at most")
+					l.op("VANDPS Y6, Y3, Y3")
+				}
+				l.store(3, "DI")
+			})
+		},
+	},
+	{
 		"gegluBackward", "dgate, dup, gate, up, dy *float32, n int", "",
 		"s = 1 / (1 + exp(-2u)): dup += dy·gate·s, dgate += dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))",
 		func(l *lanesWriter) {
@@ -382,9 +426,7 @@ var operations = []operation{
 		func(l *lanesWriter) {
 			l.argument("v", 0, "SI")
 			l.argument("n", 8, "CX")
-			l.op("MOVL $0xff800000, AX")
-			l.op("VMOVD AX, X10")
-			l.op("VBROADCASTSS X10, %s", l.v(10))
+			l.broadcastBits(math.Float32bits(float32(math.Inf(-1))), 10)
 			l.loop([]string{"SI"}, func() {
 				l.load("SI", 0)
 				switch { // NaN in the first operand gives the second

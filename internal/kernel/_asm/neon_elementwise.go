@@ -221,6 +221,34 @@ var neonOperations = map[string]func(l *fourLanesWriter){
 			l.store(0, "R0")
 		})
 	},
+	"roundedGeglu": func(l *fourLanesWriter) {
+		l.argument("dst", 0, "R0")
+		l.argument("gate", 8, "R1")
+		l.argument("up", 16, "R2")
+		l.argument("n", 24, "R5")
+		l.argument("table", 32, "R6")
+		l.op("FMOVS $10.0, F4")
+		l.op("FMOVS $-10.0, F5")
+		l.op("VDUP V4.S[0], V4.S4")
+		l.op("VDUP V5.S[0], V5.S4")
+		l.zero(6)
+		l.loop([]string{"R0", "R1", "R2"}, func() {
+			l.load("R1", 0)
+			l.load("R2", 1)
+			l.two("VFCVTN.S4.H4", 0, 2)
+			for lane := range 4 {
+				l.op("VMOV V2.H[%d], R7", lane)
+				l.op("MOVWU (R6)(R7<<2), R7")
+				l.op("VMOV R7, V3.S[%d]", lane)
+			}
+			l.three("VFCMGE.S4", 4, 0, 7)
+			l.op("VBIT V7.B16, V0.B16, V3.B16")
+			l.three("VFMUL.S4", 1, 3, 3)
+			l.three("VFCMGE.S4", 0, 5, 7)
+			l.op("VBIT V7.B16, V6.B16, V3.B16")
+			l.store(3, "R0")
+		})
+	},
 	"gegluBackward": func(l *fourLanesWriter) {
 		l.argument("dgate", 0, "R0")
 		l.argument("dup", 8, "R1")

@@ -15,6 +15,7 @@ var threeRegisters = map[string]uint32{
 	"VFMAX.S4":  0x4e20f400, // NaN if one is
 	"VFMIN.S4":  0x4ea0f400,
 	"VFCMGT.S4": 0x6ea0e400, // n > m
+	"VFCMGE.S4": 0x6e20e400, // n >= m
 	"VFADD.D2":  0x4e60d400,
 	"VMUL.B16":  0x4e209c00,
 	"VCMHS.B16": 0x6e203c00, // n >= m, unsigned
@@ -30,6 +31,7 @@ var twoRegisters = map[string]uint32{
 	"VFCVTNS.S4":    0x4e21a800, // and as an integer
 	"VFCVTL.H4.S4":  0x0e217800, // binary16 to float32, the lower four
 	"VFCVTL2.H8.S4": 0x4e217800, // the upper four
+	"VFCVTN.S4.H4":  0x0e216800, // float32 to binary16, to nearest even
 	"VFCVTL.S2.D2":  0x0e617800,
 	"VFCVTL2.S4.D2": 0x4e617800,
 	"VSXTL.B8.H8":   0x0f08a400,
