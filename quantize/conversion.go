@@ -28,6 +28,8 @@ const (
 type conversion struct {
 	tensor     *gguf.Tensor // the source
 	from, to   *Codec
+	fromFormat kernel.Format
+	toFormat   kernel.Format
 	importance []float32
 	threads    int
 
@@ -68,6 +70,7 @@ func newConversion(src *gguf.Tensor, to gguf.Type, importance []float32, threads
 	}
 	c := &conversion{
 		tensor: src, from: codecs[src.Type], to: codecs[to], importance: importance, threads: threads,
+		fromFormat: kernel.FormatOf(src.Type.String()), toFormat: kernel.FormatOf(to.String()),
 		columns: src.Elements() / src.Rows(), rows: src.Rows(),
 	}
 	if src.Type == to { // blocks are copied one by one, however long the rows
@@ -78,8 +81,14 @@ func newConversion(src *gguf.Tensor, to gguf.Type, importance []float32, threads
 	c.dstRow = c.columns / to.BlockElements() * to.BlockBytes()
 	c.chunkRows = max(1, chunkValues/c.columns)
 	c.beyond = limit(src.Type, to)
+	if !weighs(to) {
+		c.importance = nil
+	}
 	return c
 }
+
+// weighs reports whether importance changes what is stored as t.
+func weighs(t gguf.Type) bool { return t.BlockElements() > 1 && t != gguf.Q8_0 }
 
 // limit is the size from which on values are refused.
 func limit(from, to gguf.Type) float32 {
@@ -115,6 +124,9 @@ func (c *conversion) convert(dst []byte, first int, s *scratch) error {
 	if err != nil {
 		return err
 	}
+	if c.convertHalves(dst, raw) {
+		return nil
+	}
 	strip := max(1, stripValues/c.columns)
 	if len(s.values) < strip*c.columns {
 		s.values = make([]float32, strip*c.columns)
@@ -128,9 +140,22 @@ func (c *conversion) convert(dst []byte, first int, s *scratch) error {
 	return nil
 }
 
+// convertHalves converts float16 weights as they are stored, where that is possible: none is
+// beyond any type's scale. It reports false also if some are not finite.
+func (c *conversion) convertHalves(dst, raw []byte) bool {
+	if c.from.typ != gguf.F16 || c.importance != nil {
+		return false
+	}
+	finite, ok := kernel.EncodeHalves(c.toFormat, dst, raw)
+	if c.from == c.to {
+		copy(dst, raw)
+	}
+	return finite && ok
+}
+
 // convertStrip converts the rows from first on, by way of values.
 func (c *conversion) convertStrip(dst, raw []byte, values []float32, first int) error {
-	if !kernel.Decode(c.from.typ.String(), values, raw) {
+	if !kernel.Decode(c.fromFormat, values, raw) {
 		c.from.DecodeRow(values, raw)
 	}
 	if kernel.Magnitude(values) >= math.Float32bits(c.beyond) {

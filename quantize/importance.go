@@ -104,7 +104,7 @@ func (w *weighed) WriteTo(to io.Writer) (int64, error) {
 // converted is the data of src, a tensor of the plan, as another type.
 func (p *Plan) converted(src *gguf.Tensor, to gguf.Type) io.ReaderAt {
 	data := newConversion(src, to, nil, p.opts.Threads)
-	if c, ok := data.(*conversion); ok && p.opts.Importance != nil && src.Type != to {
+	if c, ok := data.(*conversion); ok && p.opts.Importance != nil && src.Type != to && weighs(to) {
 		return &weighed{*c, func() ([]float32, error) { return p.importance(src) }}
 	}
 	return data

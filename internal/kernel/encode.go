@@ -23,7 +23,7 @@ const (
 
 // Encode stores the first elements of src in dst, as many as the tier can, and returns
 // how many: all, all but a rest of less than 16, or none. src must be finite.
-func Encode(f format, dst []byte, src []float32) int {
+func Encode(f Format, dst []byte, src []float32) int {
 	encode := active.encoders[f]
 	if encode == nil {
 		return 0
@@ -40,19 +40,47 @@ func Encode(f format, dst []byte, src []float32) int {
 	return n * b.elements
 }
 
-// Decode fills dst with the elements of the type of that name in src, and reports
-// whether the tier knows it. dst is whole blocks and a multiple of 32.
-func Decode(name string, dst []float32, src []byte) bool {
-	for f, b := range blocks {
-		d := active.decoders[f]
-		if f == 0 || b.name != name || d.float32 == nil || len(dst)%d.elements != 0 || len(dst) == 0 {
-			continue
-		}
-		_ = src[:len(dst)/b.elements*b.bytes]
-		d.float32(unsafe.SliceData(dst), unsafe.SliceData(src), len(dst)/d.elements)
-		return true
+// halfEncodeFunc is an encodeFunc of float16 elements as they are stored, which need not be
+// finite: magnitude is the greatest of their bits without signs. F16 is not copied.
+type halfEncodeFunc func(dst, src *byte, n int) (magnitude uint32)
+
+// EncodeHalves stores the float16 elements of src in dst, and reports whether the tier can.
+// finite is whether they all are: if not, dst holds nothing of use. To F16 nothing is
+// stored.
+func EncodeHalves(f Format, dst, src []byte) (finite, ok bool) {
+	encode, b := active.halfEncoders[f], blocks[f]
+	unit := max(16, b.elements)
+	if encode == nil || len(src) == 0 || len(src)%(2*unit) != 0 {
+		return false, false
 	}
-	return false
+	n := len(src) / 2
+	if f != ToF16 {
+		_ = dst[:n/b.elements*b.bytes]
+	}
+	magnitude := encode(unsafe.SliceData(dst), unsafe.SliceData(src), n/b.elements)
+	return magnitude < 0x7c00, true
+}
+
+// FormatOf is the format of the ggml type of that name; that of other types no tier knows.
+func FormatOf(name string) Format {
+	for f, b := range blocks {
+		if f > 0 && b.name == name {
+			return Format(f)
+		}
+	}
+	return otherFormat
+}
+
+// Decode fills dst with the elements of format f in src, and reports whether the tier knows
+// it. dst is whole blocks and a multiple of 32.
+func Decode(f Format, dst []float32, src []byte) bool {
+	d, b := active.decoders[f], blocks[f]
+	if d.float32 == nil || len(dst)%d.elements != 0 || len(dst) == 0 {
+		return false
+	}
+	_ = src[:len(dst)/b.elements*b.bytes]
+	d.float32(unsafe.SliceData(dst), unsafe.SliceData(src), len(dst)/d.elements)
+	return true
 }
 
 // Magnitude is the greatest of the bits of v without their signs: those of the greatest

@@ -2,11 +2,11 @@ package kernel
 
 import "math/bits"
 
-// format is a ggml type that tiers may decode by themselves.
-type format uint8
+// Format is a ggml type that tiers may decode by themselves.
+type Format uint8
 
 const (
-	otherFormat format = iota // decoded by the matrix's own function
+	otherFormat Format = iota // decoded by the matrix's own function
 	formatF16
 	formatBF16
 	formatQ4_0
@@ -88,7 +88,7 @@ type decoder struct {
 func (m Matrix) OfType(name string) Matrix {
 	for f, b := range blocks {
 		if f > 0 && b.name == name && m.decode != nil && m.Cols%decodableColumns == 0 && m.stride == m.Cols/b.elements*b.bytes {
-			m.format, m.shift, m.block = format(f), uint8(bits.TrailingZeros(uint(b.elements))), b.bytes
+			m.format, m.shift, m.block = Format(f), uint8(bits.TrailingZeros(uint(b.elements))), b.bytes
 		}
 	}
 	return m

@@ -15,7 +15,7 @@ type Matrix struct {
 	data   []byte    // else the encoded rows
 	stride int       // bytes of one encoded row
 	decode func(dst []float32, src []byte)
-	format format
+	format Format
 	shift  uint8 // 1<<shift elements of a known format make a block
 	block  int   // of so many bytes
 

@@ -27,7 +27,7 @@ var avx2Tier = tier{
 	},
 	prefetch: prefetchAMD64,
 	decoders: decodersAVX2,
-	encoders: encodersAVX2, magnitude: magnitudeAVX2,
+	encoders: encodersAVX2, halfEncoders: halfEncodersAVX2, magnitude: magnitudeAVX2,
 	searches: searchesAVX2,
 }
 
@@ -54,7 +54,7 @@ var avx512Tier = tier{
 	},
 	prefetch: prefetchAMD64,
 	decoders: decodersAVX512,
-	encoders: encodersAVX512, magnitude: magnitudeAVX512,
+	encoders: encodersAVX512, halfEncoders: halfEncodersAVX512, magnitude: magnitudeAVX512,
 	searches: searchesAVX512,
 }
 

@@ -1,0 +1,129 @@
+package kernel_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+
+	"qtool/gguf"
+	"qtool/internal/half"
+	"qtool/internal/kernel"
+	"qtool/quantize"
+)
+
+// The formats that float16 elements are encoded to without a way by float32.
+var halfFormats = []gguf.Type{gguf.F16, gguf.BF16, gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q8_0}
+
+// finiteHalves are n float16 elements of one of several kinds.
+func finiteHalves(r *rand.Rand, kind, n int) []byte {
+	b := make([]byte, 2*n)
+	for i := range n {
+		var h uint16
+		switch kind {
+		case 0:
+			h = half.ToFloat16(float32(r.NormFloat64() * 0.02))
+		case 1: // any bits, also subnormal ones
+			for h = uint16(r.Uint32()); h&0x7c00 == 0x7c00; h = uint16(r.Uint32()) {
+			}
+		case 2: // ties of magnitude, few levels, halves
+			h = half.ToFloat16(float32(r.IntN(9)-4) / 2)
+		case 3: // zeros of both signs, and little else
+			h = uint16(r.IntN(2)) << 15
+			if r.IntN(40) == 0 {
+				h = uint16(r.Uint32()) & 0xbfff
+			}
+		case 4: // one sign
+			h = half.ToFloat16(float32(1+r.IntN(3)+i/32) * float32(1-2*(i/64%2)))
+		case 5: // nearly constant, from block to block of other sign
+			h = 0x3c00 + uint16(r.IntN(2)) + uint16(i/32%2)<<15
+		case 6: // subnormal
+			h = uint16(r.IntN(4)) + uint16(r.IntN(2))<<15
+		case 7: // the largest
+			h = 0x7bff - uint16(r.IntN(3)) + uint16(r.IntN(2))<<15
+		}
+		binary.LittleEndian.PutUint16(b[2*i:], h)
+	}
+	return b
+}
+
+func TestHalvesAreEncodedAsTheirFloatsAreAndNothingBeyond(t *testing.T) {
+	rng := rand.New(rand.NewPCG(31, 32))
+	for _, typ := range halfFormats {
+		codec, err := quantize.LookupEncoder(typ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for kind := range 8 {
+			for _, blocks := range []int{1, 2, 15, 16, 17, 35, 64} {
+				src := finiteHalves(rng, kind, 32*blocks)
+				size, _ := typ.RowSize(32 * blocks)
+				want := bytes.Repeat([]byte{0xa5}, int(size)+64)
+				x := make([]float32, 32*blocks)
+				for i := range x {
+					x[i] = half.FromFloat16(binary.LittleEndian.Uint16(src[2*i:]))
+				}
+				undo, _ := kernel.UseTier("go")
+				codec.EncodeRow(want[:size], x, nil)
+				undo()
+				onEveryTier(t, func(tier string) {
+					got := bytes.Repeat([]byte{0xa5}, int(size)+64)
+					finite, ok := kernel.EncodeHalves(kernel.FormatOf(typ.String()), got[:size], src)
+					if tier == "go" || tier == "neon" {
+						if ok {
+							t.Error("encodes halves by itself: compare it")
+						}
+						return
+					}
+					if typ == gguf.F16 {
+						copy(got, src)
+					}
+					if !finite || !ok || !bytes.Equal(got, want) {
+						t.Fatalf("%v, kind %d, %d blocks, tier %s: finite %v, ok %v, the bytes differ: %v",
+							typ, kind, blocks, tier, finite, ok, !bytes.Equal(got, want))
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestAHalfThatIsNotFiniteIsFoundWhereverItIs(t *testing.T) {
+	rng := rand.New(rand.NewPCG(33, 34))
+	for _, typ := range halfFormats {
+		const blocks = 35
+		src := finiteHalves(rng, 1, 32*blocks)
+		size, _ := typ.RowSize(32 * blocks)
+		dst := make([]byte, size)
+		onEveryTier(t, func(tier string) {
+			for i := range 32 * blocks {
+				before := binary.LittleEndian.Uint16(src[2*i:])
+				binary.LittleEndian.PutUint16(src[2*i:], []uint16{0x7c00, 0xfc00, 0x7e00, 0xffff}[i%4])
+				if finite, ok := kernel.EncodeHalves(kernel.FormatOf(typ.String()), dst, src); ok && finite {
+					t.Fatalf("%v, tier %s: element %d was not noticed", typ, tier, i)
+				}
+				binary.LittleEndian.PutUint16(src[2*i:], before)
+			}
+		})
+	}
+}
+
+func TestHalvesInPartsOfBlocksAreLeftToOthers(t *testing.T) {
+	for _, n := range []int{0, 1, 15, 31, 33, 48} {
+		if _, ok := kernel.EncodeHalves(kernel.ToQ4_0, make([]byte, 36), make([]byte, 2*n)); ok {
+			t.Errorf("%d elements were taken for blocks of 32", n)
+		}
+	}
+}
+
+func onEveryTier(t *testing.T, f func(tier string)) {
+	t.Helper()
+	for _, tier := range kernel.Tiers() {
+		undo, err := kernel.UseTier(tier)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(tier)
+		undo()
+	}
+}
