@@ -178,85 +178,85 @@ func decodeIQ3_XXSAVX2(dst *float32, src *byte, blocks int)
 func decodeIQ3_SAVX2(dst *float32, src *byte, blocks int)
 
 //go:noescape
-func dotF16AVX2(x *float32, src *byte, blocks int) float32
+func dotF16AVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotBF16AVX2(x *float32, src *byte, blocks int) float32
+func dotBF16AVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ4_0AVX2(x *float32, src *byte, blocks int) float32
+func dotQ4_0AVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ4_1AVX2(x *float32, src *byte, blocks int) float32
+func dotQ4_1AVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ5_0AVX2(x *float32, src *byte, blocks int) float32
+func dotQ5_0AVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ5_1AVX2(x *float32, src *byte, blocks int) float32
+func dotQ5_1AVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ8_0AVX2(x *float32, src *byte, blocks int) float32
+func dotQ8_0AVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ4_NLAVX2(x *float32, src *byte, blocks int) float32
+func dotIQ4_NLAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ4_XSAVX2(x *float32, src *byte, blocks int) float32
+func dotIQ4_XSAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotMXFP4AVX2(x *float32, src *byte, blocks int) float32
+func dotMXFP4AVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ2_KAVX2(x *float32, src *byte, blocks int) float32
+func dotQ2_KAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ3_KAVX2(x *float32, src *byte, blocks int) float32
+func dotQ3_KAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ4_KAVX2(x *float32, src *byte, blocks int) float32
+func dotQ4_KAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ5_KAVX2(x *float32, src *byte, blocks int) float32
+func dotQ5_KAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ6_KAVX2(x *float32, src *byte, blocks int) float32
+func dotQ6_KAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ1_0AVX2(x *float32, src *byte, blocks int) float32
+func dotQ1_0AVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ2_0AVX2(x *float32, src *byte, blocks int) float32
+func dotQ2_0AVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotTQ1_0AVX2(x *float32, src *byte, blocks int) float32
+func dotTQ1_0AVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotTQ2_0AVX2(x *float32, src *byte, blocks int) float32
+func dotTQ2_0AVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotNVFP4AVX2(x *float32, src *byte, blocks int) float32
+func dotNVFP4AVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ1_SAVX2(x *float32, src *byte, blocks int) float32
+func dotIQ1_SAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ1_MAVX2(x *float32, src *byte, blocks int) float32
+func dotIQ1_MAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ2_XXSAVX2(x *float32, src *byte, blocks int) float32
+func dotIQ2_XXSAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ2_XSAVX2(x *float32, src *byte, blocks int) float32
+func dotIQ2_XSAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ2_SAVX2(x *float32, src *byte, blocks int) float32
+func dotIQ2_SAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ3_XXSAVX2(x *float32, src *byte, blocks int) float32
+func dotIQ3_XXSAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ3_SAVX2(x *float32, src *byte, blocks int) float32
+func dotIQ3_SAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
 func decodeF16AVX512(dst *float32, src *byte, blocks int)
@@ -340,85 +340,85 @@ func decodeIQ3_XXSAVX512(dst *float32, src *byte, blocks int)
 func decodeIQ3_SAVX512(dst *float32, src *byte, blocks int)
 
 //go:noescape
-func dotF16AVX512(x *float32, src *byte, blocks int) float32
+func dotF16AVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotBF16AVX512(x *float32, src *byte, blocks int) float32
+func dotBF16AVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ4_0AVX512(x *float32, src *byte, blocks int) float32
+func dotQ4_0AVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ4_1AVX512(x *float32, src *byte, blocks int) float32
+func dotQ4_1AVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ5_0AVX512(x *float32, src *byte, blocks int) float32
+func dotQ5_0AVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ5_1AVX512(x *float32, src *byte, blocks int) float32
+func dotQ5_1AVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ8_0AVX512(x *float32, src *byte, blocks int) float32
+func dotQ8_0AVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ4_NLAVX512(x *float32, src *byte, blocks int) float32
+func dotIQ4_NLAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ4_XSAVX512(x *float32, src *byte, blocks int) float32
+func dotIQ4_XSAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotMXFP4AVX512(x *float32, src *byte, blocks int) float32
+func dotMXFP4AVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ2_KAVX512(x *float32, src *byte, blocks int) float32
+func dotQ2_KAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ3_KAVX512(x *float32, src *byte, blocks int) float32
+func dotQ3_KAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ4_KAVX512(x *float32, src *byte, blocks int) float32
+func dotQ4_KAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ5_KAVX512(x *float32, src *byte, blocks int) float32
+func dotQ5_KAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ6_KAVX512(x *float32, src *byte, blocks int) float32
+func dotQ6_KAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ1_0AVX512(x *float32, src *byte, blocks int) float32
+func dotQ1_0AVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ2_0AVX512(x *float32, src *byte, blocks int) float32
+func dotQ2_0AVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotTQ1_0AVX512(x *float32, src *byte, blocks int) float32
+func dotTQ1_0AVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotTQ2_0AVX512(x *float32, src *byte, blocks int) float32
+func dotTQ2_0AVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotNVFP4AVX512(x *float32, src *byte, blocks int) float32
+func dotNVFP4AVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ1_SAVX512(x *float32, src *byte, blocks int) float32
+func dotIQ1_SAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ1_MAVX512(x *float32, src *byte, blocks int) float32
+func dotIQ1_MAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ2_XXSAVX512(x *float32, src *byte, blocks int) float32
+func dotIQ2_XXSAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ2_XSAVX512(x *float32, src *byte, blocks int) float32
+func dotIQ2_XSAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ2_SAVX512(x *float32, src *byte, blocks int) float32
+func dotIQ2_SAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ3_XXSAVX512(x *float32, src *byte, blocks int) float32
+func dotIQ3_XXSAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ3_SAVX512(x *float32, src *byte, blocks int) float32
+func dotIQ3_SAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
 func decodeF16BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)

@@ -118,82 +118,82 @@ func decodeIQ3_XXSNEON(dst *float32, src *byte, blocks int)
 func decodeIQ3_SNEON(dst *float32, src *byte, blocks int)
 
 //go:noescape
-func dotF16NEON(x *float32, src *byte, blocks int) float32
+func dotF16NEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotBF16NEON(x *float32, src *byte, blocks int) float32
+func dotBF16NEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ4_0NEON(x *float32, src *byte, blocks int) float32
+func dotQ4_0NEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ4_1NEON(x *float32, src *byte, blocks int) float32
+func dotQ4_1NEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ5_0NEON(x *float32, src *byte, blocks int) float32
+func dotQ5_0NEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ5_1NEON(x *float32, src *byte, blocks int) float32
+func dotQ5_1NEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ8_0NEON(x *float32, src *byte, blocks int) float32
+func dotQ8_0NEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ4_NLNEON(x *float32, src *byte, blocks int) float32
+func dotIQ4_NLNEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ4_XSNEON(x *float32, src *byte, blocks int) float32
+func dotIQ4_XSNEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotMXFP4NEON(x *float32, src *byte, blocks int) float32
+func dotMXFP4NEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ2_KNEON(x *float32, src *byte, blocks int) float32
+func dotQ2_KNEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ3_KNEON(x *float32, src *byte, blocks int) float32
+func dotQ3_KNEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ4_KNEON(x *float32, src *byte, blocks int) float32
+func dotQ4_KNEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ5_KNEON(x *float32, src *byte, blocks int) float32
+func dotQ5_KNEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ6_KNEON(x *float32, src *byte, blocks int) float32
+func dotQ6_KNEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ1_0NEON(x *float32, src *byte, blocks int) float32
+func dotQ1_0NEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotQ2_0NEON(x *float32, src *byte, blocks int) float32
+func dotQ2_0NEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotTQ1_0NEON(x *float32, src *byte, blocks int) float32
+func dotTQ1_0NEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotTQ2_0NEON(x *float32, src *byte, blocks int) float32
+func dotTQ2_0NEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotNVFP4NEON(x *float32, src *byte, blocks int) float32
+func dotNVFP4NEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ1_SNEON(x *float32, src *byte, blocks int) float32
+func dotIQ1_SNEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ1_MNEON(x *float32, src *byte, blocks int) float32
+func dotIQ1_MNEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ2_XXSNEON(x *float32, src *byte, blocks int) float32
+func dotIQ2_XXSNEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ2_XSNEON(x *float32, src *byte, blocks int) float32
+func dotIQ2_XSNEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ2_SNEON(x *float32, src *byte, blocks int) float32
+func dotIQ2_SNEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ3_XXSNEON(x *float32, src *byte, blocks int) float32
+func dotIQ3_XXSNEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func dotIQ3_SNEON(x *float32, src *byte, blocks int) float32
+func dotIQ3_SNEON(x *float32, src *byte, blocks, rows int, y *float32)

@@ -1085,7 +1085,7 @@ DATA notANumber<>+60(SB)/4, $0x7f7f7f7f
 GLOBL notANumber<>(SB), RODATA|NOPTR, $64
 
 
-// func decodeF16AVX2(dst *float32, src *byte, blocks int) 
+// func decodeF16AVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeF16AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1111,7 +1111,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeBF16AVX2(dst *float32, src *byte, blocks int) 
+// func decodeBF16AVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeBF16AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1141,7 +1141,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_0AVX2(dst *float32, src *byte, blocks int) 
+// func decodeQ4_0AVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ4_0AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1189,7 +1189,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_1AVX2(dst *float32, src *byte, blocks int) 
+// func decodeQ4_1AVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ4_1AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1236,7 +1236,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_0AVX2(dst *float32, src *byte, blocks int) 
+// func decodeQ5_0AVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ5_0AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1284,7 +1284,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_1AVX2(dst *float32, src *byte, blocks int) 
+// func decodeQ5_1AVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ5_1AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1337,7 +1337,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ8_0AVX2(dst *float32, src *byte, blocks int) 
+// func decodeQ8_0AVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ8_0AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1373,7 +1373,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ4_NLAVX2(dst *float32, src *byte, blocks int) 
+// func decodeIQ4_NLAVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ4_NLAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1424,7 +1424,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ4_XSAVX2(dst *float32, src *byte, blocks int) 
+// func decodeIQ4_XSAVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ4_XSAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1667,7 +1667,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeMXFP4AVX2(dst *float32, src *byte, blocks int) 
+// func decodeMXFP4AVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeMXFP4AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1725,7 +1725,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ2_KAVX2(dst *float32, src *byte, blocks int) 
+// func decodeQ2_KAVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ2_KAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -2027,7 +2027,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ3_KAVX2(dst *float32, src *byte, blocks int) 
+// func decodeQ3_KAVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ3_KAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -2297,7 +2297,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_KAVX2(dst *float32, src *byte, blocks int) 
+// func decodeQ4_KAVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ4_KAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -2594,7 +2594,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_KAVX2(dst *float32, src *byte, blocks int) 
+// func decodeQ5_KAVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ5_KAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -2872,7 +2872,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ6_KAVX2(dst *float32, src *byte, blocks int) 
+// func decodeQ6_KAVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ6_KAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -3116,7 +3116,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ1_0AVX2(dst *float32, src *byte, blocks int) 
+// func decodeQ1_0AVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ1_0AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -3203,7 +3203,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ2_0AVX2(dst *float32, src *byte, blocks int) 
+// func decodeQ2_0AVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ2_0AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -3257,7 +3257,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeTQ1_0AVX2(dst *float32, src *byte, blocks int) 
+// func decodeTQ1_0AVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeTQ1_0AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -3480,7 +3480,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeTQ2_0AVX2(dst *float32, src *byte, blocks int) 
+// func decodeTQ2_0AVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeTQ2_0AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -3598,7 +3598,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeNVFP4AVX2(dst *float32, src *byte, blocks int) 
+// func decodeNVFP4AVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeNVFP4AVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -3692,7 +3692,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ1_SAVX2(dst *float32, src *byte, blocks int) 
+// func decodeIQ1_SAVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ1_SAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -3937,7 +3937,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ1_MAVX2(dst *float32, src *byte, blocks int) 
+// func decodeIQ1_MAVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ1_MAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -4321,7 +4321,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_XXSAVX2(dst *float32, src *byte, blocks int) 
+// func decodeIQ2_XXSAVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ2_XXSAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -4677,7 +4677,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_XSAVX2(dst *float32, src *byte, blocks int) 
+// func decodeIQ2_XSAVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ2_XSAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -5060,7 +5060,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_SAVX2(dst *float32, src *byte, blocks int) 
+// func decodeIQ2_SAVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ2_SAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -5439,7 +5439,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ3_XXSAVX2(dst *float32, src *byte, blocks int) 
+// func decodeIQ3_XXSAVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ3_XXSAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -5889,7 +5889,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ3_SAVX2(dst *float32, src *byte, blocks int) 
+// func decodeIQ3_SAVX2(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ3_SAVX2(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -6357,8 +6357,8 @@ done:
 	VZEROUPPER
 	RET
 
-// func dotF16AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotF16AVX2(SB), NOSPLIT, $256-28
+// func dotF16AVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotF16AVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -6367,6 +6367,7 @@ TEXT ·dotF16AVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -6382,8 +6383,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -6392,12 +6391,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotBF16AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotBF16AVX2(SB), NOSPLIT, $256-28
+// func dotBF16AVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotBF16AVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -6406,6 +6416,7 @@ TEXT ·dotBF16AVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -6425,8 +6436,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -6435,12 +6444,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ4_0AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_0AVX2(SB), NOSPLIT, $256-28
+// func dotQ4_0AVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ4_0AVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -6455,6 +6475,7 @@ TEXT ·dotQ4_0AVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -6486,8 +6507,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -6496,12 +6515,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ4_1AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_1AVX2(SB), NOSPLIT, $256-28
+// func dotQ4_1AVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ4_1AVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -6513,6 +6543,7 @@ TEXT ·dotQ4_1AVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -6546,8 +6577,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -6556,12 +6585,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ5_0AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_0AVX2(SB), NOSPLIT, $256-28
+// func dotQ5_0AVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ5_0AVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -6570,6 +6610,7 @@ TEXT ·dotQ5_0AVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -6607,8 +6648,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -6617,12 +6656,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ5_1AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_1AVX2(SB), NOSPLIT, $256-28
+// func dotQ5_1AVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ5_1AVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -6631,6 +6681,7 @@ TEXT ·dotQ5_1AVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -6673,8 +6724,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -6683,12 +6732,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ8_0AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ8_0AVX2(SB), NOSPLIT, $256-28
+// func dotQ8_0AVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ8_0AVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -6697,6 +6757,7 @@ TEXT ·dotQ8_0AVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -6722,8 +6783,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -6732,12 +6791,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ4_NLAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ4_NLAVX2(SB), NOSPLIT, $256-28
+// func dotIQ4_NLAVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ4_NLAVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -6753,6 +6823,7 @@ TEXT ·dotIQ4_NLAVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -6786,8 +6857,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -6796,12 +6865,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ4_XSAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ4_XSAVX2(SB), NOSPLIT, $256-28
+// func dotIQ4_XSAVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ4_XSAVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -6817,6 +6897,7 @@ TEXT ·dotIQ4_XSAVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -7044,8 +7125,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -7054,12 +7133,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotMXFP4AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotMXFP4AVX2(SB), NOSPLIT, $256-28
+// func dotMXFP4AVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotMXFP4AVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -7075,6 +7165,7 @@ TEXT ·dotMXFP4AVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -7115,8 +7206,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -7125,12 +7214,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ2_KAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ2_KAVX2(SB), NOSPLIT, $256-28
+// func dotQ2_KAVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ2_KAVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -7145,6 +7245,7 @@ TEXT ·dotQ2_KAVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -7431,8 +7532,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -7441,12 +7540,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ3_KAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ3_KAVX2(SB), NOSPLIT, $256-28
+// func dotQ3_KAVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ3_KAVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -7458,6 +7568,7 @@ TEXT ·dotQ3_KAVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -7715,8 +7826,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -7725,12 +7834,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ4_KAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_KAVX2(SB), NOSPLIT, $256-28
+// func dotQ4_KAVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ4_KAVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -7742,6 +7862,7 @@ TEXT ·dotQ4_KAVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -8027,8 +8148,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -8037,12 +8156,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ5_KAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_KAVX2(SB), NOSPLIT, $256-28
+// func dotQ5_KAVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ5_KAVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8051,6 +8181,7 @@ TEXT ·dotQ5_KAVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -8320,8 +8451,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -8330,12 +8459,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ6_KAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ6_KAVX2(SB), NOSPLIT, $256-28
+// func dotQ6_KAVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ6_KAVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8344,6 +8484,7 @@ TEXT ·dotQ6_KAVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -8580,8 +8721,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -8590,12 +8729,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ1_0AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ1_0AVX2(SB), NOSPLIT, $256-28
+// func dotQ1_0AVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ1_0AVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8606,6 +8756,7 @@ TEXT ·dotQ1_0AVX2(SB), NOSPLIT, $256-28
 	VMOVUPS signBit<>(SB), Y14
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -8680,8 +8831,6 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -8690,12 +8839,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ2_0AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ2_0AVX2(SB), NOSPLIT, $256-28
+// func dotQ2_0AVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ2_0AVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8705,6 +8865,7 @@ TEXT ·dotQ2_0AVX2(SB), NOSPLIT, $256-28
 	VMOVUPS ternary<>(SB), Y12
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -8747,8 +8908,6 @@ loop:
 	ADDQ $256, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -8757,12 +8916,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotTQ1_0AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotTQ1_0AVX2(SB), NOSPLIT, $256-28
+// func dotTQ1_0AVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotTQ1_0AVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -8775,6 +8945,7 @@ TEXT ·dotTQ1_0AVX2(SB), NOSPLIT, $256-28
 	VMOVUPS ternary<>(SB), Y12
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -8983,8 +9154,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -8993,12 +9162,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotTQ2_0AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotTQ2_0AVX2(SB), NOSPLIT, $256-28
+// func dotTQ2_0AVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotTQ2_0AVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -9008,6 +9188,7 @@ TEXT ·dotTQ2_0AVX2(SB), NOSPLIT, $256-28
 	VMOVUPS ternary<>(SB), Y12
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -9115,8 +9296,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -9125,12 +9304,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotNVFP4AVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotNVFP4AVX2(SB), NOSPLIT, $256-28
+// func dotNVFP4AVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotNVFP4AVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -9146,6 +9336,7 @@ TEXT ·dotNVFP4AVX2(SB), NOSPLIT, $256-28
 	VXORPS Y10, Y10, Y10
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -9222,8 +9413,6 @@ loop:
 	ADDQ $256, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -9232,12 +9421,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ1_SAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ1_SAVX2(SB), NOSPLIT, $256-28
+// func dotIQ1_SAVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ1_SAVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -9251,6 +9451,7 @@ TEXT ·dotIQ1_SAVX2(SB), NOSPLIT, $256-28
 	VMOVUPS signShifts<>(SB), Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -9480,8 +9681,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -9490,12 +9689,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ1_MAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ1_MAVX2(SB), NOSPLIT, $256-28
+// func dotIQ1_MAVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ1_MAVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -9509,6 +9719,7 @@ TEXT ·dotIQ1_MAVX2(SB), NOSPLIT, $256-28
 	VMOVUPS signShifts<>(SB), Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -9877,8 +10088,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -9887,12 +10096,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ2_XXSAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ2_XXSAVX2(SB), NOSPLIT, $256-28
+// func dotIQ2_XXSAVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ2_XXSAVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -9906,6 +10126,7 @@ TEXT ·dotIQ2_XXSAVX2(SB), NOSPLIT, $256-28
 	VMOVUPS signShifts<>(SB), Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -10247,8 +10468,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -10257,12 +10476,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ2_XSAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ2_XSAVX2(SB), NOSPLIT, $256-28
+// func dotIQ2_XSAVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ2_XSAVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -10276,6 +10506,7 @@ TEXT ·dotIQ2_XSAVX2(SB), NOSPLIT, $256-28
 	VMOVUPS signShifts<>(SB), Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -10644,8 +10875,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -10654,12 +10883,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ2_SAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ2_SAVX2(SB), NOSPLIT, $256-28
+// func dotIQ2_SAVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ2_SAVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -10673,6 +10913,7 @@ TEXT ·dotIQ2_SAVX2(SB), NOSPLIT, $256-28
 	VMOVUPS signShifts<>(SB), Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -11037,8 +11278,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -11047,12 +11286,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ3_XXSAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ3_XXSAVX2(SB), NOSPLIT, $256-28
+// func dotIQ3_XXSAVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ3_XXSAVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -11066,6 +11316,7 @@ TEXT ·dotIQ3_XXSAVX2(SB), NOSPLIT, $256-28
 	VMOVUPS signShifts<>(SB), Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -11501,8 +11752,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -11511,12 +11760,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ3_SAVX2(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ3_SAVX2(SB), NOSPLIT, $256-28
+// func dotIQ3_SAVX2(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ3_SAVX2(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -11530,6 +11790,7 @@ TEXT ·dotIQ3_SAVX2(SB), NOSPLIT, $256-28
 	VMOVUPS signShifts<>(SB), Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -11983,8 +12244,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Y9, Y3, Y3
 	VADDPS Y10, Y3, Y3
 	VEXTRACTF128 $1, Y3, X0
@@ -11993,6 +12252,17 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Y3, Y3, Y3
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET

@@ -1085,7 +1085,7 @@ DATA notANumber<>+60(SB)/4, $0x7f7f7f7f
 GLOBL notANumber<>(SB), RODATA|NOPTR, $64
 
 
-// func decodeF16AVX512(dst *float32, src *byte, blocks int) 
+// func decodeF16AVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1107,7 +1107,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeBF16AVX512(dst *float32, src *byte, blocks int) 
+// func decodeBF16AVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeBF16AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1131,7 +1131,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_0AVX512(dst *float32, src *byte, blocks int) 
+// func decodeQ4_0AVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ4_0AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1165,7 +1165,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_1AVX512(dst *float32, src *byte, blocks int) 
+// func decodeQ4_1AVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ4_1AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1199,7 +1199,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_0AVX512(dst *float32, src *byte, blocks int) 
+// func decodeQ5_0AVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ5_0AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1233,7 +1233,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_1AVX512(dst *float32, src *byte, blocks int) 
+// func decodeQ5_1AVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ5_1AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1271,7 +1271,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ8_0AVX512(dst *float32, src *byte, blocks int) 
+// func decodeQ8_0AVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ8_0AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1299,7 +1299,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ4_NLAVX512(dst *float32, src *byte, blocks int) 
+// func decodeIQ4_NLAVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ4_NLAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1334,7 +1334,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ4_XSAVX512(dst *float32, src *byte, blocks int) 
+// func decodeIQ4_XSAVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ4_XSAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1442,7 +1442,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeMXFP4AVX512(dst *float32, src *byte, blocks int) 
+// func decodeMXFP4AVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeMXFP4AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1484,7 +1484,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ2_KAVX512(dst *float32, src *byte, blocks int) 
+// func decodeQ2_KAVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ2_KAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1602,7 +1602,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ3_KAVX512(dst *float32, src *byte, blocks int) 
+// func decodeQ3_KAVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ3_KAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1787,7 +1787,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_KAVX512(dst *float32, src *byte, blocks int) 
+// func decodeQ4_KAVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ4_KAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1909,7 +1909,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_KAVX512(dst *float32, src *byte, blocks int) 
+// func decodeQ5_KAVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ5_KAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -2094,7 +2094,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ6_KAVX512(dst *float32, src *byte, blocks int) 
+// func decodeQ6_KAVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ6_KAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -2254,7 +2254,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ1_0AVX512(dst *float32, src *byte, blocks int) 
+// func decodeQ1_0AVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ1_0AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -2301,7 +2301,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ2_0AVX512(dst *float32, src *byte, blocks int) 
+// func decodeQ2_0AVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ2_0AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -2339,7 +2339,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeTQ1_0AVX512(dst *float32, src *byte, blocks int) 
+// func decodeTQ1_0AVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeTQ1_0AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -2463,7 +2463,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeTQ2_0AVX512(dst *float32, src *byte, blocks int) 
+// func decodeTQ2_0AVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeTQ2_0AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -2533,7 +2533,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeNVFP4AVX512(dst *float32, src *byte, blocks int) 
+// func decodeNVFP4AVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeNVFP4AVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -2592,7 +2592,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ1_SAVX512(dst *float32, src *byte, blocks int) 
+// func decodeIQ1_SAVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ1_SAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -2792,7 +2792,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ1_MAVX512(dst *float32, src *byte, blocks int) 
+// func decodeIQ1_MAVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ1_MAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -3051,7 +3051,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_XXSAVX512(dst *float32, src *byte, blocks int) 
+// func decodeIQ2_XXSAVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ2_XXSAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -3258,7 +3258,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_XSAVX512(dst *float32, src *byte, blocks int) 
+// func decodeIQ2_XSAVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ2_XSAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -3484,7 +3484,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_SAVX512(dst *float32, src *byte, blocks int) 
+// func decodeIQ2_SAVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ2_SAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -3706,7 +3706,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ3_XXSAVX512(dst *float32, src *byte, blocks int) 
+// func decodeIQ3_XXSAVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ3_XXSAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -3979,7 +3979,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ3_SAVX512(dst *float32, src *byte, blocks int) 
+// func decodeIQ3_SAVX512(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ3_SAVX512(SB), NOSPLIT, $256-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -4270,8 +4270,8 @@ done:
 	VZEROUPPER
 	RET
 
-// func dotF16AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotF16AVX512(SB), NOSPLIT, $256-28
+// func dotF16AVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotF16AVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4281,6 +4281,7 @@ TEXT ·dotF16AVX512(SB), NOSPLIT, $256-28
 	VXORPS Z18, Z18, Z18
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -4292,8 +4293,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -4305,12 +4304,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotBF16AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotBF16AVX512(SB), NOSPLIT, $256-28
+// func dotBF16AVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotBF16AVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4320,6 +4331,7 @@ TEXT ·dotBF16AVX512(SB), NOSPLIT, $256-28
 	VXORPS Z18, Z18, Z18
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -4333,8 +4345,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -4346,12 +4356,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ4_0AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_0AVX512(SB), NOSPLIT, $256-28
+// func dotQ4_0AVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ4_0AVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4368,6 +4390,7 @@ TEXT ·dotQ4_0AVX512(SB), NOSPLIT, $256-28
 	VMOVUPS signed4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -4384,8 +4407,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -4397,12 +4418,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ4_1AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_1AVX512(SB), NOSPLIT, $256-28
+// func dotQ4_1AVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ4_1AVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4416,6 +4449,7 @@ TEXT ·dotQ4_1AVX512(SB), NOSPLIT, $256-28
 	VMOVUPS unsigned4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -4435,8 +4469,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -4448,12 +4480,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ5_0AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_0AVX512(SB), NOSPLIT, $256-28
+// func dotQ5_0AVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ5_0AVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4465,6 +4509,7 @@ TEXT ·dotQ5_0AVX512(SB), NOSPLIT, $256-28
 	VMOVUPS unsigned4<>(SB), Z20
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -4486,8 +4531,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -4499,12 +4542,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ5_1AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_1AVX512(SB), NOSPLIT, $256-28
+// func dotQ5_1AVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ5_1AVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4516,6 +4571,7 @@ TEXT ·dotQ5_1AVX512(SB), NOSPLIT, $256-28
 	VMOVUPS upper5<>(SB), Z20
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -4541,8 +4597,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -4554,12 +4608,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ8_0AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ8_0AVX512(SB), NOSPLIT, $256-28
+// func dotQ8_0AVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ8_0AVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4569,6 +4635,7 @@ TEXT ·dotQ8_0AVX512(SB), NOSPLIT, $256-28
 	VXORPS Z18, Z18, Z18
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -4586,8 +4653,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -4599,12 +4664,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ4_NLAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ4_NLAVX512(SB), NOSPLIT, $256-28
+// func dotIQ4_NLAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ4_NLAVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4622,6 +4699,7 @@ TEXT ·dotIQ4_NLAVX512(SB), NOSPLIT, $256-28
 	VMOVUPS levelsIQ4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -4638,8 +4716,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -4651,12 +4727,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ4_XSAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ4_XSAVX512(SB), NOSPLIT, $256-28
+// func dotIQ4_XSAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ4_XSAVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4674,6 +4762,7 @@ TEXT ·dotIQ4_XSAVX512(SB), NOSPLIT, $256-28
 	VMOVUPS levelsIQ4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -4765,8 +4854,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -4778,12 +4865,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotMXFP4AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotMXFP4AVX512(SB), NOSPLIT, $256-28
+// func dotMXFP4AVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotMXFP4AVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4801,6 +4900,7 @@ TEXT ·dotMXFP4AVX512(SB), NOSPLIT, $256-28
 	VMOVUPS levelsE2M1<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -4824,8 +4924,6 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -4837,12 +4935,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ2_KAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ2_KAVX512(SB), NOSPLIT, $256-28
+// func dotQ2_KAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ2_KAVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4859,6 +4969,7 @@ TEXT ·dotQ2_KAVX512(SB), NOSPLIT, $256-28
 	VMOVUPS fourUnsigned<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -4960,8 +5071,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -4973,12 +5082,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ3_KAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ3_KAVX512(SB), NOSPLIT, $256-28
+// func dotQ3_KAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ3_KAVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4991,6 +5112,7 @@ TEXT ·dotQ3_KAVX512(SB), NOSPLIT, $256-28
 	VXORPS Z18, Z18, Z18
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -5163,8 +5285,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -5176,12 +5296,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ4_KAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_KAVX512(SB), NOSPLIT, $256-28
+// func dotQ4_KAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ4_KAVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -5195,6 +5327,7 @@ TEXT ·dotQ4_KAVX512(SB), NOSPLIT, $256-28
 	VMOVUPS unsigned4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -5304,8 +5437,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -5317,12 +5448,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ5_KAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_KAVX512(SB), NOSPLIT, $256-28
+// func dotQ5_KAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ5_KAVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -5334,6 +5477,7 @@ TEXT ·dotQ5_KAVX512(SB), NOSPLIT, $256-28
 	VMOVUPS upper5<>(SB), Z20
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -5508,8 +5652,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -5521,12 +5663,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ6_KAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ6_KAVX512(SB), NOSPLIT, $256-28
+// func dotQ6_KAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ6_KAVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -5536,6 +5690,7 @@ TEXT ·dotQ6_KAVX512(SB), NOSPLIT, $256-28
 	VXORPS Z18, Z18, Z18
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -5688,8 +5843,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -5701,12 +5854,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ1_0AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ1_0AVX512(SB), NOSPLIT, $256-28
+// func dotQ1_0AVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ1_0AVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -5718,6 +5883,7 @@ TEXT ·dotQ1_0AVX512(SB), NOSPLIT, $256-28
 	VMOVUPS signBit<>(SB), Z14
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -5752,8 +5918,6 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -5765,12 +5929,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotQ2_0AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ2_0AVX512(SB), NOSPLIT, $256-28
+// func dotQ2_0AVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ2_0AVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -5781,6 +5957,7 @@ TEXT ·dotQ2_0AVX512(SB), NOSPLIT, $256-28
 	VMOVUPS ternary<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -5807,8 +5984,6 @@ loop:
 	ADDQ $256, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -5820,12 +5995,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotTQ1_0AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotTQ1_0AVX512(SB), NOSPLIT, $256-28
+// func dotTQ1_0AVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotTQ1_0AVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -5839,6 +6026,7 @@ TEXT ·dotTQ1_0AVX512(SB), NOSPLIT, $256-28
 	VMOVUPS ternary<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -5948,8 +6136,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -5961,12 +6147,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotTQ2_0AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotTQ2_0AVX512(SB), NOSPLIT, $256-28
+// func dotTQ2_0AVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotTQ2_0AVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -5977,6 +6175,7 @@ TEXT ·dotTQ2_0AVX512(SB), NOSPLIT, $256-28
 	VMOVUPS ternary<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -6036,8 +6235,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -6049,12 +6246,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotNVFP4AVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotNVFP4AVX512(SB), NOSPLIT, $256-28
+// func dotNVFP4AVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotNVFP4AVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -6072,6 +6281,7 @@ TEXT ·dotNVFP4AVX512(SB), NOSPLIT, $256-28
 	VMOVUPS levelsE2M1<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -6112,8 +6322,6 @@ loop:
 	ADDQ $256, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -6125,12 +6333,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ1_SAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ1_SAVX512(SB), NOSPLIT, $256-28
+// func dotIQ1_SAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ1_SAVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -6148,6 +6368,7 @@ TEXT ·dotIQ1_SAVX512(SB), NOSPLIT, $256-28
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -6329,8 +6550,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -6342,12 +6561,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ1_MAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ1_MAVX512(SB), NOSPLIT, $256-28
+// func dotIQ1_MAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ1_MAVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -6365,6 +6596,7 @@ TEXT ·dotIQ1_MAVX512(SB), NOSPLIT, $256-28
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -6605,8 +6837,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -6618,12 +6848,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ2_XXSAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ2_XXSAVX512(SB), NOSPLIT, $256-28
+// func dotIQ2_XXSAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ2_XXSAVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -6641,6 +6883,7 @@ TEXT ·dotIQ2_XXSAVX512(SB), NOSPLIT, $256-28
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -6830,8 +7073,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -6843,12 +7084,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ2_XSAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ2_XSAVX512(SB), NOSPLIT, $256-28
+// func dotIQ2_XSAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ2_XSAVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -6866,6 +7119,7 @@ TEXT ·dotIQ2_XSAVX512(SB), NOSPLIT, $256-28
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -7074,8 +7328,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -7087,12 +7339,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ2_SAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ2_SAVX512(SB), NOSPLIT, $256-28
+// func dotIQ2_SAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ2_SAVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -7110,6 +7374,7 @@ TEXT ·dotIQ2_SAVX512(SB), NOSPLIT, $256-28
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -7314,8 +7579,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -7327,12 +7590,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ3_XXSAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ3_XXSAVX512(SB), NOSPLIT, $256-28
+// func dotIQ3_XXSAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ3_XXSAVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -7354,6 +7629,7 @@ TEXT ·dotIQ3_XXSAVX512(SB), NOSPLIT, $256-28
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -7605,8 +7881,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -7618,12 +7892,24 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func dotIQ3_SAVX512(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ3_SAVX512(SB), NOSPLIT, $256-28
+// func dotIQ3_SAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ3_SAVX512(SB), NOSPLIT, $256-40
 	MOVQ x+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -7645,6 +7931,7 @@ TEXT ·dotIQ3_SAVX512(SB), NOSPLIT, $256-28
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ y+32(FP), R15
 
 loop:
 	PREFETCHT0 1024(SI)
@@ -7914,8 +8201,6 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
-
-done:
 	VADDPS Z16, Z3, Z3
 	VADDPS Z17, Z3, Z3
 	VADDPS Z18, Z3, Z3
@@ -7927,11 +8212,23 @@ done:
 	VADDPS X1, X0, X0
 	VMOVSHDUP X0, X1
 	VADDSS X1, X0, X0
-	VMOVSS X0, ret+24(FP)
+	VADDSS (R15), X0, X0
+	VMOVSS X0, (R15)
+	ADDQ $4, R15
+	VXORPS Z3, Z3, Z3
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	MOVQ x+0(FP), DI
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
+
+done:
 	VZEROUPPER
 	RET
 
-// func decodeF16BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeF16BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeF16BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -7966,7 +8263,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeBF16BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeBF16BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeBF16BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -7998,7 +8295,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeQ4_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeQ4_0BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -8045,7 +8342,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_1BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeQ4_1BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeQ4_1BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -8092,7 +8389,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeQ5_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeQ5_0BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -8140,7 +8437,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_1BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeQ5_1BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeQ5_1BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -8192,7 +8489,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ8_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeQ8_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeQ8_0BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -8233,7 +8530,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ4_NLBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeIQ4_NLBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeIQ4_NLBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -8281,7 +8578,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ4_XSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeIQ4_XSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeIQ4_XSBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -8411,7 +8708,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeMXFP4BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeMXFP4BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeMXFP4BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -8466,7 +8763,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ2_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeQ2_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeQ2_KBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -8613,7 +8910,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ3_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeQ3_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeQ3_KBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -8819,7 +9116,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeQ4_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeQ4_KBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -8963,7 +9260,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeQ5_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeQ5_KBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -9178,7 +9475,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ6_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeQ6_KBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeQ6_KBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -9361,7 +9658,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ1_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeQ1_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeQ1_0BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -9424,7 +9721,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeQ2_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeQ2_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeQ2_0BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -9479,7 +9776,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeTQ1_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeTQ1_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeTQ1_0BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -9616,7 +9913,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeTQ2_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeTQ2_0BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeTQ2_0BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -9700,7 +9997,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeNVFP4BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeNVFP4BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeNVFP4BF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -9775,7 +10072,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ1_SBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeIQ1_SBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeIQ1_SBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -9999,7 +10296,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ1_MBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeIQ1_MBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeIQ1_MBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -10278,7 +10575,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_XXSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeIQ2_XXSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeIQ2_XXSBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -10510,7 +10807,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_XSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeIQ2_XSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeIQ2_XSBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -10769,7 +11066,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_SBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeIQ2_SBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeIQ2_SBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -11024,7 +11321,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ3_XXSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeIQ3_XXSBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeIQ3_XXSBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -11326,7 +11623,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ3_SBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int) 
+// func decodeIQ3_SBF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 TEXT ·decodeIQ3_SBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI

@@ -73,7 +73,7 @@ DATA levelsIQ3S<>+8(SB)/8, $0x0000000000000000
 GLOBL levelsIQ3S<>(SB), RODATA|NOPTR, $16
 
 
-// func decodeF16NEON(dst *float32, src *byte, blocks int) 
+// func decodeF16NEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeF16NEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -99,7 +99,7 @@ loop:
 done:
 	RET
 
-// func decodeBF16NEON(dst *float32, src *byte, blocks int) 
+// func decodeBF16NEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeBF16NEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -126,7 +126,7 @@ loop:
 done:
 	RET
 
-// func decodeQ4_0NEON(dst *float32, src *byte, blocks int) 
+// func decodeQ4_0NEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ4_0NEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -181,7 +181,7 @@ loop:
 done:
 	RET
 
-// func decodeQ4_1NEON(dst *float32, src *byte, blocks int) 
+// func decodeQ4_1NEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ4_1NEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -246,7 +246,7 @@ loop:
 done:
 	RET
 
-// func decodeQ5_0NEON(dst *float32, src *byte, blocks int) 
+// func decodeQ5_0NEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ5_0NEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -316,7 +316,7 @@ loop:
 done:
 	RET
 
-// func decodeQ5_1NEON(dst *float32, src *byte, blocks int) 
+// func decodeQ5_1NEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ5_1NEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -397,7 +397,7 @@ loop:
 done:
 	RET
 
-// func decodeQ8_0NEON(dst *float32, src *byte, blocks int) 
+// func decodeQ8_0NEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ8_0NEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -447,7 +447,7 @@ loop:
 done:
 	RET
 
-// func decodeIQ4_NLNEON(dst *float32, src *byte, blocks int) 
+// func decodeIQ4_NLNEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ4_NLNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -503,7 +503,7 @@ loop:
 done:
 	RET
 
-// func decodeIQ4_XSNEON(dst *float32, src *byte, blocks int) 
+// func decodeIQ4_XSNEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ4_XSNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -854,7 +854,7 @@ loop:
 done:
 	RET
 
-// func decodeMXFP4NEON(dst *float32, src *byte, blocks int) 
+// func decodeMXFP4NEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeMXFP4NEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -915,7 +915,7 @@ loop:
 done:
 	RET
 
-// func decodeQ2_KNEON(dst *float32, src *byte, blocks int) 
+// func decodeQ2_KNEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ2_KNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -1325,7 +1325,7 @@ loop:
 done:
 	RET
 
-// func decodeQ3_KNEON(dst *float32, src *byte, blocks int) 
+// func decodeQ3_KNEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ3_KNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -1725,7 +1725,7 @@ loop:
 done:
 	RET
 
-// func decodeQ4_KNEON(dst *float32, src *byte, blocks int) 
+// func decodeQ4_KNEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ4_KNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -2124,7 +2124,7 @@ loop:
 done:
 	RET
 
-// func decodeQ5_KNEON(dst *float32, src *byte, blocks int) 
+// func decodeQ5_KNEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ5_KNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -2582,7 +2582,7 @@ loop:
 done:
 	RET
 
-// func decodeQ6_KNEON(dst *float32, src *byte, blocks int) 
+// func decodeQ6_KNEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ6_KNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -2950,7 +2950,7 @@ loop:
 done:
 	RET
 
-// func decodeQ1_0NEON(dst *float32, src *byte, blocks int) 
+// func decodeQ1_0NEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ1_0NEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -3142,7 +3142,7 @@ loop:
 done:
 	RET
 
-// func decodeQ2_0NEON(dst *float32, src *byte, blocks int) 
+// func decodeQ2_0NEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeQ2_0NEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -3246,7 +3246,7 @@ loop:
 done:
 	RET
 
-// func decodeTQ1_0NEON(dst *float32, src *byte, blocks int) 
+// func decodeTQ1_0NEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeTQ1_0NEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -3605,7 +3605,7 @@ loop:
 done:
 	RET
 
-// func decodeTQ2_0NEON(dst *float32, src *byte, blocks int) 
+// func decodeTQ2_0NEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeTQ2_0NEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -3917,7 +3917,7 @@ loop:
 done:
 	RET
 
-// func decodeNVFP4NEON(dst *float32, src *byte, blocks int) 
+// func decodeNVFP4NEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeNVFP4NEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -4030,7 +4030,7 @@ loop:
 done:
 	RET
 
-// func decodeIQ1_SNEON(dst *float32, src *byte, blocks int) 
+// func decodeIQ1_SNEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ1_SNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -4623,7 +4623,7 @@ loop:
 done:
 	RET
 
-// func decodeIQ1_MNEON(dst *float32, src *byte, blocks int) 
+// func decodeIQ1_MNEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ1_MNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -5369,7 +5369,7 @@ loop:
 done:
 	RET
 
-// func decodeIQ2_XXSNEON(dst *float32, src *byte, blocks int) 
+// func decodeIQ2_XXSNEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ2_XXSNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -6034,7 +6034,7 @@ loop:
 done:
 	RET
 
-// func decodeIQ2_XSNEON(dst *float32, src *byte, blocks int) 
+// func decodeIQ2_XSNEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ2_XSNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -6710,7 +6710,7 @@ loop:
 done:
 	RET
 
-// func decodeIQ2_SNEON(dst *float32, src *byte, blocks int) 
+// func decodeIQ2_SNEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ2_SNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -7385,7 +7385,7 @@ loop:
 done:
 	RET
 
-// func decodeIQ3_XXSNEON(dst *float32, src *byte, blocks int) 
+// func decodeIQ3_XXSNEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ3_XXSNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -8196,7 +8196,7 @@ loop:
 done:
 	RET
 
-// func decodeIQ3_SNEON(dst *float32, src *byte, blocks int) 
+// func decodeIQ3_SNEON(dst *float32, src *byte, blocks int)
 TEXT ·decodeIQ3_SNEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -9041,11 +9041,12 @@ loop:
 done:
 	RET
 
-// func dotF16NEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotF16NEON(SB), NOSPLIT, $0-28
+// func dotF16NEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotF16NEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -9075,8 +9076,6 @@ loop:
 	ADD $64, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -9086,15 +9085,30 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotBF16NEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotBF16NEON(SB), NOSPLIT, $0-28
+// func dotBF16NEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotBF16NEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
 	VMOVI $0, V22.B16
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -9124,8 +9138,6 @@ loop:
 	ADD $64, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -9135,16 +9147,31 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotQ4_0NEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_0NEON(SB), NOSPLIT, $0-28
+// func dotQ4_0NEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ4_0NEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
 	VMOVI $15, V22.B16
 	VMOVI $8, V23.B16
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -9201,8 +9228,6 @@ loop:
 	ADD $18, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -9212,15 +9237,30 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotQ4_1NEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_1NEON(SB), NOSPLIT, $0-28
+// func dotQ4_1NEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ4_1NEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
 	VMOVI $15, V22.B16
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -9288,8 +9328,6 @@ loop:
 	ADD $20, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -9299,11 +9337,25 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotQ5_0NEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_0NEON(SB), NOSPLIT, $0-28
+// func dotQ5_0NEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ5_0NEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -9315,6 +9367,7 @@ TEXT ·dotQ5_0NEON(SB), NOSPLIT, $0-28
 	VLD1 (R3), [V25.B16]
 	MOVD $bitOfByte<>(SB), R3
 	VLD1 (R3), [V26.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -9380,8 +9433,6 @@ loop:
 	ADD $22, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -9391,11 +9442,25 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotQ5_1NEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_1NEON(SB), NOSPLIT, $0-28
+// func dotQ5_1NEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ5_1NEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -9407,6 +9472,7 @@ TEXT ·dotQ5_1NEON(SB), NOSPLIT, $0-28
 	VLD1 (R3), [V25.B16]
 	MOVD $bitOfByte<>(SB), R3
 	VLD1 (R3), [V26.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -9483,8 +9549,6 @@ loop:
 	ADD $24, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -9494,14 +9558,29 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotQ8_0NEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ8_0NEON(SB), NOSPLIT, $0-28
+// func dotQ8_0NEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ8_0NEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -9555,8 +9634,6 @@ loop:
 	ADD $34, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -9566,17 +9643,32 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotIQ4_NLNEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ4_NLNEON(SB), NOSPLIT, $0-28
+// func dotIQ4_NLNEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ4_NLNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
 	VMOVI $15, V22.B16
 	MOVD $iq4Levels<>(SB), R3
 	VLD1 (R3), [V23.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -9633,8 +9725,6 @@ loop:
 	ADD $18, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -9644,17 +9734,32 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotIQ4_XSNEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ4_XSNEON(SB), NOSPLIT, $0-28
+// func dotIQ4_XSNEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ4_XSNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
 	VMOVI $15, V22.B16
 	MOVD $iq4Levels<>(SB), R3
 	VLD1 (R3), [V23.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -10062,8 +10167,6 @@ loop:
 	ADD $136, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -10073,17 +10176,32 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotMXFP4NEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotMXFP4NEON(SB), NOSPLIT, $0-28
+// func dotMXFP4NEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotMXFP4NEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
 	VMOVI $15, V22.B16
 	MOVD $e2m1Levels<>(SB), R3
 	VLD1 (R3), [V23.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -10145,8 +10263,6 @@ loop:
 	ADD $17, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -10156,16 +10272,31 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotQ2_KNEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ2_KNEON(SB), NOSPLIT, $0-28
+// func dotQ2_KNEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ2_KNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
 	VMOVI $15, V22.B16
 	VMOVI $3, V23.B16
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -10633,8 +10764,6 @@ loop:
 	ADD $84, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -10644,17 +10773,32 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotQ3_KNEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ3_KNEON(SB), NOSPLIT, $0-28
+// func dotQ3_KNEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ3_KNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
 	VMOVI $3, V22.B16
 	VMOVI $4, V21.B16
 	VMOVI $32, V23.B16
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -11111,8 +11255,6 @@ loop:
 	ADD $110, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -11122,15 +11264,30 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotQ4_KNEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ4_KNEON(SB), NOSPLIT, $0-28
+// func dotQ4_KNEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ4_KNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
 	VMOVI $15, V22.B16
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -11588,8 +11745,6 @@ loop:
 	ADD $144, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -11599,16 +11754,31 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotQ5_KNEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ5_KNEON(SB), NOSPLIT, $0-28
+// func dotQ5_KNEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ5_KNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
 	VMOVI $15, V22.B16
 	VMOVI $16, V23.B16
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -12124,8 +12294,6 @@ loop:
 	ADD $176, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -12135,17 +12303,32 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotQ6_KNEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ6_KNEON(SB), NOSPLIT, $0-28
+// func dotQ6_KNEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ6_KNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
 	VMOVI $15, V22.B16
 	VMOVI $32, V23.B16
 	VMOVI $48, V21.B16
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -12570,8 +12753,6 @@ loop:
 	ADD $210, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -12581,11 +12762,25 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotQ1_0NEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ1_0NEON(SB), NOSPLIT, $0-28
+// func dotQ1_0NEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ1_0NEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -12595,6 +12790,7 @@ TEXT ·dotQ1_0NEON(SB), NOSPLIT, $0-28
 	VLD1 (R3), [V24.B16]
 	MOVD $bitOfByte<>(SB), R3
 	VLD1 (R3), [V26.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -12808,8 +13004,6 @@ loop:
 	ADD $18, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -12819,11 +13013,25 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotQ2_0NEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotQ2_0NEON(SB), NOSPLIT, $0-28
+// func dotQ2_0NEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotQ2_0NEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -12833,6 +13041,7 @@ TEXT ·dotQ2_0NEON(SB), NOSPLIT, $0-28
 	VLD1 (R3), [V24.B16]
 	MOVD $pairShifts<>(SB), R3
 	VLD1 (R3), [V25.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -12942,8 +13151,6 @@ loop:
 	ADD $18, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -12953,11 +13160,25 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotTQ1_0NEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotTQ1_0NEON(SB), NOSPLIT, $0-28
+// func dotTQ1_0NEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotTQ1_0NEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -12968,6 +13189,7 @@ TEXT ·dotTQ1_0NEON(SB), NOSPLIT, $0-28
 	VLD1 (R3), [V25.B16]
 	MOVD $powersOf3<>(SB), R3
 	VLD1 (R3), [V26.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -13379,8 +13601,6 @@ loop:
 	ADD $54, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -13390,16 +13610,31 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotTQ2_0NEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotTQ2_0NEON(SB), NOSPLIT, $0-28
+// func dotTQ2_0NEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotTQ2_0NEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
 	VMOVI $3, V22.B16
 	VMOVI $1, V23.B16
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -13769,8 +14004,6 @@ loop:
 	ADD $66, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -13780,11 +14013,25 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotNVFP4NEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotNVFP4NEON(SB), NOSPLIT, $0-28
+// func dotNVFP4NEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotNVFP4NEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -13794,6 +14041,7 @@ TEXT ·dotNVFP4NEON(SB), NOSPLIT, $0-28
 	VMOVI $127, V24.B16
 	MOVW $0x43000000, R3 // 128
 	FMOVS R3, F25
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -13912,8 +14160,6 @@ loop:
 	ADD $36, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -13923,11 +14169,25 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotIQ1_SNEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ1_SNEON(SB), NOSPLIT, $0-28
+// func dotIQ1_SNEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ1_SNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -13946,6 +14206,7 @@ TEXT ·dotIQ1_SNEON(SB), NOSPLIT, $0-28
 	VLD1 (R3), [V24.B16]
 	MOVD $pairShifts<>(SB), R3
 	VLD1 (R3), [V25.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -14583,8 +14844,6 @@ loop:
 	ADD $50, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -14594,11 +14853,25 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotIQ1_MNEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ1_MNEON(SB), NOSPLIT, $0-28
+// func dotIQ1_MNEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ1_MNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -14617,6 +14890,7 @@ TEXT ·dotIQ1_MNEON(SB), NOSPLIT, $0-28
 	VLD1 (R3), [V24.B16]
 	MOVD $pairShifts<>(SB), R3
 	VLD1 (R3), [V25.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -15407,8 +15681,6 @@ loop:
 	ADD $56, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -15418,11 +15690,25 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotIQ2_XXSNEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ2_XXSNEON(SB), NOSPLIT, $0-28
+// func dotIQ2_XXSNEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ2_XXSNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -15441,6 +15727,7 @@ TEXT ·dotIQ2_XXSNEON(SB), NOSPLIT, $0-28
 	VLD1 (R3), [V24.B16]
 	MOVD $pairShifts<>(SB), R3
 	VLD1 (R3), [V25.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -16150,8 +16437,6 @@ loop:
 	ADD $66, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -16161,11 +16446,25 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotIQ2_XSNEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ2_XSNEON(SB), NOSPLIT, $0-28
+// func dotIQ2_XSNEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ2_XSNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -16184,6 +16483,7 @@ TEXT ·dotIQ2_XSNEON(SB), NOSPLIT, $0-28
 	VLD1 (R3), [V24.B16]
 	MOVD $pairShifts<>(SB), R3
 	VLD1 (R3), [V25.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -16904,8 +17204,6 @@ loop:
 	ADD $74, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -16915,11 +17213,25 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotIQ2_SNEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ2_SNEON(SB), NOSPLIT, $0-28
+// func dotIQ2_SNEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ2_SNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -16938,6 +17250,7 @@ TEXT ·dotIQ2_SNEON(SB), NOSPLIT, $0-28
 	VLD1 (R3), [V24.B16]
 	MOVD $pairShifts<>(SB), R3
 	VLD1 (R3), [V25.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -17657,8 +17970,6 @@ loop:
 	ADD $82, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -17668,11 +17979,25 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotIQ3_XXSNEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ3_XXSNEON(SB), NOSPLIT, $0-28
+// func dotIQ3_XXSNEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ3_XXSNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -17693,6 +18018,7 @@ TEXT ·dotIQ3_XXSNEON(SB), NOSPLIT, $0-28
 	VLD1 (R3), [V27.B16]
 	MOVD $tripleShifts<>(SB), R3
 	VLD1 (R3), [V25.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -18546,8 +18872,6 @@ loop:
 	ADD $98, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -18557,11 +18881,25 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET
 
-// func dotIQ3_SNEON(x *float32, src *byte, blocks int) float32
-TEXT ·dotIQ3_SNEON(SB), NOSPLIT, $0-28
+// func dotIQ3_SNEON(x *float32, src *byte, blocks, rows int, y *float32)
+TEXT ·dotIQ3_SNEON(SB), NOSPLIT, $0-40
 	MOVD x+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -18582,6 +18920,7 @@ TEXT ·dotIQ3_SNEON(SB), NOSPLIT, $0-28
 	VLD1 (R3), [V27.B16]
 	MOVD $tripleShifts<>(SB), R3
 	VLD1 (R3), [V25.B16]
+	MOVD y+32(FP), R15
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
 	VEOR V18.B16, V18.B16, V18.B16
@@ -19469,8 +19808,6 @@ loop:
 	ADD $110, R1
 	SUB $1, R2
 	CBNZ R2, loop
-
-done:
 	WORD $0x4e31d610 // VFADD.S4 V17, V16, V16
 	WORD $0x4e33d652 // VFADD.S4 V19, V18, V18
 	WORD $0x4e32d610 // VFADD.S4 V18, V16, V16
@@ -19480,5 +19817,19 @@ done:
 	FADDS F2, F16, F16
 	FADDS F3, F1, F1
 	FADDS F1, F16, F16
-	FMOVS F16, ret+24(FP)
+	FMOVS (R15), F1
+	FADDS F1, F16, F16
+	FMOVS.P F16, 4(R15)
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD x+0(FP), R0
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
+
+done:
 	RET

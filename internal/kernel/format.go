@@ -78,8 +78,9 @@ type decoder struct {
 	float32  func(dst *float32, src *byte, blocks int)
 	// bf16 decodes that many blocks of each row; strides are in bytes.
 	bf16 func(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
-	// dot is the sum of the elements times those of x.
-	dot func(x *float32, src *byte, blocks int) float32
+	// dot adds to each y the sum of the elements of a row times those of x; rows, of
+	// that many blocks each, follow each other.
+	dot func(x *float32, src *byte, blocks, rows int, y *float32)
 }
 
 // OfType is m, known to be stored in the ggml type of that name, so that a tier

@@ -55,6 +55,14 @@ func (m Matrix) cuts() int {
 	return max(blocks[m.format].elements, decodableColumns)
 }
 
+// rowBytes is the size of a row as it is stored.
+func (m *Matrix) rowBytes() int {
+	if m.decode == nil {
+		return 4 * m.Cols
+	}
+	return m.stride
+}
+
 // Float32View returns b as float32 without a copy, or false where alignment or
 // byte order forbid it.
 func Float32View(b []byte) ([]float32, bool) {

@@ -36,12 +36,11 @@ type Pool struct {
 	rehearsing bool
 
 	// What a multiplication needs, kept so that none of it is allocated again.
-	precision  Precision
-	operation  sync.Mutex // held by the batch or product in flight
-	batch      Batch
-	scratch    []scratch // one per worker
-	vector     vectorProduct
-	vectorTask TaskFunc
+	precision Precision
+	operation sync.Mutex // held by the batch or product in flight
+	batch     Batch
+	scratch   []scratch // one per worker
+	vectors   vectors
 }
 
 // The fields of Pool.call, from the lowest bits up.
@@ -125,7 +124,7 @@ func NewPool(workers int) *Pool {
 	p := &Pool{workers: workers, helpers: make([]sleeper, workers-1), scratch: make([]scratch, workers)}
 	p.finished.wake = make(chan struct{}, 1)
 	p.batch.init(p)
-	p.vectorTask = func(worker, task int) { p.vector.multiply(&p.scratch[worker], task) }
+	p.vectors.scratch = p.scratch
 	for w := range p.helpers {
 		p.helpers[w].wake = make(chan struct{}, 1)
 		go p.help(w + 1)

@@ -86,19 +86,27 @@ func (p *projection) bias(groups []int32) (has bool) {
 
 // single is forward for one row, at the speed of memory.
 func (o *linearOp) single(t *Tape) {
+	list := t.vectors[:0]
 	for i := range o.projections[:o.n] {
-		p := &o.projections[i]
-		if !p.bias(o.groups) {
-			clear(p.y.Data)
-		}
-		kernel.MatVec(t.Pool, p.y.Data, o.x.Data, p.l.Expert[0])
-		if pair := p.l.Pair; pair != nil {
-			clear(p.h)
-			kernel.MatVec(t.Pool, p.h, o.x.Data, pair.a[0])
-			scale(p.h, pair.Scale)
-			kernel.MatVec(t.Pool, p.y.Data, p.h, pair.b[0])
+		if p := &o.projections[i]; p.h != nil {
+			list = append(list, kernel.Vector{Y: p.h, X: o.x.Data, W: p.l.Pair.a[0]})
 		}
 	}
+	if len(list) > 0 {
+		kernel.MatVecs(t.Pool, list)
+	}
+	list = list[:0]
+	for i := range o.projections[:o.n] {
+		p := &o.projections[i]
+		v := kernel.Vector{Y: p.y.Data, X: o.x.Data, W: p.l.Expert[0], Add: p.bias(o.groups)}
+		if p.h != nil {
+			scale(p.h, p.l.Pair.Scale)
+			v.Pair, v.PairX = p.l.Pair.b[0], p.h
+		}
+		list = append(list, v)
+	}
+	kernel.MatVecs(t.Pool, list)
+	t.vectors = list
 }
 
 func (o *linearOp) forward(t *Tape) {

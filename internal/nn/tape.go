@@ -41,6 +41,7 @@ type Tape struct {
 	scratch   [][]float32     // per worker
 	attention []attentionWork // per worker
 	heads     headList
+	vectors   []kernel.Vector
 }
 
 // op is one recorded step. backward adds to the gradients of its inputs, given

@@ -16,15 +16,15 @@ type sink struct {
 // A kind of sink: elements are stored, stored as bfloat16 or multiplied with
 // those of a vector and added up.
 type kind struct {
-	function, arguments, result string
-	frame                       int
-	size                        int // bytes that DI moves for each element
+	function, arguments string
+	frame               int
+	size                int // bytes that DI moves for each element
 }
 
 var (
-	toFloat32 = kind{"decode%s%s", "dst *float32, src *byte, blocks int", "", 24, 4}
-	toBF16    = kind{"decode%sBF16%s", "dst *uint16, src *byte, blocks, rows, dstStride, srcStride int", "", 48, 2}
-	toDot     = kind{"dot%s%s", "x *float32, src *byte, blocks int", "float32", 28, 4}
+	toFloat32 = kind{"decode%s%s", "dst *float32, src *byte, blocks int", 24, 4}
+	toBF16    = kind{"decode%sBF16%s", "dst *uint16, src *byte, blocks, rows, dstStride, srcStride int", 48, 2}
+	toDot     = kind{"dot%s%s", "x *float32, src *byte, blocks, rows int, y *float32", 40, 4}
 )
 
 func (s sink) name(d decoding) string { return fmt.Sprintf(s.kind.function, d.name, s.tier) }
@@ -280,7 +280,26 @@ func (d *decoderWriter) foldSums() {
 	d.op("VADDPS X1, X0, X0")
 	d.op("VMOVSHDUP X0, X1")
 	d.op("VADDSS X1, X0, X0")
-	d.op("VMOVSS X0, ret+24(FP)")
+}
+
+func (d *decoderWriter) clearSums() {
+	for _, r := range d.sums {
+		d.op("VXORPS %[1]s, %[1]s, %[1]s", d.v(r))
+	}
+}
+
+// addSum prints the end of a row of toDot: its sum is added to y, and the next row
+// follows.
+func (d *decoderWriter) addSum() {
+	d.foldSums()
+	d.op("VADDSS (R15), X0, X0")
+	d.op("VMOVSS X0, (R15)")
+	d.op("ADDQ $4, R15")
+	d.clearSums()
+	d.op("MOVQ x+0(FP), DI")
+	d.op("MOVQ blocks+16(FP), CX")
+	d.op("DECQ rows+24(FP)")
+	d.op("JNZ loop")
 }
 
 // emitDecoders prints the decoders with so many lanes.
@@ -299,7 +318,7 @@ func emitDecoders(lanes int) func(w *writer) {
 }
 
 func emitDecoder(w *writer, s sink, d decoding) {
-	w.printf("\n// func %s(%s) %s\n", s.name(d), s.kind.arguments, s.kind.result)
+	w.printf("\n// func %s(%s)\n", s.name(d), s.kind.arguments)
 	w.printf("TEXT ·%s(SB), NOSPLIT, $256-%d\n", s.name(d), s.kind.frame)
 	w.op("MOVQ %s+0(FP), DI", strings.Fields(s.kind.arguments)[0])
 	w.op("MOVQ src+8(FP), SI")
@@ -316,9 +335,7 @@ func emitDecoder(w *writer, s sink, d decoding) {
 		w.op("VPINSRQ $1, AX, X%[1]d, X%[1]d", lowBits)
 	}
 	block := &decoderWriter{w, s, sumsOf(s, d)}
-	for _, r := range block.sums {
-		w.op("VXORPS %[1]s, %[1]s, %[1]s", block.v(r))
-	}
+	block.clearSums()
 	if d.setup != nil {
 		d.setup(block)
 	}
@@ -327,6 +344,9 @@ func emitDecoder(w *writer, s sink, d decoding) {
 	if s.kind == toBF16 {
 		w.op("MOVQ srcStride+40(FP), R15")
 		w.op("SHLQ $%d, R15", rowsAheadShift)
+	}
+	if s.kind == toDot {
+		w.op("MOVQ y+32(FP), R15")
 	}
 	w.printf("\nloop:\n")
 	if s.kind == toBF16 {
@@ -344,13 +364,13 @@ func emitDecoder(w *writer, s sink, d decoding) {
 	w.op("ADDQ $%d, DI", d.elements*s.kind.size)
 	w.op("DECQ CX")
 	w.op("JNZ loop")
-	if s.kind == toBF16 {
+	switch s.kind {
+	case toBF16:
 		nextRow(w)
+	case toDot:
+		block.addSum()
 	}
 	w.printf("\ndone:\n")
-	if s.kind == toDot {
-		block.foldSums()
-	}
 	w.op("VZEROUPPER")
 	w.op("RET")
 }
@@ -393,7 +413,7 @@ func decoderDeclarations() []byte {
 	}
 	for _, s := range sinks {
 		for _, d := range decodings {
-			w.printf("//go:noescape\nfunc %s(%s) %s\n\n", s.name(d), s.kind.arguments, s.kind.result)
+			w.printf("//go:noescape\nfunc %s(%s)\n\n", s.name(d), s.kind.arguments)
 		}
 	}
 	return w.Bytes()

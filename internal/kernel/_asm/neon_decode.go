@@ -160,7 +160,7 @@ func emitNEONDecoders(w *writer) {
 
 func emitNEONDecoder(w *writer, k kind, d decoding) {
 	s := sink{kind: k, tier: "NEON"}
-	w.printf("\n// func %s(%s) %s\n", s.name(d), k.arguments, k.result)
+	w.printf("\n// func %s(%s)\n", s.name(d), k.arguments)
 	w.printf("TEXT ·%s(SB), NOSPLIT, $0-%d\n", s.name(d), k.frame)
 	w.op("MOVD %s+0(FP), R0", strings.Fields(k.arguments)[0])
 	w.op("MOVD src+8(FP), R1")
@@ -172,9 +172,8 @@ func emitNEONDecoder(w *writer, k kind, d decoding) {
 	}
 	code.setup(n)
 	if k == toDot {
-		for i := range 4 {
-			n.bytes("VEOR", 16+i, 16+i, 16+i)
-		}
+		w.op("MOVD y+32(FP), R15")
+		n.clearSums()
 	}
 	w.op("CBZ R2, done")
 	w.printf("\nloop:\n")
@@ -182,20 +181,41 @@ func emitNEONDecoder(w *writer, k kind, d decoding) {
 	w.op("ADD $%d, R1", d.bytes)
 	w.op("SUB $1, R2")
 	w.op("CBNZ R2, loop")
-	w.printf("\ndone:\n")
 	if k == toDot {
-		n.three("VFADD.S4", 17, 16, 16)
-		n.three("VFADD.S4", 19, 18, 18)
-		n.three("VFADD.S4", 18, 16, 16)
-		for i := 1; i < 4; i++ {
-			w.op("VDUP V16.S[%d], V%d.S4", i, i)
-		}
-		w.op("FADDS F2, F16, F16")
-		w.op("FADDS F3, F1, F1")
-		w.op("FADDS F1, F16, F16")
-		w.op("FMOVS F16, ret+24(FP)")
+		n.addSum()
 	}
+	w.printf("\ndone:\n")
 	w.op("RET")
+}
+
+func (n *neonWriter) clearSums() {
+	for i := range 4 {
+		n.bytes("VEOR", 16+i, 16+i, 16+i)
+	}
+}
+
+// addSum prints the end of a row of toDot: its sum is added to y, and the next row
+// follows.
+func (n *neonWriter) addSum() {
+	n.three("VFADD.S4", 17, 16, 16)
+	n.three("VFADD.S4", 19, 18, 18)
+	n.three("VFADD.S4", 18, 16, 16)
+	for i := 1; i < 4; i++ {
+		n.op("VDUP V16.S[%d], V%d.S4", i, i)
+	}
+	n.op("FADDS F2, F16, F16")
+	n.op("FADDS F3, F1, F1")
+	n.op("FADDS F1, F16, F16")
+	n.op("FMOVS (R15), F1")
+	n.op("FADDS F1, F16, F16")
+	n.op("FMOVS.P F16, 4(R15)")
+	n.clearSums()
+	n.op("MOVD x+0(FP), R0")
+	n.op("MOVD blocks+16(FP), R2")
+	n.op("MOVD rows+24(FP), R3")
+	n.op("SUB $1, R3")
+	n.op("MOVD R3, rows+24(FP)")
+	n.op("CBNZ R3, loop")
 }
 
 // neonTables are constants of sixteen bytes.
@@ -251,7 +271,7 @@ func neonDecoderDeclarations() []byte {
 	w.printf("}\n\n")
 	for _, k := range neonKinds {
 		for _, d := range decodings {
-			w.printf("//go:noescape\nfunc %s(%s) %s\n\n", fmt.Sprintf(k.function, d.name, "NEON"), k.arguments, k.result)
+			w.printf("//go:noescape\nfunc %s(%s)\n\n", fmt.Sprintf(k.function, d.name, "NEON"), k.arguments)
 		}
 	}
 	return w.Bytes()
