@@ -67,7 +67,7 @@ func Select(d *model.Decoder, patterns []string, mergeOnly bool) ([]model.Target
 }
 
 func nothingChosen(d *model.Decoder, pattern string) error {
-	if reason := d.NoTarget(pattern); reason != "" {
+	if reason := d.NoTarget(model.TargetName(pattern)); reason != "" {
 		return fmt.Errorf("target %q: %s", pattern, reason)
 	}
 	return fmt.Errorf("target %q chooses nothing; the base offers: %s", pattern, strings.Join(names(d.Targets()), ", "))

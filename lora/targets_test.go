@@ -45,6 +45,22 @@ func TestATiedHeadIsNoTargetForAReason(t *testing.T) {
 	}
 }
 
+func TestMatricesOfHeadsAreNoTargetsForAReason(t *testing.T) {
+	for _, family := range []string{"deepseek2", "longcat-flash"} {
+		d, err := model.Load(fixtures.TinyFamily(1, family), model.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"attn_k_b", "attn_v_b", "blk.0.attn_k_b.weight"} {
+			for _, mergeOnly := range []bool{false, true} {
+				if _, err := Select(d, []string{name}, mergeOnly); err == nil || !strings.Contains(err.Error(), "without looking for adapters") {
+					t.Errorf("%s: %s: %v", family, name, err)
+				}
+			}
+		}
+	}
+}
+
 func TestAnAdapterForMergingRemembersIt(t *testing.T) {
 	d, err := model.Load(fixtures.TinyFamily(1, "glm4"), model.Options{})
 	if err != nil {

@@ -76,6 +76,7 @@ type progress struct {
 	Position    dataset.Position `json:"position"`
 	Steps       int              `json:"steps"`
 	Config      Config           `json:"config"`
+	Loads       loadCounts       `json:"expert_loads,omitempty"` // of a base with experts
 }
 
 // save writes a checkpoint if the run has a place for it. The file is a GGUF and
@@ -84,10 +85,11 @@ func (r *Run) save() error {
 	if r.CheckpointPath == "" {
 		return nil
 	}
+	r.loads.capture(r.Decoder)
 	body, err := json.Marshal(progress{
 		Step: r.step, Updates: r.adamw.updates, Average: r.guard.average, Bad: r.guard.bad,
 		GoodStep: r.good.step, GoodUpdates: r.good.updates,
-		Position: r.sampler.Position(), Steps: r.totalSteps(), Config: r.Config,
+		Position: r.sampler.Position(), Steps: r.totalSteps(), Config: r.Config, Loads: r.loads,
 	})
 	if err != nil {
 		return fmt.Errorf("writing checkpoint: %w", err)
@@ -151,8 +153,16 @@ func (r *Run) resume(m gguf.Model) error {
 			now.data, good.data = append(now.data, v), append(good.data, g)
 		}
 	}
+	if p.Loads != nil {
+		if err := p.Loads.check(r.Decoder); err != nil {
+			return err
+		}
+	}
 	if err := r.sampler.Restore(p.Position); err != nil {
 		return err
+	}
+	if p.Loads != nil { // older checkpoints have none
+		p.Loads.restore(r.Decoder)
 	}
 	now.restore(r)
 	r.good, r.step, r.guard.average, r.guard.bad = good, p.Step, p.Average, p.Bad

@@ -2,7 +2,9 @@ package train
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"slices"
 
 	"qtool/internal/dataset"
 	"qtool/internal/kernel"
@@ -10,8 +12,8 @@ import (
 	"qtool/internal/nn"
 )
 
-// ExpertLoad is how often one layer's router chose its experts in the steps since
-// the run was started or resumed.
+// ExpertLoad is how often one layer's router chose its experts in the steps of the
+// run.
 type ExpertLoad struct {
 	Layer  int       `json:"layer"`
 	Tokens int64     `json:"tokens"` // that were routed
@@ -90,11 +92,47 @@ func MeasureRouting(ctx context.Context, d *model.Decoder, rows []dataset.Row, p
 	return chosen, nil
 }
 
-// forgetLoads makes the loads count from here on.
-func (r *Run) forgetLoads() {
-	for _, router := range r.Decoder.Routers() {
-		router.Load.Clear()
+// loadCounts is a copy of what the routers have counted, one after the other.
+type loadCounts []routerCount
+
+type routerCount struct {
+	Layer  int     `json:"layer"`
+	Tokens int64   `json:"tokens"`
+	Chosen []int64 `json:"chosen"` // by expert; none before the first pass
+}
+
+// capture copies the counts of d as they are.
+func (c *loadCounts) capture(d *model.Decoder) {
+	routers := d.Routers()
+	if *c == nil {
+		*c = make(loadCounts, len(routers))
 	}
+	for i, r := range routers {
+		at := &(*c)[i]
+		at.Layer, at.Tokens, at.Chosen = r.Layer, r.Load.Tokens, append(at.Chosen[:0], r.Load.Chosen...)
+	}
+}
+
+// restore puts the counts back.
+func (c loadCounts) restore(d *model.Decoder) {
+	for i, r := range d.Routers() {
+		r.Load.Tokens, r.Load.Chosen = c[i].Tokens, append(r.Load.Chosen[:0], c[i].Chosen...)
+	}
+}
+
+// check makes sure that counts which were read from a file are those of d.
+func (c loadCounts) check(d *model.Decoder) error {
+	routers, experts := d.Routers(), d.Experts+d.Config.Router.Identity
+	if len(c) != len(routers) {
+		return fmt.Errorf("it counts the experts of %d layers, the base has %d with experts", len(c), len(routers))
+	}
+	for i, r := range c {
+		bad := r.Tokens < 0 || slices.ContainsFunc(r.Chosen, func(n int64) bool { return n < 0 || n > r.Tokens })
+		if bad || r.Layer != routers[i].Layer || len(r.Chosen) != experts && (len(r.Chosen) > 0 || r.Tokens > 0) {
+			return fmt.Errorf("its counts of the experts of layer %d make no sense", r.Layer)
+		}
+	}
+	return nil
 }
 
 // reportExperts is the last event of a run on experts.

@@ -3,12 +3,17 @@ package train
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"qtool/fixtures"
+	"qtool/internal/dataset"
 	"qtool/internal/nn"
 )
 
@@ -93,5 +98,131 @@ func TestRouterLossesDoWhatTheyAreFor(t *testing.T) {
 	t.Logf("balance %.4f, with its loss %.4f; z %.4f, with its loss %.4f", before, after, zBefore, zAfter)
 	if !(after < before && after >= 1 && zAfter < zBefore/2) {
 		t.Error("they do not")
+	}
+}
+
+// The gradients of auxiliary losses: over the batches of a step they add up, each weighed
+// by its part of the step's tokens, so that of the mean over tokens nothing depends on
+// how rows are parted.
+func TestRouterLossesAddUpOverBatches(t *testing.T) {
+	gradients := func(balance, z float64, batches ...[]int) []float32 {
+		c := smallConfig()
+		c.RouterBalance, c.RouterZ = balance, z
+		r := unevenRun(t, fixtures.TinyLlama(1, fixtures.Shape{Experts: 5}), c, false)
+		l := r.learner
+		tokens := 0
+		for _, batch := range batches {
+			for _, i := range batch {
+				tokens += r.Rows[i].Len()
+			}
+		}
+		l.router.begin(tokens)
+		for _, batch := range batches {
+			var rows []dataset.Row
+			for _, i := range batch {
+				rows = append(rows, r.Rows[i])
+			}
+			l.accumulate(rows, 0) // the router's losses alone
+		}
+		var out []float32
+		for _, p := range r.Params {
+			out = append(out, p.Grad...)
+		}
+		return out
+	}
+	near := func(what string, a, b []float32) {
+		t.Helper()
+		var norm, apart float64
+		for i := range a {
+			norm += float64(a[i]) * float64(a[i])
+			apart += math.Pow(float64(a[i]-b[i]), 2)
+		}
+		if !(norm > 0 && apart <= 1e-10*norm) {
+			t.Errorf("%s: gradients of norm² %g are %g apart", what, norm, apart)
+		}
+	}
+	near("z loss in one batch and in three", gradients(0, 1, []int{0, 3, 5}), gradients(0, 1, []int{0}, []int{3}, []int{5}))
+
+	// The balance is one of a batch: that of a step is the mean.
+	sum := make([]float32, len(gradients(1, 0, []int{0})))
+	of := func(row int) float32 { return float32(3+4*(row+2)) / float32(11+23+31) } // rows 0, 3 and 5 of unevenRun
+	for _, row := range []int{0, 3, 5} {
+		for i, g := range gradients(1, 0, []int{row}) {
+			sum[i] += of(row) * g
+		}
+	}
+	near("balance of three batches", gradients(1, 0, []int{0}, []int{3}, []int{5}), sum)
+}
+
+// endingContext ends when it has been asked a number of times.
+type endingContext struct {
+	context.Context
+	left int
+}
+
+func (c *endingContext) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestARunThatIsStoppedWithinAStepCountsItsExpertsOnce(t *testing.T) {
+	c := smallConfig()
+	c.Steps, c.GradAccum, c.RouterBalance, c.RouterZ = 3, 3, 0.1, 0.1
+	s, _ := setup(t, 1, c)
+	whole := start(t, s)
+	if err := whole.Train(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for asked := range 12 {
+		s, _ := setup(t, 1, c)
+		s.CheckpointPath = filepath.Join(t.TempDir(), "checkpoint.gguf")
+		r := start(t, s)
+		if err := r.Train(&endingContext{context.Background(), asked}); !errors.Is(err, context.Canceled) {
+			t.Fatalf("asked %d times: %v", asked, err)
+		}
+		again := start(t, s)
+		if err := again.Resume(s.CheckpointPath); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := again.Probe(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := again.Train(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(whole.ExpertLoads(), again.ExpertLoads()); diff != "" {
+			t.Errorf("asked %d times: %s", asked, diff)
+		}
+		if !sameBits(values(whole), values(again)) {
+			t.Errorf("asked %d times: the result is another", asked)
+		}
+	}
+}
+
+func TestCountsOfExpertsThatMakeNoSenseAreRefused(t *testing.T) {
+	s, _ := setup(t, 1, smallConfig())
+	var good loadCounts
+	if err := json.Unmarshal([]byte(`[{"layer":0,"tokens":4,"chosen":[4,0,4,0]},{"layer":1,"tokens":0,"chosen":[]}]`), &good); err != nil {
+		t.Fatal(err)
+	}
+	if err := good.check(s.Decoder); err != nil {
+		t.Error(err)
+	}
+	for _, text := range []string{
+		`[]`, `[{"layer":0,"tokens":1,"chosen":[1,1,0,0]}]`,
+		`[{"layer":0,"tokens":1,"chosen":[1,1,0]},{"layer":1}]`,
+		`[{"layer":0,"tokens":1,"chosen":[2,0,0,0]},{"layer":1}]`,
+		`[{"layer":0,"tokens":1,"chosen":[-1,1,1,0]},{"layer":1}]`,
+		`[{"layer":1},{"layer":0}]`, `[{"layer":0,"tokens":-1},{"layer":1}]`, `[{"layer":0,"tokens":7},{"layer":1}]`,
+	} {
+		var bad loadCounts
+		if err := json.Unmarshal([]byte(text), &bad); err != nil {
+			t.Fatal(err)
+		}
+		if bad.check(s.Decoder) == nil {
+			t.Errorf("%s is accepted", text)
+		}
 	}
 }

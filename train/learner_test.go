@@ -10,6 +10,7 @@ import (
 
 func TestAStepAllocatesNothingOnceItHasRun(t *testing.T) {
 	for _, c := range []struct {
+		family        string // "": llama
 		experts       int
 		checkpointing bool
 		full          bool
@@ -23,11 +24,21 @@ func TestAStepAllocatesNothingOnceItHasRun(t *testing.T) {
 		{batch: 2, accum: 2, fileType: "Q8_0"},
 		{batch: 2, accum: 2, fileType: "BF16", experts: 4, checkpointing: true},
 		{batch: 2, accum: 1, full: true},
+		{family: "gemma3", batch: 2, accum: 2},
+		{family: "gpt-oss", batch: 2, accum: 2},
+		{family: "gpt-oss", batch: 1, accum: 2, checkpointing: true, fileType: "Q8_0"},
+		{family: "deepseek2", batch: 2, accum: 2},
+		{family: "deepseek2", batch: 1, accum: 2, checkpointing: true, fileType: "Q8_0"},
+		{family: "longcat-flash", batch: 2, accum: 2, checkpointing: true},
 	} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
 			config := smallConfig()
 			config.Batch, config.GradAccum, config.Checkpointing, config.Steps = c.batch, c.accum, c.checkpointing, 1<<20
 			base := fixtures.TinyLlama(1, fixtures.Shape{Experts: c.experts, Untied: true})
+			if c.family != "" {
+				base = fixtures.TinyFamily(1, c.family)
+				config.RouterBalance, config.RouterZ = 0.1, 0.1
+			}
 			if c.fileType != "" {
 				base = encoded(t, base, c.fileType)
 			}

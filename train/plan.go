@@ -51,6 +51,8 @@ func (r *Run) makePlan() Plan {
 func (r *Run) Probe(ctx context.Context) (Plan, error) {
 	rows := r.largestBatches()[0]
 	_, tokens := countScored(rows)
+	r.loads.capture(r.Decoder)
+	defer r.loads.restore(r.Decoder)
 	r.learner.accumulate(rows, 0) // the first time allocates
 	if err := ctx.Err(); err != nil {
 		return r.plan, err
@@ -58,7 +60,6 @@ func (r *Run) Probe(ctx context.Context) (Plan, error) {
 	start := time.Now()
 	r.learner.accumulate(rows, 0)
 	r.learner.clearGradients()
-	r.forgetLoads()
 	p := &r.plan
 	p.TokensPerSecond = float64(tokens) / time.Since(start).Seconds()
 	p.Seconds = float64(p.TotalTokens) * (1 - float64(r.step)/float64(p.Steps)) / p.TokensPerSecond

@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,14 +34,14 @@ func TestTrainingOnAnyTypeEqualsTrainingOnItsDecodedWeights(t *testing.T) {
 		}
 		t.Run(file, func(t *testing.T) {
 			data := sharedtest.Read(t, "golden/quant/"+file+".bin")
-			encoded := trainOn(t, withWeights(t, gguf.Type(e.ID), data))
+			encoded := trainOn(t, withWeights(t, gguf.Type(e.ID), data), "ffn_gate", "ffn_up")
 			codec, err := quantize.Lookup(gguf.Type(e.ID))
 			if err != nil {
 				t.Fatal(err)
 			}
 			floats := make([]float32, 48*512)
 			codec.DecodeRow(floats, data)
-			decoded := trainOn(t, withWeights(t, gguf.F32, float32Bytes(floats)))
+			decoded := trainOn(t, withWeights(t, gguf.F32, float32Bytes(floats)), "ffn_gate", "ffn_up")
 			if !sameBits(encoded, decoded) {
 				t.Error("the adapters differ")
 			}
@@ -72,14 +73,73 @@ func withWeights(t *testing.T, typ gguf.Type, data []byte) gguf.Model {
 	return gguf.Assemble(m.Metadata(), tensors)
 }
 
+// Models such as gpt-oss store their experts so, and nothing else.
+func TestExpertsInMXFP4TrainAsTheirDecodedWeights(t *testing.T) {
+	for name, open := range map[string]func(t *testing.T) gguf.Model{
+		"llama": func(*testing.T) gguf.Model { return fixtures.TinyLlama(1, fixtures.Shape{Dim: 64, FF: 96, Experts: 4}) },
+		"gpt-oss": func(t *testing.T) gguf.Model {
+			f, err := gguf.Open(sharedtest.Path(t, "golden/archs/gpt-oss.gguf"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { f.Close() })
+			return f
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			base := open(t)
+			encoded, decoded := expertsInMXFP4(t, base)
+			a := trainOn(t, encoded, "experts")
+			if !sameBits(a, trainOn(t, decoded, "experts")) {
+				t.Error("the adapters differ")
+			}
+			if sameBits(a, trainOn(t, base, "experts")) {
+				t.Error("nothing was rounded")
+			}
+		})
+	}
+}
+
+// expertsInMXFP4 is base with its stacks of experts in MXFP4, and with what they
+// decode to.
+func expertsInMXFP4(t *testing.T, base gguf.Model) (encoded, decoded gguf.Model) {
+	t.Helper()
+	encode, err := quantize.LookupEncoder(gguf.MXFP4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var as, floats []*gguf.Tensor
+	for _, x := range base.Tensors() {
+		y := x
+		if strings.HasSuffix(x.Name, "_exps.weight") && x.Shape[0]%32 == 0 {
+			b, err := x.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := gguf.DecodeFloat32(b)
+			data := make([]byte, 0, len(b))
+			for row := range slices.Chunk(v, x.Shape[0]) {
+				part := make([]byte, len(row)/32*17)
+				encode.EncodeRow(part, row, nil)
+				encode.DecodeRow(row, part)
+				data = append(data, part...)
+			}
+			x = &gguf.Tensor{Name: x.Name, Type: gguf.MXFP4, Shape: x.Shape, Data: gguf.Memory(data)}
+			y = gguf.Float32Tensor(x.Name, x.Shape, v)
+		}
+		as, floats = append(as, x), append(floats, y)
+	}
+	return gguf.Assemble(base.Metadata(), as), gguf.Assemble(base.Metadata(), floats)
+}
+
 // trainOn returns the adapter after a few steps.
-func trainOn(t *testing.T, m gguf.Model) []float32 {
+func trainOn(t *testing.T, m gguf.Model, targets ...string) []float32 {
 	t.Helper()
 	d, err := model.Load(m, model.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := lora.New(d, lora.Config{Rank: 2, Alpha: 4, Targets: []string{"ffn_gate", "ffn_up"}})
+	a, err := lora.New(d, lora.Config{Rank: 2, Alpha: 4, Targets: targets})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,7 @@ type Run struct {
 	step    int           // optimizer steps done, dropped ones included
 	rows    []dataset.Row // of the step at hand
 	good    weights
+	loads   loadCounts // of the experts, before the step at hand
 	plan    Plan
 }
 
@@ -75,6 +76,9 @@ func New(s Setup) (*Run, error) {
 		guard:   newGuard(s.Decoder.Vocabulary),
 	}
 	r.learner.router.balance, r.learner.router.z = c.RouterBalance, c.RouterZ
+	for _, router := range s.Decoder.Routers() {
+		router.Load.Clear()
+	}
 	r.good.capture(r)
 	r.plan = r.makePlan()
 	return r, nil
@@ -187,9 +191,11 @@ func (r *Run) oneStep(ctx context.Context, total int) error {
 	scored, tokens := countScored(rows)
 	r.learner.clearGradients()
 	r.learner.router.begin(tokens)
+	r.loads.capture(r.Decoder)
 	var sum float64
 	for from := 0; from < len(rows); from += r.Config.Batch {
 		if err := ctx.Err(); err != nil {
+			r.loads.restore(r.Decoder)
 			return errors.Join(err, r.sampler.Restore(before))
 		}
 		s, _ := r.learner.accumulate(rows[from:min(from+r.Config.Batch, len(rows))], 1/float32(scored))

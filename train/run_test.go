@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"qtool/fixtures"
 	"qtool/internal/dataset"
 	"qtool/internal/kernel"
@@ -171,6 +173,9 @@ func TestAStoppedRunGoesOnToTheSameBits(t *testing.T) {
 		}
 		if err := again.Train(context.Background()); err != nil {
 			t.Fatal(err)
+		}
+		if want, got := whole.ExpertLoads(), again.ExpertLoads(); len(want) == 0 || !cmp.Equal(want, got) {
+			t.Errorf("stopped at step %d, experts were used otherwise: %s", stopAt, cmp.Diff(want, got))
 		}
 		if !sameBits(values(whole), values(again)) {
 			t.Errorf("stopped at step %d the result is another", stopAt)

@@ -63,6 +63,13 @@ func (d *Decoder) NoTarget(name string) string {
 	if (name == "token_embd" || name == "output") && d.head.Weight == d.embed.Weight {
 		return "this base uses its embedding as the head too, and llama.cpp cannot apply a pair to both"
 	}
+	if name == "attn_k_b" || name == "attn_v_b" {
+		for _, t := range d.source.Tensors() {
+			if TargetName(t.Name) == name {
+				return "it holds a matrix for each head, which llama.cpp multiplies without looking for adapters, and pairs of heads are not computed here"
+			}
+		}
+	}
 	return ""
 }
 

@@ -10,7 +10,7 @@ type Load struct {
 }
 
 func (l *Load) add(chosen []int32, tokens, experts int) {
-	if l.Chosen == nil {
+	if len(l.Chosen) == 0 {
 		l.Chosen = make([]int64, experts)
 	}
 	for _, e := range chosen {
