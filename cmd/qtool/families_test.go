@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,15 +18,55 @@ import (
 
 func TestTwentyStepsTeachAModelOfEveryFamily(t *testing.T) {
 	data := familyData(t)
-	for _, name := range fixtures.Families() {
+	models := map[string]gguf.Model{
+		"deepseek2-lite":               liteModel(t, fixtures.TinyFamily(1, "deepseek2")),
+		"longcat-flash, one more zero": withExpertOfZeros(t, fixtures.TinyFamily(1, "longcat-flash")),
+	}
+	for _, a := range model.Architectures() {
+		models[a.Name] = fixtures.TinyFamily(1, a.Name)
+	}
+	for name, m := range models {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "base.gguf")
-			if err := gguf.WriteFile(context.Background(), file, fixtures.TinyFamily(1, name)); err != nil {
+			if err := gguf.WriteFile(context.Background(), file, m); err != nil {
 				t.Fatal(err)
 			}
 			twentySteps(t, file, data)
 		})
 	}
+}
+
+// liteModel routes by a softmax over all experts, as V2-Lite does: without groups, bias
+// or norm of the weights.
+func liteModel(t *testing.T, m gguf.Model) gguf.Model {
+	md := m.Metadata().Clone()
+	md.Set("deepseek2.expert_gating_func", uint32(1))
+	for _, key := range []string{"expert_group_count", "expert_group_used_count", "expert_weights_norm", "expert_weights_scale"} {
+		md.Delete("deepseek2." + key)
+	}
+	tensors := slices.DeleteFunc(slices.Clone(m.Tensors()), func(x *gguf.Tensor) bool { return strings.Contains(x.Name, "exp_probs_b") })
+	if len(tensors) == len(m.Tensors()) {
+		t.Fatal("there is no bias to leave out")
+	}
+	return gguf.Assemble(md, tensors)
+}
+
+// withExpertOfZeros has an expert more in each stack, which stands for all identity
+// experts.
+func withExpertOfZeros(t *testing.T, m gguf.Model) gguf.Model {
+	var tensors []*gguf.Tensor
+	for _, x := range m.Tensors() {
+		if len(x.Shape) == 3 && strings.HasSuffix(x.Name, "_exps.weight") {
+			b, err := x.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			one := make([]byte, len(b)/x.Shape[2])
+			x = &gguf.Tensor{Name: x.Name, Type: x.Type, Shape: []int{x.Shape[0], x.Shape[1], x.Shape[2] + 1}, Data: gguf.Memory(append(slices.Clone(b), one...))}
+		}
+		tensors = append(tensors, x)
+	}
+	return gguf.Assemble(m.Metadata(), tensors)
 }
 
 func TestTwentyStepsTeachEveryReferenceModel(t *testing.T) {
