@@ -29,9 +29,18 @@ type Batch struct {
 
 // Rows are activations [rows, cols] of a batch.
 type Rows struct {
-	data []float32
-	cols int
-	id   int
+	data    []float32
+	cols    int
+	rounded bool // see RoundedRows
+	id      int
+}
+
+// width is how many elements of data a row takes.
+func (r *Rows) width() int {
+	if r.rounded {
+		return r.cols / 2
+	}
+	return r.cols
 }
 
 // Term is one summand of a product: rows times the matrix of their group.
@@ -123,9 +132,17 @@ func (b *Batch) Release(m BatchMark) {
 
 // Rows makes data known to the batch. It panics if they are fewer than the
 // groups have.
-func (b *Batch) Rows(data []float32, cols int) Rows {
+func (b *Batch) Rows(data []float32, cols int) Rows { return b.rowsOf(Rows{data: data, cols: cols}) }
+
+// RoundedRows is Rows of elements that [Round] has rounded. They can only be multiplied
+// with what the pool's precision multiplies in bfloat16.
+func (b *Batch) RoundedRows(data []float32, cols int) Rows {
+	return b.rowsOf(Rows{data: data, cols: cols, rounded: true})
+}
+
+func (b *Batch) rowsOf(r Rows) Rows {
 	n := len(b.groups) - 1
-	r := Rows{data[:int(b.groups[n])*cols], cols, b.rows}
+	r.data, r.id = r.data[:int(b.groups[n])*r.width()], b.rows
 	b.rows++
 	b.known = append(b.known[:2*n*r.id], make([]int32, 2*n)...)
 	return r
@@ -187,7 +204,8 @@ func (b *Batch) left(r Rows, e int, how arithmetic) *left {
 	known := &b.known[(2*r.id+how.unit-1)*n+e]
 	if *known == 0 {
 		from, to := int(b.groups[e]), int(b.groups[e+1])
-		b.newLeft(left{data: r.data[from*r.cols : to*r.cols], lda: r.cols, m: to - from, k: r.cols, tier: active, arithmetic: how})
+		w := r.width()
+		b.newLeft(left{data: r.data[from*w : to*w], lda: w, rounded: r.rounded, m: to - from, k: r.cols, tier: active, arithmetic: how})
 		*known = int32(b.inUse)
 	}
 	return b.lefts[*known-1]
@@ -199,6 +217,9 @@ func (b *Batch) newLeft(a left) *left {
 	}
 	p := b.lefts[b.inUse]
 	b.inUse++
+	if a.rounded && a.unit == 1 {
+		panic("kernel: rounded rows are multiplied in float32")
+	}
 	*p = a
 	p.cut()
 	if !p.inPlace() {
@@ -209,44 +230,47 @@ func (b *Batch) newLeft(a left) *left {
 
 // Outer lists dw[o,i] += the sum over t of dy[t,o]·x[t,i], for each group; dw
 // holds the groups' gradients one after the other. Every sum runs over t in
-// ascending order in blocks of termBlock terms, in float32.
-func (b *Batch) Outer(dw []float32, dy, x Rows) {
+// ascending order in blocks of termBlock terms: in float32, unless dy and x are
+// roundable and the pool's precision allows bfloat16.
+func (b *Batch) Outer(dw []float32, dy, x Rows, roundable bool) {
 	n := dy.cols * x.cols
 	for e := range len(b.groups) - 1 {
-		b.outerOf(e, dw[e*n:(e+1)*n], dy, x)
+		b.outerOf(e, dw[e*n:(e+1)*n], dy, x, roundable)
 	}
 }
 
 // OuterOf is Outer for some groups only: dw holds their gradients, in their order.
-func (b *Batch) OuterOf(groups []int32, dw []float32, dy, x Rows) {
+func (b *Batch) OuterOf(groups []int32, dw []float32, dy, x Rows, roundable bool) {
 	n := dy.cols * x.cols
 	for i, e := range groups {
-		b.outerOf(int(e), dw[i*n:(i+1)*n], dy, x)
+		b.outerOf(int(e), dw[i*n:(i+1)*n], dy, x, roundable)
 	}
 }
 
-func (b *Batch) outerOf(e int, dw []float32, dy, x Rows) {
+func (b *Batch) outerOf(e int, dw []float32, dy, x Rows, roundable bool) {
 	rows, cols := dy.cols, x.cols
 	from, to := int(b.groups[e]), int(b.groups[e+1])
 	if from == to || rows*cols == 0 {
 		return
 	}
-	d, v := dy.data[from*rows:to*rows], x.data[from*cols:to*cols]
+	how := active.arithmeticOf(Matrix{roundable: roundable}, b.p.precision)
 	const narrow = 64
 	if cols <= narrow && cols < rows {
 		t := b.newTransposed(dw, rows, cols)
-		b.outer(t.sum, false, v, d, cols, rows, to-from)
+		b.outer(t.sum, false, x, dy, from, to, how)
 	} else {
-		b.outer(dw, true, d, v, rows, cols, to-from)
+		b.outer(dw, true, dy, x, from, to, how)
 	}
 }
 
-// outer lists c[i,j] = the sum over t < k of a[t,i]·w[t,j], or += if add; c is m × n.
-func (b *Batch) outer(c []float32, add bool, a, w []float32, m, n, k int) {
-	how, first := arithmetic{active.tiles, nil, 1}, len(b.parts)
-	l := b.newLeft(left{data: a, lda: m, columns: true, m: m, k: k, tier: active, arithmetic: how})
-	b.parts = append(b.parts, part{a: l, w: Float32Matrix(w, k, n), k: k, arithmetic: how})
-	b.list(c, m, n, add, first)
+// outer lists c[i,j] = the sum over from ≤ t < to of a[t,i]·w[t,j], or += if add.
+func (b *Batch) outer(c []float32, add bool, a, w Rows, from, to int, how arithmetic) {
+	first, k := len(b.parts), to-from
+	u, v := a.width(), w.width()
+	l := b.newLeft(left{data: a.data[from*u : to*u], lda: u, rounded: a.rounded, columns: true, m: a.cols, k: k, tier: active, arithmetic: how})
+	m := Matrix{Rows: k, Cols: w.cols, f32: w.data[from*v : to*v], rounded: w.rounded}
+	b.parts = append(b.parts, part{a: l, w: m, k: k, arithmetic: how})
+	b.list(c, a.cols, w.cols, add, first)
 }
 
 // transposed is a gradient of few columns: micro-kernels want long rows, so its
@@ -313,7 +337,7 @@ func (b *Batch) pack() {
 	for _, a := range b.unpacked {
 		a.first, a.at = panels, b.filled
 		panels += a.panels
-		b.filled += a.panels * a.stride
+		b.filled += a.size()
 		elements += a.m * a.k
 	}
 	if cap(b.packed) < b.filled {

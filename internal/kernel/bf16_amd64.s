@@ -53,3 +53,42 @@ loop:
 done:
 	VZEROUPPER
 	RET
+
+// The words of two rows by turns.
+DATA ·byTurns<>+0(SB)/8, $0x0011000100100000
+DATA ·byTurns<>+8(SB)/8, $0x0013000300120002
+DATA ·byTurns<>+16(SB)/8, $0x0015000500140004
+DATA ·byTurns<>+24(SB)/8, $0x0017000700160006
+DATA ·byTurns<>+32(SB)/8, $0x0019000900180008
+DATA ·byTurns<>+40(SB)/8, $0x001b000b001a000a
+DATA ·byTurns<>+48(SB)/8, $0x001d000d001c000c
+DATA ·byTurns<>+56(SB)/8, $0x001f000f001e000e
+GLOBL ·byTurns<>(SB), RODATA|NOPTR, $64
+
+// func joinAVX512(dst, a, b *float32, n int)
+//
+//	for i < n { pair i of dst = bfloat16(a[i]), bfloat16(b[i]) }, n a multiple of 16
+TEXT ·joinAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), BX
+	MOVQ n+24(FP), CX
+	VMOVDQU64 ·byTurns<>(SB), Z31
+	SUBQ $16, CX
+	JLT  done
+
+loop:
+	VMOVUPS (AX), Z0
+	VMOVUPS (BX), Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z1, Z0
+	VPERMW    Z0, Z31, Z0
+	VMOVDQU32 Z0, (DI)
+	ADDQ      $64, AX
+	ADDQ      $64, BX
+	ADDQ      $64, DI
+	SUBQ      $16, CX
+	JGE       loop
+
+done:
+	VZEROUPPER
+	RET

@@ -26,6 +26,6 @@ func Backward(p *Pool, dx, dy []float32, tokens int, w Matrix) {
 func AddOuter(p *Pool, dw, dy, x []float32, tokens, rows, cols int) {
 	b := p.BeginOne(tokens)
 	defer b.End()
-	b.Outer(dw, b.Rows(dy, rows), b.Rows(x, cols))
+	b.Outer(dw, b.Rows(dy, rows), b.Rows(x, cols), false)
 	b.Run()
 }

@@ -104,10 +104,9 @@ func checkBFloat16Products(t *testing.T, p *Pool, tokens, rows, cols int) {
 	Backward(p, dx.v, dy, tokens, m)
 	y.check(t, "y")
 	dx.check(t, "dx")
-	round := func(v float32) float32 { return half.FromBFloat16(half.ToBFloat16(v)) }
 	for i, g := range y.v {
 		sum, bound := sumOf(y0[i], cols, func(k int) (float32, float32) {
-			return round(x[i/rows*cols+k]), round(w[i%rows*cols+k])
+			return roundedTo16(x[i/rows*cols+k]), roundedTo16(w[i%rows*cols+k])
 		})
 		if !agrees(g, sum, bound) {
 			t.Fatalf("%v: y[%d] = %g, want %g", []int{tokens, rows, cols}, i, g, sum)
@@ -115,12 +114,107 @@ func checkBFloat16Products(t *testing.T, p *Pool, tokens, rows, cols int) {
 	}
 	for i, g := range dx.v {
 		sum, bound := sumOf(dx0[i], rows, func(k int) (float32, float32) {
-			return round(dy[i/cols*rows+k]), round(w[k*cols+i%cols])
+			return roundedTo16(dy[i/cols*rows+k]), roundedTo16(w[k*cols+i%cols])
 		})
 		if !agrees(g, sum, bound) {
 			t.Fatalf("%v: dx[%d] = %g, want %g", []int{tokens, rows, cols}, i, g, sum)
 		}
 	}
+}
+
+// The gradients of pairs, whose one side is narrow, of rows that are rounded already or not.
+func TestBFloat16GradientsAreThoseOfRoundedFactors(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		if active.pairs == nil {
+			t.Skip("this tier has no bfloat16")
+		}
+		for _, workers := range []int{1, 3} {
+			p := NewPool(workers)
+			defer p.Close()
+			p.SetPrecision(Auto)
+			for _, s := range [][3]int{{1, 2, 2}, {3, 16, 70}, {17, 70, 16}, {33, 5, 130}, {1027, 20, 18}, {40, 200, 80}} {
+				checkBFloat16Gradients(t, p, s[0], s[1], s[2])
+			}
+		}
+	})
+}
+
+func checkBFloat16Gradients(t *testing.T, p *Pool, tokens, rows, cols int) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(5, 6))
+	x, dy := random(rng, tokens*cols), random(rng, tokens*rows)
+	before := random(rng, rows*cols)
+	outer := func(roundedY, roundedX bool) []float32 {
+		dw := newGuarded(rng, rows*cols, 1)
+		copy(dw.v, before)
+		b := p.BeginOne(tokens)
+		defer b.End()
+		rowsOf := func(v []float32, cols int, rounded bool) Rows {
+			if !rounded || cols%2 == 1 {
+				return b.Rows(v, cols)
+			}
+			pairs := make([]float32, len(v)/2)
+			Round(pairs, v)
+			return b.RoundedRows(pairs, cols)
+		}
+		b.Outer(dw.v, rowsOf(dy, rows, roundedY), rowsOf(x, cols, roundedX), true)
+		b.Run()
+		dw.check(t, "dw")
+		return dw.v
+	}
+	dw := outer(false, false)
+	for i, g := range dw {
+		sum, bound := sumOf(before[i], tokens, func(k int) (float32, float32) {
+			return roundedTo16(dy[k*rows+i/cols]), roundedTo16(x[k*cols+i%cols])
+		})
+		if !agrees(g, sum, bound) {
+			t.Fatalf("%v: dw[%d] = %g, want %g", []int{tokens, rows, cols}, i, g, sum)
+		}
+	}
+	for _, rounded := range [][2]bool{{true, false}, {false, true}, {true, true}} {
+		if !slices.Equal(dw, outer(rounded[0], rounded[1])) {
+			t.Fatalf("%v: rounding before, %v, changes the gradient", []int{tokens, rows, cols}, rounded)
+		}
+	}
+}
+
+func roundedTo16(v float32) float32 { return half.FromBFloat16(half.ToBFloat16(v)) }
+
+func TestProductsOfRoundedRowsAreThoseOfTheRows(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		if active.pairs == nil {
+			t.Skip("this tier has no bfloat16")
+		}
+		p := NewPool(2)
+		defer p.Close()
+		p.SetPrecision(Auto)
+		rng := rand.New(rand.NewPCG(7, 8))
+		for _, s := range [][3]int{{1, 6, 10}, {15, 34, 1030}, {31, 1026, 66}} {
+			tokens, rows, cols := s[0], s[1], s[2]
+			x, dy, w := random(rng, tokens*cols), random(rng, tokens*rows), []Matrix{encoded(random(rng, rows*cols), rows, cols)}
+			products := func(rounded bool) (y, dx []float32) {
+				y, dx = make([]float32, tokens*rows), make([]float32, tokens*cols)
+				b := p.BeginOne(tokens)
+				defer b.End()
+				xr, dyr := b.Rows(x, cols), b.Rows(dy, rows)
+				if rounded {
+					xs, dys := make([]float32, len(x)/2), make([]float32, len(dy)/2)
+					Round(xs, x)
+					Round(dys, dy)
+					xr, dyr = b.RoundedRows(xs, cols), b.RoundedRows(dys, rows)
+				}
+				b.Forward(y, false, Term{xr, w})
+				b.Backward(dx, false, Term{dyr, w})
+				b.Run()
+				return y, dx
+			}
+			y, dx := products(false)
+			y1, dx1 := products(true)
+			if !slices.Equal(y, y1) || !slices.Equal(dx, dx1) {
+				t.Fatalf("%v: products differ", s)
+			}
+		}
+	})
 }
 
 func TestResultsDoNotDependOnWorkersTokensOrStorage(t *testing.T) {
@@ -192,7 +286,7 @@ func TestABatchIsTheProductsOfEachGroupAndTermBitForBit(t *testing.T) {
 			batch.Run()
 			batch.Forward(y, false, Term{xr, w}, Term{hr, b})
 			batch.Backward(dx, true, Term{dyr, w}, Term{hr, a}, Term{dzr, v})
-			batch.Outer(dw, dyr, xr)
+			batch.Outer(dw, dyr, xr, false)
 			batch.Run()
 			batch.End()
 			for e := range experts {

@@ -20,6 +20,7 @@ type Matrix struct {
 	block  int   // of so many bytes
 
 	roundable bool
+	rounded   bool // f32 holds rows of RoundedRows
 }
 
 // Float32Matrix views rows*cols elements in place; writes to them show.

@@ -24,7 +24,7 @@ func (p *Pool) SetPrecision(precision Precision) { p.precision = precision }
 
 // Precision names what encoded weights are multiplied in: "bf16" or "f32".
 func (p *Pool) Precision() string {
-	if p.precision == Auto && active.pairs != nil {
+	if p.Rounds() {
 		return "bf16"
 	}
 	return "f32"
@@ -40,7 +40,17 @@ type pairKernels struct {
 	round func(dst *uint16, src *float32, n int)
 	// interleave makes pair i of dst of a[i] and b[i]; n is a multiple of 16.
 	interleave func(dst *float32, a, b *uint16, n int)
+	// join is interleave of what round makes of a and b.
+	join func(dst, a, b *float32, n int)
 }
+
+// Rounds reports whether the pool multiplies encoded weights in bfloat16, so that rows
+// may be kept as [Batch.RoundedRows].
+func (p *Pool) Rounds() bool { return p.precision == Auto && active.pairs != nil }
+
+// Round stores src, whose length is even, in bfloat16, two elements in one of dst: for
+// [Batch.RoundedRows]. The tier in use must multiply bfloat16.
+func Round(dst, src []float32) { active.pairs.roundRow(asPairs(dst[:len(src)/2]), src) }
 
 // asPairs views v as the halves of its elements.
 func asPairs(v []float32) []uint16 {
@@ -72,6 +82,53 @@ func (p *pairKernels) interleaveRows(dst []float32, a, b []uint16) {
 	pairs := asPairs(dst)
 	for i := n; i < len(a); i++ {
 		pairs[2*i], pairs[2*i+1] = a[i], b[i]
+	}
+}
+
+// joinRows is interleaveRows of two rows that are not rounded yet.
+func (p *pairKernels) joinRows(dst, a, b []float32) {
+	n := len(a) &^ 15
+	if n > 0 {
+		_, _ = dst[n-1], b[n-1]
+		p.join(&dst[0], &a[0], &b[0], n)
+	}
+	pairs := asPairs(dst)
+	for i := n; i < len(a); i++ {
+		pairs[2*i], pairs[2*i+1] = half.ToBFloat16(a[i]), half.ToBFloat16(b[i])
+	}
+}
+
+// halves is n elements from element i on of row r of rounded rows, lda pairs each.
+func halves(data []float32, lda, r, i, n int) []uint16 {
+	return asPairs(data[r*lda:][:lda])[i : i+n]
+}
+
+// joined makes pairs of columns from to to-1 of rows r and r+1 of a matrix of rows rows
+// that lie lda elements apart in data; what is beyond the last row is 0.
+func (p *pairKernels) joined(dst, data []float32, rounded bool, lda, rows, r, from, to int) {
+	n := to - from
+	switch {
+	case rounded && r+1 < rows:
+		p.interleaveRows(dst, halves(data, lda, r, from, n), halves(data, lda, r+1, from, n))
+	case rounded:
+		pairs := asPairs(dst)
+		for i, v := range halves(data, lda, r, from, n) {
+			pairs[2*i], pairs[2*i+1] = v, 0
+		}
+	case r+1 < rows:
+		p.joinRows(dst, data[r*lda+from:r*lda+to], data[(r+1)*lda+from:][:n])
+	default:
+		pairs := asPairs(dst)
+		for i, v := range data[r*lda+from : r*lda+to] {
+			pairs[2*i], pairs[2*i+1] = half.ToBFloat16(v), 0
+		}
+	}
+}
+
+// packColumns is packPanel for what is stored by columns: the first panel's takes all.
+func (a *left) packColumns(packed []float32, panel int) {
+	for l := 0; l < a.k && panel == 0; l += 2 {
+		a.pairs.joined(packed[l/2*a.m:], a.data, a.rounded, a.lda, a.k, l, 0, a.m)
 	}
 }
 
@@ -123,6 +180,13 @@ func (p *slice) loadPairs(t *tier, s *scratch, b *[]float32, j0, j1 int) packedB
 	columns := j1 - j0
 	stride := ceil(columns, t.widths[0])*t.widths[0] + 16
 	data := sized(b, ceil(p.to-p.from, 2)*stride)
+	if w := &p.w; w.decode == nil {
+		lda := len(w.f32) / w.Rows
+		for l := p.from; l < p.to; l += 2 {
+			p.pairs.joined(data[(l-p.from)/2*stride:], w.f32, w.rounded, lda, w.Rows, l, j0, j1)
+		}
+		return packedB{data, t.widths[0], stride}
+	}
 	rows := asPairs(sized(&s.decoded, ceil(decodedRows*columns, 2)))
 	for l0 := p.from; l0 < p.to; l0 += decodedRows {
 		l1 := min(l0+decodedRows, p.to)

@@ -50,11 +50,13 @@ type arithmetic struct {
 }
 
 // left is a matrix a of m × k elements that parts multiply with: element [i,l] is
-// data[i·lda+l], or data[l·lda+i] if it is stored by columns.
+// data[i·lda+l], or data[l·lda+i] if it is stored by columns. Elements that are rounded
+// lie in data in pairs.
 type left struct {
 	data    []float32
 	lda     int
 	columns bool
+	rounded bool
 	m, k    int
 
 	tier *tier
@@ -179,18 +181,35 @@ func (a *left) cut() {
 	a.stride = ceil(a.k, a.unit)*a.tier.rows() + a.tier.lanes
 }
 
+// size is how much of Batch.packed a takes.
+func (a *left) size() int {
+	switch {
+	case a.inPlace():
+		return 0
+	case a.columns:
+		return ceil(a.k, a.unit) * a.m
+	}
+	return a.panels * a.stride
+}
+
 // share is where part i begins and ends if m things are cut into n parts.
 func share(i, m, n int) (from, to int) { return i * m / n, (i + 1) * m / n }
 
 // inPlace reports whether the elements that a micro-kernel needs are side by
 // side already: of single rows and stored columns.
-func (a *left) inPlace() bool { return a.columns || a.m == 1 && a.unit == 1 }
+func (a *left) inPlace() bool { return a.unit == 1 && (a.columns || a.m == 1) }
 
 // packPanel transposes panel i of a, so that a micro-kernel finds its rows'
 // elements side by side.
 func (a *left) packPanel(s *scratch, packed []float32, i int) {
-	packed = packed[a.at+i*a.stride:][:a.stride]
-	if a.pairs != nil {
+	if a.columns {
+		a.packColumns(packed[a.at:], i)
+		return
+	}
+	packed, k := packed[a.at+i*a.stride:][:a.stride], a.k
+	if a.rounded {
+		k /= 2
+	} else if a.pairs != nil {
 		a.packPairs(s, packed, i)
 		return
 	}
@@ -201,7 +220,7 @@ func (a *left) packPanel(s *scratch, packed []float32, i int) {
 		for l := range t.lanes {
 			s.rows[l] = &a.data[min(from+r+l, to-1)*a.lda]
 		}
-		t.transposeRows(packed[r:], to-from, s, min(t.lanes, to-from-r), a.k)
+		t.transposeRows(packed[r:], to-from, s, min(t.lanes, to-from-r), k)
 	}
 }
 
@@ -394,8 +413,10 @@ func copyRows(dst []float32, dstStride int, src []float32, srcStride, rows, colu
 func (a *left) panel(packed []float32, i, l int) (first *float32, lda int) {
 	from, to := share(i, a.m, a.panels)
 	switch {
-	case a.columns:
+	case a.columns && a.unit == 1:
 		return &a.data[l*a.lda+from], a.lda
+	case a.columns:
+		return &packed[a.at+l/a.unit*a.m+from], a.m
 	case a.inPlace():
 		return &a.data[l], 1
 	}

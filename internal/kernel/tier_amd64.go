@@ -68,6 +68,7 @@ var avx512BF16Tier = func() tier {
 		peak:       peak{peakAVX512BF16, 28 * 32 * 2},
 		round:      roundBF16AVX512,
 		interleave: interleaveAVX512,
+		join:       joinAVX512,
 	}
 	return t
 }()
@@ -115,6 +116,9 @@ func roundBF16AVX512(dst *uint16, src *float32, n int)
 
 //go:noescape
 func interleaveAVX512(dst *float32, a, b *uint16, n int)
+
+//go:noescape
+func joinAVX512(dst, a, b *float32, n int)
 
 //go:noescape
 func prefetchAMD64(p *byte, n int)

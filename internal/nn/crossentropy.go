@@ -307,14 +307,14 @@ func (o *crossEntropyOp) backwardChunk(dxs []float32) {
 	m := o.batch.Mark()
 	rows := o.batch.Rows(dl, width)
 	if dw := l.expertGrad(0); dw != nil {
-		o.batch.Outer(dw[o.from*l.Cols:o.to*l.Cols], rows, o.xRows)
+		o.batch.Outer(dw[o.from*l.Cols:o.to*l.Cols], rows, o.xRows, false)
 	}
 	if dxs != nil {
 		o.batch.Backward(dxs, o.from > 0, kernel.Term{Rows: rows, W: o.weights[:]})
 	}
 	if p := l.Pair; p != nil {
 		if p.B.Trainable() {
-			o.batch.Outer(p.B.Grad[o.from*p.Rank:o.to*p.Rank], rows, o.hRows)
+			o.batch.Outer(p.B.Grad[o.from*p.Rank:o.to*p.Rank], rows, o.hRows, p.roundable)
 		}
 		o.batch.Backward(o.dh, o.from > 0, kernel.Term{Rows: rows, W: o.pairOfOut[:]})
 	}

@@ -103,7 +103,7 @@ func (o *headLinearOp) backward(t *Tape) {
 			if o.transposed {
 				rows, cols = cols, rows
 			}
-			b.Outer(o.w.expertGrad(h), rows, cols)
+			b.Outer(o.w.expertGrad(h), rows, cols, false)
 		}
 	}
 	if dx != nil {

@@ -182,7 +182,7 @@ func (p *projection) backward(t *Tape, b *kernel.Batch, x kernel.Rows, o *linear
 	}
 	p.dyRows = b.Rows(dy, l.Rows)
 	if l.Weight.trainable() {
-		b.Outer(l.Param.Grad, p.dyRows, x)
+		b.Outer(l.Param.Grad, p.dyRows, x, false)
 	}
 	if pair := l.Pair; pair != nil {
 		p.dh = t.floats.take(len(p.h))

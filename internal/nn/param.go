@@ -85,7 +85,8 @@ type Pair struct {
 	// nil means all.
 	Experts []int32
 
-	a, b []kernel.Matrix // the halves of each expert, once they are needed
+	a, b      []kernel.Matrix // the halves of each expert, once they are needed
+	roundable bool            // as their bases are
 }
 
 // view makes the matrices of a pair on w.
@@ -93,7 +94,7 @@ func (p *Pair) view(w *Weight) {
 	if p.a != nil {
 		return
 	}
-	p.a, p.b = make([]kernel.Matrix, w.Experts), make([]kernel.Matrix, w.Experts)
+	p.a, p.b, p.roundable = make([]kernel.Matrix, w.Experts), make([]kernel.Matrix, w.Experts), w.Expert[0].Encoded()
 	for e := range w.Experts {
 		at := e
 		if p.Experts != nil {
@@ -104,7 +105,7 @@ func (p *Pair) view(w *Weight) {
 		}
 		a := kernel.Float32Matrix(half(p.A.Data, at, p.Rank, w.Cols), p.Rank, w.Cols)
 		b := kernel.Float32Matrix(half(p.B.Data, at, w.Rows, p.Rank), w.Rows, p.Rank)
-		if w.Expert[e].Encoded() { // a pair is multiplied in what its base is
+		if p.roundable { // a pair is multiplied in what its base is
 			a, b = a.Roundable(), b.Roundable()
 		}
 		p.a[e], p.b[e] = a, b
@@ -116,9 +117,9 @@ func (p *Pair) outer(b *kernel.Batch, half *Param, dy, x kernel.Rows) {
 	switch {
 	case !half.Trainable():
 	case p.Experts != nil:
-		b.OuterOf(p.Experts, half.Grad, dy, x)
+		b.OuterOf(p.Experts, half.Grad, dy, x, p.roundable)
 	default:
-		b.Outer(half.Grad, dy, x)
+		b.Outer(half.Grad, dy, x, p.roundable)
 	}
 }
 

@@ -1,5 +1,10 @@
 package main
 
+import (
+	"fmt"
+	"strings"
+)
+
 // The instructions of AVX-512 BF16, which the Go assembler does not know.
 
 // dotPairs prints VDPBF16PS, EVEX.512.F3.0F38.W0 52 /r:
@@ -94,5 +99,46 @@ loop:
 done:
 	VZEROUPPER
 	RET
+
+// The words of two rows by turns.
+%s
+// func joinAVX512(dst, a, b *float32, n int)
+//
+//	for i < n { pair i of dst = bfloat16(a[i]), bfloat16(b[i]) }, n a multiple of 16
+TEXT ·joinAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ a+8(FP), AX
+	MOVQ b+16(FP), BX
+	MOVQ n+24(FP), CX
+	VMOVDQU64 ·byTurns<>(SB), Z31
+	SUBQ $16, CX
+	JLT  done
+
+loop:
+	VMOVUPS (AX), Z0
+	VMOVUPS (BX), Z1
+`, byTurns())
+	roundTwoToBF16(w, 0, 0, 1)
+	w.printf(`	VPERMW    Z0, Z31, Z0
+	VMOVDQU32 Z0, (DI)
+	ADDQ      $64, AX
+	ADDQ      $64, BX
+	ADDQ      $64, DI
+	SUBQ      $16, CX
+	JGE       loop
+
+done:
+	VZEROUPPER
+	RET
 `)
+}
+
+// byTurns declares the indices of the words of two halves by turns.
+func byTurns() string {
+	var s strings.Builder
+	for i := 0; i < 32; i += 4 {
+		first := uint64(i / 2)
+		fmt.Fprintf(&s, "DATA ·byTurns<>+%d(SB)/8, $%#016x\n", 2*i, first|(first+16)<<16|(first+1)<<32|(first+17)<<48)
+	}
+	return s.String() + "GLOBL ·byTurns<>(SB), RODATA|NOPTR, $64\n"
 }
