@@ -65,7 +65,7 @@ func SwiGLU(dst, gate, up []float32) {
 	active.swiglu(start(dst, n), start(gate, n), start(up, n), n)
 }
 
-// SwiGLUBackward adds the gradients of SwiGLU's arguments, given dy, that of
+// SwiGLUBackward stores the gradients of SwiGLU's arguments, given dy, that of
 // its result. No slice may overlap another.
 func SwiGLUBackward(dgate, dup, gate, up, dy []float32) {
 	n := len(dy)
@@ -79,7 +79,7 @@ func GeGLU(dst, gate, up []float32) {
 	active.geglu(start(dst, n), start(gate, n), start(up, n), n)
 }
 
-// GeGLUBackward adds the gradients of GeGLU's arguments, given dy, that of its
+// GeGLUBackward stores the gradients of GeGLU's arguments, given dy, that of its
 // result. No slice may overlap another.
 func GeGLUBackward(dgate, dup, gate, up, dy []float32) {
 	n := len(dy)

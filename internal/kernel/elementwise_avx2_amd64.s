@@ -364,7 +364,7 @@ done:
 
 // func swigluBackwardAVX2(dgate, dup, gate, up, dy *float32, n int) 
 //
-//	s = 1 / (1 + exp(-gate)): dup += dy·gate·s, dgate += dy·up·s·(1 + gate·(1-s))
+//	s = 1 / (1 + exp(-gate)): dup = dy·gate·s, dgate = dy·up·s·(1 + gate·(1-s))
 TEXT ·swigluBackwardAVX2(SB), NOSPLIT, $0-48
 	MOVQ dgate+0(FP), DI
 	MOVQ dup+8(FP), DX
@@ -410,15 +410,13 @@ loop:
 	VBROADCASTSS constants<>+352(SB), Y6
 	VDIVPS Y2, Y6, Y2
 	VMULPS Y2, Y3, Y3
-	VMOVUPS (DX), Y4
-	VFMADD231PS Y3, Y0, Y4
+	VMULPS Y3, Y0, Y4
 	VMOVUPS Y4, (DX)
 	VMULPS Y1, Y3, Y3
 	VBROADCASTSS constants<>+352(SB), Y6
 	VSUBPS Y2, Y6, Y2
 	VFMADD213PS Y6, Y0, Y2
-	VMOVUPS (DI), Y4
-	VFMADD231PS Y3, Y2, Y4
+	VMULPS Y3, Y2, Y4
 	VMOVUPS Y4, (DI)
 	ADDQ $32, SI
 	ADDQ $32, BX
@@ -468,15 +466,13 @@ rest:
 	VBROADCASTSS constants<>+352(SB), Y6
 	VDIVPS Y2, Y6, Y2
 	VMULPS Y2, Y3, Y3
-	VMASKMOVPS (DX), Y15, Y4
-	VFMADD231PS Y3, Y0, Y4
+	VMULPS Y3, Y0, Y4
 	VMASKMOVPS Y4, Y15, (DX)
 	VMULPS Y1, Y3, Y3
 	VBROADCASTSS constants<>+352(SB), Y6
 	VSUBPS Y2, Y6, Y2
 	VFMADD213PS Y6, Y0, Y2
-	VMASKMOVPS (DI), Y15, Y4
-	VFMADD231PS Y3, Y2, Y4
+	VMULPS Y3, Y2, Y4
 	VMASKMOVPS Y4, Y15, (DI)
 
 done:
@@ -652,7 +648,7 @@ done:
 
 // func gegluBackwardAVX2(dgate, dup, gate, up, dy *float32, n int) 
 //
-//	s = 1 / (1 + exp(-2u)): dup += dy·gate·s, dgate += dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))
+//	s = 1 / (1 + exp(-2u)): dup = dy·gate·s, dgate = dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))
 TEXT ·gegluBackwardAVX2(SB), NOSPLIT, $0-48
 	MOVQ dgate+0(FP), DI
 	MOVQ dup+8(FP), DX
@@ -703,8 +699,7 @@ loop:
 	VDIVPS Y2, Y6, Y2
 	VMOVUPS (R8), Y3
 	VMULPS Y2, Y0, Y1
-	VMOVUPS (DX), Y4
-	VFMADD231PS Y1, Y3, Y4
+	VMULPS Y1, Y3, Y4
 	VMOVUPS Y4, (DX)
 	VBROADCASTSS constants<>+352(SB), Y4
 	VSUBPS Y2, Y4, Y4
@@ -712,8 +707,7 @@ loop:
 	VFMADD213PS Y2, Y5, Y4
 	VMOVUPS (BX), Y1
 	VMULPS Y1, Y3, Y3
-	VMOVUPS (DI), Y1
-	VFMADD231PS Y3, Y4, Y1
+	VMULPS Y3, Y4, Y1
 	VMOVUPS Y1, (DI)
 	ADDQ $32, SI
 	ADDQ $32, BX
@@ -768,8 +762,7 @@ rest:
 	VDIVPS Y2, Y6, Y2
 	VMASKMOVPS (R8), Y15, Y3
 	VMULPS Y2, Y0, Y1
-	VMASKMOVPS (DX), Y15, Y4
-	VFMADD231PS Y1, Y3, Y4
+	VMULPS Y1, Y3, Y4
 	VMASKMOVPS Y4, Y15, (DX)
 	VBROADCASTSS constants<>+352(SB), Y4
 	VSUBPS Y2, Y4, Y4
@@ -777,8 +770,7 @@ rest:
 	VFMADD213PS Y2, Y5, Y4
 	VMASKMOVPS (BX), Y15, Y1
 	VMULPS Y1, Y3, Y3
-	VMASKMOVPS (DI), Y15, Y1
-	VFMADD231PS Y3, Y4, Y1
+	VMULPS Y3, Y4, Y1
 	VMASKMOVPS Y1, Y15, (DI)
 
 done:

@@ -319,7 +319,7 @@ done:
 
 // func swigluBackwardAVX512(dgate, dup, gate, up, dy *float32, n int) 
 //
-//	s = 1 / (1 + exp(-gate)): dup += dy·gate·s, dgate += dy·up·s·(1 + gate·(1-s))
+//	s = 1 / (1 + exp(-gate)): dup = dy·gate·s, dgate = dy·up·s·(1 + gate·(1-s))
 TEXT ·swigluBackwardAVX512(SB), NOSPLIT, $0-48
 	MOVQ dgate+0(FP), DI
 	MOVQ dup+8(FP), DX
@@ -357,15 +357,13 @@ loop:
 	VBROADCASTSS constants<>+352(SB), Z6
 	VDIVPS Z2, Z6, Z2
 	VMULPS Z2, Z3, Z3
-	VMOVUPS (DX), Z4
-	VFMADD231PS Z3, Z0, Z4
+	VMULPS Z3, Z0, Z4
 	VMOVUPS Z4, (DX)
 	VMULPS Z1, Z3, Z3
 	VBROADCASTSS constants<>+352(SB), Z6
 	VSUBPS Z2, Z6, Z2
 	VFMADD213PS Z6, Z0, Z2
-	VMOVUPS (DI), Z4
-	VFMADD231PS Z3, Z2, Z4
+	VMULPS Z3, Z2, Z4
 	VMOVUPS Z4, (DI)
 	ADDQ $64, SI
 	ADDQ $64, BX
@@ -408,15 +406,13 @@ rest:
 	VBROADCASTSS constants<>+352(SB), Z6
 	VDIVPS Z2, Z6, Z2
 	VMULPS Z2, Z3, Z3
-	VMOVUPS.Z (DX), K1, Z4
-	VFMADD231PS Z3, Z0, Z4
+	VMULPS Z3, Z0, Z4
 	VMOVUPS Z4, K1, (DX)
 	VMULPS Z1, Z3, Z3
 	VBROADCASTSS constants<>+352(SB), Z6
 	VSUBPS Z2, Z6, Z2
 	VFMADD213PS Z6, Z0, Z2
-	VMOVUPS.Z (DI), K1, Z4
-	VFMADD231PS Z3, Z2, Z4
+	VMULPS Z3, Z2, Z4
 	VMOVUPS Z4, K1, (DI)
 
 done:
@@ -578,7 +574,7 @@ done:
 
 // func gegluBackwardAVX512(dgate, dup, gate, up, dy *float32, n int) 
 //
-//	s = 1 / (1 + exp(-2u)): dup += dy·gate·s, dgate += dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))
+//	s = 1 / (1 + exp(-2u)): dup = dy·gate·s, dgate = dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))
 TEXT ·gegluBackwardAVX512(SB), NOSPLIT, $0-48
 	MOVQ dgate+0(FP), DI
 	MOVQ dup+8(FP), DX
@@ -621,8 +617,7 @@ loop:
 	VDIVPS Z2, Z6, Z2
 	VMOVUPS (R8), Z3
 	VMULPS Z2, Z0, Z1
-	VMOVUPS (DX), Z4
-	VFMADD231PS Z1, Z3, Z4
+	VMULPS Z1, Z3, Z4
 	VMOVUPS Z4, (DX)
 	VBROADCASTSS constants<>+352(SB), Z4
 	VSUBPS Z2, Z4, Z4
@@ -630,8 +625,7 @@ loop:
 	VFMADD213PS Z2, Z5, Z4
 	VMOVUPS (BX), Z1
 	VMULPS Z1, Z3, Z3
-	VMOVUPS (DI), Z1
-	VFMADD231PS Z3, Z4, Z1
+	VMULPS Z3, Z4, Z1
 	VMOVUPS Z1, (DI)
 	ADDQ $64, SI
 	ADDQ $64, BX
@@ -679,8 +673,7 @@ rest:
 	VDIVPS Z2, Z6, Z2
 	VMOVUPS.Z (R8), K1, Z3
 	VMULPS Z2, Z0, Z1
-	VMOVUPS.Z (DX), K1, Z4
-	VFMADD231PS Z1, Z3, Z4
+	VMULPS Z1, Z3, Z4
 	VMOVUPS Z4, K1, (DX)
 	VBROADCASTSS constants<>+352(SB), Z4
 	VSUBPS Z2, Z4, Z4
@@ -688,8 +681,7 @@ rest:
 	VFMADD213PS Z2, Z5, Z4
 	VMOVUPS.Z (BX), K1, Z1
 	VMULPS Z1, Z3, Z3
-	VMOVUPS.Z (DI), K1, Z1
-	VFMADD231PS Z3, Z4, Z1
+	VMULPS Z3, Z4, Z1
 	VMOVUPS Z1, K1, (DI)
 
 done:

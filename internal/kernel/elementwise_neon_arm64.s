@@ -281,7 +281,7 @@ done:
 
 // func swigluBackwardNEON(dgate, dup, gate, up, dy *float32, n int) 
 //
-//	s = 1 / (1 + exp(-gate)): dup += dy·gate·s, dgate += dy·up·s·(1 + gate·(1-s))
+//	s = 1 / (1 + exp(-gate)): dup = dy·gate·s, dgate = dy·up·s·(1 + gate·(1-s))
 TEXT ·swigluBackwardNEON(SB), NOSPLIT, $0-48
 	MOVD dgate+0(FP), R0
 	MOVD dup+8(FP), R1
@@ -348,15 +348,13 @@ loop:
 	WORD $0x4e3bd442 // VFADD.S4 V27, V2, V2
 	WORD $0x6e22ff62 // VFDIV.S4 V2, V27, V2
 	WORD $0x6e22dc63 // VFMUL.S4 V2, V3, V3
-	VLD1 (R1), [V4.S4]
-	VFMLA V3.S4, V0.S4, V4.S4
+	WORD $0x6e23dc04 // VFMUL.S4 V3, V0, V4
 	VST1 [V4.S4], (R1)
 	WORD $0x6e21dc63 // VFMUL.S4 V1, V3, V3
 	WORD $0x4ea2d762 // VFSUB.S4 V2, V27, V2
 	VORR V27.B16, V27.B16, V5.B16
 	VFMLA V2.S4, V0.S4, V5.S4
-	VLD1 (R0), [V4.S4]
-	VFMLA V3.S4, V5.S4, V4.S4
+	WORD $0x6e23dca4 // VFMUL.S4 V3, V5, V4
 	VST1 [V4.S4], (R0)
 	ADD $16, R0
 	ADD $16, R1
@@ -408,15 +406,13 @@ one:
 	WORD $0x4e3bd442 // VFADD.S4 V27, V2, V2
 	WORD $0x6e22ff62 // VFDIV.S4 V2, V27, V2
 	WORD $0x6e22dc63 // VFMUL.S4 V2, V3, V3
-	FMOVS (R1), F4
-	VFMLA V3.S4, V0.S4, V4.S4
+	WORD $0x6e23dc04 // VFMUL.S4 V3, V0, V4
 	FMOVS F4, (R1)
 	WORD $0x6e21dc63 // VFMUL.S4 V1, V3, V3
 	WORD $0x4ea2d762 // VFSUB.S4 V2, V27, V2
 	VORR V27.B16, V27.B16, V5.B16
 	VFMLA V2.S4, V0.S4, V5.S4
-	FMOVS (R0), F4
-	VFMLA V3.S4, V5.S4, V4.S4
+	WORD $0x6e23dca4 // VFMUL.S4 V3, V5, V4
 	FMOVS F4, (R0)
 	ADD $4, R0
 	ADD $4, R1
@@ -645,7 +641,7 @@ done:
 
 // func gegluBackwardNEON(dgate, dup, gate, up, dy *float32, n int) 
 //
-//	s = 1 / (1 + exp(-2u)): dup += dy·gate·s, dgate += dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))
+//	s = 1 / (1 + exp(-2u)): dup = dy·gate·s, dgate = dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))
 TEXT ·gegluBackwardNEON(SB), NOSPLIT, $0-48
 	MOVD dgate+0(FP), R0
 	MOVD dup+8(FP), R1
@@ -717,16 +713,14 @@ loop:
 	WORD $0x6e22ff62 // VFDIV.S4 V2, V27, V2
 	VLD1 (R4), [V3.S4]
 	WORD $0x6e22dc01 // VFMUL.S4 V2, V0, V1
-	VLD1 (R1), [V4.S4]
-	VFMLA V1.S4, V3.S4, V4.S4
+	WORD $0x6e21dc64 // VFMUL.S4 V1, V3, V4
 	VST1 [V4.S4], (R1)
 	WORD $0x4ea2d764 // VFSUB.S4 V2, V27, V4
 	WORD $0x6e21dc84 // VFMUL.S4 V1, V4, V4
 	VFMLA V4.S4, V5.S4, V2.S4
 	VLD1 (R3), [V1.S4]
 	WORD $0x6e21dc63 // VFMUL.S4 V1, V3, V3
-	VLD1 (R0), [V1.S4]
-	VFMLA V3.S4, V2.S4, V1.S4
+	WORD $0x6e23dc41 // VFMUL.S4 V3, V2, V1
 	VST1 [V1.S4], (R0)
 	ADD $16, R0
 	ADD $16, R1
@@ -783,16 +777,14 @@ one:
 	WORD $0x6e22ff62 // VFDIV.S4 V2, V27, V2
 	FMOVS (R4), F3
 	WORD $0x6e22dc01 // VFMUL.S4 V2, V0, V1
-	FMOVS (R1), F4
-	VFMLA V1.S4, V3.S4, V4.S4
+	WORD $0x6e21dc64 // VFMUL.S4 V1, V3, V4
 	FMOVS F4, (R1)
 	WORD $0x4ea2d764 // VFSUB.S4 V2, V27, V4
 	WORD $0x6e21dc84 // VFMUL.S4 V1, V4, V4
 	VFMLA V4.S4, V5.S4, V2.S4
 	FMOVS (R3), F1
 	WORD $0x6e21dc63 // VFMUL.S4 V1, V3, V3
-	FMOVS (R0), F1
-	VFMLA V3.S4, V2.S4, V1.S4
+	WORD $0x6e23dc41 // VFMUL.S4 V3, V2, V1
 	FMOVS F1, (R0)
 	ADD $4, R0
 	ADD $4, R1

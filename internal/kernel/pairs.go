@@ -52,6 +52,18 @@ func (p *Pool) Rounds() bool { return p.precision == Auto && active.pairs != nil
 // [Batch.RoundedRows]. The tier in use must multiply bfloat16.
 func Round(dst, src []float32) { active.pairs.roundRow(asPairs(dst[:len(src)/2]), src) }
 
+// Unround is the inverse of [Round].
+func Unround(dst, src []float32) {
+	halves := asPairs(src[:len(dst)/2])
+	d, n := &active.decoders[formatBF16], len(dst)&^(decodableColumns-1)
+	if n > 0 {
+		d.float32(&dst[0], (*byte)(unsafe.Pointer(&halves[0])), n/d.elements)
+	}
+	for i := n; i < len(dst); i++ {
+		dst[i] = half.FromBFloat16(halves[i])
+	}
+}
+
 // asPairs views v as the halves of its elements.
 func asPairs(v []float32) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(v))), 2*len(v))

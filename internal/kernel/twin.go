@@ -190,8 +190,8 @@ func swigluBackwardGo(dgate, dup, gate, up, dy *float32, n int) {
 	u, dys := unsafe.Slice(up, n), unsafe.Slice(dy, n)
 	for i, x := range unsafe.Slice(gate, n) {
 		s := sigmoid(x)
-		du[i] += dys[i] * x * s
-		dg[i] += dys[i] * u[i] * s * (1 + x*(1-s))
+		du[i] = dys[i] * x * s
+		dg[i] = dys[i] * u[i] * s * (1 + x*(1-s))
 	}
 }
 
@@ -228,7 +228,7 @@ func gegluBackwardGo(dgate, dup, gate, up, dy *float32, n int) {
 	u, dys := unsafe.Slice(up, n), unsafe.Slice(dy, n)
 	for i, x := range unsafe.Slice(gate, n) {
 		s := sigmoid(geluScale * x * (1 + geluCube*x*x))
-		du[i] += dys[i] * (x * s)
-		dg[i] += dys[i] * u[i] * (s + x*s*(1-s)*(geluScale*(1+3*geluCube*x*x)))
+		du[i] = dys[i] * (x * s)
+		dg[i] = dys[i] * u[i] * (s + x*s*(1-s)*(geluScale*(1+3*geluCube*x*x)))
 	}
 }

@@ -20,15 +20,15 @@ type architecture struct {
 
 	norms       normNames
 	qkNorm      qkNorm
-	activation  activation // SwiGLU if nil
-	fusedGateUp bool       // ffn_up holds the rows of gate, then those of up
-	experts     bool       // may have experts in place of the dense block
-	sharedGate  bool       // the shared expert is multiplied by a sigmoid
-	choiceBias  bool       // a bias may take part in the choice of experts
-	shortcut    bool       // experts of every other layer start beside its dense block, and end behind the next layer
-	sinks       bool       // each head has a score that takes part in every softmax
-	latent      bool       // keys and values are made of a latent of each token
-	ropeFactors bool       // may divide rope angles by factors from a tensor
+	activation  nn.Activation // SwiGLU if none
+	fusedGateUp bool          // ffn_up holds the rows of gate, then those of up
+	experts     bool          // may have experts in place of the dense block
+	sharedGate  bool          // the shared expert is multiplied by a sigmoid
+	choiceBias  bool          // a bias may take part in the choice of experts
+	shortcut    bool          // experts of every other layer start beside its dense block, and end behind the next layer
+	sinks       bool          // each head has a score that takes part in every softmax
+	latent      bool          // keys and values are made of a latent of each token
+	ropeFactors bool          // may divide rope angles by factors from a tensor
 	head        headKind
 
 	// biases are the weights, besides those of queries, keys and values, that

@@ -14,7 +14,7 @@ type expertFFN struct {
 	spec       nn.RouterSpec
 	gate       *nn.Linear // nil: the first half of up's rows
 	up, down   *nn.Linear
-	activation activation
+	activation nn.Activation
 	shared     *denseFFN  // nil if there is none
 	sharedGate *nn.Linear // nil: the shared expert counts in full
 	decoder    *Decoder
@@ -25,14 +25,14 @@ func (f *expertFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 	r := t.Route(t.Linear(x, f.router), f.spec)
 	f.readAhead(t, r)
 	g := t.Gather(x, r)
-	var h *nn.Var
+	var y *nn.Var
 	if f.gate == nil {
-		h = f.activation.ofHalves(t, t.ExpertLinears(g, r.Groups, f.up)[0])
+		h := gatedHalves(t, t.ExpertLinears(g, r.Groups, f.up)[0], f.activation)
+		y = t.ExpertLinears(h, r.Groups, f.down)[0]
 	} else {
-		y := t.ExpertLinears(g, r.Groups, f.gate, f.up)
-		h = f.activation(t, y[0], y[1])
+		y = t.ExpertFeedForward(g, r.Groups, f.gate, f.up, f.down, f.activation)
 	}
-	y := t.Combine(t.ExpertLinears(h, r.Groups, f.down)[0], x, r)
+	y = t.Combine(y, x, r)
 	if f.shared == nil {
 		return y
 	}

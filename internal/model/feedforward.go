@@ -2,28 +2,24 @@ package model
 
 import "qtool/internal/nn"
 
-// activation joins the two halves of a feed-forward network.
-type activation func(t *nn.Tape, gate, up *nn.Var) *nn.Var
-
-// ofHalves is for a projection with the rows of gate, then those of up.
-func (a activation) ofHalves(t *nn.Tape, h *nn.Var) *nn.Var {
+// gatedHalves is the activation of a projection with the rows of gate, then those of up.
+func gatedHalves(t *nn.Tape, h *nn.Var, a nn.Activation) *nn.Var {
 	half := h.Cols / 2
-	return a(t, t.Columns(h, 0, half), t.Columns(h, half, h.Cols))
+	return t.Gated(t.Columns(h, 0, half), t.Columns(h, half, h.Cols), a)
 }
 
 // denseFFN is down(activation(gate·x, up·x)).
 type denseFFN struct {
 	gate       *nn.Linear // nil: the first half of up's rows
 	up, down   *nn.Linear
-	activation activation
+	activation nn.Activation
 }
 
 func (f *denseFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 	if f.gate == nil {
-		return t.Linear(f.activation.ofHalves(t, t.Linear(x, f.up)), f.down)
+		return t.Linear(gatedHalves(t, t.Linear(x, f.up), f.activation), f.down)
 	}
-	h := t.Linears(x, f.gate, f.up)
-	return t.Linear(f.activation(t, h[0], h[1]), f.down)
+	return t.FeedForward(x, f.gate, f.up, f.down, f.activation)
 }
 
 // feedForward binds what follows the attention of layer l.
@@ -52,9 +48,9 @@ func (b *binder) gatedFFN(prefix, suffix string, width int) *denseFFN {
 	}
 }
 
-func (b *binder) activation() activation {
-	if b.arch.activation != nil {
+func (b *binder) activation() nn.Activation {
+	if b.arch.activation.Forward != nil {
 		return b.arch.activation
 	}
-	return (*nn.Tape).SwiGLU
+	return nn.SwiGLU
 }

@@ -20,7 +20,7 @@ var gemma2 = architecture{
 		gemmaScales(c, layers27B)
 	},
 	norms:      prePostNorms,
-	activation: (*nn.Tape).GeGLU,
+	activation: nn.GeGLU,
 	head:       tiedHead,
 	targets:    slices.Concat(attentionTargets, ffnTargets),
 }
@@ -39,7 +39,7 @@ var gemma3 = architecture{
 	},
 	norms:      prePostNorms,
 	qkNorm:     headQKNorm,
-	activation: (*nn.Tape).GeGLU,
+	activation: nn.GeGLU,
 	targets:    slices.Concat(endTargets, attentionTargets, ffnTargets),
 }
 

@@ -21,29 +21,30 @@ const noise = 1e-6
 // tiedGeGLU is the activation that rounds the ties in other to the other side. It adds
 // the ties of one layer to found.
 type tiedGeGLU struct {
-	layer, look int
+	at, size int // elements that it has seen, and how many a layer has
+	look     int
 	other       map[tie]bool
 	found       []tie
 }
 
-func (g *tiedGeGLU) activation(_ *nn.Tape, gate, up *nn.Var) *nn.Var {
-	for i, x := range gate.Data {
+func (g *tiedGeGLU) forward(y, gate, up []float32) {
+	for i, x := range gate {
+		layer, element := (g.at+i)/g.size, (g.at+i)%g.size
 		margin := noise * max(1, float32(math.Abs(float64(x))))
 		low, high := half.ToFloat16(x-margin), half.ToFloat16(x+margin)
 		if low == high {
 			continue
 		}
-		at := tie{g.layer, i}
-		if g.layer == g.look {
+		at := tie{layer, element}
+		if layer == g.look {
 			g.found = append(g.found, at)
 		}
 		if g.other[at] {
-			gate.Data[i] = half.FromFloat16(low ^ high ^ half.ToFloat16(x))
+			gate[i] = half.FromFloat16(low ^ high ^ half.ToFloat16(x))
 		}
 	}
-	kernel.RoundedGeGLU(gate.Data, gate.Data, up.Data)
-	g.layer++
-	return gate
+	kernel.RoundedGeGLU(y, gate, up)
+	g.at += len(gate)
 }
 
 // llama.cpp rounds gelu's argument to float16, so that the last bit of a sum may decide
@@ -60,14 +61,15 @@ func TestGemma3EqualsLlamaCppButForTiesOfItsRoundedGelu(t *testing.T) {
 	tape := nn.NewTape(pool)
 	g := &tiedGeGLU{other: map[tie]bool{}}
 	a := gemma3
-	a.activation = g.activation
+	a.activation = nn.Activation{Forward: g.forward}
 	d, err := load(f, &a, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	tokens, want := sharedtest.Tokens(t), sharedtest.Float32s(t, "golden/archs/gemma3.logits.f32")
+	g.size = len(tokens) * d.FeedForward[0]
 	distance := func(look int) float64 {
-		g.layer, g.look, g.found = 0, look, nil
+		g.at, g.look, g.found = 0, look, nil
 		tape.Reset(false)
 		return sharedtest.NMSE(d.Logits(tape, d.Hidden(tape, NewBatch(tokens, []int{0}), nil, false)).Data, want)
 	}

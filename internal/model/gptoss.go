@@ -13,7 +13,7 @@ var gptoss = architecture{
 	pairing:    nn.RopeNeox,
 	configure:  configureGPTOSS,
 	norms:      preNormsRenamed,
-	activation: (*nn.Tape).ClampedSwiGLU,
+	activation: nn.ClampedSwiGLU,
 	experts:    true,
 	sinks:      true,
 	head:       ownHead,

@@ -133,13 +133,13 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 		},
 		"SwiGLU": func() graph {
 			u := randomParam(rng, "up", in, tokens)
-			return graph{[]*Param{x, u}, func(t *Tape) (*Var, float64) { return t.SwiGLU(variable(t, x), variable(t, u)), 0 }}
+			return graph{[]*Param{x, u}, func(t *Tape) (*Var, float64) { return t.Gated(variable(t, x), variable(t, u), SwiGLU), 0 }}
 		},
 		"ClampedSwiGLU": func() graph {
 			g, u := randomParam(rng, "gate", in, tokens), randomParam(rng, "up", in, tokens)
 			scale(g.Data, 8) // some beyond the bounds
 			scale(u.Data, 8)
-			return graph{[]*Param{g, u}, func(t *Tape) (*Var, float64) { return t.ClampedSwiGLU(variable(t, g), variable(t, u)), 0 }}
+			return graph{[]*Param{g, u}, func(t *Tape) (*Var, float64) { return t.Gated(variable(t, g), variable(t, u), ClampedSwiGLU), 0 }}
 		},
 		"SigmoidGate": func() graph {
 			z := randomParam(rng, "gate", 1, tokens)
@@ -158,7 +158,7 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 		},
 		"GeGLU": func() graph {
 			u := randomParam(rng, "up", in, tokens)
-			return graph{[]*Param{x, u}, func(t *Tape) (*Var, float64) { return t.GeGLU(variable(t, x), variable(t, u)), 0 }}
+			return graph{[]*Param{x, u}, func(t *Tape) (*Var, float64) { return t.Gated(variable(t, x), variable(t, u), GeGLU), 0 }}
 		},
 		"RMSNorm": func() graph {
 			w := randomParam(rng, "w", in)
@@ -179,7 +179,7 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 			w := randomParam(rng, "w", in, in)
 			return graph{[]*Param{x, w}, func(t *Tape) (*Var, float64) {
 				l := &Linear{Weight: ParamWeight(w)}
-				block := blockFunc(func(t *Tape, x *Var) *Var { return t.Add(x, t.SwiGLU(t.Linear(x, l), x)) })
+				block := blockFunc(func(t *Tape, x *Var) *Var { return t.Add(x, t.Gated(t.Linear(x, l), x, SwiGLU)) })
 				return t.Block(t.Block(variable(t, x), block, recompute), block, recompute), 0
 			}}
 		}
@@ -273,7 +273,7 @@ func TestRecomputingGivesTheSameBitsInLessMemory(t *testing.T) {
 		tape.Reset(true)
 		v := variable(tape, x)
 		for range 6 {
-			v = tape.Block(v, blockFunc(func(t *Tape, x *Var) *Var { return t.Add(x, t.SwiGLU(t.Linear(x, l), t.Linear(x, l))) }), recompute)
+			v = tape.Block(v, blockFunc(func(t *Tape, x *Var) *Var { return t.Add(x, t.Gated(t.Linear(x, l), t.Linear(x, l), SwiGLU)) }), recompute)
 		}
 		v.grad = make([]float32, len(v.Data))
 		for i := range v.grad {
@@ -324,7 +324,7 @@ func TestGeluIsRoundedUnlessGradientsWillBeAskedFor(t *testing.T) {
 	kernel.RoundedGeGLU(rounded, gate.Data, up.Data)
 	check := func(what string, want []float32) {
 		t.Helper()
-		if got := tape.GeGLU(gate, up).Data; !slices.Equal(got, want) {
+		if got := tape.Gated(gate, up, GeGLU).Data; !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", what, got, want)
 		}
 	}

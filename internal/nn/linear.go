@@ -9,33 +9,22 @@ func (t *Tape) Linear(x *Var, l *Linear) *Var { return t.Linears(x, l)[0] }
 // Linears is Linear for several weights with one x, faster than one by one. The
 // result is valid as long as its elements.
 func (t *Tape) Linears(x *Var, l ...*Linear) []*Var {
-	groups := t.ints.take(2)
+	return t.ExpertLinears(x, t.oneGroup(x), l...)
+}
+
+// oneGroup is the rows of x as one group.
+func (t *Tape) oneGroup(x *Var) (groups []int32) {
+	groups = t.ints.take(2)
 	groups[0], groups[1] = 0, int32(x.Rows)
-	return t.ExpertLinears(x, groups, l...)
+	return groups
 }
 
 // ExpertLinears is Linears with rows grouped by expert: rows groups[e] to
 // groups[e+1]-1 are multiplied with expert e. Experts without rows are not touched.
 func (t *Tape) ExpertLinears(x *Var, groups []int32, l ...*Linear) []*Var {
 	o := t.steps.linear.take()
-	o.x, o.groups, o.n = x, groups, len(l)
-	needs := false
-	for i, l := range l {
-		if t.Observe != nil {
-			t.Observe(l.Weight, x, groups)
-		}
-		p := &o.projections[i]
-		p.l, p.y = l, t.newVar(x.Rows, l.Rows, x.needs || l.trainable())
-		o.y[i] = p.y
-		needs = needs || p.y.needs
-		if l.Pair != nil {
-			l.Pair.view(l.Weight)
-			p.h = t.floats.take(x.Rows * l.Pair.Rank)
-			if l.Pair.Experts != nil { // the others' rows are not computed
-				clear(p.h)
-			}
-		}
-	}
+	o.begin(t, x, groups, l...)
+	needs := o.makeResults(t)
 	if x.Rows == 1 && !t.recording && l[0].Experts == 1 {
 		o.single(t)
 	} else {
@@ -45,6 +34,37 @@ func (t *Tape) ExpertLinears(x *Var, groups []int32, l ...*Linear) []*Var {
 		t.ops = append(t.ops, o)
 	}
 	return o.y[:o.n]
+}
+
+// begin sets what is multiplied, and takes memory for what pairs make of x.
+func (o *linearOp) begin(t *Tape, x *Var, groups []int32, l ...*Linear) {
+	o.x, o.groups, o.n = x, groups, len(l)
+	for i, l := range l {
+		if t.Observe != nil {
+			t.Observe(l.Weight, x, groups)
+		}
+		p := &o.projections[i]
+		p.l = l
+		if l.Pair != nil {
+			l.Pair.view(l.Weight)
+			p.h = t.floats.take(x.Rows * l.Pair.Rank)
+			if l.Pair.Experts != nil { // the others' rows are not computed
+				clear(p.h)
+			}
+		}
+	}
+}
+
+// makeResults takes memory for the results, and reports whether a gradient can flow
+// through one.
+func (o *linearOp) makeResults(t *Tape) (needs bool) {
+	for i := range o.projections[:o.n] {
+		p := &o.projections[i]
+		p.y = t.newVar(o.x.Rows, p.l.Rows, o.x.needs || p.l.trainable())
+		o.y[i] = p.y
+		needs = needs || p.y.needs
+	}
+	return needs
 }
 
 // maxProjections is how many weights may share one x.
@@ -112,7 +132,7 @@ func (o *linearOp) single(t *Tape) {
 func (o *linearOp) forward(t *Tape) {
 	b := t.Pool.Begin(o.groups)
 	defer b.End()
-	x := b.Rows(o.x.Data, o.x.Cols)
+	x := o.x.in(b)
 	for i := range o.projections[:o.n] {
 		if p := &o.projections[i]; p.h != nil {
 			b.Forward(p.h, false, kernel.Term{Rows: x, W: p.l.Pair.a})
@@ -147,7 +167,7 @@ func (o *linearOp) backward(t *Tape) {
 	m := t.floats.at
 	b := t.Pool.Begin(o.groups)
 	defer b.End()
-	x := b.Rows(o.x.Data, o.x.Cols)
+	x := o.x.in(b)
 	for i := range o.projections[:n] {
 		o.projections[i].backward(t, b, x, o)
 	}
@@ -180,7 +200,11 @@ func (p *projection) backward(t *Tape, b *kernel.Batch, x kernel.Rows, o *linear
 			}
 		}
 	}
-	p.dyRows = b.Rows(dy, l.Rows)
+	if p.y.rounded { // and so are its gradients
+		p.dyRows = b.RoundedRows(dy, l.Rows)
+	} else {
+		p.dyRows = b.Rows(dy, l.Rows)
+	}
 	if l.Weight.trainable() {
 		b.Outer(l.Param.Grad, p.dyRows, x, false)
 	}

@@ -7,8 +7,17 @@ type Var struct {
 	Rows, Cols int
 	Data       []float32
 
-	needs bool      // whether something trainable lies before it
-	grad  []float32 // allocated when the first gradient arrives
+	needs   bool      // whether something trainable lies before it
+	rounded bool      // Data are as [kernel.Round] makes them: an operand of products only
+	grad    []float32 // allocated when the first gradient arrives
+}
+
+// in makes v's rows known to a batch.
+func (v *Var) in(b *kernel.Batch) kernel.Rows {
+	if v.rounded {
+		return b.RoundedRows(v.Data, v.Cols)
+	}
+	return b.Rows(v.Data, v.Cols)
 }
 
 // Row is row r of the data.
@@ -50,28 +59,28 @@ type op interface{ backward(t *Tape) }
 
 // steps holds the operators of one pass, by kind.
 type steps struct {
-	linear        objects[linearOp]
-	add           objects[addOp]
-	scale         objects[scaleOp]
-	softcap       objects[softcapOp]
-	gated         objects[gatedOp]
-	rmsNorm       objects[rmsNormOp]
-	rope          objects[ropeOp]
-	columns       objects[columnsOp]
-	embed         objects[embedOp]
-	attention     objects[attentionOp]
-	route         objects[routeOp]
-	routing       objects[Routing]
-	gather        objects[gatherOp]
-	combine       objects[combineOp]
-	sigmoidGate   objects[sigmoidGateOp]
-	clampedSwiGLU objects[clampedSwiGLUOp]
-	headColumns   objects[headColumnsOp]
-	joinHeads     objects[joinHeadsOp]
-	headLinear    objects[headLinearOp]
-	crossEntropy  objects[crossEntropyOp]
-	block         objects[blockOp]
-	recompute     objects[recomputeOp]
+	linear       objects[linearOp]
+	add          objects[addOp]
+	scale        objects[scaleOp]
+	softcap      objects[softcapOp]
+	gated        objects[gatedOp]
+	rmsNorm      objects[rmsNormOp]
+	rope         objects[ropeOp]
+	columns      objects[columnsOp]
+	embed        objects[embedOp]
+	attention    objects[attentionOp]
+	route        objects[routeOp]
+	routing      objects[Routing]
+	gather       objects[gatherOp]
+	combine      objects[combineOp]
+	sigmoidGate  objects[sigmoidGateOp]
+	roundedGated objects[roundedGatedOp]
+	headColumns  objects[headColumnsOp]
+	joinHeads    objects[joinHeadsOp]
+	headLinear   objects[headLinearOp]
+	crossEntropy objects[crossEntropyOp]
+	block        objects[blockOp]
+	recompute    objects[recomputeOp]
 }
 
 func (s *steps) reset() {
@@ -90,7 +99,7 @@ func (s *steps) reset() {
 	s.gather.reset()
 	s.combine.reset()
 	s.sigmoidGate.reset()
-	s.clampedSwiGLU.reset()
+	s.roundedGated.reset()
 	s.headColumns.reset()
 	s.joinHeads.reset()
 	s.headLinear.reset()
@@ -142,6 +151,13 @@ func (t *Tape) newVar(rows, cols int, needs bool) *Var {
 	return v
 }
 
+// roundedVar is newVar for rounded elements.
+func (t *Tape) roundedVar(rows, cols int, needs bool) *Var {
+	v := t.vars.take()
+	*v = Var{Rows: rows, Cols: cols, Data: t.floats.take(rows * cols / 2), needs: needs, rounded: true}
+	return v
+}
+
 // zeroVar is an output that operators add to.
 func (t *Tape) zeroVar(rows, cols int, needs bool) *Var {
 	v := t.newVar(rows, cols, needs)
@@ -162,7 +178,7 @@ func (t *Tape) gradOf(v *Var) []float32 {
 		return nil
 	}
 	if v.grad == nil {
-		v.grad = t.floats.zeros(len(v.Data))
+		v.grad = t.floats.zeros(v.Rows * v.Cols)
 	}
 	return v.grad
 }
@@ -176,7 +192,7 @@ func (t *Tape) gradToFill(v *Var) (grad []float32, add bool) {
 	if v.grad != nil {
 		return v.grad, true
 	}
-	v.grad = t.floats.take(len(v.Data))
+	v.grad = t.floats.take(v.Rows * v.Cols)
 	return v.grad, false
 }
 

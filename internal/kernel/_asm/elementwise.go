@@ -304,7 +304,7 @@ var operations = []operation{
 	},
 	{
 		"swigluBackward", "dgate, dup, gate, up, dy *float32, n int", "",
-		"s = 1 / (1 + exp(-gate)): dup += dy·gate·s, dgate += dy·up·s·(1 + gate·(1-s))",
+		"s = 1 / (1 + exp(-gate)): dup = dy·gate·s, dgate = dy·up·s·(1 + gate·(1-s))",
 		func(l *lanesWriter) {
 			l.argument("dgate", 0, "DI")
 			l.argument("dup", 8, "DX")
@@ -318,15 +318,13 @@ var operations = []operation{
 				l.load("R8", 3)
 				l.sigmoid(0, 2)
 				l.op("VMULPS %s, %s, %s", l.v(2), l.v(3), l.v(3)) // dy·s
-				l.load("DX", 4)
-				l.op("VFMADD231PS %s, %s, %s", l.v(3), l.v(0), l.v(4))
+				l.op("VMULPS %s, %s, %s", l.v(3), l.v(0), l.v(4))
 				l.store(4, "DX")
 				l.op("VMULPS %s, %s, %s", l.v(1), l.v(3), l.v(3)) // dy·up·s
 				l.op("VBROADCASTSS constants<>+%d(SB), %s", 32*cOne, l.v(6))
 				l.op("VSUBPS %s, %s, %s", l.v(2), l.v(6), l.v(2))
 				l.op("VFMADD213PS %s, %s, %s", l.v(6), l.v(0), l.v(2))
-				l.load("DI", 4)
-				l.op("VFMADD231PS %s, %s, %s", l.v(3), l.v(2), l.v(4))
+				l.op("VMULPS %s, %s, %s", l.v(3), l.v(2), l.v(4))
 				l.store(4, "DI")
 			})
 		},
@@ -389,7 +387,7 @@ var operations = []operation{
 	},
 	{
 		"gegluBackward", "dgate, dup, gate, up, dy *float32, n int", "",
-		"s = 1 / (1 + exp(-2u)): dup += dy·gate·s, dgate += dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))",
+		"s = 1 / (1 + exp(-2u)): dup = dy·gate·s, dgate = dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))",
 		func(l *lanesWriter) {
 			l.argument("dgate", 0, "DI")
 			l.argument("dup", 8, "DX")
@@ -405,8 +403,7 @@ var operations = []operation{
 				l.sigmoid(4, 2)
 				l.load("R8", 3)
 				l.op("VMULPS %s, %s, %s", l.v(2), l.v(0), l.v(1)) // gate·s
-				l.load("DX", 4)
-				l.op("VFMADD231PS %s, %s, %s", l.v(1), l.v(3), l.v(4))
+				l.op("VMULPS %s, %s, %s", l.v(1), l.v(3), l.v(4))
 				l.store(4, "DX")
 				l.op("VBROADCASTSS constants<>+%d(SB), %s", 32*cOne, l.v(4))
 				l.op("VSUBPS %s, %s, %s", l.v(2), l.v(4), l.v(4))
@@ -414,8 +411,7 @@ var operations = []operation{
 				l.op("VFMADD213PS %s, %s, %s", l.v(2), l.v(5), l.v(4))
 				l.load("BX", 1)
 				l.op("VMULPS %s, %s, %s", l.v(1), l.v(3), l.v(3)) // dy·up
-				l.load("DI", 1)
-				l.op("VFMADD231PS %s, %s, %s", l.v(3), l.v(4), l.v(1))
+				l.op("VMULPS %s, %s, %s", l.v(3), l.v(4), l.v(1))
 				l.store(1, "DI")
 			})
 		},

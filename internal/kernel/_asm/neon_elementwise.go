@@ -193,15 +193,13 @@ var neonOperations = map[string]func(l *fourLanesWriter){
 			l.load("R4", 3)
 			l.sigmoid(0, 2)
 			l.three("VFMUL.S4", 2, 3, 3) // dy·s
-			l.load("R1", 4)
-			l.multiplyAdd(3, 0, 4)
+			l.three("VFMUL.S4", 3, 0, 4)
 			l.store(4, "R1")
 			l.three("VFMUL.S4", 1, 3, 3) // dy·up·s
 			l.three("VFSUB.S4", 2, neonConstant(cOne), 2)
 			l.copy(neonConstant(cOne), 5)
 			l.multiplyAdd(2, 0, 5)
-			l.load("R0", 4)
-			l.multiplyAdd(3, 5, 4)
+			l.three("VFMUL.S4", 3, 5, 4)
 			l.store(4, "R0")
 		})
 	},
@@ -265,16 +263,14 @@ var neonOperations = map[string]func(l *fourLanesWriter){
 			l.sigmoid(4, 2)
 			l.load("R4", 3)
 			l.three("VFMUL.S4", 2, 0, 1) // gate·s
-			l.load("R1", 4)
-			l.multiplyAdd(1, 3, 4)
+			l.three("VFMUL.S4", 1, 3, 4)
 			l.store(4, "R1")
 			l.three("VFSUB.S4", 2, neonConstant(cOne), 4)
 			l.three("VFMUL.S4", 1, 4, 4) // 0 for large gates: before the slope
 			l.multiplyAdd(4, 5, 2)
 			l.load("R3", 1)
 			l.three("VFMUL.S4", 1, 3, 3) // dy·up
-			l.load("R0", 1)
-			l.multiplyAdd(3, 2, 1)
+			l.three("VFMUL.S4", 3, 2, 1)
 			l.store(1, "R0")
 		})
 	},
