@@ -23,8 +23,8 @@ const noise = 1e-6
 type tiedGeGLU struct {
 	at, size int // elements that it has seen, and how many a layer has
 	look     int
-	other       map[tie]bool
-	found       []tie
+	other    map[tie]bool
+	found    []tie
 }
 
 func (g *tiedGeGLU) forward(y, gate, up []float32) {
