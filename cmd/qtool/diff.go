@@ -32,6 +32,7 @@ for 5.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "strict", Usage: "exit with 5 if anything differs: metadata, names, types, shapes, a single bit"},
 			&cli.Float64Flag{Name: "tolerance", Usage: "exit with 5 if a tensor is missing, has another shape or values that are not finite, or a relative error above `R`; types and metadata may differ"},
+			preFlag(),
 			threadsFlag(),
 			jsonFlag(),
 		},
@@ -82,12 +83,16 @@ func runDiff(c *cli.Context) error {
 	if c.Float64("tolerance") < 0 {
 		return usagef("diff: --tolerance cannot be negative")
 	}
-	a, err := openModel(args[0])
+	from, err := modelSources(c, args[0], args[1])
+	if err != nil {
+		return err
+	}
+	a, err := openModel(from[0])
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	b, err := openModel(args[1])
+	b, err := openModel(from[1])
 	if err != nil {
 		return err
 	}

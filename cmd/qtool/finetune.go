@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -27,6 +28,7 @@ DATA is plain text, or JSON lines of {"text"}, {"prompt","completion"},
 train.jsonl and valid.jsonl. Answers are learned, questions are not.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the base `MODEL` (default: embedded)"},
+			preFlag(),
 			&cli.StringFlag{Name: "data", Aliases: []string{"d"}, Usage: "`FILE` or folder to learn from (default: embedded)"},
 			&cli.StringFlag{Name: "adapter", Aliases: []string{"o"}, Usage: "write the adapter to `OUT.gguf`"},
 			&cli.StringFlag{Name: "full", Usage: "train all weights of a small model instead, and write the model to `OUT.gguf`"},
@@ -98,6 +100,7 @@ const defaultSeq = 2048
 // finetuneOptions are the flags of finetune.
 type finetuneOptions struct {
 	model, data                             string // "" is the embedded one
+	pre                                     string // the pre-tokenizer of a folder
 	adapter, full, init                     string // outputs, and the adapter to start from
 	rank                                    int
 	alpha                                   float32
@@ -157,6 +160,13 @@ func finetuneOptionsOf(c *cli.Context) (*finetuneOptions, error) {
 		if o.maxResident, err = parseSize(size); err != nil {
 			return nil, err
 		}
+	}
+	if c.IsSet("pre") {
+		base, err := modelSource(c, cmp.Or(o.model, "the embedded base"))
+		if err != nil {
+			return nil, err
+		}
+		o.pre = base.pre
 	}
 	if o.model == "" && o.data == "" {
 		o.useDemo()

@@ -102,7 +102,7 @@ func (f *finetuning) openBase(context.Context) (err error) {
 		f.base, err = opened(fixtures.Base())
 	} else {
 		f.report.Model = f.model
-		f.base, err = openModel(f.model)
+		f.base, err = openModel(source{f.model, f.pre})
 	}
 	if err != nil {
 		return err

@@ -37,6 +37,7 @@ command gives the same text: choose another --seed for another one.`,
 			&cli.Uint64Flag{Name: "seed", Value: 42, Usage: "seed of the random choice"},
 			&cli.StringSliceFlag{Name: "stop", Usage: "end before `TEXT`; may be repeated"},
 			&cli.BoolFlag{Name: "ignore-eos", Usage: "go on after the model has ended its text"},
+			preFlag(),
 			threadsFlag(),
 			jsonFlag(),
 		},
@@ -75,7 +76,11 @@ func runGenerate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	l, err := loadForRun(args[0], c.String("lora"), c.Int("threads"), model.Options{})
+	from, err := modelSource(c, args[0])
+	if err != nil {
+		return err
+	}
+	l, err := loadForRun(from, c.String("lora"), c.Int("threads"), model.Options{})
 	if err != nil {
 		return err
 	}

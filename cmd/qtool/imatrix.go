@@ -45,6 +45,7 @@ same result; OUT itself appears when it is complete. qtool inspect describes it.
 			&cli.BoolFlag{Name: "no-ppl", Usage: "do not compute the perplexity, which saves time"},
 			&cli.IntFlag{Name: "save-every", Value: 10, Usage: "save what --resume needs every `N` chunks; 0: only when interrupted"},
 			&cli.BoolFlag{Name: "resume", Usage: "continue an interrupted run"},
+			preFlag(),
 			threadsFlag(),
 			jsonFlag(),
 		},
@@ -138,7 +139,11 @@ func collectImatrix(c *cli.Context, path, data string, merge []string) error {
 	if err != nil {
 		return fmt.Errorf("reading the text: %w", err)
 	}
-	l, err := loadForRun(path, "", c.Int("threads"), model.Options{})
+	from, err := modelSource(c, path)
+	if err != nil {
+		return err
+	}
+	l, err := loadForRun(from, "", c.Int("threads"), model.Options{})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ share in all, the least, largest and mean, the share of columns that are active 
 more than a deviation above the mean, and the likeness to the layer before.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "show long strings and arrays in full, and the tensors of an imatrix"},
+			preFlag(),
 			jsonFlag(),
 		},
 		Action: runInspect,
@@ -98,8 +99,12 @@ func runInspect(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	from, err := modelSource(c, args[0])
+	if err != nil {
+		return err
+	}
 	var r *inspectReport
-	m, err := openModel(args[0])
+	m, err := openModel(from)
 	if err != nil {
 		r, err = inspectLegacyImatrix(args[0], err)
 	} else {

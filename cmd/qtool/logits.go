@@ -26,6 +26,7 @@ qtool logits model.gguf --tokens @ids.txt --lora adapter.gguf -o logits.npy`,
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "run on `TEXT` instead; \"-\" reads it from standard input"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `OUT.npy`"},
 			adapterFlag(),
+			preFlag(),
 			threadsFlag(),
 			jsonFlag(),
 		},
@@ -45,7 +46,11 @@ func runLogits(c *cli.Context) error {
 	case c.IsSet("tokens") == c.IsSet("prompt"):
 		return usagef("logits: give either --tokens or --prompt")
 	}
-	l, err := loadForRun(args[0], c.String("lora"), c.Int("threads"), model.Options{})
+	from, err := modelSource(c, args[0])
+	if err != nil {
+		return err
+	}
+	l, err := loadForRun(from, c.String("lora"), c.Int("threads"), model.Options{})
 	if err != nil {
 		return err
 	}

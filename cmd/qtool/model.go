@@ -27,7 +27,8 @@ type modelFile interface {
 
 // openModel opens what users may give as MODEL: a GGUF file, the first shard of a
 // split one, or a Hugging Face folder.
-func openModel(path string) (modelFile, error) {
+func openModel(s source) (modelFile, error) {
+	path := s.path
 	if strings.HasPrefix(path, "ollama:") {
 		return nil, unsupportedf("%s: models of Ollama's store cannot be opened yet; give the path of a .gguf file", path)
 	}
@@ -38,7 +39,7 @@ func openModel(path string) (modelFile, error) {
 	case err != nil:
 		return nil, fmt.Errorf("opening the model: %w", err)
 	case info.IsDir():
-		return opened(convert.Open(path))
+		return opened(convert.OpenWith(path, convert.Options{Pre: s.pre}))
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is neither a file nor a folder", path)
 	case filepath.Ext(path) == ".safetensors":
@@ -70,16 +71,16 @@ func adapterFlag() cli.Flag {
 	return &cli.StringFlag{Name: "lora", Usage: "run with the LoRA adapter `A` (a .gguf file)"}
 }
 
-// loadForRun opens the model at path and makes it ready, with the adapter at
+// loadForRun opens a model and makes it ready, with the adapter at
 // adapterPath unless that is "". threads is the value of --threads. The caller
 // closes what it gets.
-func loadForRun(path, adapterPath string, threads int, opt model.Options) (l *loaded, err error) {
-	file, err := openModel(path)
+func loadForRun(from source, adapterPath string, threads int, opt model.Options) (l *loaded, err error) {
+	file, err := openModel(from)
 	if err != nil {
 		return nil, err
 	}
 	l = &loaded{file: file, pool: kernel.NewPool(threads)}
-	if err := l.load(path, opt); err != nil {
+	if err := l.load(from.path, opt); err != nil {
 		l.Close()
 		return nil, err
 	}

@@ -35,6 +35,7 @@ needed. An adapter given with --lora is MODEL's alone.`,
 			adapterFlag(),
 			&cli.IntFlag{Name: "context", Aliases: []string{"c"}, Usage: "windows of `N` tokens", DefaultText: "512, or the model's context if that is less"},
 			&cli.IntFlag{Name: "chunks", Usage: "score `N` windows at most", DefaultText: "all"},
+			preFlag(),
 			threadsFlag(),
 			jsonFlag(),
 		},
@@ -88,7 +89,15 @@ func runPerplexity(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the text: %w", err)
 	}
-	l, err := loadForRun(args[0], c.String("lora"), c.Int("threads"), model.Options{})
+	paths := args
+	if c.IsSet("baseline") {
+		paths = append(paths, c.String("baseline"))
+	}
+	models, err := modelSources(c, paths...)
+	if err != nil {
+		return err
+	}
+	l, err := loadForRun(models[0], c.String("lora"), c.Int("threads"), model.Options{})
 	if err != nil {
 		return err
 	}
@@ -98,7 +107,7 @@ func runPerplexity(c *cli.Context) error {
 		return err
 	}
 	ids := tok.Encode(text, tokenizer.EncodeOptions{AddSpecial: true})
-	r, err := measurePerplexity(c, con, l.session(), ids)
+	r, err := measurePerplexity(c, con, l.session(), ids, models[1:])
 	if err != nil {
 		return err
 	}
@@ -109,7 +118,7 @@ func runPerplexity(c *cli.Context) error {
 	return err
 }
 
-func measurePerplexity(c *cli.Context, con *console, s *infer.Session, ids []int32) (*perplexityReport, error) {
+func measurePerplexity(c *cli.Context, con *console, s *infer.Session, ids []int32, baseline []source) (*perplexityReport, error) {
 	bar := con.progress()
 	defer bar.Done()
 	opt := infer.PerplexityOptions{
@@ -123,11 +132,11 @@ func measurePerplexity(c *cli.Context, con *console, s *infer.Session, ids []int
 			bar.Set(int64(sofar.Chunks))
 		},
 	}
-	if !c.IsSet("baseline") {
+	if len(baseline) == 0 {
 		p, err := s.Perplexity(c.Context, ids, opt)
 		return reportPerplexity(p, len(ids)), err
 	}
-	base, err := loadForRun(c.String("baseline"), "", c.Int("threads"), model.Options{})
+	base, err := loadForRun(baseline[0], "", c.Int("threads"), model.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)
 	}

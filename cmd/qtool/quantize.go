@@ -57,6 +57,7 @@ model forward and backward and gives the cost as KL divergence in nats per token
 			&cli.BoolFlag{Name: "keep-split", Usage: "write the same shards that the model has"},
 			&cli.StringFlag{Name: "split-max-size", Usage: "write shards of at most `SIZE`, such as 2G or 1.5GiB"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "print what each tensor would become, and write nothing"},
+			preFlag(),
 			threadsFlag(),
 			jsonFlag(),
 		}, targetFlags()...),
@@ -92,7 +93,11 @@ func runQuantize(c *cli.Context) error {
 	}
 	defer importance.Close()
 	opts.Importance, opts.Metadata = importance.weights, importance.metadata
-	m, err := openModel(args[0])
+	from, err := modelSource(c, args[0])
+	if err != nil {
+		return err
+	}
+	m, err := openModel(from)
 	if err != nil {
 		return err
 	}

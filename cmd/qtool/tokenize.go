@@ -24,6 +24,7 @@ qtool tokenize --ids model.gguf < book.txt`,
 			&cli.BoolFlag{Name: "ids", Usage: "print the ids alone, on one line, as logits --tokens takes them"},
 			&cli.BoolFlag{Name: "no-bos", Usage: "leave out BOS and EOS, which the model may ask for"},
 			&cli.BoolFlag{Name: "parse-special", Usage: "let the texts of special tokens stand for those tokens"},
+			preFlag(),
 			jsonFlag(),
 		},
 		Action: runTokenize,
@@ -43,7 +44,11 @@ func runTokenize(c *cli.Context) error {
 		return err
 	}
 	con := newConsole(c)
-	m, err := openModel(args[0])
+	from, err := modelSource(c, args[0])
+	if err != nil {
+		return err
+	}
+	m, err := openModel(from)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ qtool verify model-00001-of-00003.gguf`,
 		Description: `Everything is read: the header with all counts, names, offsets and shards, and every
 value of every tensor, which must be finite once decoded. An adapter must also be one
 that llama.cpp accepts. Damage is exit code 3.`,
-		Flags:  []cli.Flag{threadsFlag(), jsonFlag()},
+		Flags:  []cli.Flag{preFlag(), threadsFlag(), jsonFlag()},
 		Action: runVerify,
 	}
 }
@@ -52,7 +52,11 @@ func runVerify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := openModel(args[0])
+	from, err := modelSource(c, args[0])
+	if err != nil {
+		return err
+	}
+	m, err := openModel(from)
 	if err != nil {
 		return err
 	}

@@ -3,12 +3,10 @@ package convert
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"qtool/gguf"
-	"qtool/internal/tokenizer"
 	"qtool/safetensors"
 )
 
@@ -33,20 +31,29 @@ type Model struct {
 // Close releases the folder's files; tensor data is not readable afterwards.
 func (m *Model) Close() error { return m.folder.Close() }
 
-// Open reads config.json, the tokenizer and the headers of the safetensors
+// Options are what the user decides about a conversion.
+type Options struct {
+	// Pre names the pre-tokenizer, "" to find it by what the folder's own one does.
+	Pre string
+}
+
+// Open is [OpenWith] without options.
+func Open(dir string) (*Model, error) { return OpenWith(dir, Options{}) }
+
+// OpenWith reads config.json, the tokenizer and the headers of the safetensors
 // files in dir, and checks that the tensors are exactly those that the
 // architecture has, in the shapes that the configuration gives. Tensor data is
 // not read. An architecture or option that is not handled is refused with
 // [ErrUnsupported]. The caller closes the model.
-func Open(dir string) (*Model, error) {
-	m, err := open(dir)
+func OpenWith(dir string, opts Options) (*Model, error) {
+	m, err := open(dir, opts)
 	if err != nil {
 		return nil, fmt.Errorf("converting %s: %w", dir, err)
 	}
 	return m, nil
 }
 
-func open(dir string) (*Model, error) {
+func open(dir string, opts Options) (*Model, error) {
 	c, err := readConfig(filepath.Join(dir, "config.json"))
 	if err != nil {
 		return nil, err
@@ -59,7 +66,7 @@ func open(dir string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	model, err := assemble(dir, c, fam, folder)
+	model, err := assemble(dir, c, fam, folder, opts)
 	if err != nil {
 		folder.Close()
 		return nil, err
@@ -81,7 +88,7 @@ func findFamily(c *config) (*family, error) {
 		strings.Join(names, ", "), strings.Join(Supported(), ", "))
 }
 
-func assemble(dir string, c *config, fam *family, folder *safetensors.Folder) (gguf.Model, error) {
+func assemble(dir string, c *config, fam *family, folder *safetensors.Folder, opts Options) (gguf.Model, error) {
 	if err := checkQuantization(c); err != nil {
 		return nil, err
 	}
@@ -114,7 +121,7 @@ func assemble(dir string, c *config, fam *family, folder *safetensors.Folder) (g
 	if err != nil {
 		return nil, err
 	}
-	vocab, err := readVocab(dir, d)
+	vocab, err := fam.readVocab(dir, d, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -133,22 +140,6 @@ func assemble(dir string, c *config, fam *family, folder *safetensors.Folder) (g
 	w.md.Set("general.quantization_version", uint32(2))
 	vocab.WriteMetadata(w.md)
 	return gguf.Assemble(w.md, tensors), nil
-}
-
-// readVocab reads the tokenizer. It must have a token for each row of the
-// embedding, since llama.cpp takes the size of the vocabulary from its list.
-func readVocab(dir string, d *dims) (*tokenizer.Vocab, error) {
-	vocab, err := tokenizer.VocabFromHF(os.DirFS(dir))
-	if errors.Is(err, tokenizer.ErrUnsupported) {
-		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if n := len(vocab.Tokens); n != d.vocab {
-		return nil, invalid("the tokenizer has %d tokens, vocab_size is %d", n, d.vocab)
-	}
-	return vocab, nil
 }
 
 // refuse makes an error about an option that is not handled, invalid one about

@@ -3,6 +3,8 @@ package convert
 import (
 	"maps"
 	"slices"
+
+	"qtool/internal/tokenizer"
 )
 
 // family is one group of Hugging Face architectures that convert alike. What is
@@ -14,6 +16,8 @@ type family struct {
 	defaults map[string]any
 	// check refuses options that the GGUF architecture does not have; may be nil.
 	check func(*config)
+	// words tells what the family's tokenizers have in common; may be nil.
+	words func(*tokenizer.HFOptions, *dims)
 	// metadata adds the keys that only this family writes; may be nil.
 	metadata func(*metadataWriter, *config, *dims)
 

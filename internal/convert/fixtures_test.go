@@ -171,6 +171,9 @@ func sameTokens(t *testing.T, got, want *gguf.Metadata) {
 		t.Errorf("text becomes %v, by the twin %v", ids[0], ids[1])
 	}
 	a, b := vocabs[0], vocabs[1]
+	if a.UNK != tokenizer.None && a.Types[a.UNK] == tokenizer.Control && b.Types[a.UNK] == tokenizer.Unknown {
+		a.Types[a.UNK] = tokenizer.Unknown // an added token that is special is a control token, as llama.cpp has it
+	}
 	if !slices.Equal(a.Tokens, b.Tokens) || !slices.Equal(a.Types, b.Types) || a.BOS != b.BOS || a.EOS != b.EOS || a.ChatTemplate != b.ChatTemplate {
 		t.Error("the vocabularies differ")
 	}

@@ -20,6 +20,7 @@ var gemma2 = family{
 		const layers27B = 46
 		checkGemmaScale(c, layers27B)
 	},
+	words: gemmaWords,
 	metadata: func(w *metadataWriter, c *config, d *dims) {
 		w.float("attn_logit_softcapping", c.float(0, "attn_logit_softcapping"))
 		w.float("final_logit_softcapping", c.float(0, "final_logit_softcapping"))
@@ -47,6 +48,7 @@ var gemma3 = family{
 			c.refuse("the gemma3 architecture does not bound the scores of attention (attn_logit_softcapping)")
 		}
 	},
+	words: gemmaWords,
 	metadata: func(w *metadataWriter, c *config, d *dims) {
 		w.uint("attention.sliding_window", c.required("sliding_window"))
 		w.float("rope.freq_base_swa", c.float(10000, "rope_local_base_freq"))

@@ -4,6 +4,7 @@ package convert
 var glm4 = family{
 	arch:     "glm4",
 	names:    []string{"Glm4ForCausalLM"},
+	words:    glmWords("<|endoftext|>", ""),
 	metadata: rotation,
 	norms: []normName{
 		{"attn_norm", "input_layernorm"}, {"post_attention_norm", "post_self_attn_layernorm"},
@@ -18,6 +19,7 @@ func rotation(w *metadataWriter, _ *config, d *dims) { w.uint("rope.dimension_co
 var glm4moe = family{
 	arch:  "glm4moe",
 	names: []string{"Glm4MoeForCausalLM"},
+	words: glmWords("[gMASK]", "<|observation|>"),
 	metadata: func(w *metadataWriter, c *config, d *dims) {
 		rotation(w, c, d)
 		routing(w, c, d)

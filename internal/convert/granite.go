@@ -3,6 +3,7 @@ package convert
 var granite = family{
 	arch:        "granite",
 	names:       []string{"GraniteForCausalLM"},
+	words:       llamaWords,
 	metadata:    graniteMetadata,
 	norms:       preNorms,
 	outputBias:  "attention_bias",
@@ -33,6 +34,7 @@ var granitemoe = family{
 			c.refuse("a model without experts (num_local_experts) is not handled under this architecture")
 		}
 	},
+	words: llamaWords,
 	metadata: func(w *metadataWriter, c *config, d *dims) {
 		graniteMetadata(w, c, d)
 		if d.sharedFF > 0 {

@@ -7,6 +7,7 @@ import "fmt"
 var llama = family{
 	arch:        "llama",
 	names:       []string{"LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM"},
+	words:       llamaWords,
 	metadata:    vocabAndRotation,
 	norms:       preNorms,
 	outputBias:  "attention_bias",
@@ -21,6 +22,7 @@ var smollm3 = family{
 	arch:        "smollm3",
 	names:       []string{"SmolLM3ForCausalLM"},
 	check:       checkSmolLM3,
+	words:       llamaWords,
 	metadata:    vocabAndRotation,
 	norms:       preNorms,
 	rotaryPairs: true,

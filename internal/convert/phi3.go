@@ -5,6 +5,7 @@ package convert
 var phi3 = family{
 	arch:        "phi3",
 	names:       []string{"Phi3ForCausalLM"},
+	words:       phiWords,
 	metadata:    phi3Metadata,
 	norms:       preNorms,
 	fusedQKV:    "self_attn.qkv_proj",

@@ -107,74 +107,122 @@ func (m *hfMerges) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// VocabFromHF reads the tokenizer of a Hugging Face folder: tokenizer.json, with
-// tokenizer_config.json, special_tokens_map.json, config.json,
-// generation_config.json and the chat template where they are. It fails with
+// HFOptions is what the files of a folder do not say about its tokenizer.
+type HFOptions struct {
+	// Arch is general.architecture. It tells names of pre-tokenizers apart that cut alike.
+	Arch string
+	// Size is the number of tokens that the model has; 0 for what config.json says.
+	Size int
+	// Pre names the pre-tokenizer of a byte-level vocabulary; "" finds it by what
+	// the folder's own one does.
+	Pre string
+	// Special names special tokens, by their keys in GGUF without "_token_id", that
+	// the family has where the files do not state another.
+	Special map[string]string
+	// NoBOS and NoSpacePrefix say that the family never puts that before a text.
+	NoBOS, NoSpacePrefix bool
+	// AddedByJSON says that the added tokens of tokenizer.json count even where the
+	// vocabulary comes from tokenizer.model.
+	AddedByJSON bool
+}
+
+// VocabFromHF reads the tokenizer of a Hugging Face folder: tokenizer.model (of
+// SentencePiece), else tokenizer.json, else vocab.json with merges.txt, and beside
+// it tokenizer_config.json, added_tokens.json, special_tokens_map.json, config.json,
+// generation_config.json and the chat templates where they are. It fails with
 // [ErrNoVocab] if there is no tokenizer, with [ErrUnsupported] if encoding
 // needs something that is not implemented, with [ErrInvalid] if the files
 // contradict each other.
 //
-// As in llama.cpp, the Unicode normalization NFC is not applied.
-func VocabFromHF(fsys fs.FS) (*Vocab, error) {
-	var file hfTokenizer
-	found, err := readJSON(fsys, "tokenizer.json", &file)
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		if _, err := fs.Stat(fsys, "tokenizer.model"); err == nil {
-			return nil, fmt.Errorf("%w: the folder has tokenizer.model but no tokenizer.json; save the tokenizer in its fast form first", ErrUnsupported)
-		}
-		return nil, fmt.Errorf("the folder has no tokenizer.json: %w", ErrNoVocab)
-	}
-	v, err := vocabFromHF(fsys, &file)
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer.json: %w", err)
-	}
-	return v, nil
-}
-
-func vocabFromHF(fsys fs.FS, file *hfTokenizer) (*Vocab, error) {
-	if t := file.Model.Type; t != "BPE" && (t != "" || file.Model.Merges == nil) {
-		return nil, fmt.Errorf("%w: model type %q; BPE is known", ErrUnsupported, t)
-	}
-	for _, affix := range []*string{file.Model.Prefix, file.Model.Suffix} {
-		if affix != nil && *affix != "" {
-			return nil, fmt.Errorf("%w: a BPE model with the subword affix %q", ErrUnsupported, *affix)
+// As in llama.cpp, normalization (NFC, NFKC) is not applied.
+func VocabFromHF(fsys fs.FS, opts HFOptions) (*Vocab, error) {
+	if opts.Pre != "" {
+		if _, err := preRulesOf(opts.Pre); err != nil {
+			return nil, err
 		}
 	}
 	config, err := readHFConfig(fsys)
 	if err != nil {
 		return nil, err
 	}
+	if opts.Size > 0 {
+		config.model.VocabSize = opts.Size
+	}
+	var file hfTokenizer
+	asJSON, err := readJSON(fsys, "tokenizer.json", &file)
+	if err != nil {
+		return nil, err
+	}
+	name := "tokenizer.model"
 	v := noSpecials()
+	pieces, err := readSentencePiece(fsys, name)
+	if pieces != nil && err == nil {
+		err = v.takeSentencePiece(pieces, &file, config, opts)
+	} else if err == nil {
+		name = "tokenizer.json"
+		if !asJSON {
+			if name, err = readLegacy(fsys, &file, config, opts.Pre); err != nil {
+				return nil, err
+			}
+		}
+		err = v.takeHF(&file, config, opts)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	config.setFlags(v, opts)
+	v.ChatTemplate, v.ChatTemplates = config.chatTemplate, config.chatTemplates
+	return v, nil
+}
+
+// takeHF makes v the vocabulary of a tokenizer.json.
+func (v *Vocab) takeHF(file *hfTokenizer, config *hfConfig, opts HFOptions) error {
+	if t := file.Model.Type; t != "BPE" && (t != "" || file.Model.Merges == nil) {
+		return fmt.Errorf("%w: model type %q; BPE is known", ErrUnsupported, t)
+	}
+	for _, affix := range []*string{file.Model.Prefix, file.Model.Suffix} {
+		if affix != nil && *affix != "" {
+			return fmt.Errorf("%w: a BPE model with the subword affix %q", ErrUnsupported, *affix)
+		}
+	}
 	ids, err := v.takeTokens(file, config)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	byteLevel := slices.ContainsFunc(file.PreTokenizer.steps(), func(s hfStep) bool { return s.Type == "ByteLevel" })
-	config.setIDs(v, ids)
-	v.ChatTemplate = config.chatTemplate
-	if byteLevel {
-		err = v.takeBPE(file, config)
-	} else {
-		err = v.takeSPM(file, ids)
+	config.setIDs(v, ids, file, opts)
+	if slices.ContainsFunc(file.PreTokenizer.steps(), func(s hfStep) bool { return s.Type == "ByteLevel" }) {
+		return v.takeBPE(file, config, opts)
 	}
+	return v.takeSPM(file, ids)
+}
+
+// maxFile is far above any real file of a tokenizer.
+const maxFile = 256 << 20
+
+// readFile gives nil if there is no such file.
+func readFile(fsys fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(fsys, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxFile) {
+		return nil, fmt.Errorf("%w: reading %s: expected a file of at most %d bytes", ErrInvalid, name, maxFile)
+	}
+	data, err := fs.ReadFile(fsys, name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	config.setFlags(v, file)
-	return v, nil
+	if data == nil {
+		data = []byte{}
+	}
+	return data, nil
 }
 
 // readJSON reports whether the file is there.
 func readJSON(fsys fs.FS, name string, into any) (found bool, err error) {
-	data, err := fs.ReadFile(fsys, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("reading %s: %w", name, err)
+	data, err := readFile(fsys, name)
+	if data == nil || err != nil {
+		return false, err
 	}
 	if err := json.Unmarshal(data, into); err != nil {
 		return false, fmt.Errorf("%w: reading %s: %w", ErrInvalid, name, err)
@@ -192,7 +240,8 @@ func (v *Vocab) takeTokens(file *hfTokenizer, config *hfConfig) (map[string]int3
 	if ids == nil {
 		return nil, fmt.Errorf("%w: model.vocab is missing", ErrInvalid)
 	}
-	for _, a := range file.AddedTokens {
+	added := config.added(file.AddedTokens)
+	for _, a := range added {
 		if id, known := ids[a.Content]; known && id != a.ID {
 			return nil, fmt.Errorf("%w: token %q has the ids %d and %d", ErrInvalid, a.Content, id, a.ID)
 		}
@@ -205,15 +254,14 @@ func (v *Vocab) takeTokens(file *hfTokenizer, config *hfConfig) (map[string]int3
 		}
 		size = max(size, int(id)+1)
 	}
-	switch stated := config.vocabSize(); {
-	case stated == 0:
-	case stated < size:
-		return nil, fmt.Errorf("%w: it has token id %d, but vocab_size in config.json is %d", ErrInvalid, size-1, stated)
-	case stated > 4*len(ids)+1<<16:
-		return nil, fmt.Errorf("%w: vocab_size in config.json is %d, but there are only %d tokens", ErrInvalid, stated, len(ids))
-	default:
-		size = stated
+	stated, err := config.sizeFor(len(ids))
+	if err != nil {
+		return nil, err
 	}
+	if stated > 0 && stated < size {
+		return nil, fmt.Errorf("%w: it has token id %d, but vocab_size in config.json is %d", ErrInvalid, size-1, stated)
+	}
+	size = max(size, stated)
 	v.Tokens, v.Types = make([]string, size), make([]TokenType, size)
 	for text, id := range ids {
 		if v.Types[id] != Undefined {
@@ -224,11 +272,10 @@ func (v *Vocab) takeTokens(file *hfTokenizer, config *hfConfig) (map[string]int3
 	for i := range v.Tokens {
 		if v.Types[i] == Undefined {
 			v.Tokens[i], v.Types[i] = fmt.Sprintf("[PAD%d]", i), Unused
-		} else if v.Tokens[i] == "" {
-			v.Tokens[i] = fmt.Sprintf("[EMPTY_%d]", i)
 		}
 	}
-	v.takeAdded(file.AddedTokens)
+	v.takeAdded(added)
+	v.nameHoles()
 	return ids, nil
 }
 
@@ -252,6 +299,15 @@ func (v *Vocab) takeAdded(added []hfAdded) {
 	}
 }
 
+// nameHoles gives tokens without a text one that does not occur.
+func (v *Vocab) nameHoles() {
+	for i, t := range v.Tokens {
+		if t == "" {
+			v.Tokens[i] = fmt.Sprintf("[EMPTY_%d]", i)
+		}
+	}
+}
+
 // looksSpecial is true of tokens that are control tokens even where a file
 // forgets to say so.
 func looksSpecial(t string) bool {
@@ -261,7 +317,7 @@ func looksSpecial(t string) bool {
 }
 
 // takeBPE makes v a byte-level vocabulary.
-func (v *Vocab) takeBPE(file *hfTokenizer, config *hfConfig) error {
+func (v *Vocab) takeBPE(file *hfTokenizer, config *hfConfig, opts HFOptions) error {
 	for _, n := range file.Normalizer.steps() {
 		if n.Type != "NFC" {
 			return fmt.Errorf("%w: the normalizer %s before byte-level BPE", ErrUnsupported, n.Type)
@@ -273,7 +329,10 @@ func (v *Vocab) takeBPE(file *hfTokenizer, config *hfConfig) error {
 	for i, m := range file.Model.Merges {
 		v.Merges[i] = strings.ReplaceAll(m[0], " ", space) + " " + strings.ReplaceAll(m[1], " ", space)
 	}
+	if v.Pre = opts.Pre; v.Pre != "" {
+		return nil
+	}
 	var err error
-	v.Pre, err = recognisePre(file, v.BOS == None, config.tidies())
+	v.Pre, err = v.findPre(file, config, opts.Arch)
 	return err
 }

@@ -1,28 +1,37 @@
 package tokenizer
 
 import (
+	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strconv"
 )
 
-// hfConfig is what the files beside tokenizer.json say.
+// hfConfig is what the files beside the tokenizer's own say.
 type hfConfig struct {
 	tokenizer  hfTokenizerConfig // tokenizer_config.json
 	specials   hfTokenNames      // special_tokens_map.json
+	addedIDs   map[string]int32  // added_tokens.json
 	model      hfModelConfig     // config.json
 	generation hfTokenIDs        // generation_config.json
 
-	chatTemplate string
+	chatTemplate  string
+	chatTemplates []NamedTemplate
+
+	addBOS, addEOS *bool // whether they are added, nil if no file says so
 }
 
 type hfTokenizerConfig struct {
 	hfTokenNames
-	AddBOS       *bool           `json:"add_bos_token"`
-	AddEOS       *bool           `json:"add_eos_token"`
-	CleanUp      *bool           `json:"clean_up_tokenization_spaces"`
-	ChatTemplate json.RawMessage `json:"chat_template"`
+	Class          string             `json:"tokenizer_class"`
+	AddBOS         *bool              `json:"add_bos_token"`
+	AddEOS         *bool              `json:"add_eos_token"`
+	AddPrefixSpace *bool              `json:"add_prefix_space"`
+	CleanUp        *bool              `json:"clean_up_tokenization_spaces"`
+	Added          map[string]hfAdded `json:"added_tokens_decoder"`
+	ChatTemplate   *json.RawMessage   `json:"chat_template"`
 }
 
 type hfModelConfig struct {
@@ -41,6 +50,7 @@ type hfTokenNames struct {
 	UNK  hfName `json:"unk_token"`
 	SEP  hfName `json:"sep_token"`
 	PAD  hfName `json:"pad_token"`
+	CLS  hfName `json:"cls_token"`
 	Mask hfName `json:"mask_token"`
 }
 
@@ -59,9 +69,12 @@ func (n *hfName) UnmarshalJSON(data []byte) error {
 
 // hfTokenIDs are special tokens by id.
 type hfTokenIDs struct {
-	BOS hfID `json:"bos_token_id"`
-	EOS hfID `json:"eos_token_id"`
-	PAD hfID `json:"pad_token_id"`
+	BOS  hfID `json:"bos_token_id"`
+	EOS  hfID `json:"eos_token_id"`
+	UNK  hfID `json:"unk_token_id"`
+	SEP  hfID `json:"sep_token_id"`
+	PAD  hfID `json:"pad_token_id"`
+	Mask hfID `json:"mask_token_id"`
 }
 
 // hfID is an id: a number, or a list of which the first counts. nil is none.
@@ -80,6 +93,7 @@ func readHFConfig(fsys fs.FS) (*hfConfig, error) {
 	for name, into := range map[string]any{
 		"tokenizer_config.json":   &c.tokenizer,
 		"special_tokens_map.json": &c.specials,
+		"added_tokens.json":       &c.addedIDs,
 		"config.json":             &c.model,
 		"generation_config.json":  &c.generation,
 	} {
@@ -87,117 +101,166 @@ func readHFConfig(fsys fs.FS) (*hfConfig, error) {
 			return nil, err
 		}
 	}
-	return c, c.readChatTemplate(fsys)
+	return c, c.readChatTemplates(fsys)
 }
 
-// readChatTemplate takes the template of tokenizer_config.json, else
-// chat_template.jinja, else chat_template.json. Of several it takes "default".
-func (c *hfConfig) readChatTemplate(fsys fs.FS) error {
-	var text string
-	var named []struct {
-		Name     string `json:"name"`
-		Template string `json:"template"`
-	}
-	pick := func(data json.RawMessage) bool {
-		if len(data) == 0 {
-			return false
+// decoder lists added_tokens_decoder in the order of ids.
+func (c *hfConfig) decoder() (list []hfAdded) {
+	for text, a := range c.tokenizer.Added {
+		id, err := strconv.ParseInt(text, 10, 32)
+		if err != nil {
+			continue
 		}
-		if json.Unmarshal(data, &text) == nil && text != "" {
-			c.chatTemplate = text
-		} else if json.Unmarshal(data, &named) == nil {
-			for _, n := range named {
-				if n.Name == "default" {
-					c.chatTemplate = n.Template
-				}
-			}
-		}
-		return c.chatTemplate != ""
+		a.ID = int32(id)
+		list = append(list, a)
 	}
-	if pick(c.tokenizer.ChatTemplate) {
-		return nil
-	}
-	data, err := fs.ReadFile(fsys, "chat_template.jinja")
-	if err == nil {
-		c.chatTemplate = string(data)
-		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("reading chat_template.jinja: %w", err)
-	}
-	var wrapped struct {
-		ChatTemplate json.RawMessage `json:"chat_template"`
-	}
-	if _, err := readJSON(fsys, "chat_template.json", &wrapped); err != nil {
-		return err
-	}
-	pick(wrapped.ChatTemplate)
-	return nil
+	slices.SortFunc(list, func(a, b hfAdded) int { return cmp.Compare(a.ID, b.ID) })
+	return list
 }
 
-// vocabSize is the number of rows of the embedding; 0 if it is not stated.
-func (c *hfConfig) vocabSize() int {
-	if c.model.VocabSize == 0 && c.model.Text != nil {
-		return c.model.Text.VocabSize
+// added is the list of tokenizer.json, with what added_tokens_decoder says otherwise.
+func (c *hfConfig) added(list []hfAdded) []hfAdded {
+	places := make(map[string]int, len(list))
+	list = slices.Clone(list)
+	for i, a := range list {
+		places[a.Content] = i
 	}
-	return c.model.VocabSize
+	for _, a := range c.decoder() {
+		if i, ok := places[a.Content]; !ok {
+			list = append(list, a)
+		} else if list[i].ID == a.ID {
+			list[i] = a
+		}
+	}
+	return list
+}
+
+// sizeFor is the number of rows of the embedding; 0 if it is not stated. It must
+// be in proportion to the number of tokens that there are.
+func (c *hfConfig) sizeFor(tokens int) (int, error) {
+	size := c.model.VocabSize
+	if size == 0 && c.model.Text != nil {
+		size = c.model.Text.VocabSize
+	}
+	if size < 0 || size > 4*tokens+1<<16 {
+		return 0, fmt.Errorf("%w: vocab_size in config.json is %d, but there are only %d tokens", ErrInvalid, size, tokens)
+	}
+	return size, nil
 }
 
 // tidies reports whether decoding removes spaces before punctuation.
 func (c *hfConfig) tidies() bool { return c.tokenizer.CleanUp == nil || *c.tokenizer.CleanUp }
 
-// setIDs finds the special tokens: by name first, then by the ids of the model's
-// own configuration.
-func (c *hfConfig) setIDs(v *Vocab, ids map[string]int32) {
-	byName := func(names ...hfName) int32 {
-		for _, n := range names {
-			if id, ok := ids[string(n)]; ok && n != "" {
-				return id
-			}
+// setIDs finds the special tokens: by the names of tokenizer_config.json, by the ids
+// of the model's own configuration, by the family, and by the other files.
+func (c *hfConfig) setIDs(v *Vocab, ids map[string]int32, file *hfTokenizer, opts HFOptions) {
+	set := func(id *int32, name hfName) {
+		if found, ok := ids[string(name)]; ok && name != "" && *id == None && int(found) < len(v.Tokens) {
+			*id = found
 		}
-		return None
 	}
-	t, s := &c.tokenizer, &c.specials
-	v.BOS = byName(t.BOS, s.BOS)
-	v.EOS = byName(t.EOS, s.EOS)
-	v.UNK = byName(t.UNK, s.UNK)
-	v.SEP = byName(t.SEP, s.SEP)
-	v.PAD = byName(t.PAD, s.PAD)
-	v.Mask = byName(t.Mask, s.Mask)
-	sources := []hfTokenIDs{c.model.hfTokenIDs, c.generation}
-	if c.model.Text != nil {
-		sources = append(sources, c.model.Text.hfTokenIDs)
+	names := func(n *hfTokenNames) {
+		set(&v.BOS, n.BOS)
+		set(&v.EOS, n.EOS)
+		set(&v.UNK, n.UNK)
+		set(&v.SEP, n.SEP)
+		set(&v.PAD, n.PAD)
+		set(&v.Mask, n.Mask)
 	}
-	for _, from := range sources {
-		for id, stated := range map[*int32]hfID{&v.BOS: from.BOS, &v.EOS: from.EOS, &v.PAD: from.PAD} {
+	c.applyTemplates(v, file.PostProcessor.steps(), set)
+	names(&c.tokenizer.hfTokenNames)
+	numbers := func(from hfTokenIDs) {
+		for id, stated := range map[*int32]hfID{&v.BOS: from.BOS, &v.EOS: from.EOS, &v.UNK: from.UNK, &v.SEP: from.SEP, &v.PAD: from.PAD, &v.Mask: from.Mask} {
 			if *id == None && stated.id != nil && *stated.id >= 0 && int(*stated.id) < len(v.Tokens) {
 				*id = *stated.id
 			}
 		}
 	}
-	v.EOT = first(eotTexts, ids)
-	v.EOM = first(eomTexts, ids)
+	numbers(c.model.hfTokenIDs)
+	if c.model.Text != nil {
+		numbers(c.model.Text.hfTokenIDs)
+	}
+	for _, s := range specialIDs {
+		set(s.id(v), hfName(opts.Special[s.key]))
+	}
+	names(&c.specials)
+	numbers(c.generation)
+	v.EOT = settle(v.EOT, eotTexts, ids)
+	v.EOM = settle(v.EOM, eomTexts, ids)
 }
 
-// setFlags tells whether BOS and EOS are added: tokenizer_config.json decides,
-// else the template of the post-processor.
-func (c *hfConfig) setFlags(v *Vocab, file *hfTokenizer) {
-	for _, p := range file.PostProcessor.steps() {
+// settle chooses between several texts that all say the role of id. If there is
+// only one, whoever looks for it by its text finds the same.
+func settle(id int32, texts []string, ids map[string]int32) int32 {
+	found := 0
+	for _, t := range texts {
+		if _, ok := ids[t]; ok {
+			found++
+		}
+	}
+	if id == None && found > 1 {
+		return first(texts, ids)
+	}
+	return id
+}
+
+// applyTemplates reads from the post-processor which tokens begin and end a text.
+// They are the BOS where no other is named, and the EOS in any case; an EOS that is
+// displaced so ends a turn.
+func (c *hfConfig) applyTemplates(v *Vocab, processors []hfStep, set func(*int32, hfName)) {
+	t := &c.tokenizer
+	t.BOS = cmp.Or(t.BOS, t.CLS)
+	t.EOS = cmp.Or(t.EOS, t.SEP)
+	for _, p := range processors {
 		if p.Type != "TemplateProcessing" || len(p.Single) < 2 {
 			continue
 		}
-		is := func(item hfTemplateItem, id int32) bool {
-			return item.SpecialToken != nil && id >= 0 && v.Tokens[id] == item.SpecialToken.ID
+		if s := p.Single[0].SpecialToken; s != nil {
+			begins := hfName(s.ID)
+			if begins != t.CLS {
+				t.BOS = cmp.Or(t.BOS, begins)
+			}
+			adds := begins == t.BOS || begins == t.CLS
+			c.addBOS = &adds
 		}
-		v.AddBOS = is(p.Single[0], v.BOS)
-		v.AddEOS = is(p.Single[len(p.Single)-1], v.EOS)
+		if s := p.Single[len(p.Single)-1].SpecialToken; s != nil {
+			if ends := hfName(s.ID); ends != t.EOS {
+				set(&v.EOT, t.EOS)
+				t.EOS = ends
+			}
+			adds := true
+			c.addEOS = &adds
+		}
 	}
-	if b := c.tokenizer.AddBOS; b != nil {
-		v.AddBOS = *b
+	c.addBOS = cmp.Or(t.AddBOS, c.addBOS)
+	c.addEOS = cmp.Or(t.AddEOS, c.addEOS)
+}
+
+// setFlags tells what is put before and after a text. A flag is explicit if a file
+// states it or if it differs from what readers of the model suppose.
+func (c *hfConfig) setFlags(v *Vocab, opts HFOptions) {
+	usual := v.Model == ModelSPM // what readers suppose of BOS
+	v.AddBOS = usual
+	if v.Model == ModelBPE {
+		rules, _ := preRulesOf(v.Pre) // takeBPE has looked it up
+		usual = rules.addBOS
 	}
-	if b := c.tokenizer.AddEOS; b != nil {
-		v.AddEOS = *b
+	if c.addBOS != nil {
+		v.AddBOS = *c.addBOS
 	}
-	v.AddBOS = v.AddBOS && v.BOS != None
+	if c.addEOS != nil {
+		v.AddEOS = *c.addEOS
+	}
+	v.AddBOS = v.AddBOS && v.BOS != None && !opts.NoBOS
 	v.AddEOS = v.AddEOS && v.EOS != None
-	v.Explicit.AddBOS, v.Explicit.AddEOS = true, true
+	v.Explicit.AddBOS = c.addBOS != nil || opts.NoBOS || v.AddBOS != usual
+	v.Explicit.AddEOS = c.addEOS != nil
+	prefix := c.tokenizer.AddPrefixSpace
+	if opts.NoSpacePrefix {
+		prefix = new(bool)
+	}
+	if prefix != nil {
+		v.AddSpacePrefix = *prefix
+	}
+	v.Explicit.AddSpacePrefix = prefix != nil || v.AddSpacePrefix != (v.Model == ModelSPM)
 }

@@ -1,74 +1,41 @@
 package tokenizer
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
-// contractions is the group that most expressions share, in one of its spellings.
-const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-
-// sameRegex are spellings of the same thing; the right one is compared.
-var sameRegex = strings.NewReplacer(
-	"\r", `\r`, "\n", `\n`,
-	"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])", contractions,
-	"'(?i:[sdmt]|ll|ve|re)", contractions,
-	`\p{N}{1}`, `\p{N}`,
-	"?+", "?", "++", "+", // possessive: nothing here would give back
-)
-
+// Parts of published expressions.
 const (
-	regexGPT2   = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
-	regexSpaces = `|\s*[\r\n]+|\s+(?!\S)|\s+`
-	regexWord   = contractions + `|[^\r\n\p{L}\p{N}]?\p{L}+|`
-	regexPunct  = `| ?[^\s\p{L}\p{N}]+`
-	regexLlama3 = regexWord + `\p{N}{1,3}` + regexPunct + `[\r\n]*` + regexSpaces
-	regexQwen2  = regexWord + `\p{N}` + regexPunct + `[\r\n]*` + regexSpaces
-	regexUpper  = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`
-	regexLower  = `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`
-	regexCJK    = "[一-龥ࠀ-一가-퟿]+"
+	contractions  = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+	patternGPT2   = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+	patternSpaces = `|\s*[\r\n]+|\s+(?!\S)|\s+`
+	patternUpper  = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`
+	patternLower  = `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`
+	patternQwen2  = contractions + `|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*` + patternSpaces
+	patternCJK    = "[一-龥ࠀ-一가-퟿]+"
 )
 
-// The steps of pre-tokenizers that are no regular expression, as they are compared.
-const (
-	stepDigit  = "each digit"
-	stepDigits = "digits"
-	stepPunct  = "punctuation"
+// The published pipelines that are more than what the rules of their names do.
+var (
+	publishedGPT4o = [][]string{{patternUpper + "*" + patternLower + "+" + contractions + "?|" + patternUpper + "+" + patternLower + "*" + contractions + "?|" +
+		`\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*` + patternSpaces}}
+	publishedTekken = [][]string{{patternUpper + "*" + patternLower + "+|" + patternUpper + "+" + patternLower + "*|" +
+		`\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*` + patternSpaces}}
+	publishedFalcon      = [][]string{{patternPunct + "+", patternGPT2, `\p{N}+`, "[0-9][0-9][0-9]"}}
+	publishedDeepSeekLLM = [][]string{{`[\r\n]`, patternDeepSeekLetters, `\s?[!-/:-~！-／：-～‘-‟　-。]+`, `\s+$`, patternCJK, `\p{N}`}}
+	publishedDeepSeekV3  = [][]string{{`\p{N}{1,3}`, "[一-龥぀-ゟ゠-ヿ]+",
+		"[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*" + patternSpaces}}
+	publishedDeepSeekCoder = [][]string{{`[\r\n]`, `\s?\p{L}+`, `\s?\p{P}+`, patternCJK, `\p{N}`}}
+	publishedLongCat       = [][]string{{patternQwen2, " ?[！-／：-～‘-‟　-。《》「」【】]+", patternCJK}}
+	publishedSuperBPE      = [][]string{{`\p{N}+`, `(?=(\d{3})+(?!\d))`}}
 )
 
-// hfPres says which pre-tokenizers consist of which steps. Of several names the
-// first that agrees with the rest of the file is taken.
-var hfPres = []struct {
-	names []string
-	steps []string
-}{
-	{[]string{"gpt-2", "trillion"}, []string{regexGPT2}},
-	{[]string{"starcoder", "smollm"}, []string{stepDigit, regexGPT2}},
-	{[]string{"starcoder", "smollm"}, []string{`\p{N}`, regexGPT2}},
-	{[]string{"llama-bpe", "dbrx", "glm4"}, []string{regexLlama3}},
-	{[]string{"qwen2", "stablelm2"}, []string{regexQwen2}},
-	{[]string{"bailingmoe"}, []string{regexWord + `\p{N}` + regexPunct + `[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+`}},
-	{[]string{"qwen35"}, []string{contractions + `|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*` + regexSpaces}},
-	{[]string{"seed-coder"}, []string{regexWord + `\p{N}` + `| ?[^\s\p{L}\p{N}\r\n]+` + regexSpaces}},
-	{[]string{"minicpm5"}, []string{`\p{N}{1,3}`, regexWord + `\p{N}+` + regexPunct + `[\r\n]*` + regexSpaces}},
-	{[]string{"gpt-4o"}, []string{regexUpper + "*" + regexLower + "+" + contractions + "?|" + regexUpper + "+" + regexLower + "*" + contractions + "?|" +
-		`\p{N}{1,3}` + regexPunct + `[\r\n/]*` + regexSpaces}},
-	{[]string{"tekken"}, []string{regexUpper + "*" + regexLower + "+|" + regexUpper + "+" + regexLower + "*|" +
-		`\p{N}` + regexPunct + `[\r\n/]*` + regexSpaces}},
-	{[]string{"falcon"}, []string{stepPunct, regexGPT2, stepDigits, "[0-9][0-9][0-9]"}},
-	{[]string{"deepseek-llm"}, deepseekSteps(regexDeepSeekLetters, `\s?[!-/:-~！-／：-～‘-‟　-。]+`, `\s+$`, regexCJK, stepDigit)},
-	{[]string{"deepseek-llm"}, deepseekSteps(regexDeepSeekLetters, `\s?[!-/:-~！-／：-～‘-‟　-。]+`, `\s+$`, regexCJK, stepDigits)},
-	{[]string{"deepseek-coder"}, deepseekSteps(`\s?\p{L}+`, `\s?\p{P}+`, regexCJK, stepDigit)},
-	{[]string{"deepseek-v3"}, []string{`\p{N}{1,3}`, "[一-龥぀-ゟ゠-ヿ]+",
-		"[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*" + regexSpaces}},
-	{[]string{"longcat-flash"}, []string{regexQwen2, " ?[！-／：-～‘-‟　-。《》「」【】]+", regexCJK}},
-}
-
-func deepseekSteps(rest ...string) []string { return append([]string{`[\r\n]`}, rest...) }
-
-// regexDeepSeekLetters spells out deepseekLetters as their file does.
-var regexDeepSeekLetters = func() string {
+// patternDeepSeekLetters spells out deepseekLetters as their file does.
+var patternDeepSeekLetters = func() string {
 	var b strings.Builder
 	b.WriteString(`\s?[`)
 	put := func(lo, hi rune) {
@@ -91,69 +58,201 @@ var regexDeepSeekLetters = func() string {
 	return b.String()
 }()
 
-// recognisePre names the pre-tokenizer of a byte-level model.
-func recognisePre(file *hfTokenizer, noBOS, tidies bool) (string, error) {
-	steps, err := comparableSteps(file.PreTokenizer.steps())
+// presWithBOS are names of models that put a BOS before a text, where others whose
+// tokenizers cut alike do not.
+var presWithBOS = []string{"deepseek-r1-qwen"}
+
+// presOfArch are the names that models of an architecture have. They go before
+// others that cut alike, as llama.cpp knows them by their vocabularies.
+var presOfArch = map[string][]string{
+	"llama":       {"llama-bpe", "smollm", "refact", "smaug-bpe", "megrez"},
+	"smollm3":     {"llama-bpe"},
+	"olmo2":       {"dbrx", "superbpe"},
+	"olmoe":       {"olmo"},
+	"phi3":        {"dbrx", "gpt-4o"},
+	"deepseek2":   {"deepseek-llm", "deepseek-v3", "gigachat", "kanana2"},
+	"granite":     {"refact"},
+	"granitemoe":  {"refact"},
+	"glm4":        {"glm4"},
+	"glm4moe":     {"glm4"},
+	"qwen2":       {"qwen2", "deepseek-r1-qwen", "a.x-4.0"},
+	"bailingmoe2": {"bailingmoe2"},
+}
+
+// findPre names the pre-tokenizer that cuts the probe as the folder's own one does.
+func (v *Vocab) findPre(file *hfTokenizer, config *hfConfig, arch string) (string, error) {
+	rows, err := rowsLike(file.PreTokenizer)
+	if err != nil {
+		return "", fmt.Errorf("%w; %s", err, advice)
+	}
+	if len(rows) == 0 {
+		return "", fmt.Errorf("%w: no known pre-tokenizer cuts text as this one does: %s; %s", ErrUnsupported, describe(file.PreTokenizer), advice)
+	}
+	type candidate struct {
+		name  string
+		score int
+		rules *preRules
+	}
+	adds := config.addBOS != nil && *config.addBOS
+	var list []candidate
+	for _, row := range rows {
+		for _, name := range row.names {
+			c := candidate{name, 0, &row.rules}
+			for weight, agrees := range []bool{
+				slices.Contains(presWithBOS, name) == adds,
+				row.rules.keepSpaces != config.tidies(), row.rules.noBOS == (v.BOS == None),
+				row.rules.ignoreMerges == file.Model.IgnoreMerges, slices.Contains(presOfArch[arch], name),
+			} {
+				if agrees {
+					c.score += 1 << weight
+				}
+			}
+			list = append(list, c)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b candidate) int { return b.score - a.score })
+	for _, c := range list {
+		if c.rules.ignoreMerges == file.Model.IgnoreMerges {
+			return c.name, nil
+		}
+		if stray, err := v.unmergeable(c.name); err != nil || stray == "" {
+			return c.name, err
+		}
+	}
+	stray, err := v.unmergeable(list[0].name)
 	if err != nil {
 		return "", err
 	}
-	for _, known := range hfPres {
-		if !slices.Equal(known.steps, steps) {
-			continue
-		}
-		best, bestScore := "", -1
-		for _, name := range known.names {
-			rules, err := preRulesOf(name)
-			if err != nil {
-				return "", err
-			}
-			// Merging decides on ids, the other two only on defaults.
-			score := 0
-			for weight, agrees := range []bool{rules.keepSpaces != tidies, rules.noBOS == noBOS, rules.ignoreMerges == file.Model.IgnoreMerges} {
-				if agrees {
-					score += 1 << weight
-				}
-			}
-			if score > bestScore {
-				best, bestScore = name, score
-			}
-		}
-		return best, nil
-	}
-	return "", fmt.Errorf("%w: no known pre-tokenizer splits by %q", ErrUnsupported, steps)
+	return "", fmt.Errorf("%w: ignore_merges is %t, which decides on token %q, and with no known pre-tokenizer that cuts like this one it is; %s",
+		ErrUnsupported, file.Model.IgnoreMerges, stray, advice)
 }
 
-// comparableSteps spells the steps as hfPres does.
-func comparableSteps(steps []hfStep) (out []string, err error) {
-	for _, s := range steps {
-		switch s.Type {
-		case "Split":
-			isolated := s.Behavior == "Isolated" && !s.Invert
-			if s.Pattern.Regex == nil || !isolated && !(s.Behavior == "Removed" && s.Invert && len(out) == 0) {
-				return nil, fmt.Errorf("%w: a pre-tokenizer that splits as %s (invert: %t)", ErrUnsupported, s.Behavior, s.Invert)
+// advice ends the errors about pre-tokenizers.
+const advice = "if you know which one it is, name it with --pre"
+
+// rowsLike finds the rows whose rules, or the pipelines that they stand for, cut the
+// probe as a folder's pre_tokenizer does.
+func rowsLike(pre *hfStep) (rows []*preRow, err error) {
+	own, err := cuttersOf(pre.steps())
+	if err != nil {
+		return nil, err
+	}
+	cuts, err := cutProbe(own)
+	if errors.Is(err, errSlow) { // or all of this program was, for a while
+		cuts, err = cutProbe(own)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range preTable {
+		row := &preTable[i]
+		same := slices.Equal(cuts, row.rules.split.cutProbe())
+		for _, p := range row.published {
+			if same {
+				break
 			}
-			out = append(out, sameRegex.Replace(*s.Pattern.Regex))
-		case "Digits":
-			if s.IndividualDigits {
-				out = append(out, stepDigit)
-			} else {
-				out = append(out, stepDigits)
+			if same, err = cutsLike(p, cuts); err != nil {
+				return nil, err
 			}
-		case "Punctuation":
-			if s.Behavior != "Contiguous" {
-				return nil, fmt.Errorf("%w: a pre-tokenizer that splits punctuation as %s", ErrUnsupported, s.Behavior)
-			}
-			out = append(out, stepPunct)
-		case "ByteLevel":
-			if s.AddPrefixSpace != nil && *s.AddPrefixSpace {
-				return nil, fmt.Errorf("%w: byte-level BPE that adds a space before the text", ErrUnsupported)
-			}
-			if s.UseRegex == nil || *s.UseRegex {
-				out = append(out, regexGPT2)
-			}
-		default:
-			return nil, fmt.Errorf("%w: the pre-tokenizer %s", ErrUnsupported, s.Type)
+		}
+		if same && row.names[0] != "" {
+			rows = append(rows, row)
 		}
 	}
+	return rows, nil
+}
+
+// partEnd ends the pieces of one part of the probe.
+const partEnd = "\x00end"
+
+// cutProbe is the pieces of the probe.
+func cutProbe(steps []cutter) (out []string, err error) {
+	deadline := time.Now().Add(probeLimit)
+	for _, text := range probe {
+		pieces, err := runCutters(steps, text, deadline)
+		if err != nil {
+			return nil, err
+		}
+		out = append(append(out, pieces...), partEnd)
+	}
 	return out, nil
+}
+
+func (m splitter) cutProbe() (out []string) {
+	for _, text := range probe {
+		m.split(text, 0, func(piece string, _ int) { out = append(out, piece) })
+		out = append(out, partEnd)
+	}
+	return out
+}
+
+// cutsLike reports whether expressions cut the probe into these pieces.
+func cutsLike(expressions []string, pieces []string) (bool, error) {
+	steps := make([]hfStep, len(expressions))
+	for i := range steps {
+		steps[i] = hfStep{Type: "Split", Behavior: "Isolated"}
+		steps[i].Pattern.Regex = &expressions[i]
+	}
+	cutters, err := cuttersOf(steps)
+	if err != nil {
+		return false, err
+	}
+	cuts, err := cutProbe(cutters)
+	return slices.Equal(cuts, pieces), err
+}
+
+// describe tells what a pre_tokenizer does, for an error.
+func describe(pre *hfStep) string {
+	var parts []string
+	for _, s := range pre.steps() {
+		pattern, behavior, _ := s.cut()
+		switch {
+		case s.Type == "Split":
+			parts = append(parts, fmt.Sprintf("Split at %q, %s", abridge(pattern), behavior))
+		case pattern == "":
+			parts = append(parts, s.Type)
+		default:
+			parts = append(parts, fmt.Sprintf("%s at %q", s.Type, pattern))
+		}
+	}
+	if parts == nil {
+		return "nothing is cut"
+	}
+	return strings.Join(parts, "; ")
+}
+
+func abridge(s string) string {
+	const longest = 400
+	if len(s) <= longest {
+		return s
+	}
+	return strings.ToValidUTF8(s[:longest], "") + "…"
+}
+
+// unmergeable is a token that merging alone does not make of its text, whether or
+// not pre's rules would take it whole; "" if there is none.
+func (v *Vocab) unmergeable(pre string) (string, error) {
+	plain := *v
+	plain.Pre = pre
+	ids := make(map[string]int32, len(v.Tokens))
+	for i, t := range v.Tokens {
+		ids[t] = int32(i)
+	}
+	b, err := newBPE(&plain, ids)
+	if err != nil {
+		return "", err
+	}
+	b.rules.ignoreMerges = false
+	s := newSession()
+	var raw []byte
+	for i, t := range v.Tokens {
+		if v.Types[i] != Normal {
+			continue
+		}
+		raw = unspell(raw[:0], t)
+		if b.encodePiece(s, string(raw)); len(s.fresh) != 1 || s.fresh[0].id != int32(i) {
+			return t, nil
+		}
+	}
+	return "", nil
 }

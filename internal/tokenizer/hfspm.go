@@ -18,7 +18,9 @@ func (v *Vocab) takeSPM(file *hfTokenizer, ids map[string]int32) error {
 	if unk := file.Model.UnkToken; unk != nil {
 		if id, ok := ids[*unk]; ok {
 			v.UNK = id
-			v.Types[id] = Unknown
+			if v.Types[id] == Normal {
+				v.Types[id] = Unknown
+			}
 		}
 	}
 	for b := range 256 {
@@ -32,7 +34,6 @@ func (v *Vocab) takeSPM(file *hfTokenizer, ids map[string]int32) error {
 // takeBlanks works out from the normalizer and the pre-tokenizer how blanks are
 // marked, and refuses whatever else they do.
 func (v *Vocab) takeBlanks(file *hfTokenizer) error {
-	v.Explicit.AddSpacePrefix = true
 	marked := false
 	for _, n := range file.Normalizer.steps() {
 		switch {

@@ -29,7 +29,7 @@ func VocabFromMetadata(md *gguf.Metadata) (*Vocab, error) {
 	if err := v.readSpecials(md); err != nil {
 		return nil, err
 	}
-	if v.ChatTemplate, err = gguf.Or(md.Str("tokenizer.chat_template"))(""); err != nil {
+	if err := v.readTemplates(md); err != nil {
 		return nil, err
 	}
 	name, err := gguf.Or(md.Str("general.name"))("")
@@ -77,11 +77,7 @@ func (v *Vocab) readTokens(md *gguf.Metadata) error {
 		return err
 	}
 	v.Tokens = slices.Clone(tokens)
-	for i, t := range v.Tokens {
-		if t == "" { // such a hole must not match text
-			v.Tokens[i] = fmt.Sprintf("[EMPTY_%d]", i)
-		}
-	}
+	v.nameHoles()
 	if v.Scores, err = gguf.Or(md.Floats(keyPrefix + "scores"))(nil); err != nil {
 		return err
 	}
@@ -154,6 +150,35 @@ func (v *Vocab) readSpecials(md *gguf.Metadata) error {
 	)
 }
 
+const templateKey = "tokenizer.chat_template"
+
+func (v *Vocab) readTemplates(md *gguf.Metadata) (err error) {
+	if v.ChatTemplate, err = gguf.Or(md.Str(templateKey))(""); err != nil {
+		return err
+	}
+	names, err := gguf.Or(md.Strings(templateKey + "s"))(nil)
+	for _, name := range names {
+		text, e := md.Str(templateKey + "." + name)
+		err = errors.Join(err, e)
+		v.ChatTemplates = append(v.ChatTemplates, NamedTemplate{name, text})
+	}
+	return err
+}
+
+func (v *Vocab) writeTemplates(md *gguf.Metadata) {
+	var names []string
+	for _, t := range v.ChatTemplates {
+		md.Set(templateKey+"."+t.Name, t.Text)
+		names = append(names, t.Name)
+	}
+	if names != nil {
+		md.Set(templateKey+"s", names)
+	}
+	if v.ChatTemplate != "" {
+		md.Set(templateKey, v.ChatTemplate)
+	}
+}
+
 // stripByName applies what GGUF cannot say: in Phi-3 every special token
 // swallows the white space on its right, but for the three of its base.
 func (v *Vocab) stripByName(name string) {
@@ -204,7 +229,5 @@ func (v *Vocab) WriteMetadata(md *gguf.Metadata) {
 	flag("add_bos_token", v.AddBOS, v.Explicit.AddBOS)
 	flag("add_eos_token", v.AddEOS, v.Explicit.AddEOS)
 	flag("add_space_prefix", v.AddSpacePrefix, v.Explicit.AddSpacePrefix)
-	if v.ChatTemplate != "" {
-		md.Set("tokenizer.chat_template", v.ChatTemplate)
-	}
+	v.writeTemplates(md)
 }

@@ -1,6 +1,9 @@
 package tokenizer
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // preRules is what the name of a pre-tokenizer stands for: how text is cut and
 // the flags that llama.cpp ties to the name.
@@ -56,47 +59,68 @@ var (
 		oneDigit,
 	}
 	splitDeepSeekV3 = splitter{upTo3, (&runRules{has: hanKana}).match, deepseekWords}
+
+	splitBloom    = splitter{(&runRules{has: bloomWord, before: oneBlank}).match}
+	splitViking   = splitter{(&runRules{has: bloomWord, before: oneBlank}).match, oneDigit}
+	splitSuperBPE = splitter{digits, threesFromRight}
 )
 
-// preTable has one row per set of rules and all the names that stand for it.
-var preTable = []struct {
+// A preRow has one set of rules and all the names that stand for it.
+type preRow struct {
 	rules preRules
 	names []string
-}{
-	{preRules{split: splitDefault}, []string{"", "default"}},
+	// published are the expressions of the models' own tokenizers, each applied to
+	// the pieces of the one before, where llama.cpp's and ours approximate them.
+	published [][]string
+}
+
+// preTable has one row per set of rules.
+var preTable = []preRow{
+	{preRules{split: splitDefault}, []string{"", "default"}, nil},
 	{preRules{split: splitLlama3, ignoreMerges: true, addBOS: true},
-		[]string{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"}},
-	{preRules{split: splitLlama3}, []string{"dbrx", "smaug-bpe"}},
-	{preRules{split: splitLlama3, noBOS: true}, []string{"glm4", "chatglm-bpe"}},
+		[]string{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"}, nil},
+	{preRules{split: splitLlama3}, []string{"dbrx", "smaug-bpe"}, nil},
+	{preRules{split: splitLlama3, noBOS: true}, []string{"glm4", "chatglm-bpe"}, nil},
 	{preRules{split: splitQwen2, keepSpaces: true}, []string{"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2",
-		"hunyuan", "solar-open", "grok-2", "bailingmoe", "bailingmoe2", "llada-moe"}},
-	{preRules{split: splitQwen2}, []string{"megrez", "stablelm2"}},
-	{preRules{split: splitQwen35, keepSpaces: true}, []string{"qwen35"}},
-	{preRules{split: splitSeedCoder, keepSpaces: true}, []string{"seed-coder"}},
-	{preRules{split: splitMiniCPM5, ignoreMerges: true}, []string{"minicpm5"}},
-	{preRules{split: splitLaguna, keepSpaces: true}, []string{"laguna"}},
-	{preRules{split: splitGPT4o, keepSpaces: true}, []string{"gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"}},
-	{preRules{split: splitTekken, ignoreMerges: true, addBOS: true, keepSpaces: true}, []string{"tekken"}},
+		"hunyuan", "solar-open", "grok-2", "bailingmoe", "bailingmoe2", "llada-moe"}, nil},
+	{preRules{split: splitQwen2}, []string{"stablelm2", "megrez"}, nil},
+	{preRules{split: splitQwen35, keepSpaces: true}, []string{"qwen35"}, nil},
+	{preRules{split: splitSeedCoder, keepSpaces: true}, []string{"seed-coder"}, nil},
+	{preRules{split: splitMiniCPM5, ignoreMerges: true}, []string{"minicpm5"}, nil},
+	{preRules{split: splitLaguna, keepSpaces: true}, []string{"laguna"}, nil},
+	{preRules{split: splitGPT4o, keepSpaces: true}, []string{"gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"}, publishedGPT4o},
+	{preRules{split: splitTekken, ignoreMerges: true, addBOS: true, keepSpaces: true}, []string{"tekken"}, publishedTekken},
 	{preRules{split: splitGPT2}, []string{"gpt-2", "phi-2", "mpt", "olmo", "jais", "jina-es", "jina-de", "gigachat",
-		"jina-v2-es", "jina-v2-de", "a.x-4.0", "mellum", "modern-bert", "exaone4"}},
-	{preRules{split: splitGPT2, keepSpaces: true}, []string{"trillion", "granite-docling"}},
-	{preRules{split: splitStarcoder}, []string{"starcoder", "refact", "codeshell", "exaone", "minerva-7b", "mellum2"}},
-	{preRules{split: splitStarcoder, keepSpaces: true}, []string{"smollm", "command-r"}},
-	{preRules{split: splitFalcon}, []string{"falcon"}},
-	{preRules{split: splitDeepSeekLLM, keepSpaces: true}, []string{"deepseek-llm"}},
-	{preRules{split: splitDeepSeekCoder, keepSpaces: true}, []string{"deepseek-coder"}},
-	{preRules{split: splitDeepSeekV3, keepSpaces: true}, []string{"deepseek-v3", "hunyuan-dense", "joyai-llm"}},
-	{preRules{split: splitLongCat, keepSpaces: true}, []string{"longcat-flash", "longcat"}},
+		"jina-v2-es", "jina-v2-de", "a.x-4.0", "mellum", "modern-bert", "exaone4"}, nil},
+	{preRules{split: splitGPT2, keepSpaces: true}, []string{"trillion", "granite-docling"}, nil},
+	{preRules{split: splitStarcoder}, []string{"starcoder", "refact", "codeshell", "exaone", "minerva-7b", "mellum2"}, nil},
+	{preRules{split: splitStarcoder, keepSpaces: true}, []string{"smollm", "command-r"}, nil},
+	{preRules{split: splitFalcon}, []string{"falcon"}, publishedFalcon},
+	{preRules{split: splitDeepSeekLLM, keepSpaces: true}, []string{"deepseek-llm"}, publishedDeepSeekLLM},
+	{preRules{split: splitDeepSeekCoder, keepSpaces: true}, []string{"deepseek-coder"}, publishedDeepSeekCoder},
+	{preRules{split: splitDeepSeekV3, keepSpaces: true}, []string{"deepseek-v3", "hunyuan-dense", "joyai-llm"}, publishedDeepSeekV3},
+	{preRules{split: splitLongCat, keepSpaces: true}, []string{"longcat-flash", "longcat"}, publishedLongCat},
+	{preRules{split: splitBloom, keepSpaces: true}, []string{"poro-chat"}, nil},
+	{preRules{split: splitBloom}, []string{"bloom", "gpt3-finnish"}, nil},
+	{preRules{split: splitViking, keepSpaces: true}, []string{"viking"}, nil},
+	{preRules{split: splitSuperBPE, keepSpaces: true}, []string{"superbpe"}, publishedSuperBPE},
 }
 
 // preRulesOf finds the rules of a pre-tokenizer by name.
 func preRulesOf(name string) (preRules, error) {
-	for _, row := range preTable {
-		for _, n := range row.names {
-			if n == name {
-				return row.rules, nil
-			}
+	for i := range preTable {
+		if slices.Contains(preTable[i].names, name) {
+			return preTable[i].rules, nil
 		}
 	}
 	return preRules{}, fmt.Errorf("%w: the pre-tokenizer %q is not known", ErrUnsupported, name)
+}
+
+// PreTokenizers lists the names of the pre-tokenizers that are known, sorted.
+func PreTokenizers() (names []string) {
+	for _, row := range preTable {
+		names = append(names, row.names...)
+	}
+	slices.Sort(names)
+	return names[1:] // without ""
 }

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -123,3 +124,20 @@ func mathSign(r rune) bool {
 }
 
 func mathSignOrTick(r rune) bool { return mathSign(r) || r == '`' }
+
+// bloomWord is [^(\s|.,!?…。，、।۔،)].
+func bloomWord(r rune) bool { return !strings.ContainsRune("(\r\n|.,!?…。，、।۔،)", r) }
+
+// threesFromRight matches up to the next place where (?=(\d{3})+(?!\d)) does.
+func threesFromRight(s string) (gap, n int) {
+	for n = 1; n < len(s); n++ {
+		end := n
+		for end < len(s) && '0' <= s[end] && s[end] <= '9' {
+			end++
+		}
+		if end > n && (end-n)%3 == 0 {
+			break
+		}
+	}
+	return 0, n
+}

@@ -22,6 +22,7 @@ var (
 	refUpper       = `[^\r\n\p{L}\p{N}]?((?=[\p{L}])([^a-z]))`
 	refLower       = `((?=[\p{L}])([^A-Z]))`
 	refCJK         = "[一-龥ࠀ-一가-\uD7FF]+"
+	refBloom       = ` ?[^(\s|.,!?…。，、।۔،)]+`
 	refASCIIPunct  = "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~]"
 )
 
@@ -44,11 +45,14 @@ var references = []referenceOf{
 	{"starcoder", []string{`\p{N}`, refGPT2}},
 	{"default", []string{`[\p{P}\$\+<=>\^~\|]+`, refGPT2, `\p{N}+`, `[0-9][0-9][0-9]`}},
 	{"falcon", []string{"[\\p{P}\\$\\+<=>\\^~\\|`]+", refGPT2, `[0-9][0-9][0-9]`}},
-	{"deepseek-llm", []string{`[\r\n]`, regexDeepSeekLetters, `\s?[!-/:-~！-／：-～‘-‟　-。]+`, `\s+$`, refCJK, `\p{N}+`}},
+	{"deepseek-llm", []string{`[\r\n]`, patternDeepSeekLetters, `\s?[!-/:-~！-／：-～‘-‟　-。]+`, `\s+$`, refCJK, `\p{N}+`}},
 	{"deepseek-coder", []string{`[\r\n]`, `\s?\p{L}+`, `\s?\p{P}+`, refCJK, `\p{N}`}},
 	{"deepseek-v3", []string{`\p{N}{1,3}`, `[一-龥぀-ゟ゠-ヿ]+`,
 		refASCIIPunct + `[A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*` + refSpaces}},
 	{"longcat-flash", []string{refQwen2, ` ?[！-／：-～‘-‟　-。《》「」【】]+`, refCJK}},
+	{"bloom", []string{refBloom}},
+	{"viking", []string{refBloom, `\p{N}`}},
+	{"superbpe", []string{`\p{N}+`, `(?=([0-9]{3})+(?![0-9]))`}},
 }
 
 type category struct {
@@ -158,7 +162,7 @@ func piecesOf(s splitter, text string) (pieces []string) {
 
 // alphabet has characters of every kind that an expression tells apart.
 var alphabet = []rune("aZsStdDlLvVeErRmM''''0129    \t\n\r\n\v\u00a0\u3000\u2003\u0085~!\"$/_(#.`^|+<>\\[]-" +
-	"éЖдßǅʰªא中文龦가\uD7FF\u9fa6ࠀぁアㄱ٣²Ⅷ½\u0301\u0903\u20dd€™∑😀「」！～‘。\u200b\ufeff\u00ad\u0000\x1c\x7f\ue000\U000e0001")
+	"éЖдßǅʰªא中文،।龦가\uD7FF\u9fa6ࠀぁアㄱ٣²Ⅷ½\u0301\u0903\u20dd€™∑😀「」！～‘。\u200b\ufeff\u00ad\u0000\x1c\x7f\ue000\U000e0001")
 
 func TestScannersEqualRegularExpressions(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))

@@ -62,7 +62,8 @@ type Vocab struct {
 	// key for them: they are lost in WriteMetadata.
 	LeftStrip, RightStrip []int32
 
-	ChatTemplate string // Jinja source, "" if there is none
+	ChatTemplate  string          // Jinja source, "" if there is none
+	ChatTemplates []NamedTemplate // others, for special purposes
 }
 
 // noSpecials is a vocabulary without special tokens.

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"qtool/internal/tokenizer"
+)
+
+// source is a model as the user names it.
+type source struct {
+	path string
+	pre  string // the pre-tokenizer, if it is a folder
+}
+
+// preFlag belongs to every command that takes a Hugging Face folder.
+func preFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name:  "pre",
+		Usage: "take `NAME` for the pre-tokenizer of a Hugging Face folder, as tokenizer.ggml.pre has it",
+		Action: func(_ *cli.Context, name string) error {
+			if known := tokenizer.PreTokenizers(); !slices.Contains(known, name) {
+				return usagef("--pre: the pre-tokenizer %q is not known; these are: %s", name, strings.Join(known, ", "))
+			}
+			return nil
+		},
+	}
+}
+
+// modelSources are models with what --pre says of the folders among them.
+func modelSources(c *cli.Context, paths ...string) ([]source, error) {
+	pre, folders := c.String("pre"), 0
+	var out []source
+	for _, path := range paths {
+		s := source{path: path}
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			s.pre, folders = pre, folders+1
+		}
+		out = append(out, s)
+	}
+	if pre != "" && folders == 0 {
+		return nil, usagef("--pre is about a Hugging Face folder, but %s is none; a GGUF file says what its pre-tokenizer is (quantize --override-kv changes it)",
+			strings.Join(paths, " or "))
+	}
+	return out, nil
+}
+
+// modelSource is modelSources for one.
+func modelSource(c *cli.Context, path string) (source, error) {
+	list, err := modelSources(c, path)
+	if err != nil {
+		return source{}, err
+	}
+	return list[0], nil
+}
