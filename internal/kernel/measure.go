@@ -53,17 +53,18 @@ func MeasureProduct(p *Pool, d Direction, tokens int, w Matrix, total time.Durat
 }
 
 // MeasureBandwidth returns the GB/s at which p's workers together read memory
-// that no cache holds.
+// that no cache holds, each a long run of its own.
 func MeasureBandwidth(p *Pool, total time.Duration) float64 {
-	const chunk, chunks = 1 << 18, 256
+	const chunk, chunks = 1 << 16, 1024
 	v := make([]float32, chunk*chunks)
 	for i := range v {
 		v[i] = 1 // every page is its own, not the one page of zeros
 	}
 	seconds := best(total, func() {
-		p.Run(chunks, func(_, task int) {
-			c := v[task*chunk:][:chunk]
-			Dot(c, c)
+		p.Run(p.Workers(), func(_, part int) {
+			for c := part * chunks / p.Workers(); c < (part+1)*chunks/p.Workers(); c++ {
+				Dot(v[c*chunk:][:chunk], v[c*chunk:])
+			}
 		})
 	})
 	return float64(4*len(v)) / seconds / 1e9

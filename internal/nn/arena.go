@@ -1,6 +1,9 @@
 package nn
 
-import "runtime/debug"
+import (
+	"runtime/debug"
+	"unsafe"
+)
 
 // arena hands out memory that lives until the arena is released to an earlier
 // mark. Memory is kept for reuse, so a loop that repeats its work allocates only
@@ -24,31 +27,41 @@ type mark struct {
 // slabElements is the least size of a slab.
 const slabElements = 1 << 18
 
-// take returns n elements whose content is undefined.
+// take returns n elements whose content is undefined. They begin with a line of the
+// cache, so that no vector crosses one.
 func (a *arena[E]) take(n int) []E {
+	space := wholeLines[E](n)
 	if a.rehearsing {
-		a.use(n)
+		a.use(space)
 		if len(a.shared) < n {
 			a.shared = make([]E, n)
 		}
 		return a.shared[:n:n]
 	}
-	for a.at.slab < len(a.slabs) && a.at.off+n > len(a.slabs[a.at.slab]) {
+	for a.at.slab < len(a.slabs) && a.at.off+space > len(a.slabs[a.at.slab]) {
 		a.at.slab++
 		a.at.off = 0
 	}
 	if a.at.slab == len(a.slabs) {
 		// Slabs that grow with what is held leave little room at their ends.
-		size := max(n, slabElements, a.held()/8)
+		size := max(space, slabElements, a.held()/8)
 		if len(a.slabs) == 0 && a.peak > 0 { // what is needed has been rehearsed
-			size = max(n, a.peak)
+			size = max(space, a.peak)
 		}
 		a.slabs = append(a.slabs, make([]E, size))
 	}
 	s := a.slabs[a.at.slab][a.at.off : a.at.off+n : a.at.off+n]
-	a.at.off += n
-	a.use(n)
+	a.at.off += space
+	a.use(space)
 	return s
+}
+
+// wholeLines is n, rounded up to elements of whole lines.
+func wholeLines[E any](n int) int {
+	const line = 64
+	var e E
+	each := line / int(unsafe.Sizeof(e))
+	return (n + each - 1) / each * each
 }
 
 // use counts n elements that were handed out.

@@ -67,6 +67,9 @@ type decoderWriter struct {
 	*writer
 	sink
 	sums []int // the registers of toDot's sums
+	// scaledLast: toDot sums a block up before it is multiplied with its scale.
+	scaledLast bool
+	begun      bool // there is something in that sum
 }
 
 // sumsOf are registers that the decoding leaves alone.
@@ -123,7 +126,7 @@ func (d *decoderWriter) bitPair(k, mask int) {
 // elements at to at+31.
 func (d *decoderWriter) leveled(from, at int) {
 	if d.wide() {
-		d.op("VMULPS Z%d, Z%d, Z%d", tableLevels, scale, tableScaled)
+		d.scaleTableBy(scale)
 		d.roundTable()
 		d.tabledNibbles(from, at, at+16)
 		return
@@ -232,7 +235,9 @@ func (d *decoderWriter) group(g int) {
 // scaled stores the integers of register i times scale at element at.
 func (d *decoderWriter) scaled(i, at int) {
 	d.op("VCVTDQ2PS %s, %s", d.v(i), d.v(i))
-	d.op("VMULPS %s, %s, %s", d.v(scale), d.v(i), d.v(i))
+	if !d.scaledLast {
+		d.op("VMULPS %s, %s, %s", d.v(scale), d.v(i), d.v(i))
+	}
 	d.store(i, at)
 }
 
@@ -250,56 +255,21 @@ func (d *decoderWriter) affine(i, at int, op string) {
 const lowerHalf = 19
 
 func (d *decoderWriter) store(i, at int) {
-	switch d.kind {
-	case toBF16:
+	switch {
+	case d.scaledLast:
+		d.addToBlock(i, at)
+	case d.kind == toBF16:
 		if at%32 == 0 {
 			d.op("VMOVAPS Z%d, Z%d", i, lowerHalf)
 			return
 		}
 		roundTwoToBF16(d.writer, i, lowerHalf, i)
 		d.op("VMOVDQU32 Z%d, %d(DI)", i, 2*at-32)
-	case toDot: // sums take turns: one would wait for itself
+	case d.kind == toDot: // sums take turns: one would wait for itself
 		d.op("VFMADD231PS %d(DI), %s, %s", 4*at, d.v(i), d.v(d.sums[at/d.lanes%len(d.sums)]))
 	default:
 		d.op("VMOVUPS %s, %d(DI)", d.v(i), 4*at)
 	}
-}
-
-// foldSums adds up the lanes of the sums.
-func (d *decoderWriter) foldSums() {
-	for _, r := range d.sums[1:] {
-		d.op("VADDPS %s, %s, %s", d.v(r), d.v(3), d.v(3))
-	}
-	if d.wide() {
-		d.op("VEXTRACTF64X4 $1, Z3, Y0")
-		d.op("VADDPS Y0, Y3, Y3")
-	}
-	d.op("VEXTRACTF128 $1, Y3, X0")
-	d.op("VADDPS X0, X3, X0")
-	d.op("VMOVHLPS X0, X0, X1")
-	d.op("VADDPS X1, X0, X0")
-	d.op("VMOVSHDUP X0, X1")
-	d.op("VADDSS X1, X0, X0")
-}
-
-func (d *decoderWriter) clearSums() {
-	for _, r := range d.sums {
-		d.op("VXORPS %[1]s, %[1]s, %[1]s", d.v(r))
-	}
-}
-
-// addSum prints the end of a row of toDot: its sum is added to y, and the next row
-// follows.
-func (d *decoderWriter) addSum() {
-	d.foldSums()
-	d.op("VADDSS (R15), X0, X0")
-	d.op("VMOVSS X0, (R15)")
-	d.op("ADDQ $4, R15")
-	d.clearSums()
-	d.op("MOVQ x+0(FP), DI")
-	d.op("MOVQ blocks+16(FP), CX")
-	d.op("DECQ rows+24(FP)")
-	d.op("JNZ loop")
 }
 
 // emitDecoders prints the decoders with so many lanes.
@@ -334,7 +304,7 @@ func emitDecoder(w *writer, s sink, d decoding) {
 		w.op("MOVQ %s, AX", high)
 		w.op("VPINSRQ $1, AX, X%[1]d, X%[1]d", lowBits)
 	}
-	block := &decoderWriter{w, s, sumsOf(s, d)}
+	block := &decoderWriter{writer: w, sink: s, sums: sumsOf(s, d), scaledLast: s.kind == toDot && d.hasOneScale()}
 	block.clearSums()
 	if d.setup != nil {
 		d.setup(block)
@@ -354,16 +324,16 @@ func emitDecoder(w *writer, s sink, d decoding) {
 			w.op("PREFETCHT0 %d(SI)(R15*1)", line)
 		}
 	}
-	if s.kind == toDot {
-		for line := 0; line < d.bytes; line += 64 {
-			w.op("PREFETCHT0 %d(SI)", 1024+line)
+	if block.scaledLast {
+		block.fourBlocks(d)
+	} else {
+		if s.kind == toDot {
+			block.fetchAhead(d.bytes)
 		}
+		block.blockOf(d)
+		w.op("DECQ CX")
+		w.op("JNZ loop")
 	}
-	d.block(block)
-	w.op("ADDQ $%d, SI", d.bytes)
-	w.op("ADDQ $%d, DI", d.elements*s.kind.size)
-	w.op("DECQ CX")
-	w.op("JNZ loop")
 	switch s.kind {
 	case toBF16:
 		nextRow(w)
@@ -373,6 +343,13 @@ func emitDecoder(w *writer, s sink, d decoding) {
 	w.printf("\ndone:\n")
 	w.op("VZEROUPPER")
 	w.op("RET")
+}
+
+// blockOf prints one block and the step to the next.
+func (d *decoderWriter) blockOf(of decoding) {
+	of.block(d)
+	d.op("ADDQ $%d, SI", of.bytes)
+	d.op("ADDQ $%d, DI", of.elements*d.kind.size)
 }
 
 // rowsAheadShift says how many rows ahead, as a power of two, the blocks of

@@ -18,7 +18,7 @@ var decodings = []decoding{
 			d.tabledNibbles(2, 0, 16)
 			return
 		}
-		d.float16("0(SI)", scale)
+		d.blockScale()
 		for at := 0; at < 16; at += d.lanes {
 			d.nibbles(2 + at)
 			d.op("VPSUBD %s, %s, %s", d.v(eight), d.v(0), d.v(0))
@@ -44,7 +44,7 @@ var decodings = []decoding{
 		}
 	}},
 	{"Q5_0", 32, 22, nil, "", twoWideTables("lower5", "unsigned4"), func(d *decoderWriter) {
-		d.float16("0(SI)", scale)
+		d.blockScale()
 		if d.wide() {
 			d.scaleTwoTables()
 			d.roundTwoTables()
@@ -74,14 +74,14 @@ var decodings = []decoding{
 		}
 	}},
 	{"Q8_0", 32, 34, nil, "", nil, func(d *decoderWriter) {
-		d.float16("0(SI)", scale)
+		d.blockScale()
 		for at := 0; at < 32; at += d.lanes {
 			d.op("VPMOVSXBD %d(SI), %s", 2+at, d.v(0))
 			d.scaled(0, at)
 		}
 	}},
 	{"IQ4_NL", 32, 18, []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, wideTable("levelsIQ4"), func(d *decoderWriter) {
-		d.float16("0(SI)", scale)
+		d.blockScale()
 		d.leveled(2, 0)
 	}},
 	{"IQ4_XS", 256, 136, []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, wideTable("levelsIQ4"), decodeIQ4XS},

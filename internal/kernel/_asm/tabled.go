@@ -8,8 +8,26 @@ import "fmt"
 
 // scaleTable puts the levels times a float16 into tableScaled.
 func (d *decoderWriter) scaleTable(address string) {
+	if d.scaledLast {
+		return
+	}
 	d.float16(address, tableScaled)
-	d.op("VMULPS %s, %s, %s", d.v(tableLevels), d.v(tableScaled), d.v(tableScaled))
+	d.scaleTableBy(tableScaled)
+}
+
+// scaleTableBy puts the levels times a register into tableScaled.
+func (d *decoderWriter) scaleTableBy(register int) {
+	if !d.scaledLast {
+		d.op("VMULPS %s, %s, %s", d.v(tableLevels), d.v(register), d.v(tableScaled))
+	}
+}
+
+// table is the register of what is looked up.
+func (d *decoderWriter) table() int {
+	if d.scaledLast {
+		return tableLevels
+	}
+	return tableScaled
 }
 
 // words reports whether levels are looked up as bfloat16.
@@ -53,7 +71,7 @@ func (d *decoderWriter) fromTable(index, to, at int) {
 
 // lookUp replaces indices by float32 levels.
 func (d *decoderWriter) lookUp(from, to int) {
-	d.op("VPERMPS %s, %s, %s", d.v(tableScaled), d.v(from), d.v(to))
+	d.op("VPERMPS %s, %s, %s", d.v(d.table()), d.v(from), d.v(to))
 }
 
 // tabledNibbles stores the levels of the nibbles of sixteen bytes, the high ones at
@@ -82,6 +100,9 @@ func twoWideTables(lower, upper string) func(d *decoderWriter) {
 
 // scaleTwoTables multiplies both by register scale.
 func (d *decoderWriter) scaleTwoTables() {
+	if d.scaledLast {
+		return
+	}
 	d.op("VMULPS Z%d, Z%d, Z%d", upperLevels, scale, upperScaled)
 	d.op("VMULPS Z%d, Z%d, Z%d", tableLevels, scale, tableScaled)
 }
@@ -108,8 +129,12 @@ func (d *decoderWriter) fromTwoTables(index, to, at int) {
 		d.op("VMOVDQU Y%d, %d(DI)", to, 2*at)
 		return
 	}
+	upper := upperScaled
+	if d.scaledLast {
+		upper = upperLevels
+	}
 	d.lookUp(index, to)
-	d.op("VPERMPS Z%d, Z%d, K1, Z%d", upperScaled, index, to)
+	d.op("VPERMPS Z%d, Z%d, K1, Z%d", upper, index, to)
 	d.store(to, at)
 }
 

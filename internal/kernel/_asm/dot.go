@@ -1,0 +1,121 @@
+package main
+
+import "slices"
+
+// What decoders that multiply with a vector have of their own.
+
+// bytesAhead is how far weights are fetched ahead.
+const bytesAhead = 2048
+
+func (d *decoderWriter) fetchAhead(bytes int) {
+	for line := 0; line < bytes; line += 64 {
+		d.op("PREFETCHT0 %d(SI)", bytesAhead+line)
+	}
+}
+
+// hasOneScale reports whether a block is a binary16 and integers that it scales.
+func (d decoding) hasOneScale() bool {
+	return slices.Contains([]string{"Q4_0", "Q5_0", "Q8_0", "IQ4_NL"}, d.name)
+}
+
+// blockSum is the register of a block's sum before it is scaled.
+const blockSum = low
+
+// addToBlock adds the products of register i.
+func (d *decoderWriter) addToBlock(i, at int) {
+	if d.begun {
+		d.op("VFMADD231PS %d(DI), %s, %s", 4*at, d.v(i), d.v(blockSum))
+		return
+	}
+	d.op("VMULPS %d(DI), %s, %s", 4*at, d.v(i), d.v(blockSum))
+	d.begun = true
+}
+
+// fourBlocks prints blocks with one scale. Four of those are converted at once and
+// broadcast from the stack: one by one they would cost as much as the elements.
+func (d *decoderWriter) fourBlocks(of decoding) {
+	d.op("CMPQ CX, $4")
+	d.op("JLT single")
+	d.fetchAhead(4 * of.bytes)
+	d.op("MOVWLZX (SI), R8")
+	for i := 1; i < 4; i++ {
+		d.op("MOVWLZX %d(SI), R9", i*of.bytes)
+		d.op("SHLQ $%d, R9", 16*i)
+		d.op("ORQ R9, R8")
+	}
+	d.op("VMOVQ R8, X%d", scale)
+	d.op("VCVTPH2PS X%[1]d, X%[1]d", scale)
+	d.op("VMOVUPS X%d, (SP)", scale)
+	for i := range 4 {
+		d.scaledBlock(of, i)
+	}
+	d.op("SUBQ $4, CX")
+	d.op("JNZ loop")
+	d.op("JMP end")
+	d.printf("\nsingle:\n")
+	d.op("MOVWLZX (SI), R8")
+	d.op("VMOVD R8, X%d", scale)
+	d.op("VCVTPH2PS X%[1]d, X%[1]d", scale)
+	d.op("VMOVSS X%d, (SP)", scale)
+	d.scaledBlock(of, 0)
+	d.op("DECQ CX")
+	d.op("JNZ single")
+	d.printf("\nend:\n")
+}
+
+// scaledBlock adds a block times scale i of the stack.
+func (d *decoderWriter) scaledBlock(of decoding, i int) {
+	d.begun = false
+	d.blockOf(of)
+	sum := d.sums[i%len(d.sums)]
+	if d.wide() {
+		d.op("VFMADD231PS.BCST %d(SP), Z%d, Z%d", 4*i, blockSum, sum)
+		return
+	}
+	d.op("VBROADCASTSS %d(SP), Y%d", 4*i, scale)
+	d.op("VFMADD231PS Y%d, Y%d, Y%d", scale, blockSum, sum)
+}
+
+// blockScale loads the scale of a block.
+func (d *decoderWriter) blockScale() {
+	if !d.scaledLast {
+		d.float16("0(SI)", scale)
+	}
+}
+
+// foldSums adds up the lanes of the sums.
+func (d *decoderWriter) foldSums() {
+	for _, r := range d.sums[1:] {
+		d.op("VADDPS %s, %s, %s", d.v(r), d.v(3), d.v(3))
+	}
+	if d.wide() {
+		d.op("VEXTRACTF64X4 $1, Z3, Y0")
+		d.op("VADDPS Y0, Y3, Y3")
+	}
+	d.op("VEXTRACTF128 $1, Y3, X0")
+	d.op("VADDPS X0, X3, X0")
+	d.op("VMOVHLPS X0, X0, X1")
+	d.op("VADDPS X1, X0, X0")
+	d.op("VMOVSHDUP X0, X1")
+	d.op("VADDSS X1, X0, X0")
+}
+
+func (d *decoderWriter) clearSums() {
+	for _, r := range d.sums {
+		d.op("VXORPS %[1]s, %[1]s, %[1]s", d.v(r))
+	}
+}
+
+// addSum prints the end of a row of toDot: its sum is added to y, and the next row
+// follows.
+func (d *decoderWriter) addSum() {
+	d.foldSums()
+	d.op("VADDSS (R15), X0, X0")
+	d.op("VMOVSS X0, (R15)")
+	d.op("ADDQ $4, R15")
+	d.clearSums()
+	d.op("MOVQ x+0(FP), DI")
+	d.op("MOVQ blocks+16(FP), CX")
+	d.op("DECQ rows+24(FP)")
+	d.op("JNZ loop")
+}
