@@ -5,11 +5,16 @@ package kernel
 // pool. They keep their memory for the next matrix, so they allocate only to
 // grow. A zero value is ready for use; one is used by one goroutine at a time,
 // and what was packed is multiplied on the tier that it was packed on.
+//
+// Sides that are Rounded when they are packed hold elements in bfloat16, two terms in
+// the place of one, and both sides of a product must be; the tier must multiply
+// bfloat16.
 
 // Left is the left side of products: Rows × Terms elements, in panels of as many
 // rows as a micro-kernel has.
 type Left struct {
 	Rows, Terms int
+	Rounded     bool
 
 	tier    *tier
 	panels  int
@@ -28,9 +33,9 @@ func (a *Left) set(rows, terms int) {
 // Pack copies a matrix whose element [i,l] is src[i·stride+l].
 func (a *Left) Pack(src []float32, stride, rows, terms int) {
 	a.set(rows, terms)
-	t := a.tier
+	t, n := a.tier, units(terms, a.Rounded)
 	// Transposing stores whole vectors: the last column needs room.
-	a.viewed, a.stride = false, terms*t.rows()+t.lanes
+	a.viewed, a.stride = false, n*t.rows()+t.lanes
 	a.data = sized(&a.packed, a.panels*a.stride)
 	if terms == 0 {
 		return
@@ -39,18 +44,51 @@ func (a *Left) Pack(src []float32, stride, rows, terms int) {
 		from, to := a.Panel(p)
 		// From the last rows to the first, whose vectors overwrite the excess of theirs.
 		for r := (to - from - 1) / t.lanes * t.lanes; r >= 0; r -= t.lanes {
-			for l := range t.lanes {
-				a.scratch.rows[l] = &src[min(from+r+l, to-1)*stride]
-			}
-			t.transposeRows(a.data[p*a.stride+r:], to-from, &a.scratch, min(t.lanes, to-from-r), terms)
+			rows := min(t.lanes, to-from-r)
+			a.scratch.pointAt(t, src[(from+r)*stride:], stride, rows, terms, a.Rounded)
+			t.transposeRows(a.data[p*a.stride+r:], to-from, &a.scratch, rows, n)
 		}
 	}
 }
 
-// View uses a matrix in place whose element [i,l] is src[l·stride+i].
+// units is how many elements of a packed side terms take.
+func units(terms int, rounded bool) int {
+	if rounded {
+		return ceil(terms, 2)
+	}
+	return terms
+}
+
+// pointAt makes s.rows the first rows of src, rounded if asked for; the last one stands
+// for those that are missing.
+func (s *scratch) pointAt(t *tier, src []float32, stride, rows, terms int, rounded bool) {
+	const gap = 16
+	n := ceil(terms, 2) + gap
+	for l := range t.lanes {
+		switch {
+		case l >= rows:
+			s.rows[l] = s.rows[rows-1]
+		case rounded:
+			row := sized(&s.decoded, t.lanes*n)[l*n:]
+			t.pairs.roundRow(asPairs(row), src[l*stride:][:terms])
+			s.rows[l] = &row[0]
+		default:
+			s.rows[l] = &src[l*stride]
+		}
+	}
+}
+
+// View uses a matrix in place, unless it is to be rounded, whose element [i,l] is
+// src[l·stride+i].
 func (a *Left) View(src []float32, stride, rows, terms int) {
 	a.set(rows, terms)
 	a.viewed, a.stride, a.data = true, stride, src
+	if a.Rounded {
+		a.stride, a.data = rows, sized(&a.packed, ceil(terms, 2)*rows)
+		for l := 0; l < terms; l += 2 {
+			a.tier.pairs.joined(a.data[l/2*rows:], src, false, stride, terms, l, 0, rows)
+		}
+	}
 }
 
 // Panels is the number of panels.
@@ -65,8 +103,11 @@ func (a *Left) Panel(p int) (from, to int) {
 // term to the next.
 func (a *Left) terms(panel, l int) (first *float32, stride int) {
 	from, to := a.Panel(panel)
+	if a.Rounded {
+		l /= 2
+	}
 	if a.viewed {
-		_ = a.data[(a.Terms-1)*a.stride+a.Rows-1]
+		_ = a.data[(units(a.Terms, a.Rounded)-1)*a.stride+a.Rows-1]
 		return &a.data[l*a.stride+from], a.stride
 	}
 	return &a.data[panel*a.stride+l*(to-from)], to - from
@@ -75,6 +116,7 @@ func (a *Left) terms(panel, l int) (first *float32, stride int) {
 // Right is the right side of products: Terms × Columns elements.
 type Right struct {
 	Terms, Columns int
+	Rounded        bool
 
 	packed  packedB
 	memory  []float32
@@ -87,7 +129,13 @@ func (b *Right) Pack(src []float32, stride, terms, columns int) {
 	wide := active.widths[0]
 	// The odd line between rows keeps them from sharing the cache's sets.
 	width := ceil(columns, wide)*wide + 16
-	b.packed = packedB{sized(&b.memory, terms*width), wide, width}
+	b.packed = packedB{sized(&b.memory, units(terms, b.Rounded)*width), wide, width}
+	if b.Rounded {
+		for l := 0; l < terms; l += 2 {
+			active.pairs.joined(b.packed.data[l/2*width:], src, false, stride, terms, l, 0, columns)
+		}
+		return
+	}
 	for l := range terms {
 		copy(b.packed.data[l*width:], src[l*stride:][:columns])
 	}
@@ -96,7 +144,7 @@ func (b *Right) Pack(src []float32, stride, terms, columns int) {
 // View is Pack without the copy, where micro-kernels can read src in place: for
 // products of few rows.
 func (b *Right) View(src []float32, stride, terms, columns int) {
-	if columns%active.widths[1] != 0 {
+	if b.Rounded || columns%active.widths[1] != 0 {
 		b.Pack(src, stride, terms, columns)
 		return
 	}
@@ -108,17 +156,15 @@ func (b *Right) View(src []float32, stride, terms, columns int) {
 func (b *Right) PackTransposed(src []float32, stride, terms, columns int) {
 	b.Terms, b.Columns = terms, columns
 	t := active
-	wide := t.widths[0]
-	b.packed = packedB{sized(&b.memory, ceil(columns, wide)*wide*terms), wide * terms, wide}
+	wide, n := t.widths[0], units(terms, b.Rounded)
+	b.packed = packedB{sized(&b.memory, ceil(columns, wide)*wide*n), wide * n, wide}
 	if terms == 0 {
 		return
 	}
 	for j := 0; j < columns; j += t.lanes {
 		rows := min(t.lanes, columns-j)
-		for r := range t.lanes {
-			b.scratch.rows[r] = &src[(j+min(r, rows-1))*stride]
-		}
-		t.transposeRows(b.packed.data[j/wide*wide*terms+j%wide:], wide, &b.scratch, rows, terms)
+		b.scratch.pointAt(t, src[j*stride:], stride, rows, terms, b.Rounded)
+		t.transposeRows(b.packed.data[j/wide*wide*n+j%wide:], wide, &b.scratch, rows, n)
 	}
 }
 
@@ -126,7 +172,8 @@ func (b *Right) PackTransposed(src []float32, stride, terms, columns int) {
 // += if add, for the rows i of one panel of a and the first columns j of b. Every
 // sum starts at 0, runs over l in ascending order and is then stored in c or added
 // to it: what a row is given does not depend on the other rows, nor on terms that
-// are 0.
+// are 0. Of rounded sides whole pairs of terms are multiplied, from an even one on: what
+// is beyond from and to must be 0.
 func Multiply(c []float32, stride int, add bool, a *Left, panel int, b *Right, from, to, columns int) {
 	t := a.tier
 	first, last := a.Panel(panel)
@@ -141,14 +188,18 @@ func Multiply(c []float32, stride int, add bool, a *Left, panel int, b *Right, f
 		}
 		return
 	}
-	_ = b.packed.data[(columns-1)/t.widths[0]*b.packed.step+(to-1)*b.packed.stride+(columns-1)%t.widths[0]]
 	left, lda := a.terms(panel, from)
+	tiles := &t.tiles
+	if a.Rounded {
+		tiles, from, to = &t.pairs.tiles, from/2, ceil(to, 2)
+	}
+	_ = b.packed.data[(columns-1)/t.widths[0]*b.packed.step+(to-1)*b.packed.stride+(columns-1)%t.widths[0]]
 	for j := 0; j < columns; j += t.widths[0] {
 		w := 0
 		if columns-j <= t.widths[1] {
 			w = 1
 		}
-		tile := t.tiles[w][rows-1]
+		tile := tiles[w][rows-1]
 		right := &b.packed.data[j/t.widths[0]*b.packed.step+from*b.packed.stride]
 		if columns-j >= t.widths[w] {
 			tile(to-from, left, lda, right, b.packed.stride, &c[j], stride, add)

@@ -69,6 +69,50 @@ func TestProductsOfSidesAreTheLoop(t *testing.T) {
 	})
 }
 
+func TestProductsOfRoundedSidesAreThoseOfRoundedFactors(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		if active.pairs == nil {
+			t.Skip("this tier has no bfloat16")
+		}
+		rng := rand.New(rand.NewPCG(35, 36))
+		a, b := Left{Rounded: true}, Right{Rounded: true}
+		for _, s := range [][3]int{{1, 1, 1}, {2, 5, 3}, {7, 64, 128}, {15, 33, 31}, {29, 17, 49}, {113, 3, 16}, {5, 130, 70}, {28, 8, 96}} {
+			m, k, n := s[0], s[1], s[2]
+			for form := range 4 {
+				x, y := random(rng, m*k), random(rng, k*n)
+				left, right := func(i, l int) float32 { return x[i*k+l] }, func(l, j int) float32 { return y[l*n+j] }
+				if form&1 == 0 {
+					a.Pack(x, k, m, k)
+				} else {
+					a.View(x, m, m, k)
+					left = func(i, l int) float32 { return x[l*m+i] }
+				}
+				if form&2 == 0 {
+					b.View(y, n, k, n)
+				} else {
+					b.PackTransposed(y, k, k, n)
+					right = func(l, j int) float32 { return y[j*k+l] }
+				}
+				from := k / 3 &^ 1
+				c := newGuarded(rng, m*n, 3)
+				before := append([]float32(nil), c.v...)
+				for p := range a.Panels() {
+					Multiply(c.v, n, true, &a, p, &b, from, k, n)
+				}
+				c.check(t, "c")
+				for i, got := range c.v {
+					sum, bound := sumOf(before[i], k-from, func(l int) (float32, float32) {
+						return roundedTo16(left(i/n, from+l)), roundedTo16(right(from+l, i%n))
+					})
+					if !agrees(got, sum, bound) {
+						t.Fatalf("%v form %d: [%d,%d] = %g, want %g", s, form, i/n, i%n, got, sum)
+					}
+				}
+			}
+		}
+	})
+}
+
 func TestARowOfAProductDependsOnNoOtherRowNorOnTermsThatAreZero(t *testing.T) {
 	onEachTier(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(33, 34))

@@ -19,7 +19,7 @@ func (a *groupedAttention) forward(t *nn.Tape, x *nn.Var, b *Batch, layer int) *
 	q = a.position(t, q, a.qNorm, b)
 	k = a.position(t, k, a.kNorm, b)
 	spec := a.spec
-	spec.First = b.First
+	spec.First, spec.Roundable = b.First, a.output.Expert[0].Encoded()
 	if b.cache != nil {
 		spec.Offset = b.cache.length
 		k, v = b.cache.extend(layer, k, v)

@@ -88,6 +88,7 @@ func (a *latentAttention) absorbed(t *nn.Tape, q, latent, position *nn.Var, b *B
 
 func (a *latentAttention) attend(t *nn.Tape, q, k, v *nn.Var, b *Batch, layer int, spec nn.AttentionSpec) *nn.Var {
 	spec.Heads, spec.Scale, spec.First = a.heads, a.scoreScale, b.First
+	spec.Roundable = a.output.Expert[0].Encoded()
 	if b.cache != nil {
 		spec.Offset = b.cache.length
 		k, v = b.cache.extend(layer, k, v)

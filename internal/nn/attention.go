@@ -22,6 +22,9 @@ type AttentionSpec struct {
 	// Softcap bounds s = scale·q·k to ±Softcap, by Softcap·tanh(s/Softcap); 0
 	// means off.
 	Softcap float32
+	// Roundable lets the products be of factors rounded to bfloat16, where the pool's
+	// precision allows it.
+	Roundable bool
 	// Sinks has one element per head that joins the softmax of every row as
 	// the score of a key without a value; nil means none.
 	Sinks *Param
@@ -36,6 +39,7 @@ func (t *Tape) Attention(q, k, v *Var, s AttentionSpec) *Var {
 	y := t.newVar(q.Rows, s.Heads*s.ValueDim, q.needs || k.needs || v.needs || s.Sinks.Trainable())
 	o := t.steps.attention.take()
 	*o = attentionOp{t: t, q: q, k: k, v: v, y: y, AttentionSpec: s, logSum: t.floats.take(s.Heads * q.Rows)}
+	o.Roundable = s.Roundable && t.Pool.Rounds() && q.Rows > 1
 	o.findDocuments()
 	o.cutForward()
 	t.Pool.Do((len(o.blocks)-1)*s.KVHeads*o.splits, (*attentionForward)(o))

@@ -61,6 +61,8 @@ func (s *AttentionSpec) scoreScale() float32 {
 func (w *attentionWork) begin(o *attentionOp, kv, firstHead, endHead, from, to int) {
 	w.o, w.kv, w.firstHead, w.heads, w.from, w.to = o, kv, firstHead, endHead-firstHead, from, to
 	w.rows = (to - from) * w.heads
+	w.queries.Rounded, w.weights.Rounded, w.gradients.Rounded = o.Roundable, o.Roundable, o.Roundable
+	w.columns.Rounded, w.queryTerms.Rounded, w.gradientTerms.Rounded = o.Roundable, o.Roundable, o.Roundable
 	w.stack(sized(&w.q, w.rows*o.HeadDim), o.queryScale(), o.q.Data, o.HeadDim, o.q.Cols)
 	w.queries.Pack(w.q, o.HeadDim, w.rows, o.HeadDim)
 	sized(&w.scores, w.rows*scoreStride)
@@ -84,6 +86,9 @@ func (s keySpan) keys() int { return s.to - s.from }
 // spans yields the spans of keys that some row of the stack sees.
 func (w *attentionWork) spans(yield func(keySpan) bool) {
 	first, _ := w.o.visible(w.from)
+	if w.o.Roundable { // which keys make a pair must not depend on the stack
+		first &^= 1
+	}
 	_, last := w.o.visible(w.to - 1)
 	for k := first / keyBlock * keyBlock; k <= last; k += keyBlock {
 		if !yield(keySpan{max(k, first), min(k+keyBlock, last+1)}) {

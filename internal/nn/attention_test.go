@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"qtool/internal/kernel"
+	"qtool/internal/sharedtest"
 )
 
 func TestGradientsOfAttentionEqualCentralDifferences(t *testing.T) {
@@ -99,9 +100,12 @@ type results [5][]float32
 var resultNames = [len(results{})]string{"y", "dq", "dk", "dv", "dsinks"}
 
 // run computes a case with some number of workers.
-func (c *attentionCase) run(workers int) results {
+func (c *attentionCase) run(workers int) results { return c.runIn(kernel.Float32, workers) }
+
+func (c *attentionCase) runIn(precision kernel.Precision, workers int) results {
 	pool := kernel.NewPool(workers)
 	defer pool.Close()
+	pool.SetPrecision(precision)
 	tape := NewTape(pool)
 	tape.Reset(true)
 	for _, p := range []*Param{c.q, c.k, c.v} {
@@ -215,21 +219,50 @@ func TestAttentionIsItsDefinitionOnEveryTier(t *testing.T) {
 
 func TestAttentionDoesNotDependOnTheNumberOfWorkers(t *testing.T) {
 	for _, c := range attentionCases() {
-		want := c.run(1)
-		for _, workers := range []int{2, 5} {
-			got := c.run(workers)
-			for n, name := range resultNames {
-				if !slices.Equal(got[n], want[n]) {
-					t.Errorf("%s: %d workers give another %s", c.name, workers, name)
+		c.spec.Roundable = true
+		for _, precision := range []kernel.Precision{kernel.Float32, kernel.Auto} {
+			want := c.runIn(precision, 1)
+			for _, workers := range []int{2, 5} {
+				got := c.runIn(precision, workers)
+				for n, name := range resultNames {
+					if !slices.Equal(got[n], want[n]) {
+						t.Errorf("%s: %d workers give another %s", c.name, workers, name)
+					}
 				}
 			}
 		}
 	}
 }
 
+// Rounding to bfloat16 changes a factor by up to 2⁻⁹ of itself.
+func TestRoundedAttentionIsNearItsDefinition(t *testing.T) {
+	for _, c := range attentionCases() {
+		c.spec.Roundable = true
+		want, got := c.definition(), c.runIn(kernel.Auto, 2)
+		for n, name := range resultNames {
+			if len(got[n]) == 0 {
+				continue
+			}
+			if c.name == "window of one" && (name == "dq" || name == "dk") { // all are 0, and differences of what is rounded
+				continue
+			}
+			if e := sharedtest.NMSE(got[n], want[n]); !(e < 1e-4) {
+				t.Errorf("%s: NMSE of %s %.2g", c.name, name, e)
+			}
+		}
+	}
+}
+
 func TestAttentionOfARowDoesNotDependOnTheRowsItIsComputedWith(t *testing.T) {
+	for _, precision := range []kernel.Precision{kernel.Float32, kernel.Auto} {
+		checkRowsOfAttention(t, precision)
+	}
+}
+
+func checkRowsOfAttention(t *testing.T, precision kernel.Precision) {
 	pool := kernel.NewPool(2)
 	defer pool.Close()
+	pool.SetPrecision(precision)
 	tape := NewTape(pool)
 	for _, tier := range kernel.Tiers() {
 		undo, err := kernel.UseTier(tier)
@@ -241,6 +274,7 @@ func TestAttentionOfARowDoesNotDependOnTheRowsItIsComputedWith(t *testing.T) {
 			attend := func(from, to int) []float32 {
 				tape.Reset(false)
 				s := c.spec
+				s.Roundable = true
 				keys := s.Offset + to
 				s.Offset, s.First = s.Offset+from, s.First[from:to]
 				return tape.Attention(Constant(c.q.Data[from*n:], to-from, n), Constant(c.k.Data, keys, c.k.Shape[0]),
@@ -248,6 +282,9 @@ func TestAttentionOfARowDoesNotDependOnTheRowsItIsComputedWith(t *testing.T) {
 			}
 			want := slices.Clone(attend(0, c.rows))
 			for _, chunk := range []int{1, 17, 130} {
+				if pool.Rounds() && (chunk == 1 || c.rows%chunk == 1) {
+					continue // a row that is alone is not rounded
+				}
 				var got []float32
 				for from := 0; from < c.rows; from += chunk {
 					got = append(got, attend(from, min(from+chunk, c.rows))...)
