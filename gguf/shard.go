@@ -19,18 +19,31 @@ func ShardPaths(path string, m Model, opts ...WriteOption) ([]string, error) {
 	return shardPaths(path, len(shards)), err
 }
 
-// ShardSizes is the number of tensors in each of the files that [ShardPaths] lists.
-func ShardSizes(m Model, opts ...WriteOption) ([]int, error) {
+// ShardFile is a file that is to be written.
+type ShardFile struct {
+	Path    string `json:"path"`
+	Tensors int    `json:"tensors"`
+	Bytes   int64  `json:"bytes"` // of tensor data
+}
+
+// ShardFiles describes the files that [ShardPaths] lists.
+func ShardFiles(path string, m Model, opts ...WriteOption) ([]ShardFile, error) {
 	o, err := optionsOf(opts)
 	if err != nil {
 		return nil, err
 	}
 	shards, err := o.shards(m)
-	sizes := make([]int, len(shards))
-	for i, s := range shards {
-		sizes[i] = len(s.tensors)
+	if err != nil {
+		return nil, err
 	}
-	return sizes, err
+	files := make([]ShardFile, len(shards))
+	for i, path := range shardPaths(path, len(shards)) {
+		files[i] = ShardFile{Path: path, Tensors: len(shards[i].tensors)}
+		for _, t := range shards[i].tensors {
+			files[i].Bytes += t.Size()
+		}
+	}
+	return files, nil
 }
 
 func shardPaths(path string, count int) []string {

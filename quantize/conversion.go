@@ -36,7 +36,8 @@ type conversion struct {
 	columns, rows  int // of the units that are converted
 	srcRow, dstRow int // bytes of one
 	chunkRows      int
-	beyond         float32 // values of this size are refused
+	misplaced      *misplacement // nil: none is possible
+	beyond         float32       // values of this size are refused
 }
 
 // Convert returns t as another type. Its data is converted as it is read, on so many
@@ -83,6 +84,9 @@ func newConversion(src *gguf.Tensor, to gguf.Type, importance []float32, threads
 	c.beyond = limit(src.Type, to)
 	if !weighs(to) {
 		c.importance = nil
+	}
+	if to == gguf.IQ3_S && src.Type != to {
+		c.misplaced = &misplacement{}
 	}
 	return c
 }
@@ -166,6 +170,7 @@ func (c *conversion) convertStrip(dst, raw []byte, values []float32, first int) 
 		copy(dst, raw)
 		return nil
 	}
+	c.misplaced.count(values)
 	if c.importance == nil { // to encoders, rows are one long row
 		c.to.EncodeRow(dst, values, nil)
 	}

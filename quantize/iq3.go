@@ -63,7 +63,8 @@ func encodeIQ3_XXS(dst []byte, src, importance []float32) {
 }
 
 // encodeIQ3_S does as ggml does even for a group of zeros: it stores no signs and no low
-// bits of indices for that, so that those of the groups after it come too early.
+// bits of indices for that, so that those of the groups after it come too early. See
+// misplacement.
 func encodeIQ3_S(dst []byte, src, importance []float32) {
 	encode256(dst, src, importance, func(out []byte, x *[256]float32, importance []float32) {
 		var b latticeBlock

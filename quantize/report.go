@@ -40,7 +40,7 @@ func (p *Plan) BitsPerWeight() float64 {
 	return 8 * float64(p.ToBytes()) / max(1, float64(p.Elements()))
 }
 
-// String is a table with a line for each tensor and one of totals.
+// String is a table with a line for each tensor, one for each shard, and one of totals.
 func (p *Plan) String() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -54,6 +54,9 @@ func (p *Plan) String() string {
 	}
 	w.Flush()
 	b.WriteString(p.Target.String())
+	for _, s := range p.Shards {
+		fmt.Fprintf(&b, "%s: %d tensors, %d bytes\n", s.Path, s.Tensors, s.Bytes)
+	}
 	fmt.Fprintf(&b, "%s: %d tensors, %d bytes -> %d bytes, %.2f bits per weight\n",
 		p.FileType, len(p.Tensors), p.FromBytes(), p.ToBytes(), p.BitsPerWeight())
 	return b.String()
@@ -116,6 +119,7 @@ func (t PlannedTensor) MarshalJSON() ([]byte, error) {
 		FromBytes int64  `json:"from_bytes"`
 		ToBytes   int64  `json:"to_bytes"`
 		Note      string `json:"note,omitempty"`
+		Misplaced int64  `json:"misplaced_blocks,omitempty"`
 		*Estimate
-	}{t.Name, t.Shape, t.From.String(), t.To.String(), t.FromBytes, t.ToBytes, t.Note, t.Estimate})
+	}{t.Name, t.Shape, t.From.String(), t.To.String(), t.FromBytes, t.ToBytes, t.Note, t.MisplacedBlocks(), t.Estimate})
 }

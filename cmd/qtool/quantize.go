@@ -56,7 +56,7 @@ model forward and backward and gives the cost as KL divergence in nats per token
 			&cli.StringSliceFlag{Name: "override-kv", Usage: "set metadata: `KEY=TYPE:VALUE` with int, float, bool or str as TYPE; may be repeated"},
 			&cli.BoolFlag{Name: "keep-split", Usage: "write the same shards that the model has"},
 			&cli.StringFlag{Name: "split-max-size", Usage: "write shards of at most `SIZE`, such as 2G or 1.5GiB"},
-			&cli.BoolFlag{Name: "dry-run", Usage: "print what each tensor would become, and write nothing"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "print what each tensor would become, and the shards, and write nothing"},
 			preFlag(),
 			threadsFlag(),
 			jsonFlag(),
@@ -112,6 +112,10 @@ func runQuantize(c *cli.Context) error {
 	for _, remark := range plan.Remarks {
 		con.say("%s", remark)
 	}
+	split, err := planShards(c, plan, m)
+	if err != nil {
+		return err
+	}
 	if c.Bool("dry-run") {
 		if con.json {
 			return con.printJSON(plan)
@@ -119,12 +123,7 @@ func runQuantize(c *cli.Context) error {
 		_, err := io.WriteString(con.out, plan.String())
 		return err
 	}
-	result := plan.Model()
-	split, err := splitOptions(c, plan, m)
-	if err != nil {
-		return err
-	}
-	if err := checkShards(args[1], result, split, append(sources(args[0], m), c.String("imatrix"))); err != nil {
+	if err := checkShards(args[1], plan.Model(), split, append(sources(args[0], m), c.String("imatrix"))); err != nil {
 		return err
 	}
 	for _, note := range plan.Notes() {
@@ -215,6 +214,23 @@ func parseLayers(s string) ([]int, error) {
 	return layers, nil
 }
 
+// planShards says into which shards the model of plan is written, which was made from m, and lists
+// them in plan; those of a dry run may have no name yet.
+func planShards(c *cli.Context, plan *quantize.Plan, m gguf.Model) ([]gguf.WriteOption, error) {
+	split, err := splitOptions(c, plan, m)
+	if err != nil || len(split) == 0 {
+		return nil, err
+	}
+	output := c.Args().Get(1)
+	if output == "" {
+		output = "OUT.gguf"
+	}
+	if plan.Shards, err = gguf.ShardFiles(output, plan.Model(), split...); err != nil {
+		return nil, fmt.Errorf("%s: %w", output, err)
+	}
+	return split, nil
+}
+
 // splitOptions says into which shards the model of plan is written, which was made from m.
 func splitOptions(c *cli.Context, plan *quantize.Plan, m gguf.Model) ([]gguf.WriteOption, error) {
 	size := c.String("split-max-size")
@@ -281,6 +297,9 @@ func writePlan(c *cli.Context, con *console, plan *quantize.Plan, output string,
 	files, err := writeModel(c, con, plan.Model(), output, split)
 	if err != nil {
 		return err
+	}
+	for _, line := range plan.Misplaced() {
+		con.say("%s", line)
 	}
 	seconds := time.Since(start).Seconds()
 	if con.json {

@@ -87,26 +87,9 @@ func shardLimits(c *cli.Context) ([]gguf.WriteOption, error) {
 
 // reportShards lists the files of m as WriteFile makes them.
 func reportShards(con *console, output string, m gguf.Model, opts []gguf.WriteOption) error {
-	type shard struct {
-		Path    string `json:"path"`
-		Tensors int    `json:"tensors"`
-		Bytes   int64  `json:"bytes"` // of tensor data
-	}
-	paths, err := gguf.ShardPaths(output, m, opts...)
+	shards, err := gguf.ShardFiles(output, m, opts...)
 	if err != nil {
 		return err
-	}
-	sizes, err := gguf.ShardSizes(m, opts...)
-	if err != nil {
-		return err
-	}
-	shards, rest := make([]shard, len(paths)), m.Tensors()
-	for i, path := range paths {
-		s := shard{Path: path, Tensors: sizes[i]}
-		for _, t := range rest[:sizes[i]] {
-			s.Bytes += t.Size()
-		}
-		shards[i], rest = s, rest[sizes[i]:]
 	}
 	if con.json {
 		return con.printJSON(map[string]any{"shards": shards})
