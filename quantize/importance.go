@@ -101,13 +101,12 @@ func (w *weighed) WriteTo(to io.Writer) (int64, error) {
 	return c.WriteTo(to)
 }
 
-// converted is the data of src, a tensor of the plan, as the type it was planned.
-func (p *Plan) converted(src *gguf.Tensor, planned *PlannedTensor) io.ReaderAt {
-	to := planned.To
+// converted is the data of src, a tensor of the plan, as another type.
+func (p *Plan) converted(src *gguf.Tensor, to gguf.Type) io.ReaderAt {
 	data := newConversion(src, to, nil, p.opts.Threads)
 	c, ok := data.(*conversion)
-	if ok {
-		planned.misplaced = c.misplaced
+	if ok && c.misplaced != nil {
+		p.misplaced[src.Name] = c.misplaced
 	}
 	if ok && p.opts.Importance != nil && src.Type != to && weighs(to) {
 		return &weighed{*c, func() ([]float32, error) { return p.importance(src) }}

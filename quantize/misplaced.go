@@ -37,13 +37,23 @@ func allZeros(values []float32) bool {
 	return true
 }
 
-// Misplaced tells, once the model of the plan was written, what its file holds in wrong
-// places because that is what llama-quantize does: a line for each tensor, after one
-// that explains them.
+// MisplacedBlocks is how many blocks of which tensors hold weights in wrong places, because that
+// is what llama-quantize does. It is known once the model of the plan was written.
+func (p *Plan) MisplacedBlocks() map[string]int64 {
+	found := map[string]int64{}
+	for name, m := range p.misplaced {
+		if n := m.blocks.Load(); n > 0 {
+			found[name] = n
+		}
+	}
+	return found
+}
+
+// Misplaced tells about MisplacedBlocks: a line for each tensor, after one that explains them.
 func (p *Plan) Misplaced() (lines []string) {
-	for i := range p.Tensors {
-		t := &p.Tensors[i]
-		if n := t.MisplacedBlocks(); n > 0 {
+	found := p.MisplacedBlocks()
+	for _, t := range p.Tensors {
+		if n := found[t.Name]; n > 0 {
 			lines = append(lines, fmt.Sprintf("%s: %d of %d blocks of 256", t.Name, n, t.ToBytes/int64(t.To.BlockBytes())))
 		}
 	}
@@ -52,12 +62,4 @@ func (p *Plan) Misplaced() (lines []string) {
 	}
 	return append([]string{"warning: IQ3_S, as llama-quantize encodes it, and as it is stored here for the same bytes, keeps no place for 32 zeros in a row: " +
 		"where some precede other weights of a block, these are read in wrong places. Give the tensors another type, as in --tensor-type 'NAME=Q3_K':"}, lines...)
-}
-
-// MisplacedBlocks is the number of blocks that hold weights in wrong places: see [Plan.Misplaced].
-func (t *PlannedTensor) MisplacedBlocks() int64 {
-	if t.misplaced == nil {
-		return 0
-	}
-	return t.misplaced.blocks.Load()
 }

@@ -48,7 +48,7 @@ func TestWeightsThatIQ3_SStoresInWrongPlacesAreTold(t *testing.T) {
 		}
 	}
 	told := p.Misplaced()
-	if n := p.Tensors[0].MisplacedBlocks(); wrong == 0 || n != int64(wrong) || len(told) != 2 {
+	if n := p.MisplacedBlocks()[src.Name]; wrong == 0 || n != int64(wrong) || len(told) != 2 {
 		t.Errorf("%d blocks are wrong; %d told, as %q", wrong, n, told)
 	} else if !strings.HasPrefix(told[1], "blk.0.ffn_up.weight: ") {
 		t.Error(told[1])

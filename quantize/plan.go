@@ -27,9 +27,10 @@ type Plan struct {
 	// Shards are the files that the plan is written to, if whoever writes it divides it.
 	Shards []gguf.ShardFile `json:"shards,omitempty"`
 
-	source      gguf.Model        // with overrides, and without pruned layers
-	sourceNames map[string]string // of tensors that were renamed by pruning
-	waiting     map[string]bool   // what a dry run has remarked on
+	source      gguf.Model               // with overrides, and without pruned layers
+	sourceNames map[string]string        // of tensors that were renamed by pruning
+	waiting     map[string]bool          // what a dry run has remarked on
+	misplaced   map[string]*misplacement // by tensor, found as the model is read
 	id          uint32
 	opts        Options
 }
@@ -44,8 +45,6 @@ type PlannedTensor struct {
 	ToBytes   int64
 	Note      string
 	Estimate  *Estimate // what the type costs, in a plan for a target
-
-	misplaced *misplacement // found while the model is read
 }
 
 // NewPlan chooses a type for each tensor of m. It fails with [ErrUnknownType] if the file
@@ -178,12 +177,12 @@ func (p *Plan) SourceName(name string) string {
 // if they are not finite, or if the new type cannot hold them.
 func (p *Plan) Model() gguf.Model {
 	tensors := make([]*gguf.Tensor, len(p.Tensors))
-	for i := range p.Tensors {
-		pt := &p.Tensors[i]
+	p.misplaced = map[string]*misplacement{}
+	for i, pt := range p.Tensors {
 		src, _ := p.source.Tensor(pt.Name)
 		tensors[i] = &gguf.Tensor{
 			Name: pt.Name, Type: pt.To, Shape: pt.Shape, RawSize: src.RawSize,
-			Data: p.converted(src, pt),
+			Data: p.converted(src, pt.To),
 		}
 	}
 	return gguf.Assemble(p.metadata(), tensors)

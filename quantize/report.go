@@ -106,7 +106,9 @@ func (p *Plan) MarshalJSON() ([]byte, error) {
 		FromBytes     int64   `json:"from_bytes"`
 		ToBytes       int64   `json:"to_bytes"`
 		BitsPerWeight float64 `json:"bits_per_weight"`
-	}{(*fields)(p), p.Elements(), p.FromBytes(), p.ToBytes(), p.BitsPerWeight()})
+
+		Misplaced map[string]int64 `json:"misplaced_blocks,omitempty"`
+	}{(*fields)(p), p.Elements(), p.FromBytes(), p.ToBytes(), p.BitsPerWeight(), p.MisplacedBlocks()})
 }
 
 // MarshalJSON names the types.
@@ -119,7 +121,6 @@ func (t PlannedTensor) MarshalJSON() ([]byte, error) {
 		FromBytes int64  `json:"from_bytes"`
 		ToBytes   int64  `json:"to_bytes"`
 		Note      string `json:"note,omitempty"`
-		Misplaced int64  `json:"misplaced_blocks,omitempty"`
 		*Estimate
-	}{t.Name, t.Shape, t.From.String(), t.To.String(), t.FromBytes, t.ToBytes, t.Note, t.MisplacedBlocks(), t.Estimate})
+	}{t.Name, t.Shape, t.From.String(), t.To.String(), t.FromBytes, t.ToBytes, t.Note, t.Estimate})
 }
