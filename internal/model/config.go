@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"qtool/gguf"
 	"qtool/internal/nn"
@@ -42,7 +43,9 @@ type Config struct {
 	Windowed   []bool
 	WindowRope nn.RopeOptions
 
-	AttentionScale   float32 // of queries times keys
+	AttentionScale float32 // of queries times keys
+	// Temperature multiplies them besides, by the query's position.
+	Temperature      Temperature
 	AttentionSoftcap float32 // bounds them; 0 is off
 	// These multiply the embedding, what a block adds to the residual stream,
 	// and the logits; 0 means 1.
@@ -150,6 +153,22 @@ func (k *keys) rope(c *Config) nn.RopeOptions {
 	}
 	o.AttnFactor *= k.float("rope.scaling.attn_factor", 1)
 	return o
+}
+
+// Temperature grows with the logarithm of a position, in steps of Length tokens:
+// 1 + Scale·ln(1 + floor(position/Length)). A Scale of 0 turns it off.
+type Temperature struct {
+	Scale  float64
+	Length int
+}
+
+// at is the temperature of each position, in the memory of out.
+func (t Temperature) at(positions []int32, out []float32) []float32 {
+	out = slices.Grow(out[:0], len(positions))[:len(positions)]
+	for i, p := range positions {
+		out[i] = float32(1 + t.Scale*math.Log(float64(1+int(p)/t.Length)))
+	}
+	return out
 }
 
 // hasExperts reports whether layer l has experts.

@@ -83,8 +83,9 @@ type Batch struct {
 	Positions []int32 // position of each token in its document
 	First     []int32 // first row of each token's document
 
-	cache *Cache
-	runs  []blockRun
+	cache        *Cache
+	runs         []blockRun
+	temperatures []float32 // of the positions, where attention has such
 }
 
 // NewBatch is a batch of documents; see [Batch.Set].
@@ -145,6 +146,9 @@ func (d *Decoder) Hidden(t *nn.Tape, b *Batch, cache *Cache, checkpoint bool) *n
 	}
 	for _, r := range d.ropes {
 		r.Reserve(int(last) + 1)
+	}
+	if d.Temperature.Scale != 0 {
+		b.temperatures = d.Temperature.at(b.Positions, b.temperatures)
 	}
 	b.runs = slices.Grow(b.runs[:0], len(d.blocks))[:len(d.blocks)]
 	d.enter(t.Pool.Rehearsing(), len(d.blocks), 0)

@@ -10,7 +10,7 @@ import (
 
 var deepseek2 = architecture{
 	name:       "deepseek2",
-	models:     "DeepSeek-V2, V2-Lite, V2.5, V3, R1, Kimi-K2, GLM-4.7-Flash",
+	models:     "DeepSeek-V2, V2-Lite, V2.5, V3, R1, Kimi-K2, GLM-4.7-Flash, Mistral-Large-3",
 	pairing:    nn.RopeNorm,
 	configure:  configureDeepSeek2,
 	norms:      preNorms,
@@ -27,10 +27,9 @@ func configureDeepSeek2(k *keys, c *Config) {
 	k.sharedExperts(c)
 	k.latents(c)
 	k.storedRouting(c, 0, k.deepSeekGating(c))
-	for _, name := range []string{"attention.temperature_scale", "attention.temperature_length"} {
-		if k.float(name, 0) != 0 {
-			k.fail(fmt.Errorf("%w: attention that scales with the position (%s.%s)", ErrUnsupported, k.arch, name))
-		}
+	c.Temperature = Temperature{k.float("attention.temperature_scale", 0), k.int("attention.temperature_length", 0)}
+	if c.Temperature.Scale != 0 && c.Temperature.Length == 0 {
+		k.fail(fmt.Errorf("%w: %s.attention.temperature_scale is %g, but there is no temperature_length", ErrInvalid, k.arch, c.Temperature.Scale))
 	}
 	// As in llama.cpp, which stores a tenth of mscale_all_dim: the scores are
 	// multiplied by the square of what YaRN adds to sine and cosine.

@@ -35,12 +35,17 @@ type latentAttention struct {
 	heads      int
 	epsilon    float32
 	scoreScale float32
+	// temperature says that scores are multiplied by what the batch has for each position.
+	temperature bool
 	LatentSpec
 }
 
 func (a *latentAttention) forward(t *nn.Tape, x *nn.Var, b *Batch, layer int) *nn.Var {
 	q, kv := a.project(t, x)
 	q = t.Rope(q, a.rope, a.KeyDim, b.Positions)
+	if a.temperature {
+		q = t.ScaleEach(q, b.temperatures)
+	}
 	kv = t.Rope(kv, a.rope, a.KVRank+a.rotated, b.Positions)
 	latent := scaled(t, t.RMSNorm(t.Columns(kv, 0, a.KVRank), a.kvNorm, a.epsilon), a.Scale)
 	position := t.Columns(kv, a.KVRank, kv.Cols)
@@ -100,7 +105,8 @@ func (b *binder) latentAttention(prefix string, l int, rope *nn.Rope) *latentAtt
 	d := b.d
 	s, n, heads, rotated := d.Latent, d.Embedding, d.Heads[l], d.Rope.Dims
 	a := &latentAttention{
-		rope: rope, rotated: rotated, heads: heads, epsilon: d.NormEpsilon, scoreScale: d.AttentionScale, LatentSpec: s,
+		rope: rope, rotated: rotated, heads: heads, epsilon: d.NormEpsilon, scoreScale: d.AttentionScale,
+		temperature: d.Temperature.Scale != 0, LatentSpec: s,
 		kvDown: b.targetLinear(prefix+"attn_kv_a_mqa", n, s.KVRank+rotated, 1),
 		kvNorm: b.vector(prefix+"attn_kv_a_norm.weight", s.KVRank),
 		output: b.targetLinear(prefix+"attn_output", heads*s.ValueDim, n, 1),

@@ -1,21 +1,32 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // What several architectures read of their metadata besides what all have.
 
 // slidingWindow reads the window, whose length is def where the file does not
-// say (0: no window), and which layers have it: all but the last of each period.
+// say (0: no window), and which layers have it: all but the last of each period,
+// which a file may list layer by layer too.
 // They rotate as the others do until the caller says otherwise.
 func (k *keys) slidingWindow(c *Config, def, period int) {
 	c.Window = k.int("attention.sliding_window", def)
 	if c.Window == 0 {
 		return
 	}
-	period = k.int("attention.sliding_window_pattern", period)
+	const pattern = "attention.sliding_window_pattern"
+	listed, err := k.md.Ints(k.arch + "." + pattern)
+	if err != nil {
+		period = k.int(pattern, period)
+	}
 	c.Windowed = make([]bool, c.Layers)
 	for l := range c.Windowed {
 		c.Windowed[l] = period == 0 || l%period < period-1
+	}
+	if err == nil && !slices.EqualFunc(listed, c.Windowed, func(n int, windowed bool) bool { return (n != 0) == windowed }) {
+		k.fail(fmt.Errorf("%w: %s.%s is a list that differs from a window in all but every %dth layer, which llama.cpp takes whatever the list says", ErrUnsupported, k.arch, pattern, period))
 	}
 	c.WindowRope = c.Rope
 }

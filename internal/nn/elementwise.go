@@ -63,9 +63,22 @@ func (t *Tape) Scale(x *Var, s float32) *Var {
 	return y
 }
 
+// ScaleEach computes x with each row i multiplied by s[i], in the place of x as
+// [Tape.Scale] does. It keeps s.
+func (t *Tape) ScaleEach(x *Var, s []float32) *Var {
+	y := t.vars.take()
+	*y = Var{Rows: x.Rows, Cols: x.Cols, Data: x.Data, needs: x.needs}
+	o := t.steps.scale.take()
+	*o = scaleOp{x: x, y: y, each: s, data: y.Data}
+	t.Pool.Do(rowParts(y.Rows), (*scaleRows)(o))
+	t.record(y, o)
+	return y
+}
+
 type scaleOp struct {
 	x, y *Var
 	s    float32
+	each []float32 // of the rows, in the place of s; nil if that is for all
 	data []float32 // what is scaled
 }
 
@@ -73,7 +86,13 @@ type scaleRows scaleOp
 
 func (o *scaleRows) Do(_, part int) {
 	from, to := rowsOf(part, o.y.Rows)
-	scale(o.data[from*o.y.Cols:to*o.y.Cols], o.s)
+	if o.each == nil {
+		scale(o.data[from*o.y.Cols:to*o.y.Cols], o.s)
+		return
+	}
+	for row := from; row < to; row++ {
+		scale(o.data[row*o.y.Cols:(row+1)*o.y.Cols], o.each[row])
+	}
 }
 
 func (o *scaleOp) backward(t *Tape) {

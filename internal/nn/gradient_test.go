@@ -125,6 +125,13 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 		"Scale": func() graph {
 			return graph{[]*Param{x}, func(t *Tape) (*Var, float64) { return t.Scale(variable(t, x), -1.7), 0 }}
 		},
+		"ScaleEach": func() graph {
+			each := make([]float32, tokens)
+			for i := range each {
+				each[i] = float32(i) - 1.5
+			}
+			return graph{[]*Param{x}, func(t *Tape) (*Var, float64) { return t.ScaleEach(variable(t, x), each), 0 }}
+		},
 		"Softcap": func() graph {
 			return graph{[]*Param{x}, func(t *Tape) (*Var, float64) { return t.Softcap(variable(t, x), 1.5), 0 }}
 		},
