@@ -12,14 +12,19 @@ var bailingmoe2 = family{
 		}
 	},
 	metadata: func(w *metadataWriter, c *config, d *dims) {
-		rotation(w, c, d)
+		vocabAndRotation(w, c, d)
 		routing(w, c, d)
+		normalized(w, c)
+		if d.sharedCount > 0 { // of each of them
+			w.uint("expert_shared_feed_forward_length", d.sharedFF/d.sharedCount)
+		}
 		gating(w, c, "sigmoid")
 	},
 	sources: map[string]string{
 		"token_embd": "model.word_embeddings", "attn_output": "attention.dense",
 		"attn_q_norm": "attention.query_layernorm", "attn_k_norm": "attention.key_layernorm",
 	},
+	ownHead:  true,
 	norms:    preNorms,
 	fusedQKV: "attention.query_key_value",
 	qkNorm:   headQKNorm,

@@ -99,6 +99,7 @@ func assemble(dir string, c *config, fam *family, folder *safetensors.Folder, op
 	if err != nil {
 		return nil, err
 	}
+	d.packed = holdsPacked(folder)
 	rope, err := readRope(c, d, fam)
 	if err != nil {
 		return nil, err

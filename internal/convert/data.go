@@ -13,14 +13,11 @@ import (
 // newData gives the bytes of a recipe's tensor. A source that needs no change
 // is handed on as it is, with its view of the mapping.
 func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
+	if x.transposed {
+		return newTransposed(x, sources, to)
+	}
 	if len(sources) == 1 && x.heads == 0 && x.shift == 0 && x.cut.step == 0 && x.turns == 0 && sameType(sources[0].DType, to) {
 		return sources[0].Data
-	}
-	if x.transposed {
-		inner := *x
-		inner.transposed = false
-		inner.shape = []int{x.shape[1], x.shape[0], x.shape[2]}
-		return &transposed{of: newData(&inner, sources, to), rows: x.shape[1], columns: x.shape[0], matrices: x.shape[2], itemBytes: to.BlockBytes()}
 	}
 	if x.turns > 0 { // each element is a row of its own
 		all := recipe{shape: []int{1, x.shape[0], x.shape[1]}, cut: cut{pieceRows: 2 * x.shape[0], first: x.turns - 1, step: 2}}
@@ -44,6 +41,23 @@ func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
 		g.headRows = g.perSource / x.heads
 	}
 	return g
+}
+
+// newTransposed gives the bytes of a tensor whose matrices are those of the source with
+// rows and columns exchanged.
+func newTransposed(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
+	out := &transposed{rows: x.shape[1], columns: x.shape[0], matrices: x.shape[2], itemBytes: to.BlockBytes(), step: 1}
+	if x.turns > 0 {
+		out.first, out.step = x.turns-1, 2
+	}
+	inner := *x
+	inner.transposed, inner.turns = false, 0
+	inner.shape = []int{x.shape[1] * out.step, x.shape[0], x.shape[2]}
+	if inner.cut.step == 0 {
+		inner.cut = cut{pieceRows: x.shape[0], step: 1} // all
+	}
+	out.of = newData(&inner, sources, to)
+	return out
 }
 
 // zeros is data that is 0 everywhere.

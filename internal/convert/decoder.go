@@ -40,6 +40,14 @@ func (f *family) headRecipe(r *recipes, c *config, d *dims) {
 		r.ignore(headTensor)
 		return
 	}
+	if f.ownHead && c.boolean("tie_word_embeddings", false) {
+		r.ignore(headTensor)
+		r.add(&recipe{
+			name: "output.weight", shape: []int{d.embed, d.vocab},
+			sources: []string{f.source("token_embd", embedding) + ".weight"}, instead: headTensor,
+		})
+		return
+	}
 	r.head(c, d)
 	if f.headBias {
 		r.add(&recipe{name: "output.bias", shape: []int{d.vocab}, sources: []string{"lm_head.bias"}, optional: true})

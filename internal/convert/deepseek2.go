@@ -14,8 +14,13 @@ var deepseek2 = family{
 	metadata: func(w *metadataWriter, c *config, d *dims) {
 		w.uint("vocab_size", d.vocab)
 		latentKeys(w, c, d)
+		if d.experts == 0 {
+			d.leadingDense = d.blocks
+		}
 		routing(w, c, d)
-		gating(w, c, "softmax")
+		if d.experts > 0 {
+			gating(w, c, "softmax")
+		}
 		if m := d.rope.magnitude; m != nil { // GGUF has a tenth of it
 			w.float("rope.scaling.yarn_log_multiplier", 0.1*(*m))
 		}

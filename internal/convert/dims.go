@@ -12,6 +12,7 @@ type dims struct {
 	experts, used   int  // 0 without experts
 	expertFF        int  // width of an expert
 	identity        int  // further experts that give back what they get
+	packed          bool // the folder holds experts in MXFP4
 	sharedCount     int  // experts that all tokens share
 	sharedFF        int  // width of all of these
 	latent          latentDims

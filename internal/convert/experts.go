@@ -55,8 +55,8 @@ func (d *dims) readExperts(c *config) {
 	d.expertFF = c.integer(d.ff, "moe_intermediate_size", "expert_ffn_hidden_size")
 	d.sharedCount = c.count("n_shared_experts", "num_shared_experts")
 	d.sharedFF = d.sharedCount * d.expertFF
-	if c.has("shared_expert_intermediate_size", "shared_intermediate_size") {
-		d.sharedFF = c.count("shared_expert_intermediate_size", "shared_intermediate_size")
+	if widths := []string{"shared_expert_intermediate_size", "shared_intermediate_size", "moe_shared_expert_intermediate_size"}; c.has(widths...) {
+		d.sharedFF = c.count(widths...)
 	}
 	d.identity = c.count("zero_expert_num")
 	d.leadingDense = c.count("first_k_dense_replace")
@@ -73,9 +73,17 @@ func routing(w *metadataWriter, c *config, d *dims) {
 	if c.boolean("norm_topk_prob", false) {
 		w.md.Set(w.arch+".expert_weights_norm", true)
 	}
-	if n := c.integer(1, "n_group"); n > 1 {
-		w.uint("expert_group_count", n)
+	if c.has("n_group") {
+		w.uint("expert_group_count", c.required("n_group"))
 		w.uint("expert_group_used_count", c.required("topk_group"))
+	}
+}
+
+// normalized adds whether the weights of the chosen experts are normed where it is said
+// in any case.
+func normalized(w *metadataWriter, c *config) {
+	if c.has("norm_topk_prob") {
+		w.md.Set(w.arch+".expert_weights_norm", c.boolean("norm_topk_prob", false))
 	}
 }
 

@@ -32,6 +32,7 @@ type family struct {
 	headBias    bool
 	latent      bool // keys and values are made of a latent of each token
 	alwaysTied  bool // the head is the embedding, whatever the folder holds
+	ownHead     bool // the head is stored too where it is tied
 	// rotaryPairs says that the rows of queries and keys are reordered for rotation of neighbours.
 	rotaryPairs bool
 	// rotated is the share of a head that rotates where config.json does not say; 0: all, and nothing else is handled.

@@ -1,6 +1,9 @@
 package convert
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // gemmaNorms are before and behind attention and feed-forward.
 var gemmaNorms = []normName{
@@ -50,8 +53,10 @@ var gemma3 = family{
 	},
 	words: gemmaWords,
 	metadata: func(w *metadataWriter, c *config, d *dims) {
-		w.uint("attention.sliding_window", c.required("sliding_window"))
-		w.float("rope.freq_base_swa", c.float(10000, "rope_local_base_freq"))
+		if gemma3Period(c) > 1 {
+			w.uint("attention.sliding_window", c.required("sliding_window"))
+		}
+		w.float("rope.freq_base_swa", windowBase(c, 10000))
 		if c.has("final_logit_softcapping") {
 			w.float("final_logit_softcapping", c.float(0, "final_logit_softcapping"))
 		}
@@ -74,12 +79,22 @@ func checkGemmaScale(c *config, layers27B int) {
 	}
 }
 
-// checkGemma3Layers checks that all but every sixth layer have a window.
-func checkGemma3Layers(c *config) {
-	const period = 6
-	if n := c.integer(period, "sliding_window_pattern"); n != period {
-		c.refuse("the gemma3 architecture has a window in all but every %dth layer, config.json in all but every %dth (sliding_window_pattern)", period, n)
+// gemma3Period is the number of layers of which the last has no window: 1 if none has one.
+func gemma3Period(c *config) int {
+	const usual = 6
+	period := c.integer(usual, "sliding_window_pattern")
+	if c.has("layer_types") && !slices.Contains(c.strings("layer_types"), "sliding_attention") {
+		period = 1
 	}
+	if period != usual && period != 1 {
+		c.refuse("the gemma3 architecture has a window in all but every %dth layer or in none, config.json in all but every %dth (sliding_window_pattern)", usual, period)
+	}
+	return period
+}
+
+// checkGemma3Layers checks that the layers have a window where the architecture has.
+func checkGemma3Layers(c *config) {
+	period := gemma3Period(c)
 	if !c.has("layer_types") {
 		return
 	}

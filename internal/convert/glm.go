@@ -23,6 +23,7 @@ var glm4moe = family{
 	metadata: func(w *metadataWriter, c *config, d *dims) {
 		rotation(w, c, d)
 		routing(w, c, d)
+		normalized(w, c)
 		gating(w, c, "sigmoid")
 	},
 	norms:   preNormsRenamed,

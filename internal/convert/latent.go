@@ -68,6 +68,7 @@ type transposed struct {
 	rows, columns int // of a matrix of the result
 	matrices      int
 	itemBytes     int
+	first, step   int // of the source's columns each step-th is taken, from first on
 
 	mu   sync.Mutex
 	last int // the matrix in data, -1 if none
@@ -107,17 +108,17 @@ func (t *transposed) load(matrix int) error {
 	if t.data != nil && t.last == matrix {
 		return nil
 	}
-	from := make([]byte, t.matrixBytes())
-	if _, err := readFull(t.of, from, int64(matrix)*t.matrixBytes()); err != nil {
+	from := make([]byte, t.matrixBytes()*int64(t.step))
+	if _, err := readFull(t.of, from, int64(matrix)*int64(len(from))); err != nil {
 		return err
 	}
 	if t.data == nil {
-		t.data = make([]byte, len(from))
+		t.data = make([]byte, t.matrixBytes())
 	}
 	n := t.itemBytes
 	for r := range t.rows {
 		for c := range t.columns {
-			copy(t.data[(r*t.columns+c)*n:][:n], from[(c*t.rows+r)*n:])
+			copy(t.data[(r*t.columns+c)*n:][:n], from[(c*t.rows+r)*t.step*n+t.first*n:])
 		}
 	}
 	t.last = matrix

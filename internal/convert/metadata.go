@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"qtool/gguf"
 )
@@ -80,8 +81,13 @@ func (w *metadataWriter) hyperparameters(d *dims, r *rope) {
 	}
 }
 
-// fileType sets the type that most of the weights have.
+// fileType sets the type that most of the weights have, or that of files with MXFP4.
 func (w *metadataWriter) fileType(tensors []*gguf.Tensor) {
+	const mxfp4 = 38
+	if slices.ContainsFunc(tensors, func(t *gguf.Tensor) bool { return t.Type == gguf.MXFP4 }) {
+		w.md.Set("general.file_type", uint32(mxfp4))
+		return
+	}
 	numbers := map[gguf.Type]uint32{gguf.F32: 0, gguf.F16: 1, gguf.BF16: 32}
 	elements := map[gguf.Type]int{}
 	most := gguf.F32

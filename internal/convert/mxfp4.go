@@ -3,10 +3,17 @@ package convert
 import (
 	"io"
 	"slices"
+	"strings"
 
 	"qtool/gguf"
 	"qtool/safetensors"
 )
+
+// holdsPacked reports whether the folder holds experts in MXFP4, which config.json may
+// still say of a model that was trained in whole numbers.
+func holdsPacked(folder *safetensors.Folder) bool {
+	return slices.ContainsFunc(folder.Tensors(), func(t *safetensors.Tensor) bool { return strings.HasSuffix(t.Name, "_blocks") })
+}
 
 // packed adds NAME.weight of MXFP4 from the blocks and scales of all experts, of
 // whose rows the cut is taken. The folder holds 16 bytes for each block of 32
@@ -25,7 +32,7 @@ func (x *recipe) makePacked(folder *folder8, used map[string]bool) (*gguf.Tensor
 	for i, name := range x.sources {
 		s, ok := folder.Tensor(name)
 		if !ok {
-			return nil, invalid("the tensor %s, needed for %s, is missing from the folder; of such models those with experts in MXFP4 are converted", name, x.name)
+			return nil, invalid("the tensor %s, needed for %s, is missing from the folder", name, x.name)
 		}
 		if want := x.sourceShape[:4-i]; !slices.Equal(s.Shape, want) || s.DType != safetensors.U8 {
 			return nil, invalid("the tensor %s is %v %v, config.json gives U8 %v", name, s.DType, s.Shape, want)

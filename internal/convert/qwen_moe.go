@@ -11,6 +11,7 @@ var qwen2moe = family{
 		w.uint("expert_feed_forward_length", d.expertFF)
 		w.uint("expert_shared_feed_forward_length", d.sharedFF)
 	},
+	ownHead: true,
 	norms:   preNorms,
 	experts: &expertLayout{shared: "mlp.shared_expert.", sharedGate: "mlp.shared_expert_gate"},
 }

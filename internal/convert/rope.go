@@ -14,6 +14,7 @@ type rope struct {
 
 	lowFreq, highFreq float64   // llama3
 	long, short       []float32 // longrope: divisors of the angles
+	logarithmic       bool      // longrope: the magnitude is that of YaRN
 
 	// Optional values of yarn, nil if the configuration does not give them.
 	magnitude                                 *float64 // mscale_all_dim
@@ -27,6 +28,24 @@ const (
 	ropeLlama3 ropeKinds = iota + 1
 	ropeLong
 )
+
+// windowBase is the base of layers with a window, def if config.json does not say it.
+func windowBase(c *config, def float64) float64 {
+	def = c.float(def, "rope_local_base_freq")
+	p, ok := c.object("rope_parameters", "rope_scaling")
+	if !ok {
+		return def
+	}
+	window, ok := p.object("sliding_attention")
+	if !ok {
+		return def
+	}
+	base := window.float(def, "rope_theta")
+	if c.err == nil {
+		c.err = joinErr(p, window)
+	}
+	return base
+}
 
 // readRope reads the rotation, of which it sets in d how much of a head it takes.
 func readRope(c *config, d *dims, f *family) (*rope, error) {
@@ -42,6 +61,9 @@ func readRope(c *config, d *dims, f *family) (*rope, error) {
 	}
 	r := &rope{base: p.float(c.float(10000, "rope_theta"), "rope_theta")}
 	kind := strings.ToLower(p.str("rope_type", p.str("type", "default")))
+	if kind == "yarn" && f.rope == ropeLong && p.has("long_factor") { // so the first of Phi-3
+		kind, r.logarithmic = "longrope", true
+	}
 	switch kind {
 	case "default":
 	case "dynamic":
@@ -110,6 +132,9 @@ func (r *rope) longMagnitude(context int) float64 {
 	scale := float64(context) / float64(r.context)
 	if scale <= 1 {
 		return 1
+	}
+	if r.logarithmic {
+		return 1 + 0.1*math.Log(scale)
 	}
 	return math.Sqrt(1 + math.Log(scale)/math.Log(float64(r.context)))
 }
