@@ -142,6 +142,8 @@ func usualValue(arch, key string, headWidth any) any {
 		return map[string]any{"glm4moe": uint32(2)}[arch]
 	case "leading_dense_block_count", "expert_shared_count":
 		return uint32(0)
+	case "expert_group_count", "expert_group_used_count":
+		return uint32(1)
 	case "rope.scaling.yarn_beta_fast":
 		return float32(32)
 	case "rope.scaling.yarn_beta_slow":

@@ -44,23 +44,24 @@ func TestOptionsBecomeTheKeysThatLlamaCppReads(t *testing.T) {
 		{"long factors of yarn", "phi3", map[string]any{
 			"original_max_position_embeddings": 32, "rope_scaling": map[string]any{"type": "yarn", "long_factor": factors, "short_factor": factors},
 		}, map[string]gguf.Value{"rope.scaling.attn_factor": float32(1 + 0.1*math.Log(4)), "rope.scaling.type": nil}},
-		{"MXFP4", "gpt-oss", nil, map[string]gguf.Value{"general.file_type": uint32(38)}},
 	} {
 		t.Run(c.family+"/"+c.name, func(t *testing.T) {
-			twin := fixtures.TinyFamily(1, c.family)
-			if c.family == "gpt-oss" {
-				twin = packedTwin(twin)
-			}
-			md := withConfig(folderOf(t, twin, testSources[c.family]), c.config).open(t, 0).Metadata()
+			md := withConfig(folderOf(t, fixtures.TinyFamily(1, c.family), testSources[c.family]), c.config).open(t, 0).Metadata()
 			for key, want := range c.want {
-				if !strings.HasPrefix(key, "general.") {
-					key = c.family + "." + key
-				}
+				key = c.family + "." + key
 				if got, ok := md.Get(key); ok != (want != nil) || !reflect.DeepEqual(got, want) {
 					t.Errorf("%s is %v, want %v", key, got, want)
 				}
 			}
 		})
+	}
+}
+
+func TestAFileWithExpertsInMXFP4SaysSo(t *testing.T) {
+	const mxfp4 = 38
+	m := opened(t, fixtures.TinyFolder(1, "GptOssForCausalLM", fixtures.FolderOptions{}), 0)
+	if n, err := m.Metadata().Int("general.file_type"); n != mxfp4 {
+		t.Errorf("general.file_type is %d (%v)", n, err)
 	}
 }
 
@@ -104,34 +105,55 @@ func TestALatentModelWithoutExpertsIsDenseInAllLayers(t *testing.T) {
 // exchanged, and gate and up take turns in the columns.
 func TestExpertsOfGPTOSSConvertInWholeNumbersToo(t *testing.T) {
 	want := fixtures.TinyFamily(1, "gpt-oss")
-	s := testSources["gpt-oss"]
-	s.config = map[string]any{"attention_bias": true}
-	s.adjust = func(config map[string]any) { config["intermediate_size"] = 16 }
-	gates := map[string][]float32{}
-	s.arrange = func(put putter, prefix, name string, v []float32, shape []int) bool {
-		if !strings.HasPrefix(name, "ffn_") || !strings.HasSuffix(name, "_exps.weight") {
-			return false
-		}
-		in, out, n := shape[0], shape[1], shape[2]
-		switch name {
-		case "ffn_gate_exps.weight":
-			gates[prefix] = v
-		case "ffn_up_exps.weight":
-			joined := make([]float32, 2*len(v))
-			for at := range n * in * out {
-				e, i, o := at/(in*out), at%in, at/in%out
-				joined[(e*in+i)*2*out+2*o], joined[(e*in+i)*2*out+2*o+1] = gates[prefix][at], v[at]
+	waiting := map[string][]float32{}
+	s := testSource{
+		architecture: "GptOssForCausalLM", config: map[string]any{"attention_bias": true},
+		names: map[string]string{
+			"attn_sinks.weight": "self_attn.sinks", "ffn_gate_inp": "mlp.router", "ffn_down_exps.bias": "mlp.experts.down_proj_bias",
+		},
+		keys: map[string]string{
+			"num_local_experts": "expert_count", "num_experts_per_tok": "expert_used_count", "sliding_window": "attention.sliding_window",
+			"intermediate_size": "expert_feed_forward_length",
+		},
+		arrange: func(put putter, prefix, name string, v []float32, shape []int) bool {
+			part, kind, _ := strings.Cut(name, ".")
+			if part == "ffn_down_exps" && kind == "weight" {
+				put(prefix+"mlp.experts.down_proj", turned(v, shape), []int{shape[1], shape[0], shape[2]})
+				return true
 			}
-			put(prefix+"mlp.experts.gate_up_proj", joined, []int{2 * out, in, n})
-		default:
-			exchanged := make([]float32, len(v))
-			for at := range v {
-				e, i, o := at/(in*out), at%in, at/in%out
-				exchanged[(e*in+i)*out+o] = v[at]
+			if part != "ffn_gate_exps" && part != "ffn_up_exps" {
+				return false
 			}
-			put(prefix+"mlp.experts.down_proj", exchanged, []int{out, in, n})
-		}
-		return true
+			width, to := shape[0], prefix+"mlp.experts.gate_up_proj_bias"
+			if kind == "weight" {
+				v, width, to = turned(v, shape), shape[1], prefix+"mlp.experts.gate_up_proj"
+			}
+			if part == "ffn_gate_exps" {
+				waiting[to] = v
+				return true
+			}
+			joined := make([]float32, 0, 2*len(v))
+			for i := range v {
+				joined = append(joined, waiting[to][i], v[i])
+			}
+			if kind == "weight" {
+				put(to, joined, []int{2 * width, shape[0], shape[2]})
+			} else {
+				put(to, joined, []int{2 * width, shape[1]})
+			}
+			return true
+		},
 	}
 	sameTensors(t, folderOf(t, want, s).open(t, 0), want, 0)
+}
+
+// turned exchanges rows and columns of each matrix [in, out, n].
+func turned(v []float32, shape []int) []float32 {
+	in, out := shape[0], shape[1]
+	w := make([]float32, len(v))
+	for at := range v {
+		e, i, o := at/(in*out), at%in, at/in%out
+		w[(e*in+i)*out+o] = v[at]
+	}
+	return w
 }
