@@ -7,7 +7,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"qtool/fixtures"
 	"qtool/internal/bench"
 )
 
@@ -15,8 +14,8 @@ func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "bench",
 		Usage:       "measure this machine",
-		UsageText:   "qtool bench gemm|train|quantize [flags]",
-		Subcommands: []*cli.Command{benchGEMMCommand(), benchTrainCommand(), benchQuantizeCommand()},
+		UsageText:   "qtool bench gemm|train|generate|quantize [flags]",
+		Subcommands: []*cli.Command{benchGEMMCommand(), benchTrainCommand(), benchGenerateCommand(), benchQuantizeCommand()},
 	}
 }
 
@@ -92,17 +91,7 @@ func benchTrainCommand() *cli.Command {
 qtool bench train --layers 24 --dim 896 --heads 14 --kv-heads 2 --ff 4864 --vocab 32000 --type Q8_0 --seq 256
 qtool bench train --experts 64 --experts-used 8 --expert-ff 512 --json`,
 		Description: `The model is written to a temporary file and mapped, as a user's model would be.`,
-		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "layers", Value: 4, Usage: "decoder layers"},
-			&cli.IntFlag{Name: "dim", Value: 896, Usage: "width of the residual stream"},
-			&cli.IntFlag{Name: "heads", Value: 14, Usage: "attention heads"},
-			&cli.IntFlag{Name: "kv-heads", Value: 2, Usage: "key and value heads"},
-			&cli.IntFlag{Name: "ff", Value: 4864, Usage: "width of the feed-forward network"},
-			&cli.IntFlag{Name: "vocab", Value: 32000, Usage: "tokens in the vocabulary"},
-			&cli.IntFlag{Name: "experts", Usage: "experts in each layer", DefaultText: "a dense model"},
-			&cli.IntFlag{Name: "experts-used", Value: 8, Usage: "experts that each token uses"},
-			&cli.IntFlag{Name: "expert-ff", Usage: "width of one expert", DefaultText: "--ff"},
-			&cli.StringFlag{Name: "type", Value: "Q8_0", Usage: "file type of the base"},
+		Flags: append(shapeFlags(),
 			&cli.IntFlag{Name: "seq", Value: 256, Usage: "tokens in a step"},
 			&cli.IntFlag{Name: "rank", Value: 16, Usage: "rank of the pairs on all linear targets"},
 			&cli.IntFlag{Name: "steps", Value: 5, Usage: "steps to measure, after one that is not"},
@@ -110,7 +99,7 @@ qtool bench train --experts 64 --experts-used 8 --expert-ff 512 --json`,
 			precisionFlag(),
 			&cli.BoolFlag{Name: "forward", Usage: "measure forward passes only, as when a prompt is read"},
 			threadsFlag(), jsonFlag(),
-		},
+		),
 		Action: runBenchTrain,
 	}
 }
@@ -119,23 +108,12 @@ func runBenchTrain(c *cli.Context) error {
 	if _, err := arguments(c); err != nil {
 		return err
 	}
-	for _, flag := range []string{"layers", "dim", "heads", "kv-heads", "ff", "vocab", "experts-used", "rank", "steps"} {
-		if c.Int(flag) < 1 {
-			return usagef("bench train: --%s %d: expected at least 1", flag, c.Int(flag))
-		}
+	if err := atLeast(c, 1, "rank", "steps"); err != nil {
+		return err
 	}
-	shape := fixtures.Shape{
-		Name: "synthetic", Layers: c.Int("layers"), Dim: c.Int("dim"), Heads: c.Int("heads"), KVHeads: c.Int("kv-heads"),
-		FF: c.Int("ff"), Vocab: c.Int("vocab"), Context: max(2048, c.Int("seq")), Untied: true,
-	}
-	if shape.Dim%shape.Heads != 0 || shape.Heads%shape.KVHeads != 0 {
-		return usagef("bench train: --dim must divide by --heads, and --heads by --kv-heads")
-	}
-	if n := c.Int("experts"); n > 0 {
-		shape.Experts, shape.ExpertsUsed = n, min(n, c.Int("experts-used"))
-		if ff := c.Int("expert-ff"); ff > 0 {
-			shape.FF = ff
-		}
+	shape, err := shapeOf(c, c.Int("seq"))
+	if err != nil {
+		return err
 	}
 	r, err := bench.Train(c.Context, bench.TrainOptions{
 		Shape: shape, FileType: c.String("type"), Seq: c.Int("seq"), Rank: c.Int("rank"), Steps: c.Int("steps"),

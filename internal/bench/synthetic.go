@@ -1,13 +1,17 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 
 	"qtool/fixtures"
 	"qtool/gguf"
+	"qtool/internal/model"
 	"qtool/quantize"
 )
 
@@ -37,6 +41,54 @@ func synthetic(shape fixtures.Shape, fileType string) (gguf.Model, error) {
 		tensors = append(tensors, t)
 	}
 	return gguf.Assemble(plan.Model().Metadata(), tensors), nil
+}
+
+// mapped is a synthetic model in a temporary file, mapped as a user's model is.
+type mapped struct {
+	folder  string
+	file    *gguf.File
+	decoder *model.Decoder
+}
+
+func mapSynthetic(ctx context.Context, shape fixtures.Shape, fileType string) (m *mapped, err error) {
+	source, err := synthetic(shape, fileType)
+	if err != nil {
+		return nil, err
+	}
+	m = &mapped{}
+	if m.folder, err = os.MkdirTemp("", "qtool-bench-"); err != nil {
+		return nil, fmt.Errorf("making a folder for the model: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			m.Close()
+		}
+	}()
+	path := filepath.Join(m.folder, "model.gguf")
+	if err := gguf.WriteFile(ctx, path, source); err != nil {
+		return nil, err
+	}
+	if m.file, err = gguf.Open(path); err != nil {
+		return nil, err
+	}
+	m.decoder, err = model.Load(m.file, model.Options{})
+	return m, err
+}
+
+// Close removes the file.
+func (m *mapped) Close() {
+	if m.file != nil {
+		m.file.Close()
+	}
+	os.RemoveAll(m.folder)
+}
+
+func (m *mapped) size() (parameters int, bytes int64) {
+	for _, t := range m.file.Tensors() {
+		parameters += t.Elements()
+		bytes += t.Size()
+	}
+	return parameters, bytes
 }
 
 // encodedRows is a few rows of p: random with deviation 1/sqrt(row length), or

@@ -2,15 +2,11 @@ package bench
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"qtool/fixtures"
-	"qtool/gguf"
 	"qtool/internal/dataset"
 	"qtool/internal/kernel"
 	"qtool/internal/model"
@@ -55,35 +51,16 @@ type TrainResult struct {
 // Train writes a synthetic model to a temporary file, maps it as a user's
 // model is mapped, and measures training steps, or forward passes, over it.
 func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
-	source, err := synthetic(opt.Shape, opt.FileType)
+	m, err := mapSynthetic(ctx, opt.Shape, opt.FileType)
 	if err != nil {
 		return nil, err
 	}
-	folder, err := os.MkdirTemp("", "qtool-bench-")
-	if err != nil {
-		return nil, fmt.Errorf("making a folder for the model: %w", err)
-	}
-	defer os.RemoveAll(folder)
-	path := filepath.Join(folder, "model.gguf")
-	if err := gguf.WriteFile(ctx, path, source); err != nil {
-		return nil, err
-	}
-	file, err := gguf.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	d, err := model.Load(file, model.Options{})
-	if err != nil {
-		return nil, err
-	}
+	defer m.Close()
+	d := m.decoder
 	pool := kernel.NewPool(opt.Threads)
 	defer pool.Close()
 	r := &TrainResult{Threads: pool.Workers(), Tokens: opt.Seq}
-	for _, t := range file.Tensors() {
-		r.Parameters += t.Elements()
-		r.ModelBytes += t.Size()
-	}
+	r.Parameters, r.ModelBytes = m.size()
 	r.FLOPsPerToken = 2 * multiplied(d)
 	var seconds []float64
 	if opt.Forward {
@@ -120,20 +97,30 @@ func multiplied(d *model.Decoder) float64 {
 }
 
 func randomRow(d *model.Decoder, seq int) dataset.Row {
+	return dataset.Row{Docs: []dataset.Example{{IDs: randomTokens(d, seq+1)}}}
+}
+
+func randomTokens(d *model.Decoder, n int) []int32 {
 	rng := rand.New(rand.NewPCG(3, 4))
-	ids := make([]int32, seq+1)
+	ids := make([]int32, n)
 	for i := range ids {
 		ids[i] = int32(rng.IntN(d.Vocabulary))
 	}
-	return dataset.Row{Docs: []dataset.Example{{IDs: ids}}}
+	return ids
 }
 
-func trainingSteps(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt TrainOptions, r *TrainResult) ([]float64, error) {
-	a, err := lora.New(d, lora.Config{Rank: opt.Rank, Alpha: 2 * float32(opt.Rank)})
+// attachPairs binds new pairs of that rank to all linear targets.
+func attachPairs(d *model.Decoder, rank int) (*lora.Adapter, error) {
+	a, err := lora.New(d, lora.Config{Rank: rank, Alpha: 2 * float32(rank)})
 	if err != nil {
 		return nil, err
 	}
-	if err := a.Attach(d); err != nil {
+	return a, a.Attach(d)
+}
+
+func trainingSteps(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt TrainOptions, r *TrainResult) ([]float64, error) {
+	a, err := attachPairs(d, opt.Rank)
+	if err != nil {
 		return nil, err
 	}
 	c := train.DefaultConfig()
