@@ -9,10 +9,13 @@ type Batch struct {
 
 	products []product // to be computed
 	parts    []part    // of these, in order
-	tasks    []task    // that they are cut into
+	sets     []int     // the work of each
+	tasks    []task    // that the products are cut into
+	starts   []int     // of each worker in tasks, and their end
 	lefts    []*left   // since Begin
 	inUse    int       // of lefts; the others are kept for later
 	unpacked []*left
+	panels   []panel // of unpacked
 	// transposed are gradients that follow the products.
 	transposed []transposed
 	known      []int32 // of Rows r, group e and unit u at (2r+u-1)·groups+e: its place in lefts, plus one
@@ -51,31 +54,18 @@ type Term struct {
 
 func (b *Batch) init(p *Pool) {
 	b.p = p
-	b.packTask = func(worker, panel int) {
-		a := b.unpacked[last(len(b.unpacked), func(i int) bool { return b.unpacked[i].first <= panel })]
-		a.packPanel(&p.scratch[worker], b.packed, panel-a.first)
+	b.packTask = func(worker, i int) {
+		b.panels[i].a.packPanel(&p.scratch[worker], b.packed, b.panels[i].panel)
 	}
 	b.runTask = func(worker, i int) { b.tasks[i].run(&p.scratch[worker], b.packed) }
 	b.addTask = func(worker, i int) { b.transposed[i].addTo(active, &p.scratch[worker]) }
-}
-
-// last is the largest i < n for which ok holds; it holds for 0 and up to there.
-func last(n int, ok func(i int) bool) int {
-	low, high := 0, n
-	for high-low > 1 {
-		if middle := (low + high) / 2; ok(middle) {
-			low = middle
-		} else {
-			high = middle
-		}
-	}
-	return low
 }
 
 // Begin starts the pool's batch; it waits for the one before to end. Everything
 // that is given to a batch must stay as it is until End, except for results.
 func (p *Pool) Begin(groups []int32) *Batch {
 	p.operation.Lock()
+	p.measureDistance()
 	p.batch.groups = groups
 	return &p.batch
 }
@@ -103,10 +93,12 @@ func (b *Batch) forget() {
 	clear(b.products)
 	clear(b.parts)
 	clear(b.tasks)
+	clear(b.panels)
 	for i := range b.transposed {
 		b.transposed[i].dw = nil
 	}
 	b.products, b.parts, b.tasks = b.products[:0], b.parts[:0], b.tasks[:0]
+	b.sets, b.panels = b.sets[:0], b.panels[:0]
 	b.unpacked, b.transposed = b.unpacked[:0], b.transposed[:0]
 }
 
@@ -159,6 +151,7 @@ func (b *Batch) Forward(y []float32, add bool, terms ...Term) { b.multiply(y, ad
 func (b *Batch) Backward(dx []float32, add bool, terms ...Term) { b.multiply(dx, add, false, terms) }
 
 func (b *Batch) multiply(c []float32, add, transposed bool, terms []Term) {
+	b.sets = append(b.sets, 0)
 	for e := range len(b.groups) - 1 {
 		from, to := int(b.groups[e]), int(b.groups[e+1])
 		if from == to {
@@ -184,15 +177,16 @@ func (b *Batch) multiply(c []float32, add, transposed bool, terms []Term) {
 				b.parts = append(b.parts, part{a: b.left(t.Rows, e, how), w: w, transposed: transposed, k: k, arithmetic: how})
 			}
 		}
-		b.list(c[from*n:to*n], to-from, n, add, first)
+		b.list(e, c[from*n:to*n], to-from, n, add, first)
 	}
 }
 
-// list adds the product of the parts from first on to those to be computed.
-func (b *Batch) list(c []float32, m, n int, add bool, first int) {
+// list adds the product of the parts from first on to those to be computed; it is
+// one of the set begun last.
+func (b *Batch) list(e int, c []float32, m, n int, add bool, first int) {
 	parts := b.parts[first:]
 	if len(parts) > 0 {
-		b.products = append(b.products, product{c: c, m: m, n: n, add: add, parts: parts, tier: active})
+		b.products = append(b.products, product{c: c, m: m, n: n, add: add, parts: parts, tier: active, group: e, set: len(b.sets) - 1})
 	} else if !add {
 		clear(c)
 	}
@@ -205,7 +199,7 @@ func (b *Batch) left(r Rows, e int, how arithmetic) *left {
 	if *known == 0 {
 		from, to := int(b.groups[e]), int(b.groups[e+1])
 		w := r.width()
-		b.newLeft(left{data: r.data[from*w : to*w], lda: w, rounded: r.rounded, m: to - from, k: r.cols, tier: active, arithmetic: how})
+		b.newLeft(left{data: r.data[from*w : to*w], lda: w, rounded: r.rounded, m: to - from, k: r.cols, row: from, tier: active, arithmetic: how})
 		*known = int32(b.inUse)
 	}
 	return b.lefts[*known-1]
@@ -221,7 +215,7 @@ func (b *Batch) newLeft(a left) *left {
 		panic("kernel: rounded rows are multiplied in float32")
 	}
 	*p = a
-	p.cut()
+	p.cut(b.p.workers)
 	if !p.inPlace() {
 		b.unpacked = append(b.unpacked, p)
 	}
@@ -233,6 +227,7 @@ func (b *Batch) newLeft(a left) *left {
 // ascending order in blocks of termBlock terms: in float32, unless dy and x are
 // roundable and the pool's precision allows bfloat16.
 func (b *Batch) Outer(dw []float32, dy, x Rows, roundable bool) {
+	b.sets = append(b.sets, 0)
 	n := dy.cols * x.cols
 	for e := range len(b.groups) - 1 {
 		b.outerOf(e, dw[e*n:(e+1)*n], dy, x, roundable)
@@ -241,6 +236,7 @@ func (b *Batch) Outer(dw []float32, dy, x Rows, roundable bool) {
 
 // OuterOf is Outer for some groups only: dw holds their gradients, in their order.
 func (b *Batch) OuterOf(groups []int32, dw []float32, dy, x Rows, roundable bool) {
+	b.sets = append(b.sets, 0)
 	n := dy.cols * x.cols
 	for i, e := range groups {
 		b.outerOf(int(e), dw[i*n:(i+1)*n], dy, x, roundable)
@@ -257,20 +253,20 @@ func (b *Batch) outerOf(e int, dw []float32, dy, x Rows, roundable bool) {
 	const narrow = 64
 	if cols <= narrow && cols < rows {
 		t := b.newTransposed(dw, rows, cols)
-		b.outer(t.sum, false, x, dy, from, to, how)
+		b.outer(e, t.sum, false, x, dy, from, to, how)
 	} else {
-		b.outer(dw, true, dy, x, from, to, how)
+		b.outer(e, dw, true, dy, x, from, to, how)
 	}
 }
 
 // outer lists c[i,j] = the sum over from ≤ t < to of a[t,i]·w[t,j], or += if add.
-func (b *Batch) outer(c []float32, add bool, a, w Rows, from, to int, how arithmetic) {
+func (b *Batch) outer(e int, c []float32, add bool, a, w Rows, from, to int, how arithmetic) {
 	first, k := len(b.parts), to-from
 	u, v := a.width(), w.width()
-	l := b.newLeft(left{data: a.data[from*u : to*u], lda: u, rounded: a.rounded, columns: true, m: a.cols, k: k, tier: active, arithmetic: how})
+	l := b.newLeft(left{data: a.data[from*u : to*u], lda: u, rounded: a.rounded, columns: true, m: a.cols, k: k, row: from, tier: active, arithmetic: how})
 	m := Matrix{Rows: k, Cols: w.cols, f32: w.data[from*v : to*v], rounded: w.rounded}
 	b.parts = append(b.parts, part{a: l, w: m, k: k, arithmetic: how})
-	b.list(c, a.cols, w.cols, add, first)
+	b.list(e, c, a.cols, w.cols, add, first)
 }
 
 // transposed is a gradient of few columns: micro-kernels want long rows, so its
@@ -312,31 +308,26 @@ func (g *transposed) addTo(t *tier, s *scratch) {
 func (b *Batch) Run() {
 	defer b.forget()
 	b.pack()
-	var left float64
-	for i := range b.products {
-		q := &b.products[i]
-		q.prepare()
-		left += q.multiplications() * float64(q.n)
-	}
-	for i := range b.products {
-		q := &b.products[i]
-		b.tasks = q.cut(b.tasks, left, b.p.workers)
-		left -= q.multiplications() * float64(q.n)
-	}
+	b.divide()
 	if b.p.rehearsing {
 		b.rehearse()
 	} else {
-		b.p.Do(len(b.tasks), b.runTask)
+		b.p.do(len(b.tasks), b.starts, b.runTask)
 	}
 	b.p.Do(len(b.transposed), b.addTask)
 }
 
+// panel is one panel to be packed.
+type panel struct {
+	a     *left
+	panel int
+}
+
 // pack packs what was not packed before.
 func (b *Batch) pack() {
-	panels, elements, before := 0, 0, b.filled
+	elements, before := 0, b.filled
 	for _, a := range b.unpacked {
-		a.first, a.at = panels, b.filled
-		panels += a.panels
+		a.at = b.filled
 		b.filled += a.size()
 		elements += a.m * a.k
 	}
@@ -344,12 +335,13 @@ func (b *Batch) pack() {
 		b.packed = append(make([]float32, 0, b.filled), b.packed[:before]...)
 	}
 	b.packed = b.packed[:max(b.filled, len(b.packed))]
+	b.dividePanels()
 	const worthSharing = 1 << 14
 	if elements >= worthSharing {
-		b.p.Do(panels, b.packTask)
+		b.p.do(len(b.panels), b.starts, b.packTask)
 		return
 	}
-	for i := range panels {
+	for i := range b.panels {
 		b.packTask(0, i)
 	}
 }

@@ -1,5 +1,7 @@
 package kernel
 
+import "time"
+
 // Formats are the names of the types that some tier decodes by itself.
 func Formats() (names []string) {
 	for _, b := range blocks[1:] {
@@ -19,3 +21,6 @@ func HasDecoder(m Matrix) (float32, bf16 bool) {
 func PartBF16(m Matrix, dst []uint16, r, from, to int) {
 	active.pairs.rows(active, dst, to-from, &m, r, r+1, from, to, new([]float32))
 }
+
+// fix sets the distance for good.
+func (d *distance) fix(far bool) { d.far, d.last = far, time.Now().Add(time.Hour) }

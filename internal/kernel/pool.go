@@ -19,21 +19,26 @@ type TaskFunc func(worker, part int)
 func (f TaskFunc) Do(worker, part int) { f(worker, part) }
 
 // Pool is a fixed set of workers. One Do is in flight at a time; the caller's
-// goroutine works along as worker 0. Parts are handed out one by one, so the
-// order in which they run is not defined: a part must write only what is its own.
+// goroutine works along as worker 0. Every worker begins with a share of the parts
+// that follow each other, the same whenever there are as many, so that what it wrote
+// it finds in its own caches; who is done takes parts from the others. So the order
+// in which parts run is not defined: a part must write only what is its own.
 type Pool struct {
 	workers int
 	mu      sync.Mutex // held by the Do in flight
 	job     job
+	_       apart
 	// call is the Do in flight: its number, how many helpers it has (workers 1 to
 	// that), whether nothing is left to join for, and how many have joined and not
 	// finished. A helper that the system does not let run is not waited for.
 	call     atomic.Uint64
 	closed   atomic.Bool
+	_        apart
 	helpers  []sleeper // helpers[w-1] is worker w
 	finished sleeper   // the caller
 
 	rehearsing bool
+	distance   distance
 
 	// What a multiplication needs, kept so that none of it is allocated again.
 	precision Precision
@@ -52,12 +57,42 @@ const (
 	numberShift = 32
 )
 
+// apart keeps what one worker writes off the cache lines of another, and off those
+// that are fetched along with them.
+type apart [128]byte
+
 // job is what the Do in flight shares with the workers.
 type job struct {
-	task  Task
-	parts int64
-	next  atomic.Int64
-	fault atomic.Pointer[fault]
+	task   Task
+	shares []remainder // of each worker
+	fault  atomic.Pointer[fault]
+}
+
+// remainder is the parts of a worker's share that nobody has taken: the first in
+// the low half, the one behind the last in the high half.
+type remainder struct {
+	atomic.Uint64
+	_ apart
+}
+
+func (r *remainder) set(from, to int) { r.Store(uint64(to)<<32 | uint64(from)) }
+
+// take takes the first part, or the last one, unless none is left.
+func (r *remainder) take(last bool) (part int, ok bool) {
+	for {
+		now := r.Load()
+		from, to := uint32(now), uint32(now>>32)
+		if from >= to {
+			return 0, false
+		}
+		next, part := now+1, from
+		if last {
+			next, part = now-1<<32, to-1
+		}
+		if r.CompareAndSwap(now, next) {
+			return int(part), true
+		}
+	}
 }
 
 type fault struct{ value any }
@@ -67,15 +102,20 @@ func (j *job) run(worker int) {
 	defer func() {
 		if r := recover(); r != nil {
 			j.fault.CompareAndSwap(nil, &fault{r})
-			j.next.Store(j.parts)
+			for i := range j.shares {
+				j.shares[i].set(0, 0)
+			}
 		}
 	}()
-	for {
-		part := j.next.Add(1) - 1
-		if part >= j.parts {
-			return
+	for i := range j.shares {
+		from := &j.shares[(worker+i)%len(j.shares)]
+		for {
+			part, ok := from.take(i > 0)
+			if !ok {
+				break
+			}
+			j.task.Do(worker, part)
 		}
-		j.task.Do(worker, int(part))
 	}
 }
 
@@ -121,10 +161,11 @@ func NewPool(workers int) *Pool {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	workers = min(workers, helperMask)
-	p := &Pool{workers: workers, helpers: make([]sleeper, workers-1), scratch: make([]scratch, workers)}
+	p := &Pool{workers: workers, job: job{shares: make([]remainder, workers)}, helpers: make([]sleeper, workers-1), scratch: make([]scratch, workers)}
 	p.finished.wake = make(chan struct{}, 1)
 	p.batch.init(p)
 	p.vectors.scratch = p.scratch
+	p.distance.init(workers)
 	for w := range p.helpers {
 		p.helpers[w].wake = make(chan struct{}, 1)
 		go p.help(w + 1)
@@ -181,7 +222,11 @@ func (p *Pool) Run(parts int, f func(worker, part int)) { p.Do(parts, TaskFunc(f
 // Do does parts 0 to parts-1 of task and returns when all are done. A panic in
 // one is raised again in the caller. task must not use the pool. Do allocates
 // nothing.
-func (p *Pool) Do(parts int, task Task) {
+func (p *Pool) Do(parts int, task Task) { p.do(parts, nil, task) }
+
+// do is Do where worker w begins with parts starts[w] to starts[w+1]-1; without
+// starts, with as many as the others.
+func (p *Pool) do(parts int, starts []int, task Task) {
 	if p.rehearsing {
 		p.rehearse(parts, task)
 		return
@@ -195,8 +240,14 @@ func (p *Pool) Do(parts int, task Task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	j := &p.job
-	j.task, j.parts = task, int64(parts)
-	j.next.Store(0)
+	j.task = task
+	for w := range j.shares {
+		if starts != nil {
+			j.shares[w].set(starts[w], starts[w+1])
+		} else {
+			j.shares[w].set(shareOfSome(w, parts, min(p.workers, parts)))
+		}
+	}
 	j.fault.Store(nil)
 	p.announce(min(p.workers, parts) - 1)
 	j.run(0)

@@ -1,7 +1,5 @@
 package kernel
 
-import "math"
-
 // termBlock is how many terms of every sum are added up before they are added
 // to the result. It is part of what defines the result, bit for bit: the same
 // for every shape, number of tokens and of workers. It is a multiple of every
@@ -16,7 +14,7 @@ const decodedColumns = 256
 //
 // The work is cut like this, see docs/kernels.md:
 //
-//	task         a block of columns of c, all rows or a split of them
+//	task         a block of columns of c, all rows or a piece of them
 //	  stage      termBlock terms: that part of b is decoded and packed, once
 //	    panel    up to tier.rows rows of a, packed beforehand for all tasks
 //	      tile   micro-kernels: rows of the panel × tier.widths[0] columns
@@ -30,6 +28,11 @@ type product struct {
 	panels int // that the rows are cut into
 	align  int // columns of a task begin at a multiple of it
 	widest int // columns of a task
+
+	group, set int
+	before     int // work of the set's products before this one
+	column     int // multiplications of a column
+	pieces     int // that the rows are divided into
 }
 
 // part is the sum over l < k of a[i,l]·b[l,j], where b is w or its transpose.
@@ -64,7 +67,7 @@ type left struct {
 	panels int
 	stride int // between panels, as packed
 	at     int // of the first panel in Batch.packed
-	first  int // panel among those that are packed together
+	row    int // the first of its group
 }
 
 // scratch is what one worker needs; it grows to the largest shape seen.
@@ -117,65 +120,23 @@ const (
 )
 
 // prepare finds how the product can be cut.
-func (q *product) prepare() {
-	q.panels = ceil(q.m, q.rows())
+func (q *product) prepare(workers int) {
+	q.panels = q.panelsOf(q.m, workers)
+	q.column = 0
 	q.align, q.widest = q.widths[0], widestTransposed
 	for i := range q.parts {
-		if p := &q.parts[i]; !p.transposed {
+		p := &q.parts[i]
+		q.column += q.m * p.k
+		if !p.transposed {
 			q.align = max(q.align, p.w.cuts())
 			q.widest = max(widestDecoded, q.align)
 		}
 	}
 }
 
-// multiplications are those of one column of c.
-func (q *product) multiplications() (n float64) {
-	for i := range q.parts {
-		n += float64(q.m) * float64(q.parts[i].k)
-	}
-	return n
-}
-
-// task is what one worker computes of a product: columns j0 to j1-1 of the rows
-// of panels first to last-1.
-type task struct {
-	q           *product
-	j0, j1      int
-	first, last int
-}
-
-// cut appends the product's tasks. left is the number of multiplications that it
-// and all products behind it take. Tasks are as wide as they can be, so that what
-// is packed of a is used often, until one would take more than a worker's share
-// of what is left: then the panels are split, although b is then decoded more
-// often, and then the columns.
-func (q *product) cut(tasks []task, left float64, workers int) []task {
-	const panelsPerSplit = 4
-	column := q.multiplications()
-	for j := 0; j < q.n; {
-		wanted := max(left/float64(workers), leastTask)
-		columns := min(q.widest, q.n-j)
-		splits := max(min(int(math.Ceil(column*float64(columns)/wanted)), q.panels/panelsPerSplit), 1)
-		if fit := int(wanted*float64(splits)/column) / q.align * q.align; fit < columns {
-			columns = max(fit, q.align)
-		}
-		end := min(j+columns, q.n)
-		for s := range splits {
-			first, last := share(s, q.panels, splits)
-			tasks = append(tasks, task{q, j, end, first, last})
-		}
-		left -= column * float64(end-j)
-		j = end
-	}
-	return tasks
-}
-
-// leastTask is how many multiplications are worth handing out.
-const leastTask = 1 << 20
-
 // cut lays the panels out as they are packed.
-func (a *left) cut() {
-	a.panels = ceil(a.m, a.tier.rows())
+func (a *left) cut(workers int) {
+	a.panels = a.tier.panelsOf(a.m, workers)
 	// Transposing stores whole vectors, the next column overwrites the excess:
 	// the last one needs room.
 	a.stride = ceil(a.k, a.unit)*a.tier.rows() + a.tier.lanes
@@ -191,9 +152,6 @@ func (a *left) size() int {
 	}
 	return a.panels * a.stride
 }
-
-// share is where part i begins and ends if m things are cut into n parts.
-func share(i, m, n int) (from, to int) { return i * m / n, (i + 1) * m / n }
 
 // inPlace reports whether the elements that a micro-kernel needs are side by
 // side already: of single rows and stored columns.

@@ -37,16 +37,17 @@ func (p *Pool) rehearse(parts int, task Task) {
 	}
 }
 
-// rehearse does what Run does in a rehearsal: the first task of each product, for
+// rehearse does what Run does in a rehearsal: the widest task of each product, for
 // one panel. Of products that are alike, such as those of experts, it takes one.
 func (b *Batch) rehearse() {
 	var last *product
-	for _, t := range b.tasks {
-		if last == nil || t.q != last && !t.q.like(last) {
-			t.last = min(t.last, t.first+1)
+	for i := range b.products {
+		q := &b.products[i]
+		if last == nil || !q.like(last) {
+			t := task{q, 0, min(q.widest, q.n), 0, 1}
 			t.run(&b.p.scratch[0], b.packed)
 		}
-		last = t.q
+		last = q
 	}
 }
 
