@@ -32,6 +32,7 @@ func (f *family) readVocab(dir string, d *dims, opts Options) (*tokenizer.Vocab,
 // does: that of Code Llama, and that of StarCoder, which some small models took over.
 func llamaWords(o *tokenizer.HFOptions, d *dims) {
 	const codeLlama, starCoder = 32016, 49152
+	o.StatesPrefix = true
 	switch d.vocab {
 	case codeLlama:
 		o.Special = map[string]string{"eot": "▁<EOT>"}

@@ -2,13 +2,17 @@ package convert
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"qtool/fixtures"
+	"qtool/gguf"
 )
 
 // folderWith writes a folder of fixtures and changes some of its texts: an empty
@@ -75,4 +79,71 @@ func TestFamiliesNameTheirPreTokenizers(t *testing.T) {
 			t.Errorf("%s: %q, want %q", architecture, pre, want)
 		}
 	}
+}
+
+// TestTokenizersBecomeTheKeysOfLlamaCpp reads small folders in all the forms in
+// which models are published. What conversion states beyond llama.cpp is what
+// llama.cpp would have to guess, or would suppose otherwise.
+func TestTokenizersBecomeTheKeysOfLlamaCpp(t *testing.T) {
+	more := []string{"tokenizer.ggml.pre", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.unknown_token_id"}
+	const ofPairs = "tokenizer.ggml.add_sep_token" // between two texts, which no decoder here is given
+	configs, err := filepath.Glob("testdata/tokenizers/*/config.json")
+	if err != nil || len(configs) < 10 {
+		t.Fatalf("%d folders, %v", len(configs), err)
+	}
+	for _, config := range configs {
+		dir := filepath.Dir(config)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			got := keysOf(t, dir)
+			var want map[string]any
+			data, err := os.ReadFile(filepath.Join(dir, "keys.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(data, &want); err != nil {
+				t.Fatal(err)
+			}
+			for key, v := range want {
+				if !reflect.DeepEqual(got[key], v) && key != ofPairs {
+					t.Errorf("%s\n got %v\nwant %v", key, got[key], v)
+				}
+			}
+			for key, v := range got {
+				if _, ok := want[key]; !ok && !slices.Contains(more, key) {
+					t.Errorf("%s is %v, llama.cpp does not write it", key, v)
+				}
+			}
+		})
+	}
+}
+
+// keysOf are the tokenizer's keys as JSON would give them back.
+func keysOf(t *testing.T, dir string) (keys map[string]any) {
+	t.Helper()
+	c, err := readConfig(filepath.Join(dir, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := findFamily(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := f.readVocab(dir, &dims{vocab: c.required("vocab_size")}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	md := &gguf.Metadata{}
+	v.WriteMetadata(md)
+	all := map[string]any{}
+	for _, kv := range md.All() {
+		all[kv.Key] = kv.Value
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &keys); err != nil {
+		t.Fatal(err)
+	}
+	return keys
 }

@@ -10,6 +10,7 @@ import (
 
 	"qtool/internal/convert"
 	"qtool/internal/model"
+	"qtool/internal/tokenizer"
 )
 
 const head = `# Models
@@ -20,6 +21,15 @@ This page is generated from the tables in [internal/model](../internal/model) an
 The decoder computes these architectures (the GGUF key ` + "`general.architecture`" + `), forward and backward: they run, and they are trained on as
 they are stored, quantized or not. Any other is refused by name, as is a file with a tensor or an option that would be ignored.
 A Hugging Face folder whose ` + "`config.json`" + ` names one of the architectures under "converts from" is taken wherever a GGUF model is.
+
+`
+
+const tokenizers = `
+## Tokenizers of folders
+
+A folder's vocabulary is read from ` + "`tokenizer.model`" + ` (SentencePiece, BPE), else ` + "`tokenizer.json`" + ` (BPE, byte-level or with byte fallback), else
+` + "`vocab.json`" + ` with ` + "`merges.txt`" + `; the roles of tokens, the flags and the chat templates from the files beside it. What the pre-tokenizer of a
+byte-level vocabulary is called is found by what it does to a text. One that does what no known one does is refused; ` + "`--pre NAME`" + ` says which to take, of these:
 
 `
 
@@ -44,6 +54,8 @@ func Models() string {
 	for _, a := range all {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", a.Name, a.Models, sources(a.Name), code(a.Targets))
 	}
+	b.WriteString(tokenizers)
+	b.WriteString(code(tokenizer.PreTokenizers()) + "\n")
 	b.WriteString(tail)
 	b.WriteString(refused(all))
 	return b.String()

@@ -121,6 +121,9 @@ type HFOptions struct {
 	Special map[string]string
 	// NoBOS and NoSpacePrefix say that the family never puts that before a text.
 	NoBOS, NoSpacePrefix bool
+	// StatesPrefix says that a byte-level vocabulary, too, states whether a space is
+	// put before a text, though none ever is.
+	StatesPrefix bool
 	// AddedByJSON says that the added tokens of tokenizer.json count even where the
 	// vocabulary comes from tokenizer.model.
 	AddedByJSON bool

@@ -164,14 +164,31 @@ func hfFolder(t testing.TB, v *Vocab, preTokenizer string, ignoreMerges bool) fs
 
 func TestHFIdsEqualLlamaCpp(t *testing.T) {
 	for _, name := range goldenVocabs {
-		pre, ok := hfPreTokenizers[name]
+		steps, ok := hfPreTokenizers[name]
 		if !ok {
 			continue // sentencepiece, see below
 		}
 		t.Run(name, func(t *testing.T) {
-			v, err := VocabFromHF(hfFolder(t, vocabNamed(t, name), pre, name == "llama-bpe"), HFOptions{})
+			want := vocabNamed(t, name)
+			v, err := VocabFromHF(hfFolder(t, want, steps, name == "llama-bpe"), HFOptions{})
 			if err != nil {
 				t.Fatal(err)
+			}
+			types := slices.Clone(want.Types)
+			for i, typ := range types {
+				if typ == UserDefined && looksSpecial(want.Tokens[i]) {
+					types[i] = Control // as the converter has it since those files were made
+				}
+			}
+			if !slices.Equal(v.Tokens, want.Tokens) || !slices.Equal(v.Types, types) || !slices.Equal(v.Merges, want.Merges) ||
+				v.BOS != want.BOS || v.EOS != want.EOS {
+				t.Error("tokens, types, merges or their ends differ")
+			}
+			// Some names stand for the same pieces.
+			pre, err := preRulesOf(v.Pre)
+			wantPre, _ := preRulesOf(want.Pre)
+			if err != nil || &pre.split[0] != &wantPre.split[0] || pre.ignoreMerges != wantPre.ignoreMerges {
+				t.Errorf("the pre-tokenizer is %q, not %q; %v", v.Pre, want.Pre, err)
 			}
 			checkGolden(t, mustNew(t, v), name)
 		})
@@ -341,8 +358,22 @@ func TestHFSettingsComeFromTheFilesBeside(t *testing.T) {
 	if v := with(map[string]string{"tokenizer_config.json": `{}`, "chat_template.jinja": "jinja"}); v.ChatTemplate != "jinja" {
 		t.Errorf("template %q", v.ChatTemplate)
 	}
-	if v := with(map[string]string{"tokenizer_config.json": `{"chat_template":[{"name":"tools","template":"t"},{"name":"default","template":"d"}]}`}); v.ChatTemplate != "d" {
+	if v := with(map[string]string{"tokenizer_config.json": `{"chat_template":[{"name":"tool use","template":"t"},{"name":"default","template":"d"},{"name":"","template":"n"}]}`}); v.ChatTemplate != "d" || !slices.Equal(v.ChatTemplates, []NamedTemplate{{"tool_use", "t"}}) {
+		t.Errorf("templates %q, %q", v.ChatTemplate, v.ChatTemplates)
+	}
+	files := map[string]string{"chat_template.jinja": "jinja", "additional_chat_templates/rag.jinja": "r", "additional_chat_templates/notes.txt": "x"}
+	if v := with(files); v.ChatTemplate != "{{ x }}" || v.ChatTemplates != nil {
+		t.Errorf("tokenizer_config.json does not decide: %q, %q", v.ChatTemplate, v.ChatTemplates)
+	}
+	files["tokenizer_config.json"] = `{}`
+	if v := with(files); v.ChatTemplate != "jinja" || !slices.Equal(v.ChatTemplates, []NamedTemplate{{"rag", "r"}}) {
+		t.Errorf("templates %q, %q", v.ChatTemplate, v.ChatTemplates)
+	}
+	if v := with(map[string]string{"tokenizer_config.json": `{}`, "chat_template.json": `{"chat_template":"j"}`}); v.ChatTemplate != "j" {
 		t.Errorf("template %q", v.ChatTemplate)
+	}
+	if v := with(map[string]string{"tokenizer_config.json": `{"added_tokens_decoder":{"9":{"content":"<tool>","special":true},"10":{"content":"<new>","rstrip":true}}}`}); v.Types[9] != Control || v.Tokens[10] != "<new>" || v.Types[10] != UserDefined || !slices.Equal(v.RightStrip, []int32{10}) {
+		t.Errorf("added_tokens_decoder: types %v and %v, token %q, stripping %v", v.Types[9], v.Types[10], v.Tokens[10], v.RightStrip)
 	}
 }
 

@@ -256,8 +256,11 @@ func (c *hfConfig) setFlags(v *Vocab, opts HFOptions) {
 	v.Explicit.AddBOS = c.addBOS != nil || opts.NoBOS || v.AddBOS != usual
 	v.Explicit.AddEOS = c.addEOS != nil
 	prefix := c.tokenizer.AddPrefixSpace
-	if opts.NoSpacePrefix {
+	switch {
+	case opts.NoSpacePrefix:
 		prefix = new(bool)
+	case v.Model == ModelBPE && !opts.StatesPrefix:
+		prefix = nil
 	}
 	if prefix != nil {
 		v.AddSpacePrefix = *prefix

@@ -75,6 +75,10 @@ var presOfArch = map[string][]string{
 	"granitemoe":  {"refact"},
 	"glm4":        {"glm4"},
 	"glm4moe":     {"glm4"},
+	"qwen2moe":    {"qwen2"},
+	"qwen3":       {"qwen2"},
+	"qwen3moe":    {"qwen2"},
+	"seed_oss":    {"seed-coder"},
 	"qwen2":       {"qwen2", "deepseek-r1-qwen", "a.x-4.0"},
 	"bailingmoe2": {"bailingmoe2"},
 }
@@ -88,20 +92,39 @@ func (v *Vocab) findPre(file *hfTokenizer, config *hfConfig, arch string) (strin
 	if len(rows) == 0 {
 		return "", fmt.Errorf("%w: no known pre-tokenizer cuts text as this one does: %s; %s", ErrUnsupported, describe(file.PreTokenizer), advice)
 	}
-	type candidate struct {
-		name  string
-		score int
-		rules *preRules
+	stray := ""
+	for _, c := range v.guesses(rows, file, config, arch) {
+		if c.rules.ignoreMerges == file.Model.IgnoreMerges {
+			return c.name, nil
+		}
+		if stray, err = v.unmergeable(c.name); err != nil || stray == "" {
+			return c.name, err
+		}
 	}
+	return "", fmt.Errorf("%w: ignore_merges is %t, which decides on token %q, and is not so for any known pre-tokenizer that cuts like this one; %s",
+		ErrUnsupported, file.Model.IgnoreMerges, stray, advice)
+}
+
+// preGuess is a name that a pre-tokenizer may have.
+type preGuess struct {
+	name  string
+	rules *preRules
+	score int
+}
+
+// guesses are the names of rows, the likeliest first.
+func (v *Vocab) guesses(rows []*preRow, file *hfTokenizer, config *hfConfig, arch string) (list []preGuess) {
 	adds := config.addBOS != nil && *config.addBOS
-	var list []candidate
 	for _, row := range rows {
 		for _, name := range row.names {
-			c := candidate{name, 0, &row.rules}
+			c := preGuess{name, &row.rules, 0}
+			// Later ones outweigh all before them.
 			for weight, agrees := range []bool{
 				slices.Contains(presWithBOS, name) == adds,
-				row.rules.keepSpaces != config.tidies(), row.rules.noBOS == (v.BOS == None),
-				row.rules.ignoreMerges == file.Model.IgnoreMerges, slices.Contains(presOfArch[arch], name),
+				row.rules.keepSpaces != config.tidies(),
+				row.rules.noBOS == (v.BOS == None),
+				row.rules.ignoreMerges == file.Model.IgnoreMerges,
+				slices.Contains(presOfArch[arch], name),
 			} {
 				if agrees {
 					c.score += 1 << weight
@@ -110,21 +133,8 @@ func (v *Vocab) findPre(file *hfTokenizer, config *hfConfig, arch string) (strin
 			list = append(list, c)
 		}
 	}
-	slices.SortStableFunc(list, func(a, b candidate) int { return b.score - a.score })
-	for _, c := range list {
-		if c.rules.ignoreMerges == file.Model.IgnoreMerges {
-			return c.name, nil
-		}
-		if stray, err := v.unmergeable(c.name); err != nil || stray == "" {
-			return c.name, err
-		}
-	}
-	stray, err := v.unmergeable(list[0].name)
-	if err != nil {
-		return "", err
-	}
-	return "", fmt.Errorf("%w: ignore_merges is %t, which decides on token %q, and with no known pre-tokenizer that cuts like this one it is; %s",
-		ErrUnsupported, file.Model.IgnoreMerges, stray, advice)
+	slices.SortStableFunc(list, func(a, b preGuess) int { return b.score - a.score })
+	return list
 }
 
 // advice ends the errors about pre-tokenizers.
