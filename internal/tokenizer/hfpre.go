@@ -31,7 +31,10 @@ var (
 		"[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*" + patternSpaces}}
 	publishedDeepSeekCoder = [][]string{{`[\r\n]`, `\s?\p{L}+`, `\s?\p{P}+`, patternCJK, `\p{N}`}}
 	publishedLongCat       = [][]string{{patternQwen2, " ?[！-／：-～‘-‟　-。《》「」【】]+", patternCJK}}
-	publishedSuperBPE      = [][]string{{`\p{N}+`, `(?=(\d{3})+(?!\d))`}}
+	publishedYoutu         = [][]string{{"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+",
+		patternUpper + "*" + patternLower + "+" + contractions + "?|" + patternUpper + "+" + patternLower + "*" + contractions + "?|" +
+			`\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*` + patternSpaces}}
+	publishedSuperBPE = [][]string{{`\p{N}+`, `(?=(\d{3})+(?!\d))`}}
 )
 
 // patternDeepSeekLetters spells out deepseekLetters as their file does.
@@ -70,7 +73,7 @@ var presOfArch = map[string][]string{
 	"olmo2":       {"dbrx", "superbpe"},
 	"olmoe":       {"olmo"},
 	"phi3":        {"dbrx", "gpt-4o"},
-	"deepseek2":   {"deepseek-llm", "deepseek-v3", "gigachat", "kanana2"},
+	"deepseek2":   {"deepseek-llm", "deepseek-v3", "gigachat", "kanana2", "youtu"},
 	"granite":     {"refact"},
 	"granitemoe":  {"refact"},
 	"glm4":        {"glm4"},

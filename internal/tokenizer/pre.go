@@ -60,6 +60,8 @@ var (
 	}
 	splitDeepSeekV3 = splitter{upTo3, (&runRules{has: hanKana}).match, deepseekWords}
 
+	splitKimi     = splitter{kimiWords}
+	splitYoutu    = splitter{youtuRuns, youtuWords}
 	splitBloom    = splitter{(&runRules{has: bloomWord, before: oneBlank}).match}
 	splitViking   = splitter{(&runRules{has: bloomWord, before: oneBlank}).match, oneDigit}
 	splitSuperBPE = splitter{digits, threesFromRight}
@@ -100,6 +102,8 @@ var preTable = []preRow{
 	{preRules{split: splitDeepSeekCoder, keepSpaces: true}, []string{"deepseek-coder"}, publishedDeepSeekCoder},
 	{preRules{split: splitDeepSeekV3, keepSpaces: true}, []string{"deepseek-v3", "hunyuan-dense", "joyai-llm"}, publishedDeepSeekV3},
 	{preRules{split: splitLongCat, keepSpaces: true}, []string{"longcat-flash", "longcat"}, publishedLongCat},
+	{preRules{split: splitKimi, keepSpaces: true}, []string{"kimi-k2"}, nil},
+	{preRules{split: splitYoutu, ignoreMerges: true, keepSpaces: true}, []string{"youtu"}, publishedYoutu},
 	{preRules{split: splitBloom, keepSpaces: true}, []string{"poro-chat"}, nil},
 	{preRules{split: splitBloom}, []string{"bloom", "gpt3-finnish"}, nil},
 	{preRules{split: splitViking, keepSpaces: true}, []string{"viking"}, nil},

@@ -125,6 +125,40 @@ func mathSign(r rune) bool {
 
 func mathSignOrTick(r rune) bool { return mathSign(r) || r == '`' }
 
+// han is what llama.cpp takes for \p{Han}: ideographs, those of compatibility included.
+func han(r rune) bool {
+	return 0x3400 <= r && r <= 0x4DBF || 0x4E00 <= r && r <= 0x9FFF || 0xF900 <= r && r <= 0xFAFF ||
+		0x20000 <= r && r <= 0x2A6DF || 0x2A700 <= r && r <= 0x2EBEF || 0x2F800 <= r && r <= 0x2FA1F
+}
+
+// youtuScripts are the sets of characters of which Youtu cuts out runs.
+var youtuScripts = []func(rune) bool{
+	func(r rune) bool { return 0xAC00 <= r && r <= 0xD7A3 || 0x3131 <= r && r <= 0x318E }, // [가-힣ㄱ-ㆎ]
+	func(r rune) bool { // [！…“”‘’—：；，、-〿︰-﹏]
+		return strings.ContainsRune("！…“”‘’—：；，", r) || 0x3001 <= r && r <= 0x303F || 0xFE30 <= r && r <= 0xFE4F
+	},
+	func(r rune) bool { return 0x3105 <= r && r <= 0x312F }, // [ㄅ-ㄯ]
+	hanKana,
+}
+
+// youtuRuns matches the first run of one of youtuScripts.
+func youtuRuns(s string) (gap, n int) {
+	for gap, r := range s {
+		for _, has := range youtuScripts {
+			if !has(r) {
+				continue
+			}
+			for n, r := range s[gap:] {
+				if !has(r) {
+					return gap, n
+				}
+			}
+			return gap, len(s) - gap
+		}
+	}
+	return len(s), 0
+}
+
 // bloomWord is [^(\s|.,!?…。，、।۔،)].
 func bloomWord(r rune) bool { return !strings.ContainsRune("(\r\n|.,!?…。，、।۔،)", r) }
 

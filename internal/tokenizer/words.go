@@ -190,6 +190,75 @@ func casedWord(s string, i int) int {
 	return i
 }
 
+// kimiWords matches, always at the start of s, with HAN for the characters of [han],
+//
+//	HAN+|[^\r\n\p{L}\p{N}]?[\p{L}--HAN]+CONTRACTION?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|
+//	\s*[\r\n]+|\s+(?!\S)|\s+
+func kimiWords(s string) (gap, n int) {
+	if end := hanEnd(s); end > 0 {
+		return 0, end
+	}
+	c, size := classAt(s, 0)
+	if c&number != 0 {
+		return 0, limitedRunEnd(s, 0, number, 3)
+	}
+	start := 0
+	if c&letter == 0 && !lineEnd(s[0]) {
+		start = size
+	}
+	end := start
+	for {
+		c, n := classAt(s, end)
+		if c&letter == 0 || hanEnd(s[end:]) > 0 {
+			break
+		}
+		end += n
+	}
+	if end > start {
+		return 0, end + contraction(s, end, true)
+	}
+	if n := punctuation(s, letter|number, "\r\n"); n > 0 {
+		return 0, n
+	}
+	return 0, linesOrSpaces(s)
+}
+
+// hanEnd is the end of the run of han at the start of s.
+func hanEnd(s string) int {
+	for i, r := range s {
+		if !han(r) {
+			return i
+		}
+	}
+	return len(s)
+}
+
+// youtuWords matches, always at the start of s, as llama.cpp takes it,
+//
+//	[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+CONTRACTION?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|
+//	\s*[\r\n]+|\s+(?!\S)|\s+
+func youtuWords(s string) (gap, n int) {
+	c, size := classAt(s, 0)
+	if c&number != 0 {
+		return 0, size
+	}
+	start := 0
+	if c&letter == 0 && !lineEnd(s[0]) {
+		start = size
+	}
+	end := runEnd(s, start, letter|mark)
+	if end == start {
+		end = runEnd(s, 0, letter|mark)
+	}
+	if end > 0 && (end > start || c&mark != 0) {
+		return 0, end + contraction(s, end, true)
+	}
+	if n := punctuation(s, letter|number, "\r\n/"); n > 0 {
+		return 0, n
+	}
+	return 0, linesOrSpaces(s)
+}
+
 // deepseekWords is the last expression of DeepSeek-V3,
 //
 //	[!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|
