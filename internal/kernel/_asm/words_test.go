@@ -14,6 +14,7 @@ var knownWords = map[string]string{
 	"VFMAX.S4":      "0x4e33f441", // fmax v1.4s, v2.4s, v19.4s
 	"VFMIN.S4":      "0x4eb3f441", // fmin v1.4s, v2.4s, v19.4s
 	"VFCMGT.S4":     "0x6eb3e441", // fcmgt v1.4s, v2.4s, v19.4s
+	"VFCMGE.S4":     "0x6e33e441", // fcmge v1.4s, v2.4s, v19.4s
 	"VFADD.D2":      "0x4e73d441", // fadd v1.2d, v2.2d, v19.2d
 	"VMUL.B16":      "0x4e339c41", // mul v1.16b, v2.16b, v19.16b
 	"VCMHS.B16":     "0x6e333c41", // cmhs v1.16b, v2.16b, v19.16b
@@ -23,6 +24,7 @@ var knownWords = map[string]string{
 	"VSCVTF.S4":     "0x4e21da41", // scvtf v1.4s, v18.4s
 	"VFRINTN.S4":    "0x4e218a41", // frintn v1.4s, v18.4s
 	"VFCVTNS.S4":    "0x4e21aa41", // fcvtns v1.4s, v18.4s
+	"VFCVTN.S4.H4":  "0x0e216a41", // fcvtn v1.4h, v18.4s
 	"VFCVTL.H4.S4":  "0x0e217a41", // fcvtl v1.4s, v18.4h
 	"VFCVTL2.H8.S4": "0x4e217a41", // fcvtl2 v1.4s, v18.8h
 	"VFCVTL.S2.D2":  "0x0e617a41", // fcvtl v1.2d, v18.2s
