@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"qtool/internal/half"
+	"qtool/internal/kernel"
 )
 
 // With three levels the best choice for a group can be found outright: its values in
@@ -19,6 +20,7 @@ var iq1Levels = [2][8]float32{
 // iq1Group is a group of up to 32 values in the search.
 type iq1Group struct {
 	x, w  []float32
+	by    *divisions
 	order [32]uint8 // of the values, ascending
 	// division: the values at the lowest level end, in order, before low, those at the
 	// middle before high. down says for each 8 values if they are shifted down.
@@ -107,6 +109,9 @@ func (g *iq1Group) sums(xl, ll, factor float32) (float32, float32) {
 // the first values in order. It reports false if no division has any weight.
 func (g *iq1Group) divide32() (scale float32, ok bool) {
 	g.sort()
+	if kernel.CanSearch() {
+		return g.divide32ByVectors()
+	}
 	var sumX, sumW [33]float32
 	for j, i := range g.order {
 		sumX[j+1] = sumX[j] + float32(g.w[i]*g.x[i])
@@ -144,6 +149,46 @@ func (g *iq1Group) divide32() (scale float32, ok bool) {
 	return scale, ok
 }
 
+// divisions are what the searches of a row use, where they are in assembly.
+type divisions struct {
+	of32 kernel.Division32
+	of16 kernel.Division16
+}
+
+// divide32ByVectors is divide32 with the candidates side by side.
+func (g *iq1Group) divide32ByVectors() (scale float32, ok bool) {
+	d := &g.by.of32
+	var x, w float32
+	for j := range 33 {
+		d.SumX[2*j], d.SumX[2*j+1] = x, x
+		d.SumW[2*j], d.SumW[2*j+1] = w, w
+		if j < 32 {
+			i := g.order[j]
+			x += float32(g.w[i] * g.x[i])
+			w += g.w[i]
+		}
+	}
+	for s, levels := range iq1Levels {
+		d.Level[0][s], d.Level[1][s] = levels[0], levels[1]
+		for j := s; j < 66; j += 2 {
+			d.TailX[j] = float32((x - d.SumX[j]) * levels[2])
+			d.TailW[j] = float32(float32((w-d.SumW[j])*levels[2]) * levels[2])
+		}
+	}
+	for d.Begin(); d.Next(); d.Skip() {
+		for i, xl := range d.XL {
+			if ll := d.LL[i]; ll > 0 && float32(xl*xl) > float32(d.Best*ll) {
+				scale = xl / ll
+				d.Best = scale * xl
+				g.low, g.high, ok = d.Low, (d.At+i)/2, true
+				s := (d.At+i)%2 == 1
+				g.down = [4]bool{s, s, s, s}
+			}
+		}
+	}
+	return scale, ok
+}
+
 // shiftSums are the weighted sums of x * level and of level * level for the four ways to
 // shift two halves of a group: the first half down in the upper two, the second in odd ones.
 type shiftSums struct {
@@ -172,17 +217,14 @@ func (s *shiftSums) add(terms []shiftSums) {
 // over the values in order for each division, as rounding depends on that.
 func (g *iq1Group) divide16() (scale float32, ok bool) {
 	g.sort()
+	if kernel.CanSearch() {
+		return g.divide16ByVectors()
+	}
 	var terms [3][16]shiftSums // by level, of each value in order
-	for j, i := range g.order[:16] {
-		x, w := g.x[i], g.w[i]
-		for k := range 4 {
-			down := k >> 1
-			if i >= 8 {
-				down = k & 1
-			}
-			for c, level := range iq1Levels[down][:3] {
-				terms[c][j].xl[k] = float32(float32(w*level) * x)
-				terms[c][j].ll[k] = float32(float32(w*level) * level)
+	for j := range 16 {
+		for c := range terms {
+			for k := range 4 {
+				terms[c][j].xl[k], terms[c][j].ll[k] = g.term(j, c, k)
 			}
 		}
 	}
@@ -212,7 +254,43 @@ func (g *iq1Group) divide16() (scale float32, ok bool) {
 	return scale, ok
 }
 
+// term is what value j in order adds to the sums for shifts k if it is at level c.
+func (g *iq1Group) term(j, c, k int) (xl, ll float32) {
+	i := g.order[j]
+	down := k >> 1
+	if i >= 8 {
+		down = k & 1
+	}
+	wl := float32(g.w[i] * iq1Levels[down][c])
+	return float32(wl * g.x[i]), float32(wl * iq1Levels[down][c])
+}
+
+// divide16ByVectors is divide16 with the shifts side by side.
+func (g *iq1Group) divide16ByVectors() (scale float32, ok bool) {
+	d := &g.by.of16
+	for j := range 16 {
+		for c := range d.Terms {
+			t := &d.Terms[c][j]
+			for k := range 4 {
+				t[k], t[4+k] = g.term(j, c, k)
+			}
+		}
+	}
+	for d.Begin(); d.Next(); {
+		for k, xl := range d.Sums[:4] {
+			if ll := d.Sums[4+k]; ll > 0 && float32(xl*xl) > float32(d.Best*ll) {
+				scale = xl / ll
+				d.Best = scale * xl
+				g.low, g.high, ok = int(d.Low), int(d.High), true
+				g.down = [4]bool{k >= 2, k&1 == 1}
+			}
+		}
+	}
+	return scale, ok
+}
+
 func encodeIQ1_S(dst []byte, src, importance []float32) {
+	var by divisions
 	encode256(dst, src, importance, func(out []byte, x *[256]float32, importance []float32) {
 		b := (*[50]byte)(out)
 		clear(b[:])
@@ -222,7 +300,7 @@ func encodeIQ1_S(dst []byte, src, importance []float32) {
 		var greatest float32
 		meanSquare := float32(2*sumSquares(x[:])) / 256
 		for i := range scales {
-			g := iq1Group{x: x[32*i : 32*i+32], w: w[:]}
+			g := iq1Group{x: x[32*i : 32*i+32], w: w[:], by: &by}
 			g.weigh(importance, 32*i, meanSquare)
 			if _, magnitude := extreme(g.x); magnitude < 1e-12 {
 				continue
@@ -272,6 +350,7 @@ func (g *iq1Group) weigh(importance []float32, from int, meanSquare float32) {
 }
 
 func encodeIQ1_M(dst []byte, src, importance []float32) {
+	var by divisions
 	encode256(dst, src, importance, func(out []byte, x *[256]float32, importance []float32) {
 		b := (*[56]byte)(out)
 		clear(b[:])
@@ -282,7 +361,7 @@ func encodeIQ1_M(dst []byte, src, importance []float32) {
 		meanSquare := float32(2*sumSquares(x[:])) / 256
 		for i := range groups {
 			g := &groups[i]
-			g.x, g.w = x[16*i:16*i+16], weights[16*i:16*i+16]
+			g.x, g.w, g.by = x[16*i:16*i+16], weights[16*i:16*i+16], &by
 			g.weigh(importance, 16*i, meanSquare)
 			if _, magnitude := extreme(g.x); magnitude < 1e-7 {
 				continue

@@ -57,6 +57,8 @@ type searches struct {
 	affine, absolute func(g *Groups, count int, numerators *float32, steps int, high float32)
 	descend          func(g, other *Groups)
 	iq4              func(g *Groups, numerators *[16]float32, near *[1024]float32)
+	divide32         func(d *Division32) bool
+	divide16         func(d *Division16) bool
 	levels, divided  func(q *byte, x *float32, by, low *Lane, groups, vectors int, least, most, bias int32)
 	iq4Levels        func(q *byte, x *float32, by *Lane, groups int)
 	fp4Levels        func(q *byte, x, by *float32, groups, vectors int, middles *[7]float32)

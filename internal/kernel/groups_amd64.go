@@ -12,6 +12,7 @@ var searchesAVX2 = searches{
 	descend: searchDescendAVX2, iq4: searchIQ4AVX2,
 	levels: levelsAVX2, divided: dividedAVX2, iq4Levels: iq4LevelsAVX2, fp4Levels: fp4LevelsAVX2,
 	nearestOf8: nearestOf8AVX2, nearestOf4: nearestOf4AVX2,
+	divide32: divide32, divide16: divide16,
 }
 
 var searchesAVX512 = searches{
@@ -22,7 +23,14 @@ var searchesAVX512 = searches{
 	descend: searchDescendAVX512, iq4: searchIQ4AVX512,
 	levels: levelsAVX512, divided: dividedAVX512, iq4Levels: iq4LevelsAVX512, fp4Levels: fp4LevelsAVX512,
 	nearestOf8: nearestOf8AVX512, nearestOf4: nearestOf4AVX512,
+	divide32: divide32, divide16: divide16,
 }
+
+//go:noescape
+func divide32(d *Division32) bool
+
+//go:noescape
+func divide16(d *Division16) bool
 
 //go:noescape
 func weighGivenAVX2(s *Groups, count int)

@@ -354,9 +354,13 @@ func groupDeclarations() []byte {
 	descend: searchDescend%[1]s, iq4: searchIQ4%[1]s,
 	levels: levels%[1]s, divided: divided%[1]s, iq4Levels: iq4Levels%[1]s, fp4Levels: fp4Levels%[1]s,
 	nearestOf8: nearestOf8%[1]s, nearestOf4: nearestOf4%[1]s,
+	divide32: divide32, divide16: divide16,
 }
 
 `, tier)
+	}
+	for _, n := range []string{"32", "16"} {
+		w.printf("//go:noescape\nfunc divide%[1]s(d *Division%[1]s) bool\n\n", n)
 	}
 	for _, tier := range []string{"AVX2", "AVX512"} {
 		for _, s := range searches {

@@ -71,6 +71,7 @@ func main() {
 	write(filepath.Join(dir, "halves_amd64.go"), formatted(halfDeclarations()))
 	write(filepath.Join(dir, "groups_avx2_amd64.s"), assemblyFile(emitGroups("AVX2", "Y", 8)))
 	write(filepath.Join(dir, "groups_avx512_amd64.s"), assemblyFile(emitGroups("AVX512", "Z", 16)))
+	write(filepath.Join(dir, "divide_amd64.s"), assemblyFile(emitDivisions))
 	write(filepath.Join(dir, "groups_amd64.go"), formatted(groupDeclarations()))
 	write(filepath.Join(dir, "decode_amd64.go"), formatted(decoderDeclarations()))
 	write(filepath.Join(dir, "elementwise_neon_arm64.s"), assemblyFile(emitNEONOperations))
