@@ -25,8 +25,9 @@ var deepseek2 = family{
 			w.float("rope.scaling.yarn_log_multiplier", 0.1*(*m))
 		}
 	},
-	norms:  preNorms,
-	latent: true,
+	norms:          preNorms,
+	latent:         true,
+	yarnMultiplier: true,
 	experts: &expertLayout{
 		shared: "mlp.shared_experts.", choiceBias: "mlp.gate.e_score_correction_bias", choiceMayGo: true,
 	},

@@ -38,6 +38,8 @@ type family struct {
 	// rotated is the share of a head that rotates where config.json does not say; 0: all, and nothing else is handled.
 	rotated float64
 	rope    ropeKinds
+	// yarnMultiplier says that magnitudes of YaRN follow from yarn_log_multiplier.
+	yarnMultiplier bool
 	// sources are those of the tensors that most families name alike, by the names of GGUF.
 	sources    map[string]string
 	rename     func(i int, source string) string // the whole name of what is in layer i, if it is not usual

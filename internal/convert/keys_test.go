@@ -44,6 +44,14 @@ func TestOptionsBecomeTheKeysThatLlamaCppReads(t *testing.T) {
 		{"long factors of yarn", "phi3", map[string]any{
 			"original_max_position_embeddings": 32, "rope_scaling": map[string]any{"type": "yarn", "long_factor": factors, "short_factor": factors},
 		}, map[string]gguf.Value{"rope.scaling.attn_factor": float32(1 + 0.1*math.Log(4)), "rope.scaling.type": nil}},
+		{"magnitudes of yarn that cancel out", "qwen3", map[string]any{"rope_scaling": map[string]any{
+			"rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 32, "mscale": 1, "mscale_all_dim": 1,
+		}}, map[string]gguf.Value{"rope.scaling.attn_factor": float32(1 / (1 + 0.1*math.Log(4))), "rope.scaling.yarn_log_multiplier": nil}},
+		{"magnitude of yarn's scores", "longcat-flash", map[string]any{"mla_scale_q_lora": false, "rope_scaling": map[string]any{
+			"rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 32, "mscale": 1, "mscale_all_dim": 1,
+		}}, map[string]gguf.Value{
+			"rope.scaling.attn_factor": float32(1 / (1 + 0.1*math.Log(4))), "attention.q_lora_scale": float32(math.Pow(1+0.1*math.Log(4), 2)),
+		}},
 	} {
 		t.Run(c.family+"/"+c.name, func(t *testing.T) {
 			md := withConfig(folderOf(t, fixtures.TinyFamily(1, c.family), testSources[c.family]), c.config).open(t, 0).Metadata()

@@ -22,11 +22,16 @@ var longcat = family{
 		}
 	},
 	metadata: func(w *metadataWriter, c *config, d *dims) {
+		w.uint("vocab_size", d.vocab)
 		latentKeys(w, c, d)
 		routing(w, c, d)
 		w.uint("n_zero_experts", d.identity)
+		queries := d.rope.scoreMagnitude() // of queries is of scores
 		if c.boolean("mla_scale_q_lora", false) && d.latent.qRank > 0 {
-			w.float("attention.q_lora_scale", math.Sqrt(float64(d.embed)/float64(d.latent.qRank)))
+			queries *= math.Sqrt(float64(d.embed) / float64(d.latent.qRank))
+		}
+		if queries != 1 {
+			w.float("attention.q_lora_scale", queries)
 		}
 		if c.boolean("mla_scale_kv_lora", false) {
 			w.float("attention.kv_lora_scale", math.Sqrt(float64(d.embed)/float64(d.latent.kvRank)))

@@ -13,11 +13,12 @@ type rope struct {
 	context int // original context length: yarn, llama3 and longrope
 
 	lowFreq, highFreq float64   // llama3
+	multiplied        bool      // yarn: a key of the architecture says the magnitude
 	long, short       []float32 // longrope: divisors of the angles
 	logarithmic       bool      // longrope: the magnitude is that of YaRN
 
 	// Optional values of yarn, nil if the configuration does not give them.
-	magnitude                                 *float64 // mscale_all_dim
+	magnitude, rotatedMagnitude               *float64 // mscale_all_dim, mscale
 	extFactor, attnFactor, betaFast, betaSlow *float64
 }
 
@@ -59,7 +60,7 @@ func readRope(c *config, d *dims, f *family) (*rope, error) {
 	if !ok {
 		p = &config{where: c.where, fields: map[string]any{}}
 	}
-	r := &rope{base: p.float(c.float(10000, "rope_theta"), "rope_theta")}
+	r := &rope{multiplied: f.yarnMultiplier, base: p.float(c.float(10000, "rope_theta"), "rope_theta")}
 	kind := strings.ToLower(p.str("rope_type", p.str("type", "default")))
 	if kind == "yarn" && f.rope == ropeLong && p.has("long_factor") { // so the first of Phi-3
 		kind, r.logarithmic = "longrope", true
@@ -73,7 +74,7 @@ func readRope(c *config, d *dims, f *family) (*rope, error) {
 	case "yarn":
 		r.kind, r.factor = kind, p.float(0, "factor")
 		r.context = p.integer(c.integer(d.context, "original_max_position_embeddings"), "original_max_position_embeddings")
-		r.magnitude = p.optional("mscale_all_dim")
+		r.magnitude, r.rotatedMagnitude = p.optional("mscale_all_dim"), p.optional("mscale")
 		r.extFactor = p.optional("extrapolation_factor")
 		r.attnFactor = p.optional("attention_factor", "attn_factor")
 		r.betaFast, r.betaSlow = p.optional("beta_fast"), p.optional("beta_slow")
@@ -206,9 +207,37 @@ func (r *rope) write(w *metadataWriter) {
 			w.float(o.key, *o.value)
 		}
 	}
-	// Hugging Face's attention_factor is the whole magnitude. llama.cpp makes
-	// 1+0.1·ln(factor) itself and multiplies it with this key.
-	if usual := 1 + 0.1*math.Log(r.factor); r.attnFactor != nil && r.factor > 1 && math.Abs(*r.attnFactor-usual) > 1e-6 {
-		w.float("rope.scaling.attn_factor", *r.attnFactor/usual)
+	if usual := r.logMagnitude(1); !r.multiplied && r.factor > 1 && math.Abs(r.wholeMagnitude()-usual) > 1e-6 {
+		w.float("rope.scaling.attn_factor", r.wholeMagnitude()/usual)
 	}
+}
+
+// logMagnitude is YaRN's magnitude with weight m.
+func (r *rope) logMagnitude(m float64) float64 {
+	if r.factor <= 1 {
+		return 1
+	}
+	return 1 + 0.1*m*math.Log(r.factor)
+}
+
+// wholeMagnitude is what YaRN multiplies sine and cosine with, as transformers has it.
+// llama.cpp makes 1+0.1·ln(factor) itself, and multiplies it with a key.
+func (r *rope) wholeMagnitude() float64 {
+	all, rotated := r.magnitude, r.rotatedMagnitude
+	switch {
+	case r.attnFactor != nil:
+		return *r.attnFactor
+	case all != nil && rotated != nil && *all != 0 && *rotated != 0:
+		return r.logMagnitude(*rotated) / r.logMagnitude(*all)
+	}
+	return r.logMagnitude(1)
+}
+
+// scoreMagnitude is what YaRN multiplies the scores of attention over latents with.
+func (r *rope) scoreMagnitude() float64 {
+	if r.kind != "yarn" || r.magnitude == nil {
+		return 1
+	}
+	m := r.logMagnitude(*r.magnitude)
+	return m * m
 }

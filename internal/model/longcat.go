@@ -37,7 +37,5 @@ func configureLongCat(k *keys, c *Config) {
 		k.fail(fmt.Errorf("%w: %s comes in pairs of layers with experts, and this has %d layers, the first %d of them without, and %d experts", ErrInvalid, k.arch, c.Layers, c.LeadingDense, c.Experts))
 	case c.SharedWidth != 0:
 		k.fail(fmt.Errorf("%w: %s with shared experts", ErrUnsupported, k.arch))
-	case c.Rope.ExtFactor != 0:
-		k.fail(fmt.Errorf("%w: %s with YaRN scaling", ErrUnsupported, k.arch))
 	}
 }

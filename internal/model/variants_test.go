@@ -39,6 +39,7 @@ var variants = []struct {
 	{"softmax in groups", "deepseek2", map[string]gguf.Value{
 		"deepseek2.expert_gating_func": uint32(1), "deepseek2.expert_weights_norm": false, "deepseek2.rope.scaling.yarn_log_multiplier": float32(0.1),
 	}, []float32{1.1535958, -0.73728764, 0.0044931024, 0.00063404441, 0.90199101, -0.11671159, -1.483469, 0.033114374}},
+	{"yarn", "longcat-flash", yarn("longcat-flash", 4, 16, map[string]gguf.Value{"longcat-flash.rope.scaling.attn_factor": float32(0.9)}), []float32{-0.73240036, 1.6175549, -1.9302341, 0.20188162, 2.0094638, 0.22668692, 0.49068743, -0.18013149}},
 	{"weights as they are", "glm4moe", map[string]gguf.Value{"glm4moe.expert_weights_norm": false}, []float32{0.87783432, -0.10497519, 0.7298739, -0.11677614, 0.077624708, -0.1892859, 0.45081538, -1.0920343}},
 	{"no rotation", "granite", map[string]gguf.Value{"granite.rope.scaling.finetuned": false}, []float32{0.0067728013, 0.05119431, 0.22009757, -0.33763096, -0.060084246, 0.21720539, 0.22461939, -0.22325134}},
 	{"linear scaling", "smollm3", map[string]gguf.Value{"smollm3.rope.scaling.factor": float32(4)}, []float32{-0.74715412, 2.048986, 0.34995145, 0.55893892, -0.93902922, -0.51555765, 2.0918298, -0.80112654}},
