@@ -83,13 +83,16 @@ func New(d *model.Decoder, c Config) (*Adapter, error) {
 	}
 	rng := rand.New(rand.NewPCG(c.Seed, 0x6c6f7261))
 	a := &Adapter{Architecture: d.Architecture, Alpha: c.Alpha, Extra: &gguf.Metadata{}}
+	for _, t := range chosen {
+		a.MergeOnly = a.MergeOnly || t.Refused != ""
+	}
 	if c.Shapes {
-		a.Pairs = emptyPairs(chosen, c.Rank)
+		a.Pairs = emptyPairs(chosen, &c)
 		return a, nil
 	}
 	for _, t := range chosen {
 		p := newPair(t, c.Rank)
-		if experts, some := c.Experts[model.TargetLayer(t.Tensor)]; some && t.Linear.Experts > 1 {
+		if experts := c.expertsOf(t); experts != nil {
 			p.restrict(experts)
 		}
 		random, in := p.A, t.Linear.Cols
@@ -101,9 +104,16 @@ func New(d *model.Decoder, c Config) (*Adapter, error) {
 			random.Data[i] = float32((2*rng.Float64() - 1) * bound)
 		}
 		a.Pairs = append(a.Pairs, p)
-		a.MergeOnly = a.MergeOnly || t.Refused != ""
 	}
 	return a, nil
+}
+
+// expertsOf are those of a target that get pairs; nil means all.
+func (c *Config) expertsOf(t model.Target) []int32 {
+	if t.Linear.Experts == 1 {
+		return nil
+	}
+	return c.Experts[model.TargetLayer(t.Tensor)]
 }
 
 // newPair makes a zero pair of the right shape for a target.
@@ -116,29 +126,35 @@ func newPair(t model.Target, rank int) *Pair {
 
 // emptyPairs are trainable pairs of the right shapes that share the memory of the
 // largest half.
-func emptyPairs(targets []model.Target, rank int) (pairs []*Pair) {
-	size := func(shape []int) int {
-		n := 1
-		for _, d := range shape {
-			n *= d
-		}
-		return n
-	}
+func emptyPairs(targets []model.Target, c *Config) (pairs []*Pair) {
 	largest := 0
 	for _, t := range targets {
-		a, b := pairShapes(t, rank)
-		largest = max(largest, size(a), size(b))
+		a, b := pairShapes(t, c.Rank)
+		p := &Pair{Tensor: t.Tensor, Pair: nn.Pair{A: &nn.Param{Name: t.Tensor + suffixA, Shape: a}, B: &nn.Param{Name: t.Tensor + suffixB, Shape: b}, Rank: c.Rank}}
+		if experts := c.expertsOf(t); len(experts) > 0 && len(experts) < a[2] {
+			p.stack, p.Experts = a[2], experts
+			a[2], b[2] = len(experts), len(experts)
+		}
+		largest = max(largest, elements(a), elements(b))
+		pairs = append(pairs, p)
 	}
 	shared := make([]float32, largest)
-	half := func(name string, shape []int) *nn.Param {
-		v := shared[:size(shape)]
-		return &nn.Param{Name: name, Shape: shape, Data: v, Grad: v}
-	}
-	for _, t := range targets {
-		a, b := pairShapes(t, rank)
-		pairs = append(pairs, &Pair{Tensor: t.Tensor, Pair: nn.Pair{A: half(t.Tensor+suffixA, a), B: half(t.Tensor+suffixB, b), Rank: rank}})
+	for _, p := range pairs {
+		for _, half := range []*nn.Param{p.A, p.B} {
+			half.Data = shared[:elements(half.Shape)]
+			half.Grad = half.Data
+		}
 	}
 	return pairs
+}
+
+// elements is the product of a shape.
+func elements(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
 }
 
 // pairShapes are the shapes of both halves of a pair on a target.

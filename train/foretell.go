@@ -1,6 +1,9 @@
 package train
 
 import (
+	"context"
+	"time"
+
 	"qtool/internal/dataset"
 	"qtool/internal/kernel"
 	"qtool/internal/model"
@@ -18,7 +21,7 @@ type Estimate struct {
 	LargestPart  int64  `json:"largest_block_bytes"` // of the base, which is in memory at once
 
 	BaseBytes       int64 `json:"base_bytes"`
-	AdapterBytes    int64 `json:"adapter_bytes"`
+	ResultBytes     int64 `json:"result_bytes"`     // the adapter, or the model of trained weights
 	CheckpointBytes int64 `json:"checkpoint_bytes"` // twice, while one replaces another
 	DiskBytes       int64 `json:"disk_bytes"`
 
@@ -28,61 +31,101 @@ type Estimate struct {
 	FLOPsPerToken float64 `json:"flops_per_token"`
 }
 
-// Foretell estimates steps of full batches of rows of seq tokens, on a decoder with
-// pairs, both of which may be of [model.Options.Shapes] and [lora.Config.Shapes]. program is
-// what the program takes besides.
-func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *kernel.Pool, seq int, program int64) Estimate {
-	pool.SetPrecision(c.KernelPrecision())
-	l := newLearner(d, params, pool, c.Checkpointing)
-	rows := make([]dataset.Row, c.Batch)
-	var data int64
-	for i := range rows {
-		rows[i].Docs = []dataset.Example{{IDs: make([]int32, seq+1)}}
-		data += rows[i].Bytes()
-	}
-	l.tape.Rehearse(func() { l.accumulate(rows, 0) })
-
-	e := Estimate{Architecture: d.Architecture, Layers: d.Layers, Seq: seq, StepTokens: seq * c.Batch * c.GradAccum}
-	for _, p := range params {
-		e.Trained += int64(len(p.Data))
-	}
-	e.Memory = memoryOf(l.tape, 4*e.Trained, data, program)
-	e.BaseBytes, e.LargestPart = d.MappedBytes(), d.LargestPart()
-	e.Memory.MappedBase = e.BaseBytes
-	e.AdapterBytes, e.CheckpointBytes = 4*e.Trained, 12*e.Trained
-	e.DiskBytes = e.BaseBytes + e.AdapterBytes + 2*e.CheckpointBytes
-
-	cost := d.Cost(c.Batch, seq)
-	// Each weight is multiplied forward and back. What is computed again was just
-	// read, so that it is not read once more.
-	e.ReadBytes = float64(c.GradAccum) * (2*cost.PassBytes + cost.HeadBytes + cost.LookupBytes)
-	again := 0.
-	if c.Checkpointing {
-		again = 1
-	}
-	pairs := pairWeights(d)
-	// A multiplication and an addition each. Pairs have a gradient of their own; attention
-	// back is five products to two forward.
-	e.FLOPsPerToken = 2 * ((2+again)*cost.BlockWeights + 2*cost.HeadWeights + (3+again)*pairs + (3.5+again)*cost.Attention)
-	return e
+// Forecast is an estimate and what it takes to measure the time.
+type Forecast struct {
+	Estimate
+	learner *learner
+	batches int     // of a step
+	work    nn.Work // of a batch
+	rows    []dataset.Row
 }
 
-// pairWeights is how many weights of pairs one token is multiplied with.
-func pairWeights(d *model.Decoder) (n float64) {
-	for _, t := range d.Targets() {
-		pair := t.Linear.Pair
-		if pair == nil {
-			continue
-		}
-		in, out, experts := t.Shape()
-		if t.Transposed {
-			in = 1 // looked up
-		}
-		weights := float64(pair.Rank) * float64(in+out)
-		if experts > 1 {
-			weights *= float64(d.ExpertsUsed) * float64(d.Experts) / float64(d.Experts+d.Router.Identity)
-		}
-		n += weights
+// Foretell estimates steps of full batches of rows of seq tokens, on a decoder of
+// [model.Options.Shapes] that trains params. program is what the program takes besides.
+func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *kernel.Pool, seq int, program int64) *Forecast {
+	pool.SetPrecision(c.KernelPrecision())
+	l := newLearner(d, params, pool, c.Checkpointing)
+	l.router.balance, l.router.z = c.RouterBalance, c.RouterZ
+	f := &Forecast{learner: l, batches: c.GradAccum, rows: make([]dataset.Row, c.Batch)}
+	var data int64
+	for i := range f.rows {
+		f.rows[i].Docs = []dataset.Example{{IDs: make([]int32, seq+1)}}
+		data += f.rows[i].Bytes()
+	}
+	l.tape.Rehearse(f.batch)
+	l.tape.EvenRouting = true
+	f.work = l.tape.Rehearse(f.batch)
+
+	e := &f.Estimate
+	e.Architecture, e.Layers, e.Seq, e.StepTokens = d.Architecture, d.Layers, seq, seq*c.Batch*c.GradAccum
+	for _, p := range params {
+		e.Trained += elements(p)
+	}
+	e.Memory = memoryOf(l.tape, 4*e.Trained, data, program)
+	e.BaseBytes, e.LargestPart = d.SourceBytes(), d.LargestPart()
+	e.Memory.MappedBase = d.MappedBytes()
+	e.ResultBytes, e.CheckpointBytes = 4*e.Trained, 24*e.Trained
+	e.DiskBytes = e.BaseBytes + e.ResultBytes + 2*e.CheckpointBytes
+	if e.Memory.MappedBase > 0 {
+		// What is computed again was just read, so that it is not read once more.
+		cost := d.Cost(c.Batch, seq)
+		e.ReadBytes = float64(c.GradAccum) * (2*cost.PassBytes + cost.HeadBytes + cost.LookupBytes)
+	}
+	// A multiplication and an addition each.
+	e.FLOPsPerToken = 2 * total(f.work) / float64(seq*c.Batch)
+	return f
+}
+
+// elements is the number of weights of p, whose data may be only some of them.
+func elements(p *nn.Param) int64 {
+	n := int64(1)
+	for _, d := range p.Shape {
+		n *= int64(d)
 	}
 	return n
+}
+
+func (f *Forecast) batch() { f.learner.accumulate(f.rows, 0) }
+
+// Time measures how long the batches of a step take, in seconds, with weights that are
+// all zero and never wait for memory, and with an even use of the experts: a whole
+// batch, or where that is more than short, at so many FLOPs per second, the head and
+// one block, from which the rest is told.
+func (f *Forecast) Time(ctx context.Context, peak float64, short time.Duration) (seconds float64, err error) {
+	l, whole := f.learner, f.learner.decoder
+	defer func() { l.decoder = whole }()
+	least := f.FLOPsPerToken * float64(f.StepTokens) / float64(f.batches) / peak
+	if least <= short.Seconds() {
+		seconds, _, err = f.timed(ctx, whole)
+		return seconds * float64(f.batches), err
+	}
+	head, headWork, err := f.timed(ctx, whole.Excerpt())
+	if err != nil {
+		return 0, err
+	}
+	block, blockWork, err := f.timed(ctx, whole.Excerpt(whole.Blocks()/2))
+	if err != nil {
+		return 0, err
+	}
+	seconds = head + (block-head)*(total(f.work)-headWork)/(blockWork-headWork)
+	return seconds * float64(f.batches), nil
+}
+
+func total(w nn.Work) float64 { return w.Products + w.Attention }
+
+// timed is how long a batch through d takes, and what it multiplies. The first time
+// touches memory, which in a long one does not count.
+func (f *Forecast) timed(ctx context.Context, d *model.Decoder) (seconds, work float64, err error) {
+	f.learner.decoder = d
+	work = total(f.learner.tape.Rehearse(f.batch))
+	const long = 3
+	for i := 0; i < 2 && seconds < long; i++ {
+		if err := ctx.Err(); err != nil {
+			return 0, 0, err
+		}
+		start := time.Now()
+		f.batch()
+		seconds = time.Since(start).Seconds()
+	}
+	return seconds, work, nil
 }

@@ -190,8 +190,6 @@ func (o *finetuneOptions) useDemo() {
 // check finds contradictions that need no model.
 func (o *finetuneOptions) check() error {
 	switch {
-	case o.planOnly && (o.full != "" || o.init != ""):
-		return usagef("finetune: --plan-only is about new pairs; it does not go with --full or --init-adapter")
 	case o.adapter == "" && o.full == "" && !o.planOnly:
 		return usagef("finetune: --adapter OUT.gguf says where to write the result")
 	case o.adapter != "" && o.full != "":

@@ -8,7 +8,6 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/kernel"
-	"qtool/lora"
 	"qtool/train"
 )
 
@@ -20,16 +19,17 @@ type foretold struct {
 	BandwidthGBps float64 `json:"bandwidth_gbps"`  // measured, of its memory
 	Available     int64   `json:"available_bytes"` // 0 if the system does not tell
 	Fits          bool    `json:"base_fits"`       // in memory beside the rest
-	// Seconds is the least time for a million tokens: computing at the peak, or reading
-	// the base as fast as memory gives it, whichever is longer.
-	Seconds float64 `json:"seconds_per_million_tokens"`
+	// Measured says that the time is that of batches, or of a block of them, that were
+	// computed; else they would not fit, and it is the least there can be.
+	Measured bool    `json:"measured"`
+	Seconds  float64 `json:"seconds_per_million_tokens"`
 	// DiskGBps is what the disk must give not to hold that up where the base does not fit.
 	DiskGBps float64 `json:"disk_gbps_wanted,omitempty"`
 }
 
 // foretell tells what a run would take, without reading the weights.
 func (f *finetuning) foretell(ctx context.Context) (err error) {
-	f.load.Shapes = true
+	f.load.Shapes, f.load.TrainWeights = true, f.full != ""
 	if info, statErr := os.Stat(f.model); f.model != "" && statErr == nil && info.Mode().IsRegular() {
 		f.report.Model = f.model
 		f.base, err = opened(gguf.Open(f.model, gguf.WithoutData()))
@@ -42,18 +42,32 @@ func (f *finetuning) foretell(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	adapter, err := lora.New(f.decoder, lora.Config{Rank: f.rank, Alpha: f.alpha, Targets: f.targets, MergeOnly: f.mergeOnly, Shapes: true})
-	if err != nil {
-		return usagef("finetune: %v", err)
+	if f.experts.Top > 0 { // which ones the data tell, how many do not
+		for e := range min(f.experts.Top, f.decoder.Experts+1) {
+			f.experts.List = append(f.experts.List, int32(e))
+		}
+		f.experts.Top = 0
 	}
-	adapter.MergeOnly = f.mergeOnly
-	if err := adapter.Attach(f.decoder); err != nil {
+	if err := f.makeAdapter(ctx); err != nil {
 		return err
 	}
-	f.pool = kernel.NewPool(f.threads)
-	r := foretold{Model: f.report.Model, Available: availableMemory()}
-	r.Estimate = train.Foretell(f.config, f.decoder, adapter.Params(), f.pool, f.seq, f.program)
-	r.measure(f.pool, f.maxResident)
+	params := f.decoder.Params()
+	if f.adapter != nil {
+		params = f.adapter.Params()
+	}
+	forecast := train.Foretell(f.config, f.decoder, params, f.pool, f.seq, f.program)
+	r := foretold{Model: f.report.Model, Available: availableMemory(), Estimate: forecast.Estimate}
+	if f.adapter != nil { // it has zeros for experts without a pair
+		r.DiskBytes -= r.ResultBytes
+		r.ResultBytes = 0
+		for _, t := range f.adapter.Model().Tensors() {
+			r.ResultBytes += t.Size()
+		}
+		r.DiskBytes += r.ResultBytes
+	}
+	if err := r.measure(ctx, f, forecast); err != nil {
+		return err
+	}
 	if f.con.json {
 		return f.con.printJSON(r)
 	}
@@ -61,34 +75,62 @@ func (f *finetuning) foretell(ctx context.Context) (err error) {
 	return nil
 }
 
-func (r *foretold) measure(pool *kernel.Pool, maxResident int64) {
+func (r *foretold) measure(ctx context.Context, f *finetuning, forecast *train.Forecast) error {
 	const each = 300 * time.Millisecond
-	r.PeakGFLOPS, r.BandwidthGBps = kernel.MeasurePeak(pool, each), kernel.MeasureBandwidth(pool, each)
-	const million = 1e6
-	read := r.ReadBytes / float64(r.StepTokens) * million
-	r.Seconds = max(r.FLOPsPerToken*million/(r.PeakGFLOPS*1e9), read/(r.BandwidthGBps*1e9))
-	most := maxResident
+	r.PeakGFLOPS, r.BandwidthGBps = kernel.MeasurePeak(f.pool, each), kernel.MeasureBandwidth(f.pool, each)
+	most := f.maxResident
 	if most == 0 {
 		most = r.Available
 	}
-	if r.Fits = most == 0 || r.Memory.Total+r.BaseBytes <= most; !r.Fits {
-		r.DiskGBps = read / r.Seconds / 1e9
+	r.Fits = most == 0 || r.Memory.Total+r.Memory.MappedBase <= most
+	step := r.FLOPsPerToken * float64(r.StepTokens) / (r.PeakGFLOPS * 1e9)
+	if r.Measured = most == 0 || r.Memory.Total <= most; r.Measured {
+		const short = 2 * time.Second
+		f.con.detail("measuring the speed of a batch, or of a block where batches take long")
+		var err error
+		if step, err = forecast.Time(ctx, r.PeakGFLOPS*1e9, short); err != nil {
+			return err
+		}
 	}
+	// The optimizer reads weight, gradient and moments, and writes three of them; norm
+	// and clearing pass over the gradient.
+	const optimizerBytes = 4 * (4 + 3 + 2)
+	step += optimizerBytes * float64(r.Trained) / (r.BandwidthGBps * 1e9)
+	step = max(step, r.ReadBytes/(r.BandwidthGBps*1e9))
+	const million = 1e6
+	r.Seconds = step / float64(r.StepTokens) * million
+	if !r.Fits {
+		r.DiskGBps = r.ReadBytes / step / 1e9
+	}
+	return nil
 }
 
 func (r *foretold) print(f *finetuning) {
 	m, say := &r.Memory, func(format string, args ...any) { fmt.Fprintf(f.con.out, format+"\n", args...) }
+	result, trained := "adapter", "pairs"
+	if f.full != "" {
+		result, trained = "the trained model", "weights"
+	}
 	say("base      %s: %s, %d layers, %s", r.Model, r.Architecture, r.Layers, formatBytes(r.BaseBytes))
 	say("train     %d parameters; steps of %d tokens in rows of %d", r.Trained, r.StepTokens, r.Seq)
-	say("disk      %s: the base, %s adapter, %s checkpoints", formatBytes(r.DiskBytes), formatBytes(r.AdapterBytes), formatBytes(2*r.CheckpointBytes))
-	say("memory    %s: %s activations and their gradients, %s scratch, %s pairs with gradients, moments and a copy, %s the rest",
-		formatBytes(m.Total), formatBytes(m.Activations), formatBytes(m.Scratch), formatBytes(m.Parameters+m.Gradients+m.Moments+m.LastGood), formatBytes(m.Data+m.Program))
-	if !r.Fits {
+	say("disk      %s: the base, %s %s, %s checkpoints", formatBytes(r.DiskBytes), formatBytes(r.ResultBytes), result, formatBytes(2*r.CheckpointBytes))
+	say("memory    %s: %s activations and their gradients, %s scratch, %s %s with gradients, moments and a copy, %s the rest",
+		formatBytes(m.Total), formatBytes(m.Activations), formatBytes(m.Scratch), formatBytes(m.Parameters+m.Gradients+m.Moments+m.LastGood), trained, formatBytes(m.Data+m.Program))
+	switch {
+	case m.MappedBase > 0 && !r.Fits:
 		say("          the base does not fit beside it: it is read block by block, %s at once", formatBytes(r.LargestPart))
+	case !r.Fits:
+		say("          that is more than there is")
 	}
-	say("reading   %s of the base in a step", formatBytes(int64(r.ReadBytes)))
+	if m.MappedBase > 0 {
+		say("reading   %s of the base in a step", formatBytes(int64(r.ReadBytes)))
+	}
 	say("compute   %.3g GFLOP for a token", r.FLOPsPerToken/1e9)
-	say("time      at least %s for a million tokens, at the %.0f GFLOP/s and %.1f GB/s measured here", formatSeconds(r.Seconds), r.PeakGFLOPS, r.BandwidthGBps)
+	how := "at least %s for a million tokens, at the %.0f GFLOP/s and %.1f GB/s measured here"
+	if r.Measured {
+		how = "about %s for a million tokens, as measured here with weights of zeros; the peak is %.0f GFLOP/s and %.1f GB/s"
+	}
+	say("time      "+how, formatSeconds(r.Seconds), r.PeakGFLOPS, r.BandwidthGBps)
 	if r.DiskGBps > 0 {
 		say("          if the disk gives %.2f GB/s; longer where it gives less", r.DiskGBps)
 	}

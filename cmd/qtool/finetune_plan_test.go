@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"qtool/fixtures"
 	"qtool/gguf"
 )
 
@@ -96,7 +97,7 @@ func TestAPlanNeedsTheHeaderAloneHoweverLargeTheModel(t *testing.T) {
 		sparse = alone
 	}
 	for _, path := range []string{alone, sparse} {
-		cmd := exec.Command("qtool", "finetune", "--plan-only", "--json", "--model", path, "--seq", "512", "--checkpointing")
+		cmd := exec.Command("qtool", "finetune", "--plan-only", "--json", "--model", path, "--seq", "512", "--checkpointing", "--max-resident", "1G")
 		var out, log bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &log
 		if err := cmd.Start(); err != nil {
@@ -132,6 +133,51 @@ func TestAPlanNeedsTheHeaderAloneHoweverLargeTheModel(t *testing.T) {
 		}
 		if r.Memory.Total == 0 || r.Seconds <= 0 || r.ReadBytes < float64(r.BaseBytes) || r.DiskBytes < r.BaseBytes {
 			t.Errorf("%+v", r)
+		}
+	}
+}
+
+func TestAPlanTellsWhatARunTrainsHoweverItIsAskedFor(t *testing.T) {
+	dir := t.TempDir()
+	data, adapter := filepath.Join(dir, "text.txt"), filepath.Join(dir, "first.gguf")
+	if err := os.WriteFile(data, bytes.Repeat([]byte("one two three four. "), 60), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	base := tinyFile(t, fixtures.Shape{Dim: 64, FF: 128, Layers: 2, Experts: 4})
+	qtool(t, "finetune", "--model", base, "--data", data, "--steps", "1", "--seq", "32", "--rank", "5", "--targets", "attn_q,ffn_up_exps", "--experts", "2", "--adapter", adapter)
+	for name, args := range map[string][]string{
+		"all":             {"--rank", "4"},
+		"numbered":        {"--experts", "1,3", "--rank", "4"},
+		"most used":       {"--experts", "top:1", "--rank", "4"},
+		"another adapter": {"--init-adapter", adapter},
+		"all weights":     {"--full", filepath.Join(dir, "trained.gguf")},
+	} {
+		args = append([]string{"finetune", "--model", base, "--seq", "32", "--json"}, args...)
+		var plan foretold
+		if err := json.Unmarshal([]byte(qtool(t, append(args, "--plan-only")...)), &plan); err != nil {
+			t.Fatal(err)
+		}
+		out := filepath.Join(dir, "trained.gguf")
+		if name != "all weights" {
+			args = append(args, "--adapter", out)
+		}
+		var r finetuneReport
+		if err := json.Unmarshal([]byte(qtool(t, append(args, "--data", data, "--steps", "1")...)), &r); err != nil {
+			t.Fatal(err)
+		}
+		m, want := plan.Memory, r.Plan.Memory
+		if plan.Trained != int64(r.Plan.Parameters) || m.Parameters != want.Parameters || m.Moments != want.Moments || m.LastGood != want.LastGood || m.MappedBase != want.MappedBase {
+			t.Errorf("%s: %d parameters, %+v foretold; the run says %d, %+v", name, plan.Trained, m, r.Plan.Parameters, want)
+		}
+		if !plan.Measured || plan.Seconds <= 0 || plan.FLOPsPerToken <= 0 {
+			t.Errorf("%s: %+v", name, plan)
+		}
+		info, err := os.Stat(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if header := info.Size() - plan.ResultBytes; header < 0 || header > 64<<10 {
+			t.Errorf("%s: the result has %d bytes, foretold were %d", name, info.Size(), plan.ResultBytes)
 		}
 	}
 }

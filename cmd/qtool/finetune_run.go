@@ -185,7 +185,7 @@ func (f *finetuning) makeAdapter(ctx context.Context) (err error) {
 			return err
 		}
 		f.adapter, err = lora.New(f.decoder, lora.Config{
-			Rank: f.rank, Alpha: f.alpha, Targets: f.targets, MergeOnly: f.mergeOnly, Experts: experts, Seed: f.config.Seed,
+			Rank: f.rank, Alpha: f.alpha, Targets: f.targets, MergeOnly: f.mergeOnly, Experts: experts, Seed: f.config.Seed, Shapes: f.planOnly,
 		})
 		if err != nil {
 			return usagef("finetune: %v", err)

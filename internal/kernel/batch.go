@@ -105,6 +105,9 @@ func (b *Batch) forget() {
 // BatchMark is a point in a batch to release to.
 type BatchMark struct{ inUse, rows, filled int }
 
+// Multiplications are how many all batches of p were for, rehearsed ones included.
+func (p *Pool) Multiplications() float64 { return p.multiplied }
+
 // Mark is the present point.
 func (b *Batch) Mark() BatchMark { return BatchMark{b.inUse, b.rows, b.filled} }
 

@@ -53,6 +53,7 @@ func (b *Batch) divide() {
 		q.prepare(b.p.workers)
 		q.before = b.sets[q.set]
 		b.sets[q.set] += q.work()
+		b.p.multiplied += float64(q.work())
 	}
 	for i := range b.products {
 		q := &b.products[i]

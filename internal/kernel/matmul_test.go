@@ -392,3 +392,47 @@ func TestPoolRunsEveryTaskOnceAndPassesPanicsOn(t *testing.T) {
 		}
 	})
 }
+
+// Every multiplication of a batch is one of a micro-kernel's, and a batch knows how many
+// it takes.
+func TestBatchesCountTheMultiplicationsOfMicroKernels(t *testing.T) {
+	counting, n := goTier, 0.0
+	for w := range counting.tiles {
+		counting.tiles[w] = nil
+		for r, tile := range goTier.tiles[w] {
+			counting.tiles[w] = append(counting.tiles[w], func(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool) {
+				n += float64(k) * float64(r+1) * float64(goTier.widths[w])
+				tile(k, a, lda, b, ldb, c, ldc, add)
+			})
+		}
+	}
+	before := active
+	active = &counting
+	defer func() { active = before }()
+	p := NewPool(1)
+	defer p.Close()
+	rng := rand.New(rand.NewPCG(1, 2))
+	const tokens, rows, cols = 14, 70, 1030 // even: tiles have two columns
+	x, y, dw := random(rng, tokens*cols), random(rng, tokens*rows), make([]float32, rows*cols)
+	for _, w := range []Matrix{Float32Matrix(dw, rows, cols), encoded(random(rng, rows*cols), rows, cols)} {
+		counted, known := n, p.Multiplications()
+		Forward(p, y, x, tokens, w)
+		Backward(p, x, y, tokens, w)
+		AddOuter(p, dw, y, x, tokens, rows, cols)
+		if got, want := p.Multiplications()-known, 3.0*tokens*rows*cols; got != want || n-counted != want {
+			t.Errorf("%g multiplications, counted were %g, want %g", got, n-counted, want)
+		}
+	}
+	var a Left
+	var b Right
+	a.Pack(x, cols, tokens, 20)
+	b.Pack(dw, cols, 20, 6)
+	counted := n
+	product := make([]float32, tokens*6)
+	for panel := range a.Panels() {
+		Multiply(product, 6, false, &a, panel, &b, 0, 20, 6)
+	}
+	if want := 20.0 * 6 * tokens; a.Multiplications != want || n-counted != want {
+		t.Errorf("%g multiplications, counted were %g, want %g", a.Multiplications, n-counted, want)
+	}
+}

@@ -39,6 +39,7 @@ type Pool struct {
 
 	rehearsing bool
 	distance   distance
+	multiplied float64 // by batches, also in rehearsals
 
 	// What a multiplication needs, kept so that none of it is allocated again.
 	precision Precision

@@ -15,6 +15,8 @@ package kernel
 type Left struct {
 	Rows, Terms int
 	Rounded     bool
+	// Multiplications are how many were done with what was packed since the beginning.
+	Multiplications float64
 
 	tier    *tier
 	panels  int
@@ -188,6 +190,7 @@ func Multiply(c []float32, stride int, add bool, a *Left, panel int, b *Right, f
 		}
 		return
 	}
+	a.Multiplications += float64(rows) * float64(to-from) * float64(columns)
 	left, lda := a.terms(panel, from)
 	tiles := &t.tiles
 	if a.Rounded {

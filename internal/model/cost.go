@@ -7,13 +7,9 @@ import (
 	"qtool/gguf"
 )
 
-// Cost is what passes over a decoder cost, by its shapes and by how its router is
+// Cost is what passes over a decoder read, by its shapes and by how its router is
 // meant to spread tokens: evenly over all experts, identity experts included.
 type Cost struct {
-	BlockWeights float64 // of the blocks' weights, those that one token is multiplied with
-	HeadWeights  float64 // and those of the head
-	// Attention is the multiplications of one token with keys and values, on average.
-	Attention float64
 	// PassBytes is what one pass reads of the base's blocks, HeadBytes of the head, and
 	// LookupBytes of the embedding.
 	PassBytes, HeadBytes, LookupBytes float64
@@ -25,19 +21,9 @@ func (d *Decoder) Cost(rows, seq int) Cost {
 	tokens := float64(rows) * float64(seq)
 	for _, p := range d.parts()[:len(d.blocks)] {
 		for _, t := range p.tensors {
-			weights, read := d.share(t, tokens)
-			c.BlockWeights += weights
-			c.PassBytes += read
+			c.PassBytes += d.read(t, tokens)
 		}
 	}
-	for l := range d.Layers {
-		seen := float64(seq+1) / 2
-		if w := float64(d.Window); d.windowed(l) && w < float64(seq) {
-			seen = w - w*(w-1)/2/float64(seq)
-		}
-		c.Attention += seen * float64(d.Heads[l]) * float64(d.HeadDim+d.ValueDim)
-	}
-	c.HeadWeights = float64(d.Vocabulary) * float64(d.Embedding)
 	embedding, _ := d.source.Tensor("token_embd.weight")
 	c.LookupBytes = tokens * float64(embedding.RowBytes())
 	head, own := d.source.Tensor("output.weight")
@@ -48,18 +34,13 @@ func (d *Decoder) Cost(rows, seq int) Cost {
 	return c
 }
 
-// share is how many weights of t one token is multiplied with, and how many bytes of t
-// a batch reads.
-func (d *Decoder) share(t *gguf.Tensor, tokens float64) (weights, read float64) {
+// read is how many bytes of t a batch reads.
+func (d *Decoder) read(t *gguf.Tensor, tokens float64) float64 {
 	size := float64(t.Size())
-	switch {
-	case len(t.Shape) < 2 || strings.HasSuffix(t.Name, ".bias"):
-		return 0, size
-	case len(t.Shape) < 3 || !strings.Contains(t.Name, "_exps."):
-		return float64(t.Elements()), size
+	if len(t.Shape) < 3 || !strings.Contains(t.Name, "_exps.") {
+		return size
 	}
 	chosen := float64(d.ExpertsUsed) / float64(d.Experts+d.Router.Identity)
 	met := 1 - math.Pow(1-chosen, tokens)
-	stack := float64(d.Experts) / float64(t.Shape[2]) // without an expert of zeros
-	return float64(t.Elements()) * stack * chosen, size * stack * met
+	return size * float64(d.Experts) / float64(t.Shape[2]) * met // without an expert of zeros
 }

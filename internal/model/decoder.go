@@ -51,6 +51,20 @@ func (t Target) Shape() (in, out, experts int) {
 // decoder's parts, those too where llama.cpp does not honour it.
 func (d *Decoder) Targets() []Target { return d.targets }
 
+// Blocks is the number of blocks that a pass goes through.
+func (d *Decoder) Blocks() int { return len(d.blocks) }
+
+// Excerpt is d with the given blocks alone between embedding and head, to measure what
+// they take.
+func (d *Decoder) Excerpt(blocks ...int) *Decoder {
+	e := *d
+	e.blocks, e.residency = nil, nil
+	for _, b := range blocks {
+		e.blocks = append(e.blocks, d.blocks[b])
+	}
+	return &e
+}
+
 // Lookup is the embedding as the first layer takes it. Where the head is tied, a pair
 // bound to it does not touch the head; llama.cpp knows no such pairs.
 func (d *Decoder) Lookup() Target {

@@ -19,7 +19,7 @@ type Options struct {
 	// long and short rope factors. 0 means the model's own.
 	Context int
 	// Shapes binds no data: the source's is not read, and all weights share little
-	// memory. The decoder is good for [nn.Tape.Rehearse] alone.
+	// memory. The decoder is good for [nn.Tape.Rehearse] and to measure time.
 	Shapes bool
 	// Mapped, unless 0, limits what is in memory of the base; see [Decoder.LimitMapped].
 	Mapped int64
@@ -92,7 +92,10 @@ type binder struct {
 	used map[string]bool
 	d    *Decoder
 	err  error
-	none []byte // zeros, as many as were needed at once; with Options.Shapes
+
+	// With Options.Shapes: as many zeros as were needed at once.
+	none   []byte
+	floats []float32
 }
 
 func (b *binder) bind() {
@@ -255,7 +258,7 @@ func (b *binder) frozenVector(name string, shape ...int) *nn.Param {
 		return &nn.Param{}
 	}
 	if b.opt.Shapes {
-		return &nn.Param{Name: name, Shape: t.Shape, Data: make([]float32, t.Elements())}
+		return &nn.Param{Name: name, Shape: t.Shape, Data: slices.Repeat([]float32{1}, t.Elements())}
 	}
 	data, err := quantize.Decode(t)
 	if err != nil {
@@ -283,7 +286,7 @@ func (b *binder) weight(name string, in, out, experts int) *nn.Weight {
 		return nil
 	}
 	if b.opt.TrainWeights {
-		p := b.vector(name, in, out, experts)
+		p := b.trainedMatrix(t, in, out, experts)
 		if experts == 1 {
 			p.Shape = []int{in, out}
 		}
@@ -307,6 +310,26 @@ func (b *binder) weight(name string, in, out, experts int) *nn.Weight {
 		matrices[e] = all.Slice(e*out, (e+1)*out)
 	}
 	return nn.FrozenWeight(name, matrices...)
+}
+
+// trainedMatrix decodes a matrix that is trained. With Options.Shapes its values and
+// its gradient are the same memory, which others have too.
+func (b *binder) trainedMatrix(t *gguf.Tensor, in, out, experts int) *nn.Param {
+	if !b.opt.Shapes {
+		return b.vector(t.Name, in, out, experts)
+	}
+	const most = 1 << 31
+	n := t.Elements()
+	if n > most {
+		b.fail(fmt.Errorf("%w: training all weights, of which %s alone has %d", ErrUnsupported, t.Name, n))
+		return &nn.Param{Shape: t.Shape}
+	}
+	if len(b.floats) < n {
+		b.floats = make([]float32, n)
+	}
+	p := &nn.Param{Name: t.Name, Shape: []int{in, out, experts}, Data: b.floats[:n], Grad: b.floats[:n]}
+	b.train(p)
+	return p
 }
 
 // emptyWeight is a weight whose experts are all the same zeros. These are never

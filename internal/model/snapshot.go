@@ -11,6 +11,11 @@ func (d *Decoder) MappedBytes() (n int64) {
 	if len(d.params) > 0 {
 		return 0 // all were copied
 	}
+	return d.SourceBytes()
+}
+
+// SourceBytes is the size of all tensors of the source.
+func (d *Decoder) SourceBytes() (n int64) {
 	for _, t := range d.source.Tensors() {
 		n += t.Size()
 	}

@@ -42,6 +42,9 @@ func (t *Tape) Attention(q, k, v *Var, s AttentionSpec) *Var {
 	o.Roundable = s.Roundable && t.Pool.Rounds() && q.Rows > 1
 	o.findDocuments()
 	o.cutForward()
+	if t.Pool.Rehearsing() {
+		o.foretellForward()
+	}
 	t.Pool.Do((len(o.blocks)-1)*s.KVHeads*o.splits, (*attentionForward)(o))
 	t.record(y, o)
 	return y
@@ -137,6 +140,9 @@ func (o *attentionOp) backward(t *Tape) {
 		return
 	}
 	o.dq, o.dk, o.dv = t.gradOf(o.q), t.gradOf(o.k), t.gradOf(o.v)
+	if t.Pool.Rehearsing() {
+		o.foretellBackward()
+	}
 	m := t.floats.at
 	const enough = 16
 	tasks := (len(o.documents) - 1) * o.KVHeads

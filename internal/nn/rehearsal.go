@@ -4,14 +4,17 @@ import "qtool/internal/kernel"
 
 // Rehearse runs f, a computation on the tape, as [kernel.Pool.Rehearse] does:
 // without results, but the tape knows afterwards what memory it takes, and will
-// allocate that in one piece.
-func (t *Tape) Rehearse(f func()) {
-	t.floats.rehearsing = true
+// allocate that in one piece. It returns what f would multiply. Tokens are spread evenly
+// over experts, over identity experts only with [Tape.EvenRouting].
+func (t *Tape) Rehearse(f func()) Work {
+	t.floats.rehearsing, t.foretold = true, 0
+	before := t.Pool.Multiplications()
 	defer func() {
 		t.floats.rehearsing, t.floats.shared = false, nil
 		t.Reset(false)
 	}()
 	t.Pool.Rehearse(f)
+	return Work{t.Pool.Multiplications() - before, t.foretold}
 }
 
 // ForgetPeak makes [Tape.PeakBytes] count from here on.

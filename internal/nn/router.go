@@ -64,7 +64,7 @@ func (t *Tape) Route(logits *Var, s RouterSpec) *Routing {
 		o.Scale = 1
 	}
 	t.Pool.Do(rowParts(tokens), (*routeForward)(o))
-	if t.Pool.Rehearsing() {
+	if t.EvenRouting || t.Pool.Rehearsing() {
 		o.spread()
 	} else if s.Load != nil && s.Load.Unrecorded != t.recording {
 		s.Load.add(r.Expert, tokens, experts)
@@ -119,8 +119,12 @@ func (f *routeForward) Do(worker, part int) {
 // spread gives the slots the experts in turn: in a rehearsal no logits are known,
 // and all experts have the same number of rows.
 func (o *routeOp) spread() {
+	experts := o.logits.Cols
+	if !o.t.EvenRouting {
+		experts -= o.Identity
+	}
 	for slot := range o.r.Expert {
-		o.r.Expert[slot] = int32(slot % (o.logits.Cols - o.Identity))
+		o.r.Expert[slot] = int32(slot % experts)
 	}
 }
 

@@ -38,6 +38,8 @@ type Tape struct {
 	Observe func(w *Weight, x *Var, groups []int32)
 	// RouterLoss are the auxiliary losses of routers; nil means none.
 	RouterLoss *RouterLoss
+	// EvenRouting has routers choose in turn, whatever the scores, identity experts too.
+	EvenRouting bool
 
 	floats    arena[float32]
 	doubles   arena[float64]
@@ -50,6 +52,7 @@ type Tape struct {
 	scratch   [][]float32     // per worker
 	attention []attentionWork // per worker
 	heads     headList
+	foretold  float64 // multiplications of attention in the rehearsal at hand
 	vectors   []kernel.Vector
 }
 
