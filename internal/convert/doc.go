@@ -6,6 +6,10 @@
 // follows a list of recipes, which say from which Hugging Face tensors each GGUF
 // tensor is made.
 //
+// The same recipes say which rows of which weight are which rows of which tensor
+// ([Layout]); by that LoRA adapters go from PEFT's form to GGUF and back.
+//
 // It may import gguf, safetensors, internal/half and internal/tokenizer. It
-// never quantizes and never holds a whole tensor of the source in memory.
+// never quantizes and never holds a whole tensor of a model in memory; of an adapter it
+// holds all.
 package convert

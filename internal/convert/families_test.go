@@ -67,6 +67,10 @@ func logitsOf(t *testing.T, m gguf.Model) []float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return decoderLogits(d)
+}
+
+func decoderLogits(d *model.Decoder) []float32 {
 	p := kernel.NewPool(1)
 	defer p.Close()
 	tape := nn.NewTape(p)

@@ -14,6 +14,8 @@ type recipe struct {
 	heads int
 	// sourceShape is the shape of the one source, if it is not that of the result.
 	sourceShape []int
+	// rowsLast says that it has three axes, of which the rows of the result are the last.
+	rowsLast bool
 	// cut is which rows of the one source are taken, if not all.
 	cut cut
 	// zeros is how many matrices of zeros follow those of the sources.

@@ -1,0 +1,211 @@
+package convert
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"qtool/gguf"
+)
+
+// LayoutOfGGUF takes the sizes from the metadata and the shapes of m, whose data it
+// does not read. What m stores in one piece (attn_qkv, attn_kv_b, ffn_gate_up_exps)
+// although the family has several weights is one target. An architecture that no
+// Hugging Face model becomes is refused with [ErrUnsupported].
+func LayoutOfGGUF(m gguf.Model) (*Layout, error) {
+	l, err := layoutOfGGUF(m)
+	if err != nil {
+		return nil, fmt.Errorf("reading the model's layout: %w", err)
+	}
+	return l, nil
+}
+
+func layoutOfGGUF(m gguf.Model) (*Layout, error) {
+	arch, err := m.Metadata().Str("general.architecture")
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	i := slices.IndexFunc(all, func(f *family) bool { return f.arch == arch })
+	if i < 0 {
+		return nil, refuse("the architecture %s is not handled", arch)
+	}
+	fam := all[i]
+	k := &keys{md: m.Metadata(), arch: arch}
+	d := k.dims(fam)
+	embedding, ok := m.Tensor("token_embd.weight")
+	if !ok || len(embedding.Shape) != 2 {
+		return nil, invalid("the model has no matrix token_embd.weight")
+	}
+	d.vocab = embedding.Shape[1]
+	if k.err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, k.err)
+	}
+	_, untied := m.Tensor("output.weight")
+	c := &config{where: "the metadata", fields: map[string]any{"tie_word_embeddings": !untied}}
+	if d.headsKV < 1 || d.heads%d.headsKV != 0 {
+		return nil, invalid("%d heads are no multiple of %d key-value heads", d.heads, d.headsKV)
+	}
+	l, err := newLayout(fam, c, d)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.fit(m)
+}
+
+// keys reads metadata and keeps the first error.
+type keys struct {
+	md   *gguf.Metadata
+	arch string
+	err  error
+}
+
+// int is the value of a key of the architecture; def if it is not there. Of a list
+// with an element for each layer it is the largest.
+func (k *keys) int(key string, def int) int {
+	key = k.arch + "." + key
+	v, ok := k.md.Get(key)
+	if !ok {
+		return def
+	}
+	n, err := k.md.Int(key)
+	if err != nil {
+		var list []int
+		if list, err = k.md.Ints(key); err == nil && len(list) > 0 {
+			n = slices.Max(list)
+		}
+	}
+	const limit = 1 << 31
+	if err == nil && (n < 0 || n >= limit) {
+		err = fmt.Errorf("metadata key %s is %v, expected less than 2^31", key, v)
+	}
+	if err != nil {
+		if k.err == nil {
+			k.err = err
+		}
+		return max(def, 1)
+	}
+	return n
+}
+
+// need is int of a key that must be there and not 0.
+func (k *keys) need(key string) int {
+	n := k.int(key, 0)
+	if n == 0 {
+		if k.err == nil {
+			k.err = fmt.Errorf("metadata key %s.%s is missing or 0", k.arch, key)
+		}
+		return 1
+	}
+	return n
+}
+
+// dims are the sizes that the names and shapes of tensors follow from.
+func (k *keys) dims(fam *family) *dims {
+	d := &dims{
+		blocks: k.need("block_count") - k.int("nextn_predict_layers", 0),
+		embed:  k.need("embedding_length"), heads: k.need("attention.head_count"),
+		experts: k.int("expert_count", 0), identity: k.int("n_zero_experts", 0), leadingDense: k.int("leading_dense_block_count", 0),
+	}
+	d.headsKV = k.int("attention.head_count_kv", d.heads)
+	d.headDim = k.int("attention.key_length", d.embed/d.heads)
+	d.rotated = k.int("rope.dimension_count", d.headDim)
+	d.ff = k.int("feed_forward_length", 1)
+	d.expertFF = k.int("expert_feed_forward_length", d.ff)
+	if fam == &gptoss {
+		d.ff = d.expertFF
+	}
+	d.sharedFF = k.int("expert_shared_feed_forward_length", k.int("expert_shared_count", 0)*d.expertFF)
+	if fam.latent {
+		d.headDim = d.rotated
+		d.latent = latentDims{
+			qRank: k.int("attention.q_lora_rank", 0), kvRank: k.need("attention.kv_lora_rank"),
+			plain: k.need("attention.key_length_mla") - d.rotated, value: k.need("attention.value_length_mla"),
+		}
+	}
+	return d
+}
+
+// fit makes the targets those that m has, in its order.
+func (l *Layout) fit(m gguf.Model) error {
+	var targets []*target
+	for _, x := range m.Tensors() {
+		t := l.byName[x.Name]
+		if t == nil {
+			t = l.fused(x)
+		}
+		if t == nil {
+			continue
+		}
+		if want := t.shape(); !gguf.SameShape(x.Shape, want) {
+			t.matrices, t.zeros = t.matrices-t.zeros, 0 // some files have no expert of zeros
+			if !gguf.SameShape(x.Shape, t.shape()) {
+				return invalid("the tensor %s has shape %v, the metadata give %v", x.Name, x.Shape, want)
+			}
+		}
+		targets = append(targets, t)
+	}
+	l.targets, l.byName = targets, map[string]*target{}
+	for _, t := range targets {
+		l.byName[t.name] = t
+	}
+	for _, w := range l.everyWeight() {
+		w.pieces = slices.DeleteFunc(w.pieces, func(p *piece) bool { return l.byName[p.target.name] != p.target })
+	}
+	return nil
+}
+
+func (l *Layout) everyWeight() (out []*weight) {
+	for _, ws := range l.modules {
+		out = append(out, ws...)
+	}
+	return out
+}
+
+// shape is in the order of GGUF.
+func (t *target) shape() []int {
+	if t.matrices > 0 {
+		return []int{t.in, t.out, t.matrices}
+	}
+	return []int{t.in, t.out}
+}
+
+// fusions are the tensors that hold the rows of several others of their layer.
+var fusions = map[string][]string{
+	"attn_qkv.weight":         {"attn_q.weight", "attn_k.weight", "attn_v.weight"},
+	"ffn_gate_up_exps.weight": {"ffn_gate_exps.weight", "ffn_up_exps.weight"},
+}
+
+// fused is the target of a tensor that holds the rows of several targets; nil if x is
+// none.
+func (l *Layout) fused(x *gguf.Tensor) *target {
+	layer, name, _ := strings.Cut(strings.TrimPrefix(x.Name, "blk."), ".")
+	prefix := "blk." + layer + "."
+	if keys := l.byName[prefix+"attn_k_b.weight"]; name == "attn_kv_b.weight" && keys != nil {
+		w := keys.pieces[0].weight
+		t := &target{name: x.Name, in: w.in, out: w.out}
+		p := &piece{target: t, weight: w, rows: rowMap{step: 1}, n: w.out}
+		t.pieces, w.pieces = []*piece{p}, append(w.pieces, p)
+		return t
+	}
+	var t *target
+	for _, part := range fusions[name] {
+		of := l.byName[prefix+part]
+		if of == nil {
+			return nil
+		}
+		if t == nil {
+			t = &target{name: x.Name, in: of.in, matrices: of.matrices}
+		}
+		for _, w := range l.everyWeight() {
+			for _, p := range w.pieces {
+				if p.target == of {
+					q := *p
+					q.target, q.row = t, t.out
+					t.pieces, w.pieces = append(t.pieces, &q), append(w.pieces, &q)
+				}
+			}
+		}
+		t.out += of.out
+	}
+	return t
+}

@@ -1,0 +1,84 @@
+package convert
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"qtool/safetensors"
+)
+
+// The files of an adapter in the form of the PEFT library.
+const (
+	peftConfig  = "adapter_config.json"
+	peftWeights = "adapter_model.safetensors"
+)
+
+// PEFT is a LoRA adapter as the PEFT library stores it: adapter_config.json and
+// tensors such as base_model.model.MODULE.lora_A.weight [rank, in] and .lora_B.weight
+// [out, rank].
+//
+// A pair on a parameter that is a stack of matrices has lora_A [experts · rank, in], one expert
+// after the other, and lora_B [out, rank · experts], in which the columns of the
+// experts take turns. Of several such parameters in a module all but one have as many
+// .base_layer before lora_A as lie outside of them; what tells them apart is their shape.
+type PEFT struct {
+	Config  map[string]any
+	Tensors []*safetensors.Tensor
+	file    *safetensors.File
+}
+
+// OpenPEFT reads the configuration of an adapter and the header of its weights. The
+// caller closes it.
+func OpenPEFT(dir string) (*PEFT, error) {
+	p, err := openPEFT(dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading the adapter %s: %w", dir, err)
+	}
+	return p, nil
+}
+
+func openPEFT(dir string) (*PEFT, error) {
+	fields, err := readJSON(filepath.Join(dir, peftConfig))
+	if os.IsNotExist(err) {
+		return nil, fmt.Errorf("%w: it holds no %s, so it is no PEFT adapter: %w", ErrInvalid, peftConfig, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, peftWeights)
+	if _, err := os.Stat(path); err != nil {
+		if _, old := os.Stat(filepath.Join(dir, "adapter_model.bin")); old == nil {
+			return nil, refuse("its weights are in adapter_model.bin; save them as %s", peftWeights)
+		}
+		return nil, fmt.Errorf("%w: it holds no %s: %w", ErrInvalid, peftWeights, fs.ErrNotExist)
+	}
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return &PEFT{fields, f.Tensors(), f}, nil
+}
+
+// Close releases the file of an adapter that was opened.
+func (p *PEFT) Close() error {
+	if p.file == nil {
+		return nil
+	}
+	return p.file.Close()
+}
+
+// Write makes the two files in dir, which must exist.
+func (p *PEFT) Write(ctx context.Context, dir string) error {
+	text, err := json.MarshalIndent(p.Config, "", "  ")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", peftConfig, err)
+	}
+	if err := safetensors.WriteFile(ctx, filepath.Join(dir, peftWeights), p.Tensors, map[string]string{"format": "pt"}); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, peftConfig), append(text, '\n'), 0o666)
+}

@@ -1,0 +1,193 @@
+package convert
+
+import (
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// peftScales is what adapter_config.json says of ranks and scales.
+type peftScales struct {
+	alpha      float64
+	rootOfRank bool // the scale is alpha / √rank
+	alphas     patterns[float64]
+	// old says that stacks [experts, out, in] have the halves of their pairs exchanged, as
+	// PEFT before 0.19.1 had them.
+	old bool
+}
+
+// notPairs are fields that make an adapter more than pairs on weights.
+var notPairs = []string{
+	"modules_to_save", "trainable_token_indices", "layer_replication", "alora_invocation_tokens", "use_dora", "lora_bias", "fan_in_fan_out",
+	"use_qalora", "use_bdlora", "arrow_config", "velora_config", "kasa_config", "monteclora_config",
+}
+
+// readScales checks that the adapter adds scale · B · A to weights, and nothing else.
+func readScales(fields map[string]any) (*peftScales, error) {
+	c := &config{where: peftConfig, fields: fields}
+	if kind := c.str("peft_type", ""); kind != "LORA" {
+		return nil, refuse("its peft_type is %q; LORA is converted", kind)
+	}
+	for _, field := range notPairs {
+		if v := fields[field]; !isNothing(v) {
+			return nil, refuse("%s has %s, so that the adapter is more than pairs of matrices on weights", peftConfig, field)
+		}
+	}
+	if bias := c.str("bias", "none"); bias != "none" {
+		return nil, refuse("it changes biases (bias %q)", bias)
+	}
+	if begin, ok := fields["init_lora_weights"].(string); ok {
+		for _, changes := range []string{"pissa", "olora", "corda", "loftq", "lora_ga"} {
+			if strings.HasPrefix(strings.ToLower(begin), changes) {
+				return nil, refuse("its beginning (init_lora_weights %q) changed the weights of the base, so that it does not fit the original; let PEFT save it as an ordinary one", begin)
+			}
+		}
+	}
+	s := &peftScales{alpha: c.float(8, "lora_alpha"), rootOfRank: c.boolean("use_rslora", false)}
+	if o, ok := c.object("alpha_pattern"); ok {
+		values := map[string]float64{}
+		for key := range o.fields {
+			values[key] = o.float(0, key)
+		}
+		var err error
+		if s.alphas, err = newPatterns(values); err != nil {
+			return nil, err
+		}
+		if o.err != nil {
+			return nil, o.err
+		}
+	}
+	s.old = before0191(c.str("peft_version", ""))
+	return s, c.err
+}
+
+// isNothing reports whether a field is as good as not there.
+func isNothing(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case bool:
+		return !v
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return len(v) == 0
+	}
+	return false
+}
+
+// before0191 reports whether a version is known and lower.
+func before0191(version string) bool {
+	parts := strings.SplitN(version, ".", 3)
+	var numbers [3]int
+	for i, p := range parts {
+		digits := p[:len(p)-len(strings.TrimLeft(p, "0123456789"))]
+		n, err := strconv.Atoi(digits)
+		if err != nil {
+			return false
+		}
+		numbers[i] = n
+	}
+	return len(parts) > 1 && slices.Compare(numbers[:], []int{0, 19, 1}) < 0
+}
+
+// scale sets that of a pair on what PEFT may call by one of names: alpha/over.
+func (s *peftScales) scale(p *pair, names []string) error {
+	p.alpha, p.over = s.alpha, float64(p.rank)
+	for _, name := range names {
+		if alpha, ok := s.alphas.find(name); ok {
+			p.alpha = alpha
+			break
+		}
+	}
+	if s.rootOfRank {
+		p.over = math.Sqrt(p.over)
+	}
+	if p.alpha == 0 || math.IsInf(p.alpha, 0) || math.IsNaN(p.alpha) {
+		return invalid("the alpha of %s is %g", names[0], p.alpha)
+	}
+	return nil
+}
+
+// patterns are values for names, which end in a key or match it as a regular expression.
+type patterns[V any] struct {
+	ends    map[string]V
+	regexes []regexValue[V]
+}
+
+type regexValue[V any] struct {
+	regex *regexp.Regexp
+	value V
+}
+
+var plainName = regexp.MustCompile(`^[\w.\-]*$`)
+
+func newPatterns[V any](values map[string]V) (patterns[V], error) {
+	p := patterns[V]{ends: map[string]V{}}
+	var keys []string
+	for key, v := range values {
+		if plainName.MatchString(key) {
+			p.ends[key] = v
+		} else {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		regex, err := regexp.Compile(`^(.*\.)?(` + key + `)$`)
+		if err != nil {
+			return p, refuse("a pattern of %s, %q, is not understood: %v", peftConfig, key, err)
+		}
+		p.regexes = append(p.regexes, regexValue[V]{regex, values[key]})
+	}
+	return p, nil
+}
+
+// find gives the value of the longest key that name ends in, else of the first
+// expression that matches.
+func (p *patterns[V]) find(name string) (v V, ok bool) {
+	for end := name; ; {
+		if v, ok := p.ends[end]; ok {
+			return v, true
+		}
+		_, rest, found := strings.Cut(end, ".")
+		if !found {
+			break
+		}
+		end = rest
+	}
+	for _, r := range p.regexes {
+		if r.regex.MatchString(name) {
+			return r.value, true
+		}
+	}
+	return v, false
+}
+
+// peftName takes apart the name of a tensor: the module, the half, and how many layers
+// lie around its pair. half is "" of the base's own weights, which do not matter.
+func peftName(name string) (module, half string, depth int, err error) {
+	module = strings.TrimPrefix(name, "base_model.model.")
+	for end, h := range map[string]string{
+		".lora_A.weight": "A", ".lora_B.weight": "B", ".lora_A.default.weight": "A", ".lora_B.default.weight": "B",
+		".lora_embedding_A": "embedding A", ".lora_embedding_B": "embedding B", ".base_layer.weight": "",
+	} {
+		if m, ok := strings.CutSuffix(module, end); ok {
+			for strings.HasSuffix(m, ".base_layer") {
+				m, depth = strings.TrimSuffix(m, ".base_layer"), depth+1
+			}
+			return m, h, depth, nil
+		}
+	}
+	switch {
+	case strings.Contains(name, "lora_magnitude_vector"):
+		err = refuse("the tensor %s is a magnitude of DoRA, which is no pair", name)
+	case strings.HasSuffix(name, ".bias"):
+		err = refuse("the tensor %s changes a bias", name)
+	default:
+		err = refuse("the tensor %s is no half of a LoRA pair: a whole weight that was trained (modules_to_save), or a vocabulary that grew", name)
+	}
+	return "", "", 0, err
+}

@@ -1,0 +1,329 @@
+package convert
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"qtool/gguf"
+	"qtool/internal/half"
+	"qtool/safetensors"
+)
+
+// ToPEFT gives an adapter in GGUF as PEFT has it, all F32: the inverse of
+// [Layout.FromPEFT], so that the way there and back is exact where B is not zero.
+// base is what base_model_name_or_path says, "" for nothing.
+//
+// A weight of which GGUF has several pieces gets one pair for all that have one: where
+// they share A, with the rows of each B one after the other; else with the ranks of all, and
+// zeros in B where the rows of one meet the ranks of another. A pair on q alone of a weight that
+// holds q, k and v has zeros in the rows of k and v. Experts whose pair is all zero
+// get none, where each is a module of its own. Modules are named as in the folder; those of
+// a language model in one that sees images as transformers 4.52 and later do.
+func (l *Layout) ToPEFT(adapter gguf.Model, base string) (*PEFT, error) {
+	p, err := l.toPEFT(adapter, base)
+	if err != nil {
+		return nil, fmt.Errorf("converting the adapter to PEFT: %w", err)
+	}
+	return p, nil
+}
+
+func (l *Layout) toPEFT(adapter gguf.Model, base string) (*PEFT, error) {
+	pairs, err := l.readTargets(adapter)
+	if err != nil {
+		return nil, err
+	}
+	w := &peftWriter{inside: l.inside, pairs: map[*weight][]*pair{}}
+	for _, x := range l.weights {
+		w.add(x, pairs)
+	}
+	if len(w.order) == 0 {
+		return nil, invalid("it has no pair that changes the model")
+	}
+	return &PEFT{Config: w.config(l, base), Tensors: w.tensors()}, nil
+}
+
+// readTargets reads the pair of each matrix; nil where it is all zero.
+func (l *Layout) readTargets(adapter gguf.Model) (map[*target][]*pair, error) {
+	md := adapter.Metadata()
+	for key, want := range map[string]string{"general.type": "adapter", "adapter.type": "lora", "general.architecture": l.arch} {
+		if v, err := md.Str(key); err != nil || v != want {
+			return nil, invalid("metadata key %s must be %q and is %q", key, want, v)
+		}
+	}
+	if md.Has("adapter.alora.invocation_tokens") {
+		return nil, refuse("it is an activated LoRA, which works only behind its invocation tokens")
+	}
+	alpha, err := gguf.Or(md.Float("adapter.lora.alpha"))(0)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	pairs := map[*target][]*pair{}
+	for _, a := range adapter.Tensors() {
+		name, isA := strings.CutSuffix(a.Name, ".lora_a")
+		if !isA {
+			name, isB := strings.CutSuffix(a.Name, ".lora_b")
+			if _, ok := adapter.Tensor(name + ".lora_a"); !isB || !ok {
+				return nil, invalid("the tensor %s is no half of a pair that is there whole", a.Name)
+			}
+			continue
+		}
+		t, b := l.byName[name], (*gguf.Tensor)(nil)
+		if t == nil {
+			return nil, refuse("it has a pair on %s, which the model does not have", name)
+		}
+		b, ok := adapter.Tensor(name + ".lora_b")
+		if !ok {
+			return nil, invalid("only one half of the pair on %s is there", name)
+		}
+		if pairs[t], err = t.read(a, b, alpha); err != nil {
+			return nil, err
+		}
+	}
+	return pairs, nil
+}
+
+// read gives the pair of each matrix of t.
+func (t *target) read(a, b *gguf.Tensor, alpha float64) ([]*pair, error) {
+	n := max(1, t.matrices)
+	rank := b.Shape[0]
+	wantA, wantB := []int{t.in, rank}, []int{rank, t.rows()}
+	if t.embedding() {
+		wantA = []int{rank, t.out}
+	}
+	if t.matrices > 0 {
+		wantA, wantB = append(wantA, n), append(wantB, n)
+	}
+	if rank < 1 || !gguf.SameShape(a.Shape, wantA) || !gguf.SameShape(b.Shape, wantB) {
+		return nil, invalid("the halves of the pair on %s have shapes %v and %v, the weight asks for %v and %v", t.name, a.Shape, b.Shape, wantA, wantB)
+	}
+	as, err := ggufFloats(a)
+	if err != nil {
+		return nil, err
+	}
+	bs, err := ggufFloats(b)
+	if err != nil {
+		return nil, err
+	}
+	if t.embedding() {
+		as = exchanged(as, t.out, rank)
+	}
+	over := float64(rank)
+	if alpha == 0 { // the scale is 1
+		alpha, over = float64(rank), float64(rank)
+	}
+	pairs := make([]*pair, n)
+	for m := range pairs {
+		p := &pair{rank: rank, in: t.columns(), out: t.rows(), alpha: alpha, over: over}
+		p.a, p.b = as[m*rank*p.in:][:rank*p.in], bs[m*rank*p.out:][:rank*p.out]
+		switch idle := allZero(p.b); {
+		case m >= n-t.zeros && !idle:
+			return nil, refuse("the pair on %s changes the expert that computes nothing, which the folder does not have", t.name)
+		case n == 1 || !idle || !allZero(p.a):
+			pairs[m] = p
+		}
+	}
+	return pairs, nil
+}
+
+func allZero(v []float32) bool {
+	return !slices.ContainsFunc(v, func(x float32) bool { return x != 0 })
+}
+
+// ggufFloats decodes a half.
+func ggufFloats(t *gguf.Tensor) ([]float32, error) {
+	raw, err := t.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	switch t.Type {
+	case gguf.F32:
+		return gguf.DecodeFloat32(raw), nil
+	case gguf.F16, gguf.BF16:
+		from := map[gguf.Type]func(uint16) float32{gguf.F16: half.FromFloat16, gguf.BF16: half.FromBFloat16}[t.Type]
+		out := make([]float32, len(raw)/2)
+		for i := range out {
+			out[i] = from(uint16(raw[2*i]) | uint16(raw[2*i+1])<<8)
+		}
+		return out, nil
+	}
+	return nil, refuse("the tensor %s is stored as %v; F32, F16 and BF16 are converted", t.Name, t.Type)
+}
+
+// peftWriter collects the pairs of weights.
+type peftWriter struct {
+	inside bool
+	order  []*weight
+	pairs  map[*weight][]*pair
+}
+
+// add makes the pair of w of those on its pieces, if they have any.
+func (w *peftWriter) add(x *weight, pairs map[*target][]*pair) {
+	parts := make([][]part, max(1, x.matrices))
+	for _, c := range x.pieces {
+		of := pairs[c.target]
+		if of == nil || of[c.matrix] == nil {
+			continue
+		}
+		if q := c.toWeight(of[c.matrix]); q != nil {
+			parts[c.of] = append(parts[c.of], part{q, c.rows.at})
+		}
+	}
+	stack, rank, first := make([]*pair, len(parts)), 0, -1
+	for i, p := range parts {
+		if stack[i] = joined(x.out, p); stack[i] != nil {
+			rank = max(rank, stack[i].rank)
+			if first < 0 {
+				first = i
+			}
+		}
+	}
+	if first < 0 {
+		return
+	}
+	for i, p := range stack {
+		if p == nil {
+			p = &pair{rank: rank, in: x.in, out: x.out, alpha: stack[first].alpha, over: stack[first].over}
+			p.a, p.b = make([]float32, rank*p.in), make([]float32, p.out*rank)
+		}
+		p = p.padded(rank)
+		p.scaled(stack[first].alpha, stack[first].over)
+		stack[i] = p
+	}
+	w.order = append(w.order, x)
+	w.pairs[x] = stack
+}
+
+// path is that of the module in the model that PEFT wraps.
+func (w *peftWriter) path(x *weight) string {
+	if rest, ok := strings.CutPrefix(x.module, "model."); ok && w.inside {
+		return "model.language_model." + rest
+	}
+	return x.module
+}
+
+// name is what patterns and targets call the weight.
+func (w *peftWriter) name(x *weight) string {
+	if x.parameter {
+		return w.path(x) + "." + x.param
+	}
+	return w.path(x)
+}
+
+// tensors lists both halves of every pair. Of the parameters of one module that which is
+// listed first lies inside.
+func (w *peftWriter) tensors() []*safetensors.Tensor {
+	around := map[string]int{}
+	for _, x := range w.order {
+		around[x.module]++
+	}
+	var out []*safetensors.Tensor
+	put := func(name string, v []float32, shape ...int) {
+		out = append(out, &safetensors.Tensor{Name: name, DType: safetensors.F32, Shape: shape, Data: gguf.Float32s(v)})
+	}
+	for _, x := range w.order {
+		around[x.module]--
+		prefix := "base_model.model." + w.path(x) + strings.Repeat(".base_layer", around[x.module])
+		stack := w.pairs[x]
+		n, rank := len(stack), stack[0].rank
+		var a []float32
+		b := make([]float32, x.out*rank*n)
+		for m, p := range stack {
+			a = append(a, p.a...)
+			for i := range x.out {
+				for r := range rank {
+					b[i*rank*n+r*n+m] = p.b[i*rank+r]
+				}
+			}
+		}
+		if x.embedding {
+			put(prefix+".lora_embedding_A", a, rank, x.in)
+			put(prefix+".lora_embedding_B", b, x.out, rank)
+			continue
+		}
+		put(prefix+".lora_A.weight", a, rank*n, x.in)
+		put(prefix+".lora_B.weight", b, x.out, rank*n)
+	}
+	return out
+}
+
+// config is adapter_config.json. The rank and the alpha that most pairs have are those of
+// the adapter, the others are listed by name.
+func (w *peftWriter) config(l *Layout, base string) map[string]any {
+	type kind struct {
+		rank  int
+		alpha float64
+	}
+	kinds, votes := map[*weight]kind{}, map[kind]int{}
+	var usual kind
+	for _, x := range w.order {
+		p := w.pairs[x][0]
+		k := kind{p.rank, p.alpha * float64(p.rank) / p.over}
+		kinds[x] = k
+		votes[k]++
+		if votes[k] > votes[usual] {
+			usual = k
+		}
+	}
+	ranks, alphas := map[string]int{}, map[string]any{}
+	var modules, parameters []string
+	for _, x := range w.order {
+		name := w.name(x)
+		if k := kinds[x]; k != usual {
+			ranks[name], alphas[name] = k.rank, number(k.alpha)
+		}
+		if x.parameter {
+			parameters = append(parameters, name)
+		} else {
+			modules = append(modules, name)
+		}
+	}
+	c := map[string]any{
+		"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": usual.rank, "lora_alpha": number(usual.alpha), "lora_dropout": 0.0, "bias": "none",
+		"use_rslora": false, "use_dora": false, "fan_in_fan_out": false, "init_lora_weights": true, "inference_mode": true, "modules_to_save": nil,
+		"rank_pattern": ranks, "alpha_pattern": alphas, "base_model_name_or_path": nil,
+		"target_modules": w.shortened(modules, l), "target_parameters": nil,
+		"peft_version": "0.19.1", // whose layout stacks have
+	}
+	if base != "" {
+		c["base_model_name_or_path"] = base
+	}
+	if parameters != nil {
+		c["target_parameters"] = parameters
+	}
+	return c
+}
+
+// number is an integer where v is one.
+func number(v float64) any {
+	if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+		return int64(v)
+	}
+	return v
+}
+
+// shortened gives the last names of modules, such as q_proj, where all modules of that
+// name have pairs, and the whole names of the others.
+func (w *peftWriter) shortened(modules []string, l *Layout) []string {
+	last := func(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
+	missing := map[string]int{}
+	for _, x := range l.weights {
+		if !x.parameter {
+			missing[last(x.module)]++
+		}
+	}
+	for _, m := range modules {
+		missing[last(m)]--
+	}
+	short := map[string]bool{}
+	for _, m := range modules {
+		if name := last(m); missing[name] == 0 && !w.inside {
+			m = name
+		}
+		short[m] = true
+	}
+	return slices.SortedFunc(maps.Keys(short), cmp.Compare[string])
+}
