@@ -279,10 +279,21 @@ func TestAnAdapterOfEveryArchitectureDoesInGGUFWhatItDoesInTheFolder(t *testing.
 					t.Errorf("%s has no pair", x.Name)
 				}
 			}
-			if e := sharedtest.NMSE(logitsOf(t, got), logitsOf(t, want)); e > 1e-10 {
-				t.Errorf("the logits differ: NMSE %g", e)
-			}
+			closeLogits(t, name, logitsOf(t, got), logitsOf(t, want))
 		})
+	}
+}
+
+// closeLogits compares the logits of a model whose sums were taken in another order. Gemma's
+// gelu rounds its argument to float16, of which the last bit of a sum may decide.
+func closeLogits(t *testing.T, architecture string, got, want []float32) {
+	t.Helper()
+	limit := 1e-10
+	if strings.HasPrefix(architecture, "Gemma") {
+		limit = 1e-6
+	}
+	if e := sharedtest.NMSE(got, want); e > limit {
+		t.Errorf("the logits differ: NMSE %g", e)
 	}
 }
 
@@ -313,9 +324,7 @@ func TestAConvertedAdapterTakesEffectUnmerged(t *testing.T) {
 			if err := a.Attach(d); err != nil {
 				t.Fatal(err)
 			}
-			if e := sharedtest.NMSE(decoderLogits(d), logitsOf(t, opened(t, merged(t, f, p, 2), 0))); e > 1e-10 {
-				t.Errorf("the logits differ from those of the merged folder: NMSE %g", e)
-			}
+			closeLogits(t, name, decoderLogits(d), logitsOf(t, opened(t, merged(t, f, p, 2), 0)))
 		})
 	}
 }
