@@ -178,9 +178,20 @@ func rowsLike(pre *hfStep) (rows []*preRow, err error) {
 // partEnd ends the pieces of one part of the probe.
 const partEnd = "\x00end"
 
-// cutProbe is the pieces of the probe.
+// cutProbe is the pieces of the probe. Who was suspended meanwhile tries again: time
+// that goes on far beyond the limit was not spent here.
 func cutProbe(steps []cutter) (out []string, err error) {
-	deadline := time.Now().Add(probeLimit)
+	for range 5 {
+		start := time.Now()
+		out, err = cutProbeOnce(steps, start.Add(probeLimit))
+		if !errors.Is(err, errSlow) || time.Since(start) < probeLimit+probeLimit/4 {
+			break
+		}
+	}
+	return out, err
+}
+
+func cutProbeOnce(steps []cutter, deadline time.Time) (out []string, err error) {
 	for _, text := range probe {
 		pieces, err := runCutters(steps, text, deadline)
 		if err != nil {
