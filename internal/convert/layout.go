@@ -112,6 +112,7 @@ func newLayout(fam *family, c *config, d *dims) (*Layout, error) {
 	if each := d.experts + d.heads + 8; d.blocks > maxPieces/each {
 		return nil, invalid("%s gives %d layers of %d heads and %d experts, more than any model has", c.where, d.blocks, d.heads, d.experts)
 	}
+	d.packed = true // floats have their rows and columns as the blocks of MXFP4
 	list := &recipes{}
 	fam.recipes(list, c, d)
 	if c.err != nil {
@@ -137,8 +138,11 @@ func (l *Layout) add(x *recipe, known map[string]*weight) {
 	l.targets = append(l.targets, t)
 	l.byName[t.name] = t
 	sources := x.sources
-	if x.packed {
+	switch {
+	case x.packed:
 		sources = []string{strings.TrimSuffix(x.sources[0], "_blocks")}
+	case x.name == "output.weight": // a pair on the head is none on the embedding, also where they are tied
+		sources = []string{headTensor}
 	}
 	for i, source := range sources {
 		w := known[source]
