@@ -28,7 +28,7 @@ const tokenizers = `
 ## Tokenizers of folders
 
 A folder's vocabulary is read from ` + "`tokenizer.model`" + ` (SentencePiece, BPE), else ` + "`tokenizer.json`" + ` (BPE, byte-level or with byte fallback), else
-` + "`vocab.json`" + ` with ` + "`merges.txt`" + `; the roles of tokens, the flags and the chat templates from the files beside it. What the pre-tokenizer of a
+Mistral's ` + "`tekken.json`" + `, else ` + "`vocab.json`" + ` with ` + "`merges.txt`" + `; the roles of tokens, the flags and the chat templates from the files beside it. What the pre-tokenizer of a
 byte-level vocabulary is called is found by what it does to a text. One that does what no known one does is refused; ` + "`--pre NAME`" + ` says which to take, of these:
 
 `

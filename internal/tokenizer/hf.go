@@ -130,8 +130,8 @@ type HFOptions struct {
 }
 
 // VocabFromHF reads the tokenizer of a Hugging Face folder: tokenizer.model (of
-// SentencePiece), else tokenizer.json, else vocab.json with merges.txt, and beside
-// it tokenizer_config.json, added_tokens.json, special_tokens_map.json, config.json,
+// SentencePiece), else tokenizer.json, else tekken.json (of Mistral), else vocab.json
+// with merges.txt, and beside it tokenizer_config.json, added_tokens.json, special_tokens_map.json, config.json,
 // generation_config.json and the chat templates where they are. It fails with
 // [ErrNoVocab] if there is no tokenizer, with [ErrUnsupported] if encoding
 // needs something that is not implemented, with [ErrInvalid] if the files
@@ -151,31 +151,51 @@ func VocabFromHF(fsys fs.FS, opts HFOptions) (*Vocab, error) {
 	if opts.Size > 0 {
 		config.model.VocabSize = opts.Size
 	}
-	var file hfTokenizer
-	asJSON, err := readJSON(fsys, "tokenizer.json", &file)
-	if err != nil {
-		return nil, err
-	}
-	name := "tokenizer.model"
 	v := noSpecials()
-	pieces, err := readSentencePiece(fsys, name)
-	if pieces != nil && err == nil {
-		err = v.takeSentencePiece(pieces, &file, config, opts)
-	} else if err == nil {
-		name = "tokenizer.json"
-		if !asJSON {
-			if name, err = readLegacy(fsys, &file, config, opts.Pre); err != nil {
-				return nil, err
-			}
-		}
-		err = v.takeHF(&file, config, opts)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	if err := v.takeFolder(fsys, config, opts); err != nil {
+		return nil, err
 	}
 	config.setFlags(v, opts)
 	v.ChatTemplate, v.ChatTemplates = config.chatTemplate, config.chatTemplates
 	return v, nil
+}
+
+// takeFolder makes v the vocabulary of the file that counts.
+func (v *Vocab) takeFolder(fsys fs.FS, config *hfConfig, opts HFOptions) error {
+	var file hfTokenizer
+	name := "tokenizer.json"
+	found, err := readJSON(fsys, name, &file)
+	if !found && err == nil {
+		name = tekkenName
+		found, err = readTekken(fsys, &file, config)
+	}
+	if err != nil {
+		return err
+	}
+	if !found || name != tekkenName {
+		const name = "tokenizer.model"
+		pieces, err := readSentencePiece(fsys, name)
+		if pieces != nil && err == nil {
+			err = v.takeSentencePiece(pieces, &file, config, opts)
+		}
+		if pieces != nil || err != nil {
+			return in(name, err)
+		}
+	}
+	if !found {
+		if name, err = readLegacy(fsys, &file, config, opts.Pre); err != nil {
+			return err
+		}
+	}
+	return in(name, v.takeHF(&file, config, opts))
+}
+
+// in says in which file an error is, if there is one.
+func in(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 // takeHF makes v the vocabulary of a tokenizer.json.

@@ -42,11 +42,16 @@ func readLegacy(fsys fs.FS, file *hfTokenizer, config *hfConfig, pre string) (na
 	if file.Model.Merges, err = parseMerges(merges); err != nil {
 		return "", fmt.Errorf("merges.txt: %w", err)
 	}
-	split, unsplit := hfStep{Type: "Split", Behavior: "Isolated"}, false
-	split.Pattern.Regex = &pattern
-	file.PreTokenizer = &hfStep{Type: "Sequence", Pretokenizers: []hfStep{split, {Type: "ByteLevel", UseRegex: &unsplit}}}
+	file.PreTokenizer = byPattern(pattern)
 	file.AddedTokens, err = config.legacyAdded(vocab)
 	return name, err
+}
+
+// byPattern is a pre_tokenizer that splits at an expression.
+func byPattern(pattern string) *hfStep {
+	split, unsplit := hfStep{Type: "Split", Behavior: "Isolated"}, false
+	split.Pattern.Regex = &pattern
+	return &hfStep{Type: "Sequence", Pretokenizers: []hfStep{split, {Type: "ByteLevel", UseRegex: &unsplit}}}
 }
 
 // legacyAdded lists the tokens of added_tokens.json and those that have a role.
@@ -97,7 +102,7 @@ func parseMerges(data []byte) (merges hfMerges, err error) {
 // missing tells which tokenizer a folder has that is not read, if any.
 func missing(fsys fs.FS) error {
 	for _, other := range []struct{ name, whose string }{
-		{"tekken.json", "Mistral's own"}, {"tiktoken.model", "tiktoken's"}, {"qwen.tiktoken", "tiktoken's"}, {"tokenizer.model", "tiktoken's"},
+		{"tiktoken.model", "tiktoken's"}, {"qwen.tiktoken", "tiktoken's"}, {"tokenizer.model", "tiktoken's"},
 	} {
 		if _, err := fs.Stat(fsys, other.name); err == nil {
 			return fmt.Errorf("%w: the folder's tokenizer is in %s form (%s); save it as tokenizer.json, which most tools that load it can", ErrUnsupported, other.whose, other.name)

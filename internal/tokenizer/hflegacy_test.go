@@ -69,7 +69,7 @@ func TestLegacyFoldersAreOfKnownClasses(t *testing.T) {
 }
 
 func TestTokenizersInOtherFormsAreNamed(t *testing.T) {
-	for name, says := range map[string]string{"tekken.json": "Mistral's own form", "tiktoken.model": "tiktoken's form"} {
+	for name, says := range map[string]string{"tiktoken.model": "tiktoken's form", "qwen.tiktoken": "tiktoken's form"} {
 		if _, err := VocabFromHF(fstest.MapFS{name: {}}, HFOptions{}); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v", err)
 		}
