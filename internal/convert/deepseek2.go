@@ -1,5 +1,7 @@
 package convert
 
+import "slices"
+
 var deepseek2 = family{
 	arch:  "deepseek2",
 	names: []string{"DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"},
@@ -19,7 +21,7 @@ var deepseek2 = family{
 		}
 		routing(w, c, d)
 		if d.experts > 0 {
-			gating(w, c, "softmax")
+			gating(w, c, usualGating(c))
 		}
 		if m := d.rope.magnitude; m != nil { // GGUF has a tenth of it
 			w.float("rope.scaling.yarn_log_multiplier", 0.1*(*m))
@@ -32,3 +34,18 @@ var deepseek2 = family{
 		shared: "mlp.shared_experts.", choiceBias: "mlp.gate.e_score_correction_bias", choiceMayGo: true,
 	},
 }
+
+// usualGating is the gating of models whose config.json does not say it.
+func usualGating(c *config) string {
+	if slices.Contains(c.strings("architectures"), "DeepseekV2ForCausalLM") {
+		return "softmax"
+	}
+	return "sigmoid"
+}
+
+// glm4moeLite is DeepSeek-V3 with the vocabulary of GLM-4.5.
+var glm4moeLite = func() family {
+	f := deepseek2
+	f.names, f.words = []string{"Glm4MoeLiteForCausalLM"}, glm4moe.words
+	return f
+}()

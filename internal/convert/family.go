@@ -53,7 +53,7 @@ type family struct {
 // all is the table of families.
 var all = []*family{
 	&llama, &qwen2, &qwen3, &olmo2, &gemma2, &gemma3, &phi3, &granite, &glm4, &smollm3, &seedOSS,
-	&qwen2moe, &qwen3moe, &olmoe, &granitemoe, &glm4moe, &bailingmoe2, &gptoss, &deepseek2, &longcat,
+	&qwen2moe, &qwen3moe, &olmoe, &granitemoe, &glm4moe, &bailingmoe2, &gptoss, &deepseek2, &glm4moeLite, &longcat,
 }
 
 // families maps the name under "architectures" in config.json.
