@@ -9,7 +9,8 @@ type groupedAttention struct {
 	qkv          *nn.Linear // rows: all q heads, all k heads, all v heads
 	qNorm, kNorm *nn.Param  // over a head, or all of them; nil if there are none
 	output       *nn.Linear
-	rope         *nn.Rope // nil: positions are not encoded
+	inputs       []*nn.Linear // of the projections
+	rope         *nn.Rope     // nil: positions are not encoded
 	epsilon      float32
 	spec         nn.AttentionSpec // but for what depends on the batch
 }
@@ -26,6 +27,8 @@ func (a *groupedAttention) forward(t *nn.Tape, x *nn.Var, b *Batch, layer int) *
 	}
 	return t.Linear(t.Attention(q, k, v, spec), a.output)
 }
+
+func (a *groupedAttention) readers() []*nn.Linear { return a.inputs }
 
 func (a *groupedAttention) project(t *nn.Tape, x *nn.Var) (q, k, v *nn.Var) {
 	if a.qkv == nil {
@@ -65,10 +68,12 @@ func (b *binder) attention(prefix string, l int, rope *nn.Rope) attention {
 	q, k, v := heads*d.HeadDim, kvHeads*d.HeadDim, kvHeads*d.ValueDim
 	if b.has(prefix + "attn_qkv.weight") {
 		a.qkv = b.targetLinear(prefix+"attn_qkv", d.Embedding, q+k+v, 1)
+		a.inputs = []*nn.Linear{a.qkv}
 	} else {
 		a.q = b.targetLinear(prefix+"attn_q", d.Embedding, q, 1)
 		a.k = b.targetLinear(prefix+"attn_k", d.Embedding, k, 1)
 		a.v = b.targetLinear(prefix+"attn_v", d.Embedding, v, 1)
+		a.inputs = []*nn.Linear{a.q, a.k, a.v}
 	}
 	a.qNorm, a.kNorm = b.queryKeyNorms(prefix, q, k)
 	if b.arch.sinks {

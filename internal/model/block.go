@@ -27,11 +27,14 @@ type branchNorms struct{ in, out *nn.Param }
 // attention mixes the tokens of a document.
 type attention interface {
 	forward(t *nn.Tape, x *nn.Var, b *Batch, layer int) *nn.Var
+	// readers are all that x is multiplied with; none if it is used otherwise too.
+	readers() []*nn.Linear
 }
 
 // feedForward works on each token by itself.
 type feedForward interface {
 	forward(t *nn.Tape, x *nn.Var) *nn.Var
+	readers() []*nn.Linear // as those of attention
 }
 
 // blockRun is a block at work on a batch.
@@ -54,27 +57,28 @@ func (r *blockRun) BeginBackward(t *nn.Tape) {
 }
 
 func (blk *block) forward(t *nn.Tape, x *nn.Var, b *Batch) *nn.Var {
-	y := blk.attention.forward(t, blk.norm(t, x, blk.attentionNorms.in), b, blk.layer)
+	y := blk.attention.forward(t, blk.norm(t, x, blk.attentionNorms.in, blk.attention.readers()), b, blk.layer)
 	x = blk.join(t, x, y, blk.attentionNorms.out)
-	in := blk.norm(t, x, blk.ffnNorms.in)
 	if blk.second == nil {
+		in := blk.norm(t, x, blk.ffnNorms.in, blk.ffn.readers())
 		return blk.join(t, x, blk.ffn.forward(t, in), blk.ffnNorms.out)
 	}
+	in := blk.norm(t, x, blk.ffnNorms.in, nil)
 	aside := blk.aside.forward(t, in)
 	x = blk.join(t, x, blk.ffn.forward(t, in), blk.ffnNorms.out)
 	return t.Add(blk.second.forward(t, x, b), aside)
 }
 
-func (blk *block) norm(t *nn.Tape, x *nn.Var, weight *nn.Param) *nn.Var {
+func (blk *block) norm(t *nn.Tape, x *nn.Var, weight *nn.Param, readers []*nn.Linear) *nn.Var {
 	if weight == nil {
 		return x
 	}
-	return t.RMSNorm(x, weight, blk.epsilon)
+	return t.RMSNormFor(readers, x, weight, blk.epsilon)
 }
 
 // join adds the end y of a branch to the residual stream x.
 func (blk *block) join(t *nn.Tape, x, y *nn.Var, weight *nn.Param) *nn.Var {
-	return t.Add(x, scaled(t, blk.norm(t, y, weight), blk.residualScale))
+	return t.Add(x, scaled(t, blk.norm(t, y, weight, nil), blk.residualScale))
 }
 
 // block binds layer l, which rotates by rope.

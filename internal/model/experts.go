@@ -43,6 +43,9 @@ func (f *expertFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 	return t.Add(y, s)
 }
 
+// The router is no reader: what it makes decides more than a product.
+func (f *expertFFN) readers() []*nn.Linear { return nil }
+
 // readAhead has the chosen experts read while the first of them are at work, where
 // they may not be in memory.
 func (f *expertFFN) readAhead(t *nn.Tape, r *nn.Routing) {

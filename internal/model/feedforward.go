@@ -12,8 +12,11 @@ func gatedHalves(t *nn.Tape, h *nn.Var, a nn.Activation) *nn.Var {
 type denseFFN struct {
 	gate       *nn.Linear // nil: the first half of up's rows
 	up, down   *nn.Linear
+	inputs     []*nn.Linear // of gate and up, those that there are
 	activation nn.Activation
 }
+
+func (f *denseFFN) readers() []*nn.Linear { return f.inputs }
 
 func (f *denseFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 	if f.gate == nil {
@@ -28,10 +31,10 @@ func (b *binder) feedForward(prefix string, l int) feedForward {
 	case b.d.hasExperts(l) && !b.arch.shortcut:
 		return b.expertFFN(prefix, l)
 	case b.arch.fusedGateUp:
+		up := b.targetLinear(prefix+"ffn_up", b.d.Embedding, 2*b.d.FeedForward[l], 1)
 		return &denseFFN{
-			up:         b.targetLinear(prefix+"ffn_up", b.d.Embedding, 2*b.d.FeedForward[l], 1),
-			down:       b.targetLinear(prefix+"ffn_down", b.d.FeedForward[l], b.d.Embedding, 1),
-			activation: b.activation(),
+			up: up, down: b.targetLinear(prefix+"ffn_down", b.d.FeedForward[l], b.d.Embedding, 1),
+			inputs: []*nn.Linear{up}, activation: b.activation(),
 		}
 	}
 	return b.gatedFFN(prefix, "", b.d.FeedForward[l])
@@ -40,11 +43,10 @@ func (b *binder) feedForward(prefix string, l int) feedForward {
 // gatedFFN binds a block of three matrices, whose names end in suffix.
 func (b *binder) gatedFFN(prefix, suffix string, width int) *denseFFN {
 	n := b.d.Embedding
+	gate, up := b.targetLinear(prefix+"ffn_gate"+suffix, n, width, 1), b.targetLinear(prefix+"ffn_up"+suffix, n, width, 1)
 	return &denseFFN{
-		gate:       b.targetLinear(prefix+"ffn_gate"+suffix, n, width, 1),
-		up:         b.targetLinear(prefix+"ffn_up"+suffix, n, width, 1),
-		down:       b.targetLinear(prefix+"ffn_down"+suffix, width, n, 1),
-		activation: b.activation(),
+		gate: gate, up: up, down: b.targetLinear(prefix+"ffn_down"+suffix, width, n, 1),
+		inputs: []*nn.Linear{gate, up}, activation: b.activation(),
 	}
 }
 

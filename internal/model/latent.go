@@ -30,6 +30,7 @@ type latentAttention struct {
 	keyUp      *nn.Weight // of each head, from the key to the latent
 	valueUp    *nn.Weight // of each head, from the latent to the value
 	output     *nn.Linear
+	inputs     []*nn.Linear // of the projections of x
 	rope       *nn.Rope
 	rotated    int // width of the rotated part
 	heads      int
@@ -91,6 +92,8 @@ func (a *latentAttention) absorbed(t *nn.Tape, q, latent, position *nn.Var, b *B
 	return t.HeadLinear(y, a.valueUp, false)
 }
 
+func (a *latentAttention) readers() []*nn.Linear { return a.inputs }
+
 func (a *latentAttention) attend(t *nn.Tape, q, k, v *nn.Var, b *Batch, layer int, spec nn.AttentionSpec) *nn.Var {
 	spec.Heads, spec.Scale, spec.First = a.heads, a.scoreScale, b.First
 	spec.Roundable = a.output.Expert[0].Encoded()
@@ -113,10 +116,12 @@ func (b *binder) latentAttention(prefix string, l int, rope *nn.Rope) *latentAtt
 	}
 	if b.has(prefix + "attn_q.weight") {
 		a.q = b.targetLinear(prefix+"attn_q", n, heads*s.KeyDim, 1)
+		a.inputs = []*nn.Linear{a.q, a.kvDown}
 	} else {
 		a.qDown = b.targetLinear(prefix+"attn_q_a", n, s.QRank, 1)
 		a.qNorm = b.vector(prefix+"attn_q_a_norm.weight", s.QRank)
 		a.qUp = b.targetLinear(prefix+"attn_q_b", s.QRank, heads*s.KeyDim, 1)
+		a.inputs = []*nn.Linear{a.qDown, a.kvDown}
 	}
 	if plain := s.KeyDim - rotated; b.has(prefix + "attn_kv_b.weight") {
 		a.kvUp = b.targetLinear(prefix+"attn_kv_b", s.KVRank, heads*(plain+s.ValueDim), 1)

@@ -28,6 +28,7 @@ func (t *Tape) Add(a, b *Var) *Var {
 type addOp struct {
 	a, b, y  *Var
 	dst, src []float32 // what is added to what
+	copied   bool      // there is nothing to add to yet
 }
 
 type addRows addOp
@@ -35,6 +36,10 @@ type addRows addOp
 func (o *addRows) Do(_, part int) {
 	from, to := rowsOf(part, o.y.Rows)
 	from, to = from*o.y.Cols, to*o.y.Cols
+	if o.copied {
+		copy(o.dst[from:to], o.src[from:to])
+		return
+	}
 	kernel.Axpy(o.dst[from:to], 1, o.src[from:to])
 }
 
@@ -42,11 +47,9 @@ func (o *addOp) backward(t *Tape) {
 	if o.y.grad == nil {
 		return
 	}
-	if da, add := t.gradToFill(o.a); add {
-		o.dst, o.src = da, o.y.grad
+	if da, add := t.gradToFill(o.a); da != nil {
+		o.dst, o.src, o.copied = da, o.y.grad, !add
 		t.Pool.Do(rowParts(o.y.Rows), (*addRows)(o))
-	} else {
-		copy(da, o.y.grad)
 	}
 	t.giveGrad(o.b, o.y.grad)
 }

@@ -9,7 +9,23 @@ import (
 // RMSNorm computes x·w/sqrt(mean(x²)+eps) over each run of len(w) elements of a
 // row: the whole row, or one head of it.
 func (t *Tape) RMSNorm(x *Var, w *Param, eps float32) *Var {
-	y := t.newVar(x.Rows, x.Cols, x.needs || w.Trainable())
+	return t.rmsNorm(x, t.newVar(x.Rows, x.Cols, x.needs || w.Trainable()), w, eps)
+}
+
+// RMSNormFor is RMSNorm over whole rows for a result that nothing but readers are
+// multiplied with: it is kept in bfloat16 where they would round it.
+func (t *Tape) RMSNormFor(readers []*Linear, x *Var, w *Param, eps float32) *Var {
+	rounded := len(readers) > 0 && x.Rows > 1 && x.Cols%2 == 0
+	for _, l := range readers {
+		rounded = rounded && t.rounds(l)
+	}
+	if !rounded {
+		return t.RMSNorm(x, w, eps)
+	}
+	return t.rmsNorm(x, t.roundedVar(x.Rows, x.Cols, x.needs || w.Trainable()), w, eps)
+}
+
+func (t *Tape) rmsNorm(x, y *Var, w *Param, eps float32) *Var {
 	o := t.steps.rmsNorm.take()
 	*o = rmsNormOp{t: t, x: x, y: y, w: w, eps: eps, inv: t.floats.take(len(x.Data) / len(w.Data))}
 	t.Pool.Do(rowParts(x.Rows), (*rmsNormForward)(o))
@@ -35,14 +51,20 @@ func (o *rmsNormOp) runs(part int) (from, to int) {
 
 type rmsNormForward rmsNormOp
 
-func (o *rmsNormForward) Do(_, part int) {
+func (o *rmsNormForward) Do(worker, part int) {
 	from, to := (*rmsNormOp)(o).runs(part)
 	n := len(o.w.Data)
 	for i := from; i < to; i++ {
-		in, out := o.x.Data[i*n:(i+1)*n], o.y.Data[i*n:(i+1)*n]
+		in := o.x.Data[i*n : (i+1)*n]
 		s := float32(1 / math.Sqrt(kernel.Dot64(in, in)/float64(n)+float64(o.eps)))
 		o.inv[i] = s
-		kernel.Scale(out, in, s, o.w.Data)
+		if o.y.rounded {
+			out := o.t.workerScratch(worker, n)
+			kernel.Scale(out, in, s, o.w.Data)
+			kernel.Round(o.y.Data[i*n/2:(i+1)*n/2], out)
+			continue
+		}
+		kernel.Scale(o.y.Data[i*n:(i+1)*n], in, s, o.w.Data)
 	}
 }
 
