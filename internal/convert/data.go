@@ -14,10 +14,18 @@ import (
 // is handed on as it is, with its view of the mapping.
 func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
 	if x.transposed {
-		return newTransposed(x, sources, to)
+		inner := *x
+		inner.transposed = false
+		inner.shape = []int{x.shape[1], x.shape[0], x.shape[2]}
+		return &transposed{of: newData(&inner, sources, to), rows: x.shape[1], columns: x.shape[0], matrices: x.shape[2], itemBytes: to.BlockBytes()}
 	}
 	if len(sources) == 1 && x.heads == 0 && x.shift == 0 && x.cut.step == 0 && x.turns == 0 && sameType(sources[0].DType, to) {
 		return sources[0].Data
+	}
+	if x.rowsLast {
+		inner := *x
+		inner.rowsLast = false
+		return newData(&inner, []sourceTensor{rowsFirst(x, sources[0], to)}, to)
 	}
 	if x.turns > 0 { // each element is a row of its own
 		all := recipe{shape: []int{1, x.shape[0], x.shape[1]}, cut: cut{pieceRows: 2 * x.shape[0], first: x.turns - 1, step: 2}}
@@ -28,8 +36,9 @@ func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
 		g.width, g.perSource = x.shape[0], x.shape[1]
 	}
 	if x.cut.step > 0 && len(x.shape) > 2 {
-		g.pieces = x.shape[2]
+		g.pieces = x.shape[2] - x.zeros
 	}
+	g.cutPieces = g.pieces
 	for _, s := range sources {
 		g.sources = append(g.sources, source{s.Data, s.DType.Bits() / 8, shifted(decoder(s.DType, to), x.shift), s.scales})
 	}
@@ -43,21 +52,13 @@ func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
 	return g
 }
 
-// newTransposed gives the bytes of a tensor whose matrices are those of the source with
-// rows and columns exchanged.
-func newTransposed(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
-	out := &transposed{rows: x.shape[1], columns: x.shape[0], matrices: x.shape[2], itemBytes: to.BlockBytes(), step: 1}
-	if x.turns > 0 {
-		out.first, out.step = x.turns-1, 2
-	}
-	inner := *x
-	inner.transposed, inner.turns = false, 0
-	inner.shape = []int{x.shape[1] * out.step, x.shape[0], x.shape[2]}
-	if inner.cut.step == 0 {
-		inner.cut = cut{pieceRows: x.shape[0], step: 1} // all
-	}
-	out.of = newData(&inner, sources, to)
-	return out
+// rowsFirst is a source [matrices, in, out] of the type to as [matrices, out, in].
+func rowsFirst(x *recipe, s sourceTensor, to gguf.Type) sourceTensor {
+	n, in, out := x.sourceShape[0], x.sourceShape[1], x.sourceShape[2]
+	plain := &recipe{shape: []int{out, n * in}}
+	data := &transposed{of: newData(plain, []sourceTensor{s}, to), rows: out, columns: in, matrices: n, itemBytes: to.BlockBytes()}
+	kind := map[gguf.Type]safetensors.DType{gguf.F32: safetensors.F32, gguf.F16: safetensors.F16, gguf.BF16: safetensors.BF16}[to]
+	return sourceTensor{Tensor: &safetensors.Tensor{Name: s.Name, DType: kind, Shape: []int{n, out, in}, Data: data}}
 }
 
 // zeros is data that is 0 everywhere.
@@ -95,7 +96,8 @@ func sameType(from safetensors.DType, to gguf.Type) bool {
 // a vector count as rows of width 1.
 type gathered struct {
 	sources   []source
-	pieces    int // sources, or what is cut from one
+	pieces    int // sources, or what is cut from one, and pieces of zeros
+	cutPieces int // those that are cut
 	perSource int // rows of each piece
 	cut       cut
 	width     int // elements of a row
@@ -120,12 +122,15 @@ func (g *gathered) Size() int64 {
 // follow each other in both.
 func (g *gathered) locate(row int64) (s *source, sourceRow int64, run int64) {
 	n := int64(g.perSource)
-	if step := int64(g.cut.step); step > 0 {
+	if step := int64(g.cut.step); step > 0 && row/n < int64(g.cutPieces) {
 		at := row/n*int64(g.cut.pieceRows) + int64(g.cut.first) + row%n*step
 		if step > 1 {
 			return &g.sources[0], at, 1
 		}
 		return &g.sources[0], at, n - row%n
+	}
+	if g.cut.step > 0 {
+		return &g.sources[1], 0, n - row%n
 	}
 	s, row = &g.sources[row/n], row%n
 	if g.headRows == 0 {

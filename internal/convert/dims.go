@@ -13,6 +13,8 @@ type dims struct {
 	expertFF        int  // width of an expert
 	identity        int  // further experts that give back what they get
 	packed          bool // the folder holds experts in MXFP4
+	fused           bool // all experts of a layer are in two tensors, as transformers 5 has them
+	columns         bool // these have the rows of matrices as their last axis
 	sharedCount     int  // experts that all tokens share
 	sharedFF        int  // width of all of these
 	latent          latentDims
@@ -23,8 +25,9 @@ type dims struct {
 
 // readDims reads and checks the sizes. Every block has at least one tensor, and
 // so has every expert: more blocks than tensors are refused before they cost memory.
-func readDims(c *config, tensors int, f *family) (*dims, error) {
+func readDims(c *config, tensors int, form expertForm, f *family) (*dims, error) {
 	d := &dims{
+		fused: form.fused, columns: form.columns,
 		blocks:  c.required("num_hidden_layers", "n_layers", "n_layer", "num_layers"),
 		context: c.required("max_position_embeddings", "n_ctx", "n_positions", "max_sequence_length"),
 		embed:   c.required("hidden_size", "n_embd", "dim"),
@@ -61,7 +64,7 @@ func (d *dims) check(tensors int, f *family) error {
 	switch {
 	case d.blocks > tensors:
 		return invalid("config.json gives %d layers, the folder has only %d tensors", d.blocks, tensors)
-	case !f.stacked && withExperts*d.experts > tensors:
+	case !f.stacked && !d.fused && withExperts*d.experts > tensors:
 		return invalid("config.json gives %d layers of %d experts, the folder has only %d tensors", d.blocks, d.experts, tensors)
 	case d.heads%d.headsKV != 0:
 		return invalid("config.json: %d attention heads are no multiple of %d key-value heads", d.heads, d.headsKV)

@@ -28,9 +28,19 @@ func (f *family) expertFFN(b *block, c *config, d *dims, i int) {
 		})
 	}
 	const expert = "mlp.experts.%d."
+	if d.fused {
+		b.fusedExperts(d, d.expertFF, cut{pieceRows: 2 * d.expertFF, step: 1}, d.expertFF)
+		b.sharedExpert(e, d)
+		return
+	}
 	b.padded(b.experts("ffn_gate_exps", expert+"gate_proj", d.experts, d.embed, d.expertFF), d)
 	b.padded(b.experts("ffn_down_exps", expert+"down_proj", d.experts, d.expertFF, d.embed), d)
 	b.padded(b.experts("ffn_up_exps", expert+"up_proj", d.experts, d.embed, d.expertFF), d)
+	b.sharedExpert(e, d)
+}
+
+// sharedExpert adds what all tokens go through.
+func (b *block) sharedExpert(e *expertLayout, d *dims) {
 	if e.shared == "" || d.sharedFF == 0 {
 		return
 	}

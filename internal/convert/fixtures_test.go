@@ -14,6 +14,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/sharedtest"
 	"qtool/internal/tokenizer"
+	"qtool/safetensors"
 )
 
 // opened writes a folder of fixtures and opens it.
@@ -70,6 +71,37 @@ func TestAFolderConvertsToItsTwinHoweverItIsStored(t *testing.T) {
 			down, ok := m.Tensor("blk.0.ffn_down.weight")
 			if want := map[fixtures.Storage]gguf.Type{fixtures.StoreBF16: gguf.BF16, fixtures.StoreF8: gguf.F32}[storage]; ok && down.Type != want {
 				t.Errorf("%s stored in way %d: %s became %v, want %v", name, storage, down.Name, down.Type, want)
+			}
+		}
+	}
+}
+
+func TestExpertsInTwoTensorsConvertAsThoseByThemselves(t *testing.T) {
+	for i, name := range fixtures.FolderArchitectures() {
+		f := fixtures.TinyFolder(uint64(i), name, fixtures.FolderOptions{})
+		separate := slices.ContainsFunc(f.Tensors, func(x *safetensors.Tensor) bool { return strings.Contains(x.Name, "experts.0.") })
+		if !separate && name != "GptOssForCausalLM" {
+			continue
+		}
+		for _, o := range []fixtures.FolderOptions{
+			{FusedExperts: true}, {FusedExperts: true, TransposedExperts: true}, {FusedExperts: true, Storage: fixtures.StoreBF16},
+			{FusedExperts: true, TransposedExperts: true, Storage: fixtures.StoreBF16}, {FusedExperts: true, Storage: fixtures.StoreF8},
+		} {
+			f := fixtures.TinyFolder(uint64(i), name, o)
+			m := opened(t, f, 0)
+			sameAsTwin(t, m, f.Twin)
+			for _, x := range m.Tensors() { // also from the middle
+				whole, err := x.Bytes()
+				if err != nil {
+					t.Fatal(err)
+				}
+				part, from := make([]byte, len(whole)/2), len(whole)/3+1
+				if n, err := x.Data.ReadAt(part[:min(len(part), len(whole)-from)], int64(from)); err != nil || !bytes.Equal(part[:n], whole[from:from+n]) {
+					t.Errorf("%s, %+v: %s read from the middle differs (%v)", name, o, x.Name, err)
+				}
+			}
+			if o.Storage == fixtures.StoreF32 && !slices.Equal(logitsOf(t, m), logitsOf(t, f.Twin)) {
+				t.Errorf("%s, %+v: the logits differ", name, o)
 			}
 		}
 	}

@@ -99,6 +99,7 @@ type scales struct {
 	tensor                  *safetensors.Tensor
 	blockRows, blockColumns int           // that share one
 	perRow                  int           // scales of a row of blocks
+	matrixRows, perMatrix   int           // of a stack: rows of a matrix, and rows of its scales
 	values                  *[256]float32 // of a weight's bytes
 }
 
@@ -149,27 +150,47 @@ func (f *folder8) fitted(weight, s *safetensors.Tensor) (*scales, error) {
 	default:
 		return nil, refuse("the scales %s are stored as %v; F32, F16, BF16 and F8_E8M0 are converted", s.Name, s.DType)
 	}
-	if len(weight.Shape) != 2 {
-		return nil, refuse("the tensor %s has scales and the shape %v; those with two axes are converted", weight.Name, weight.Shape)
+	n, matrices := len(weight.Shape), 1
+	if n != 2 && n != 3 {
+		return nil, refuse("the tensor %s has scales and the shape %v; those with two or three axes are converted", weight.Name, weight.Shape)
 	}
-	rows, columns := weight.Shape[0], weight.Shape[1]
+	rows, columns := weight.Shape[n-2], weight.Shape[n-1]
+	if n == 3 {
+		matrices = weight.Shape[0]
+	}
 	values := &e4m3
 	if weight.DType == safetensors.F8_E5M2 {
 		values = &e5m2
 	}
 	shape := slices.Clone(s.Shape)
-	for len(shape) > 2 && shape[len(shape)-1] == 1 {
+	for len(shape) > 1 && shape[len(shape)-1] == 1 {
 		shape = shape[:len(shape)-1]
+	}
+	of := &scales{tensor: s, blockColumns: columns, perRow: 1, matrixRows: rows, values: values}
+	blocks := []int{ceil(rows, max(1, f.blockRows)), ceil(columns, max(1, f.blockColumns))}
+	every := []int{rows} // one for each row
+	if n == 3 {
+		blocks, every = append([]int{matrices}, blocks...), []int{matrices, rows}
 	}
 	switch {
 	case elements(shape) == 1:
-		return &scales{s, rows, columns, 1, values}, nil
-	case slices.Equal(shape, []int{rows}) || slices.Equal(shape, []int{rows, 1}):
-		return &scales{s, 1, columns, 1, values}, nil
-	case f.blockRows > 0 && slices.Equal(shape, []int{ceil(rows, f.blockRows), ceil(columns, f.blockColumns)}):
-		return &scales{s, f.blockRows, f.blockColumns, shape[1], values}, nil
+		of.blockRows, of.matrixRows = matrices*rows, matrices*rows
+	case n == 3 && slices.Equal(shape, []int{matrices}):
+		of.blockRows = rows
+	case slices.Equal(shape, every):
+		of.blockRows = 1
+	case f.blockRows > 0 && (slices.Equal(s.Shape, blocks) || slices.Equal(shape, blocks)):
+		of.blockRows, of.blockColumns, of.perRow = f.blockRows, f.blockColumns, blocks[n-1]
+	default:
+		return nil, f.unfit(s, rows)
 	}
-	return nil, invalid("the scales %s have the shape %v, which is none of one for the tensor, one for each of %d rows, "+
+	of.perMatrix = ceil(of.matrixRows, of.blockRows)
+	return of, nil
+}
+
+// unfit is the error about scales of a shape that fits no weight.
+func (f *folder8) unfit(s *safetensors.Tensor, rows int) error {
+	return invalid("the scales %s have the shape %v, which is none of one for the tensor, one for each of %d rows, "+
 		"or one for each block of %d x %d (weight_block_size in config.json)", s.Name, s.Shape, rows, f.blockRows, f.blockColumns)
 }
 
@@ -196,7 +217,8 @@ type scaleRow struct {
 func (s *scales) decode(dst, src []byte, at int64, width int, cache *scaleRow) error {
 	for len(src) > 0 {
 		row, column := at/int64(width), int(at%int64(width))
-		if err := s.read(row/int64(s.blockRows), cache); err != nil {
+		matrix, within := row/int64(s.matrixRows), row%int64(s.matrixRows)
+		if err := s.read(matrix*int64(s.perMatrix)+within/int64(s.blockRows), cache); err != nil {
 			return err
 		}
 		block := column / s.blockColumns

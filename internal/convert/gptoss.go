@@ -30,15 +30,15 @@ var gptoss = family{
 func gptossExperts(_ *family, b *block, _ *config, d *dims, _ int) {
 	b.add(&recipe{name: b.name + "attn_sinks.weight", shape: []int{d.heads}, sources: []string{b.source + "self_attn.sinks"}})
 	b.linear("ffn_gate_inp", "mlp.router", d.embed, d.experts, requiredBias)
-	const both, down = "mlp.experts.gate_up_proj", "mlp.experts.down_proj"
+	const both, down = fusedGateUp, fusedDown
+	if !d.packed {
+		turned := *d
+		turned.columns = true
+		b.fusedExperts(&turned, d.ff, cut{pieceRows: 2 * d.ff, step: 2}, 1)
+	}
 	for first, name := range []string{"ffn_gate_exps", "ffn_up_exps"} {
 		if d.packed {
 			b.packed(name, both, d.embed, d.ff, d.experts, cut{pieceRows: 2 * d.ff, first: first, step: 2})
-		} else {
-			b.add(&recipe{
-				name: b.name + name + ".weight", shape: []int{d.embed, d.ff, d.experts}, sources: []string{b.source + both},
-				sourceShape: []int{d.experts, d.embed, 2 * d.ff}, transposed: true, turns: first + 1,
-			})
 		}
 		b.add(&recipe{
 			name: b.name + name + ".bias", shape: []int{d.ff, d.experts},
@@ -47,11 +47,6 @@ func gptossExperts(_ *family, b *block, _ *config, d *dims, _ int) {
 	}
 	if d.packed {
 		b.packed("ffn_down_exps", down, d.ff, d.embed, d.experts, cut{pieceRows: d.embed, step: 1})
-	} else {
-		b.add(&recipe{
-			name: b.name + "ffn_down_exps.weight", shape: []int{d.ff, d.embed, d.experts}, sources: []string{b.source + down},
-			sourceShape: []int{d.experts, d.ff, d.embed}, transposed: true,
-		})
 	}
 	b.add(&recipe{name: b.name + "ffn_down_exps.bias", shape: []int{d.embed, d.experts}, sources: []string{b.source + down + "_bias"}})
 }

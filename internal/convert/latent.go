@@ -62,13 +62,12 @@ func (f *family) latentAttention(b *block, d *dims) {
 }
 
 // transposed is tensor data whose matrices are those of another with rows and
-// columns exchanged. It keeps the matrix that was read last.
+// columns exchanged. It keeps the matrix that was read last, until all is read.
 type transposed struct {
 	of            io.ReaderAt
 	rows, columns int // of a matrix of the result
 	matrices      int
 	itemBytes     int
-	first, step   int // of the source's columns each step-th is taken, from first on
 
 	mu   sync.Mutex
 	last int // the matrix in data, -1 if none
@@ -99,6 +98,9 @@ func (t *transposed) ReadAt(p []byte, off int64) (int, error) {
 			return read, err
 		}
 		read += copy(p[read:], t.data[at%t.matrixBytes():])
+		if at = off + int64(read); at == t.Size() {
+			t.data = nil // who reads in order is done
+		}
 	}
 	return read, nil
 }
@@ -108,8 +110,8 @@ func (t *transposed) load(matrix int) error {
 	if t.data != nil && t.last == matrix {
 		return nil
 	}
-	from := make([]byte, t.matrixBytes()*int64(t.step))
-	if _, err := readFull(t.of, from, int64(matrix)*int64(len(from))); err != nil {
+	from := make([]byte, t.matrixBytes())
+	if _, err := readFull(t.of, from, int64(matrix)*t.matrixBytes()); err != nil {
 		return err
 	}
 	if t.data == nil {
@@ -118,7 +120,7 @@ func (t *transposed) load(matrix int) error {
 	n := t.itemBytes
 	for r := range t.rows {
 		for c := range t.columns {
-			copy(t.data[(r*t.columns+c)*n:][:n], from[(c*t.rows+r)*t.step*n+t.first*n:])
+			copy(t.data[(r*t.columns+c)*n:][:n], from[(c*t.rows+r)*n:])
 		}
 	}
 	t.last = matrix

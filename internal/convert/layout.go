@@ -92,7 +92,7 @@ func layoutOfFolder(dir string) (*Layout, error) {
 	if err := fam.accept(c); err != nil {
 		return nil, err
 	}
-	d, err := readDims(c, math.MaxInt, fam)
+	d, err := readDims(c, math.MaxInt, expertForm{}, fam)
 	if err != nil {
 		return nil, err
 	}

@@ -52,6 +52,11 @@ func mixtralFFN(f *family, b *block, c *config, d *dims, _ int) {
 		f.denseFFN(b, c, d)
 		return
 	}
+	if d.fused {
+		b.linear("ffn_gate_inp", "mlp.gate", d.embed, d.experts, noBias)
+		b.fusedExperts(d, d.ff, cut{pieceRows: 2 * d.ff, step: 1}, d.ff)
+		return
+	}
 	const expert = "block_sparse_moe.experts.%d."
 	b.linear("ffn_gate_inp", "block_sparse_moe.gate", d.embed, d.experts, noBias)
 	b.experts("ffn_gate_exps", expert+"w1", d.experts, d.embed, d.ff)

@@ -22,7 +22,7 @@ type recipe struct {
 	zeros int
 	// packed says that blocks and scales of MXFP4 are joined.
 	packed bool
-	// turns is 1 for the even elements of a source's rows, 2 for the odd ones, 0 for all.
+	// turns is 1 for the even elements of a source, 2 for the odd ones, 0 for all.
 	turns int
 	// transposed exchanges rows and columns of each matrix, after the cut.
 	transposed bool
