@@ -150,16 +150,11 @@ func foldersPEFT(f *fixtures.Folder, rank int, keep func(name string) bool) *PEF
 		p.Tensors = append(p.Tensors, &safetensors.Tensor{Name: name, DType: safetensors.F32, Shape: shape, Data: v})
 	}
 	for _, x := range f.Tensors {
-		module, ok := strings.CutSuffix(x.Name, ".weight")
-		if n := len(x.Shape); !ok || n < 2 || n > 3 || !keep(x.Name) {
+		name, n, in, out := peftPlace(f, x)
+		if name == "" || !keep(x.Name) {
 			continue
 		}
-		name, n := "base_model.model."+module, 1
-		in, out := x.Shape[len(x.Shape)-1], x.Shape[len(x.Shape)-2]
-		if len(x.Shape) == 3 {
-			n = x.Shape[0]
-		}
-		if strings.HasSuffix(module, "embed_tokens") || strings.HasSuffix(module, "word_embeddings") {
+		if strings.HasSuffix(name, "embed_tokens") || strings.HasSuffix(name, "word_embeddings") {
 			half(name+".lora_embedding_A", rank, out)
 			half(name+".lora_embedding_B", in, rank)
 			continue
@@ -168,6 +163,29 @@ func foldersPEFT(f *fixtures.Folder, rank int, keep func(name string) bool) *PEF
 		half(name+".lora_B.weight", out, rank*n)
 	}
 	return p
+}
+
+// peftPlace is what PEFT puts before the halves on x, and how many matrices of which size
+// that is; "" if there is no pair. Of two parameters of a module the first lies inside.
+func peftPlace(f *fixtures.Folder, x *safetensors.Tensor) (name string, n, in, out int) {
+	module, ok := strings.CutSuffix(x.Name, ".weight")
+	if experts, both := strings.CutSuffix(x.Name, ".gate_up_proj"); both {
+		module, ok = experts+".base_layer", true
+	} else if experts, down := strings.CutSuffix(x.Name, ".experts.down_proj"); down {
+		module, ok = experts+".experts", true
+	}
+	axes := len(x.Shape)
+	if !ok || axes < 2 || axes > 3 {
+		return "", 0, 0, 0
+	}
+	in, out, n = x.Shape[axes-1], x.Shape[axes-2], 1
+	if axes == 3 {
+		n = x.Shape[0]
+	}
+	if f.Architecture == "GptOssForCausalLM" && axes == 3 {
+		in, out = out, in
+	}
+	return "base_model.model." + module, n, in, out
 }
 
 // reread is a configuration as it is read from a file.
@@ -193,7 +211,7 @@ func merged(t *testing.T, f *fixtures.Folder, p *PEFT, scale float64) *fixtures.
 	g := *f
 	g.Tensors = nil
 	for _, x := range f.Tensors {
-		name := "base_model.model." + strings.TrimSuffix(x.Name, ".weight")
+		name, n, in, out := peftPlace(f, x)
 		a, b := halves[name+".lora_A.weight"], halves[name+".lora_B.weight"]
 		ea, eb := halves[name+".lora_embedding_A"], halves[name+".lora_embedding_B"]
 		if a == nil && ea == nil {
@@ -202,12 +220,11 @@ func merged(t *testing.T, f *fixtures.Folder, p *PEFT, scale float64) *fixtures.
 		}
 		raw, _ := x.Bytes()
 		w := gguf.DecodeFloat32(raw)
-		n, in, out := 1, x.Shape[len(x.Shape)-1], x.Shape[len(x.Shape)-2]
-		if len(x.Shape) == 3 {
-			n = x.Shape[0]
-		}
 		for i := range w {
 			m, o, c, sum := i/(in*out), i/in%out, i%in, 0.0
+			if f.Architecture == "GptOssForCausalLM" && len(x.Shape) == 3 {
+				o, c = i%out, i/out%in
+			}
 			if ea != nil {
 				rank := len(ea) / out
 				for r := range rank {
@@ -257,31 +274,37 @@ func mergedGGUF(t *testing.T, m, adapter gguf.Model) gguf.Model {
 
 func TestAnAdapterOfEveryArchitectureDoesInGGUFWhatItDoesInTheFolder(t *testing.T) {
 	for i, name := range fixtures.FolderArchitectures() {
-		t.Run(name, func(t *testing.T) {
-			f := fixtures.TinyFolder(uint64(i), name, fixtures.FolderOptions{})
-			l := layoutOf(t, written(t, f))
-			keep := func(name string) bool { return !sightless.MatchString(name) }
-			p := foldersPEFT(f, 2, keep)
-			adapter, err := l.FromPEFT(p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			base, want := opened(t, f, 0), opened(t, merged(t, f, p, 2), 0)
-			got := mergedGGUF(t, base, adapter)
-			for _, x := range want.Tensors() {
-				if x.Type == gguf.MXFP4 {
-					continue
-				}
-				if e := sharedtest.NMSE(values(t, got, x.Name), values(t, want, x.Name)); e > 1e-12 {
-					t.Errorf("%s differs: NMSE %g", x.Name, e)
-				}
-				if _, changed := adapter.Tensor(x.Name + ".lora_b"); len(x.Shape) > 1 && strings.HasSuffix(x.Name, ".weight") && !changed {
-					t.Errorf("%s has no pair", x.Name)
-				}
-			}
-			closeLogits(t, name, logitsOf(t, got), logitsOf(t, want))
-		})
+		adapterDoesTheSame(t, uint64(i), name, false)
+		if strings.Contains(name, "Moe") || strings.Contains(name, "Mixtral") || strings.Contains(name, "Deepseek") || strings.Contains(name, "Longcat") {
+			adapterDoesTheSame(t, uint64(i), name, true)
+		}
 	}
+}
+
+// adapterDoesTheSame compares a folder with an adapter merged in with a GGUF that has the
+// converted one.
+func adapterDoesTheSame(t *testing.T, seed uint64, name string, fused bool) {
+	t.Run(fmt.Sprintf("%s, fused experts %t", name, fused), func(t *testing.T) {
+		f := fixtures.TinyFolder(seed, name, fixtures.FolderOptions{FusedExperts: fused || name == "GptOssForCausalLM"})
+		l := layoutOf(t, written(t, f))
+		keep := func(name string) bool { return !sightless.MatchString(name) }
+		p := foldersPEFT(f, 2, keep)
+		adapter, err := l.FromPEFT(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		base, want := opened(t, f, 0), opened(t, merged(t, f, p, 2), 0)
+		got := mergedGGUF(t, base, adapter)
+		for _, x := range want.Tensors() {
+			if e := sharedtest.NMSE(values(t, got, x.Name), values(t, want, x.Name)); e > 1e-12 {
+				t.Errorf("%s differs: NMSE %g", x.Name, e)
+			}
+			if _, changed := adapter.Tensor(x.Name + ".lora_b"); len(x.Shape) > 1 && strings.HasSuffix(x.Name, ".weight") && !changed {
+				t.Errorf("%s has no pair", x.Name)
+			}
+		}
+		closeLogits(t, name, logitsOf(t, got), logitsOf(t, want))
+	})
 }
 
 // closeLogits compares the logits of a model whose sums were taken in another order. Gemma's

@@ -218,6 +218,9 @@ func (l *Layout) candidates(module string) []*weight {
 	if found := l.modules[module]; found != nil {
 		return found
 	}
+	if older := strings.Replace(module, ".mlp.", ".block_sparse_moe.", 1); l.modules[older] != nil { // Mixtral's
+		return l.modules[older]
+	}
 	for _, prefix := range insides {
 		if rest, ok := strings.CutPrefix(module, prefix); ok {
 			if found := l.modules["model."+rest]; found != nil {
