@@ -13,6 +13,7 @@ import (
 
 	"qtool/fixtures"
 	"qtool/gguf"
+	"qtool/internal/tokenizer"
 )
 
 // folderWith writes a folder of fixtures and changes some of its texts: an empty
@@ -117,8 +118,55 @@ func TestTokenizersBecomeTheKeysOfLlamaCpp(t *testing.T) {
 	}
 }
 
+// TestSentencePieceModelsGiveItsOwnIds encodes with what SentencePiece itself was trained to.
+func TestSentencePieceModelsGiveItsOwnIds(t *testing.T) {
+	for _, name := range []string{"llama2", "gemma2"} {
+		dir := filepath.Join("testdata/tokenizers", name)
+		var cases []struct {
+			Text string
+			IDs  []int32
+		}
+		data, err := os.ReadFile(filepath.Join(dir, "ids.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(data, &cases); err != nil {
+			t.Fatal(err)
+		}
+		v := vocabOf(t, dir)
+		v.AddSpacePrefix = name == "llama2" // its tokenizer_config.json says otherwise
+		tok, err := tokenizer.New(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cases {
+			if got := tok.Encode(c.Text, tokenizer.EncodeOptions{}); !slices.Equal(got, c.IDs) {
+				t.Errorf("%s: %q\n got %v\nwant %v", name, c.Text, got, c.IDs)
+			}
+		}
+	}
+}
+
 // keysOf are the tokenizer's keys as JSON would give them back.
 func keysOf(t *testing.T, dir string) (keys map[string]any) {
+	t.Helper()
+	md := &gguf.Metadata{}
+	vocabOf(t, dir).WriteMetadata(md)
+	all := map[string]any{}
+	for _, kv := range md.All() {
+		all[kv.Key] = kv.Value
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &keys); err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+func vocabOf(t *testing.T, dir string) *tokenizer.Vocab {
 	t.Helper()
 	c, err := readConfig(filepath.Join(dir, "config.json"))
 	if err != nil {
@@ -132,18 +180,5 @@ func keysOf(t *testing.T, dir string) (keys map[string]any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	md := &gguf.Metadata{}
-	v.WriteMetadata(md)
-	all := map[string]any{}
-	for _, kv := range md.All() {
-		all[kv.Key] = kv.Value
-	}
-	data, err := json.Marshal(all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(data, &keys); err != nil {
-		t.Fatal(err)
-	}
-	return keys
+	return v
 }

@@ -41,10 +41,10 @@ type hfAdded struct {
 // hfStep is a normalizer, a pre-tokenizer or a post-processor; a Sequence holds
 // others.
 type hfStep struct {
-	Type          string   `json:"type"`
-	Normalizers   []hfStep `json:"normalizers"`
-	Pretokenizers []hfStep `json:"pretokenizers"`
-	Processors    []hfStep `json:"processors"`
+	Type          string  `json:"type"`
+	Normalizers   hfSteps `json:"normalizers"`
+	Pretokenizers hfSteps `json:"pretokenizers"`
+	Processors    hfSteps `json:"processors"`
 
 	Pattern struct {
 		String *string
@@ -63,6 +63,41 @@ type hfStep struct {
 	Single           []hfTemplateItem `json:"single"`
 }
 
+// hfSteps is short and flat: what stands for a step in memory is many times longer.
+type hfSteps []hfStep
+
+const (
+	maxStepsBytes   = 1 << 20
+	maxStepsNesting = 64
+)
+
+func (s *hfSteps) UnmarshalJSON(data []byte) error {
+	if len(data) > maxStepsBytes || nesting(data) > maxStepsNesting {
+		return fmt.Errorf("a sequence of steps takes %d bytes and is nested %d deep, expected at most %d and %d", len(data), nesting(data), maxStepsBytes, maxStepsNesting)
+	}
+	return json.Unmarshal(data, (*[]hfStep)(s))
+}
+
+// nesting is the number of arrays and objects inside of each other in valid JSON.
+func nesting(data []byte) (most int) {
+	depth, text := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '[' || c == '{':
+			depth++
+			most = max(most, depth)
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return most
+}
+
 type hfTemplateItem struct {
 	SpecialToken *struct {
 		ID string `json:"id"`
@@ -78,7 +113,7 @@ func (s *hfStep) steps() []hfStep {
 		return []hfStep{*s}
 	}
 	var out []hfStep
-	for _, inner := range [][]hfStep{s.Normalizers, s.Pretokenizers, s.Processors} {
+	for _, inner := range []hfSteps{s.Normalizers, s.Pretokenizers, s.Processors} {
 		for i := range inner {
 			out = append(out, inner[i].steps()...)
 		}

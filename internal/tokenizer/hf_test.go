@@ -434,8 +434,11 @@ func FuzzVocabFromHF(f *testing.F) {
 		}
 	}
 	for _, s := range []string{"", "null", "{}", `{"model":{"type":"BPE","vocab":{"a":5},"merges":[]}}`,
-		`{"model":{"vocab":{"a":0,"b":1,"ab":2},"merges":[["a","b"]]},"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false}}`} {
+		`{"model":{"vocab":{"a":0,"b":1,"ab":2},"merges":[["a","b"]]},"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false}}`,
+		`{"model":{"vocab":{"a":0},"merges":[]},"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","behavior":"MergedWithNext","invert":true,"pattern":{"Regex":"[^\\s\\p{L}]?+a|(?i:'s)"}},{"type":"Punctuation"},{"type":"ByteLevel"}]}}`,
+		`{"model":{"vocab":{"a":0},"merges":[]},"pre_tokenizer":{"type":"ByteLevel"},"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"a"}},{},{"SpecialToken":{"id":"b"}}]}}`} {
 		f.Add([]byte(s), []byte(`{"eos_token": null, "chat_template": [{"name":"default","template":"x"}]}`))
+		f.Add([]byte(s), []byte(`{"eos_token": "a", "added_tokens_decoder": {"-1":{"content":"x"},"7":{"content":"<|y|>","lstrip":true},"99999999999":{},"0":{"content":"b"}}}`))
 	}
 	f.Fuzz(func(t *testing.T, tokenizer, config []byte) {
 		v, err := VocabFromHF(fstest.MapFS{"tokenizer.json": {Data: tokenizer}, "tokenizer_config.json": {Data: config}}, HFOptions{})

@@ -24,7 +24,7 @@ const (
 
 const (
 	maxSteps   = 64
-	probeLimit = 2 * time.Second // for what takes a millisecond
+	probeLimit = time.Second // for what takes a millisecond
 )
 
 var behaviors = []string{"Isolated", "Removed", "Contiguous", "MergedWithPrevious", "MergedWithNext"}

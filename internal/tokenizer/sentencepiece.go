@@ -183,9 +183,6 @@ func (v *Vocab) takeSentencePiece(m *spModel, file *hfTokenizer, config *hfConfi
 	}
 	v.Model, v.AddSpacePrefix = ModelSPM, m.blankBefore
 	v.Tokens, v.Scores, v.Types = make([]string, size), make([]float32, size), make([]TokenType, size)
-	for i := range v.Tokens {
-		v.Tokens[i], v.Scores[i], v.Types[i] = fmt.Sprintf("[PAD%d]", i), scoreOfHole, Unused
-	}
 	for i, p := range m.pieces[:min(size, len(m.pieces))] {
 		if p.kind >= uint64(len(spTypes)) || spTypes[p.kind] == Undefined {
 			return fmt.Errorf("%w: piece %d (%q) is of the unknown kind %d", ErrInvalid, i, p.text, p.kind)
@@ -213,6 +210,11 @@ func (v *Vocab) takeSentencePiece(m *spModel, file *hfTokenizer, config *hfConfi
 		}
 	}
 	v.takeAdded(inside)
+	for i, t := range v.Types {
+		if t == Undefined {
+			v.Tokens[i], v.Scores[i], v.Types[i] = fmt.Sprintf("[PAD%d]", i), scoreOfHole, Unused
+		}
+	}
 	v.nameHoles()
 	ids := make(map[string]int32, size)
 	for i, t := range v.Tokens {
