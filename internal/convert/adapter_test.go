@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -349,5 +350,42 @@ func TestAConvertedAdapterTakesEffectUnmerged(t *testing.T) {
 			}
 			closeLogits(t, name, decoderLogits(d), logitsOf(t, opened(t, merged(t, f, p, 2), 0)))
 		})
+	}
+}
+
+func TestReferenceAdaptersComeBackFromPEFT(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(sharedtest.Path(t, "golden/archs"), "*.lora.gguf"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		base, err := gguf.Open(strings.TrimSuffix(file, ".lora.gguf") + ".gguf")
+		if err != nil {
+			t.Logf("%s: %v", file, err)
+			continue
+		}
+		adapter, err := gguf.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := LayoutOfGGUF(base)
+		if err != nil {
+			t.Errorf("%s: %v", filepath.Base(file), err)
+			continue
+		}
+		p, err := l.ToPEFT(adapter, "")
+		if err != nil {
+			t.Errorf("%s: %v", filepath.Base(file), err)
+			continue
+		}
+		p.Config = reread(p.Config)
+		back, err := l.FromPEFT(p)
+		if err != nil {
+			t.Errorf("%s: %v", filepath.Base(file), err)
+			continue
+		}
+		sameAdapter(t, filepath.Base(file), back, adapter)
+		adapter.Close()
+		base.Close()
 	}
 }

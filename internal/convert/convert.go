@@ -112,7 +112,7 @@ func assemble(dir string, c *config, fam *family, folder *safetensors.Folder, op
 	}
 	rope.recipes(list, d)
 	if c.has("text_config") {
-		list.inside("language_model.")
+		list.inside(placeInside(folder))
 	}
 	weights, err := newFolder8(c, folder)
 	if err != nil {

@@ -76,6 +76,18 @@ func TestAFolderConvertsToItsTwinHoweverItIsStored(t *testing.T) {
 	}
 }
 
+func TestTheLanguageModelIsFoundWhateverItsPlaceIsCalled(t *testing.T) {
+	f := fixtures.TinyFolder(1, "Gemma3ForConditionalGeneration", fixtures.FolderOptions{})
+	for _, x := range f.Tensors {
+		if rest, ok := strings.CutPrefix(x.Name, "language_model.model."); ok {
+			x.Name = "model.language_model." + rest
+		} else {
+			x.Name = "model." + x.Name
+		}
+	}
+	sameAsTwin(t, opened(t, f, 0), f.Twin)
+}
+
 func TestExpertsInTwoTensorsConvertAsThoseByThemselves(t *testing.T) {
 	for i, name := range fixtures.FolderArchitectures() {
 		f := fixtures.TinyFolder(uint64(i), name, fixtures.FolderOptions{})

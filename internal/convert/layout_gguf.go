@@ -32,6 +32,7 @@ func layoutOfGGUF(m gguf.Model) (*Layout, error) {
 	fam := all[i]
 	k := &keys{md: m.Metadata(), arch: arch}
 	d := k.dims(fam)
+	d.readWidths(m)
 	embedding, ok := m.Tensor("token_embd.weight")
 	if !ok || len(embedding.Shape) != 2 {
 		return nil, invalid("the model has no matrix token_embd.weight")
@@ -109,12 +110,6 @@ func (k *keys) dims(fam *family) *dims {
 	d.headsKV = k.int("attention.head_count_kv", d.heads)
 	d.headDim = k.int("attention.key_length", d.embed/d.heads)
 	d.rotated = k.int("rope.dimension_count", d.headDim)
-	d.ff = k.int("feed_forward_length", 1)
-	d.expertFF = k.int("expert_feed_forward_length", d.ff)
-	if fam == &gptoss {
-		d.ff = d.expertFF
-	}
-	d.sharedFF = k.int("expert_shared_feed_forward_length", k.int("expert_shared_count", 0)*d.expertFF)
 	if fam.latent {
 		d.headDim = d.rotated
 		d.latent = latentDims{
@@ -123,6 +118,23 @@ func (k *keys) dims(fam *family) *dims {
 		}
 	}
 	return d
+}
+
+// readWidths takes the widths of feed-forward parts from the shapes: not all files have keys
+// for them.
+func (d *dims) readWidths(m gguf.Model) {
+	width := func(name string) int {
+		for _, x := range m.Tensors() {
+			if strings.HasSuffix(x.Name, name) && len(x.Shape) > 1 {
+				return x.Shape[0]
+			}
+		}
+		return 0
+	}
+	d.ff, d.expertFF, d.sharedFF = width(".ffn_down.weight"), width(".ffn_down_exps.weight"), width(".ffn_down_shexp.weight")
+	if d.ff == 0 { // some families call the width of experts so
+		d.ff = d.expertFF
+	}
 }
 
 // fit makes the targets those that m has, in its order.

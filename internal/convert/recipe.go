@@ -1,6 +1,12 @@
 package convert
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"qtool/safetensors"
+)
 
 // recipe says from which Hugging Face tensors one GGUF tensor is made.
 type recipe struct {
@@ -70,21 +76,39 @@ func (r *recipes) ignoreNextTokens(c *config, d *dims) {
 
 // inside makes the sources those of the language model in a model that sees
 // images, whose other parts are left out.
-func (r *recipes) inside(prefix string) {
+func (r *recipes) inside(place func(name string) string) {
 	for _, x := range r.list {
 		for i := range x.sources {
-			x.sources[i] = prefix + x.sources[i]
+			x.sources[i] = place(x.sources[i])
 		}
 		if x.instead != "" {
-			x.instead = prefix + x.instead
+			x.instead = place(x.instead)
 		}
 	}
 	ignored := map[string]bool{}
 	for name := range r.ignored {
-		ignored[prefix+name] = true
+		ignored[place(name)] = true
 	}
 	r.ignored = ignored
-	r.behind = append(r.behind, "vision_tower.", "multi_modal_projector.")
+	for _, part := range []string{"vision_tower.", "multi_modal_projector."} {
+		r.behind = append(r.behind, part, "model."+part)
+	}
+}
+
+// placeInside says what a tensor of a language model is called inside of another: since
+// transformers 4.52 model.language_model comes for model, before that language_model was put
+// before it.
+func placeInside(folder *safetensors.Folder) func(name string) string {
+	newer := slices.ContainsFunc(folder.Tensors(), func(t *safetensors.Tensor) bool { return strings.HasPrefix(t.Name, "model.language_model.") })
+	return func(name string) string {
+		if !newer {
+			return "language_model." + name
+		}
+		if rest, ok := strings.CutPrefix(name, "model."); ok {
+			return "model.language_model." + rest
+		}
+		return name
+	}
 }
 
 // generated adds a vector of n computed values. It comes after the tensors that
