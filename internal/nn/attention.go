@@ -62,6 +62,7 @@ type attentionOp struct {
 	// Gradients, each nil if not wanted; the backward pass's splits but the
 	// first add to a copy of dk and dv of their own.
 	dq, dk, dv           []float32
+	addDQ                bool // to what is there
 	partialDK, partialDV []float32
 }
 
@@ -139,7 +140,8 @@ func (o *attentionOp) backward(t *Tape) {
 	if o.y.grad == nil || o.q.Rows == 0 {
 		return
 	}
-	o.dq, o.dk, o.dv = t.gradOf(o.q), t.gradOf(o.k), t.gradOf(o.v)
+	o.dq, o.addDQ = t.gradToFill(o.q)
+	o.dk, o.dv = t.gradOf(o.k), t.gradOf(o.v)
 	if t.Pool.Rehearsing() {
 		o.foretellBackward()
 	}

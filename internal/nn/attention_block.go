@@ -78,22 +78,24 @@ func (w *attentionWork) stack(dst []float32, factor float32, data []float32, dim
 	}
 }
 
-// keySpan is a range of key rows inside one block.
-type keySpan struct{ from, to int }
+// keySpan is a range of key rows inside one block, the first of which, unseen, no row sees.
+type keySpan struct{ from, to, unseen int }
 
 func (s keySpan) keys() int { return s.to - s.from }
 
 // spans yields the spans of keys that some row of the stack sees.
 func (w *attentionWork) spans(yield func(keySpan) bool) {
 	first, _ := w.o.visible(w.from)
+	unseen := 0
 	if w.o.Roundable { // which keys make a pair must not depend on the stack
-		first &^= 1
+		unseen = first % 2
 	}
 	_, last := w.o.visible(w.to - 1)
 	for k := first / keyBlock * keyBlock; k <= last; k += keyBlock {
-		if !yield(keySpan{max(k, first), min(k+keyBlock, last+1)}) {
+		if !yield(keySpan{max(k, first-unseen), min(k+keyBlock, last+1), unseen}) {
 			return
 		}
+		unseen = 0
 	}
 }
 
@@ -250,7 +252,11 @@ func (w *attentionWork) backward(dk, dv []float32) {
 	}
 	for i := range w.rows {
 		r, h := w.from+i/w.heads, w.firstHead+i%w.heads
-		kernel.Axpy(o.dq[r*o.q.Cols+h*o.HeadDim:], o.queryScale(), w.dq[i*o.HeadDim:][:o.HeadDim])
+		dq := o.dq[r*o.q.Cols+h*o.HeadDim:][:o.HeadDim]
+		if !o.addDQ {
+			clear(dq)
+		}
+		kernel.Axpy(dq, o.queryScale(), w.dq[i*o.HeadDim:][:o.HeadDim])
 	}
 }
 
@@ -305,10 +311,11 @@ func (w *attentionWork) scoreGradients(s keySpan) {
 // addTransposed adds the rows of terms, weighted for each key of a span, to the
 // rows of its key head in grad.
 func (w *attentionWork) addTransposed(grad []float32, columns int, weights []float32, terms *kernel.Right, dim int, s keySpan) {
-	w.weights.View(weights, scoreStride, s.keys(), w.rows)
+	// What is unseen may be of another document, whose gradients somebody else adds.
+	w.weights.View(weights[s.unseen:], scoreStride, s.keys()-s.unseen, w.rows)
 	for p := range w.weights.Panels() {
 		key, _ := w.weights.Panel(p)
-		kernel.Multiply(grad[s.from*columns+w.kv*dim:], columns, true, &w.weights, p, terms, w.firstSeeing(key, s), w.rows, dim)
+		kernel.Multiply(grad[(s.from+s.unseen)*columns+w.kv*dim:], columns, true, &w.weights, p, terms, w.firstSeeing(key+s.unseen, s), w.rows, dim)
 	}
 }
 
