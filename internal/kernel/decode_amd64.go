@@ -259,6 +259,9 @@ func dotIQ3_XXSAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 func dotIQ3_SAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
+func dotF32AVX2(x *float32, src *byte, blocks, rows int, y *float32)
+
+//go:noescape
 func decodeF16AVX512(dst *float32, src *byte, blocks int)
 
 //go:noescape
@@ -419,6 +422,9 @@ func dotIQ3_XXSAVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
 func dotIQ3_SAVX512(x *float32, src *byte, blocks, rows int, y *float32)
+
+//go:noescape
+func dotF32AVX512(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
 func decodeF16BF16AVX512(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)

@@ -197,3 +197,6 @@ func dotIQ3_XXSNEON(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
 func dotIQ3_SNEON(x *float32, src *byte, blocks, rows int, y *float32)
+
+//go:noescape
+func dotF32NEON(x *float32, src *byte, blocks, rows int, y *float32)

@@ -1,5 +1,7 @@
 package kernel
 
+import "unsafe"
+
 // Vector is y = W·x for one token, or y += W·x.
 type Vector struct {
 	Y, X []float32
@@ -45,6 +47,9 @@ type vectors struct {
 	step     int // rows that are worth handing out
 	spans    []span
 }
+
+// float32Block is a block of tier.dotRows.
+const float32Block = 16
 
 // Bytes of weights that are worth another worker, and another step.
 const (
@@ -143,6 +148,11 @@ func (q *vectors) add(s *scratch, y, x []float32, w *Matrix, from int) {
 	if d := &q.decoders[w.format]; d.dot != nil {
 		rows := w.data[from*w.stride:][:len(y)*w.stride]
 		d.dot(&x[0], &rows[0], w.Cols/d.elements, len(y), &y[0])
+		return
+	}
+	if w.decode == nil && w.Cols%float32Block == 0 && q.dotRows != nil {
+		rows := w.f32[from*w.Cols:][:len(y)*w.Cols]
+		q.dotRows(&x[0], (*byte)(unsafe.Pointer(&rows[0])), w.Cols/float32Block, len(y), &y[0])
 		return
 	}
 	for r := range y {

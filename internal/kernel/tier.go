@@ -19,7 +19,9 @@ type tier struct {
 	lanes     int
 	transpose func(dst *float32, stride int, rows *rowPointers, n int)
 	dot       func(a, b *float32, n int) float32
-	axpy      func(y *float32, a float32, x *float32, n int)
+	// dotRows is as decoder.dot, over rows of float32 in blocks of 16; nil: dot.
+	dotRows func(x *float32, src *byte, blocks, rows int, y *float32)
+	axpy    func(y *float32, a float32, x *float32, n int)
 	// adamW is AdamWStep.Apply for a multiple of adamWLanes; nil: in Go.
 	adamW func(s *AdamWStep, w, grad, m, v *float32, n int)
 	peak  peak

@@ -9,6 +9,7 @@ var neonTier = tier{
 	lanes:     4,
 	transpose: transposeNEON,
 	dot:       dotNEON,
+	dotRows:   dotF32NEON,
 	axpy:      axpyNEON,
 	peak:      peak{peakNEON, 24 * 4 * 2},
 	elementwise: elementwise{

@@ -72,6 +72,7 @@ func clampedBackward(dgate, dup, gate, up, dy []float32) {
 // Gated computes a(gate, up).
 func (t *Tape) Gated(gate, up *Var, a Activation) *Var {
 	y := t.newVar(gate.Rows, gate.Cols, gate.needs || up.needs)
+	y.oneToken = gate.oneToken
 	o := t.steps.gated.take()
 	*o = gatedOp{t: t, gate: gate, up: up, y: y, activation: a}
 	t.Pool.Do(rowParts(y.Rows), (*gatedForward)(o))

@@ -5,6 +5,7 @@ import "qtool/internal/kernel"
 // Columns copies columns from to to-1 of x: one part of a fused projection.
 func (t *Tape) Columns(x *Var, from, to int) *Var {
 	y := t.newVar(x.Rows, to-from, x.needs)
+	y.oneToken = x.oneToken
 	o := t.steps.columns.take()
 	*o = columnsOp{x: x, y: y, from: from}
 	t.Pool.Do(rowParts(x.Rows), (*columnsForward)(o))

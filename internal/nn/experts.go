@@ -5,6 +5,7 @@ import "qtool/internal/kernel"
 // Gather copies the row of each grouped row's token: [grouped rows, n].
 func (t *Tape) Gather(x *Var, r *Routing) *Var {
 	y := t.newVar(len(r.Token), x.Cols, x.needs)
+	y.oneToken = x.Rows == 1
 	o := t.steps.gather.take()
 	*o = gatherOp{x: x, y: y, r: r}
 	t.Pool.Do(rowParts(y.Rows), (*gatherForward)(o))

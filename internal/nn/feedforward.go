@@ -14,7 +14,7 @@ func (t *Tape) FeedForward(x *Var, gate, up, down *Linear, a Activation) *Var {
 // pass, gate·x and up·x, and their gradients there.
 func (t *Tape) ExpertFeedForward(x *Var, groups []int32, gate, up, down *Linear, a Activation) *Var {
 	var h *Var
-	if x.Rows > 1 && gate.Rows%2 == 0 && t.rounds(gate) && t.rounds(up) && t.rounds(down) {
+	if x.Rows > 1 && !x.oneToken && gate.Rows%2 == 0 && t.rounds(gate) && t.rounds(up) && t.rounds(down) {
 		h = t.roundedGated(x, groups, gate, up, a)
 	} else {
 		y := t.ExpertLinears(x, groups, gate, up)

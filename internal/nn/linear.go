@@ -25,7 +25,7 @@ func (t *Tape) ExpertLinears(x *Var, groups []int32, l ...*Linear) []*Var {
 	o := t.steps.linear.take()
 	o.begin(t, x, groups, l...)
 	needs := o.makeResults(t)
-	if x.Rows == 1 && !t.recording && l[0].Experts == 1 {
+	if !t.recording && o.ofOneToken() {
 		o.single(t)
 	} else {
 		o.forward(t)
@@ -61,6 +61,7 @@ func (o *linearOp) makeResults(t *Tape) (needs bool) {
 	for i := range o.projections[:o.n] {
 		p := &o.projections[i]
 		p.y = t.newVar(o.x.Rows, p.l.Rows, o.x.needs || p.l.trainable())
+		p.y.oneToken = o.x.oneToken
 		o.y[i] = p.y
 		needs = needs || p.y.needs
 	}
@@ -102,31 +103,6 @@ func (p *projection) bias(groups []int32) (has bool) {
 		}
 	}
 	return true
-}
-
-// single is forward for one row, at the speed of memory.
-func (o *linearOp) single(t *Tape) {
-	list := t.vectors[:0]
-	for i := range o.projections[:o.n] {
-		if p := &o.projections[i]; p.h != nil {
-			list = append(list, kernel.Vector{Y: p.h, X: o.x.Data, W: p.l.Pair.a[0]})
-		}
-	}
-	if len(list) > 0 {
-		kernel.MatVecs(t.Pool, list)
-	}
-	list = list[:0]
-	for i := range o.projections[:o.n] {
-		p := &o.projections[i]
-		v := kernel.Vector{Y: p.y.Data, X: o.x.Data, W: p.l.Expert[0], Add: p.bias(o.groups)}
-		if p.h != nil {
-			scale(p.h, p.l.Pair.Scale)
-			v.Pair, v.PairX = p.l.Pair.b[0], p.h
-		}
-		list = append(list, v)
-	}
-	kernel.MatVecs(t.Pool, list)
-	t.vectors = list
 }
 
 func (o *linearOp) forward(t *Tape) {

@@ -10,6 +10,8 @@ type Var struct {
 	needs   bool      // whether something trainable lies before it
 	rounded bool      // Data are as [kernel.Round] makes them: an operand of products only
 	grad    []float32 // allocated when the first gradient arrives
+	// oneToken: all rows were made of the same token, one by each expert that it chose.
+	oneToken bool
 }
 
 // in makes v's rows known to a batch.

@@ -280,7 +280,7 @@ func emitDecoders(lanes int) func(w *writer) {
 			if s.lanes != lanes {
 				continue
 			}
-			for _, d := range decodings {
+			for _, d := range s.kind.decodings() {
 				emitDecoder(w, s, d)
 			}
 		}
@@ -389,7 +389,7 @@ func decoderDeclarations() []byte {
 		w.printf("}\n\n")
 	}
 	for _, s := range sinks {
-		for _, d := range decodings {
+		for _, d := range s.kind.decodings() {
 			w.printf("//go:noescape\nfunc %s(%s)\n\n", s.name(d), s.kind.arguments)
 		}
 	}

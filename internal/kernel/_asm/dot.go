@@ -4,6 +4,22 @@ import "slices"
 
 // What decoders that multiply with a vector have of their own.
 
+// float32Rows are rows of elements as they are, which only these decoders read.
+var float32Rows = decoding{"F32", 16, 64, nil, "", nil, func(d *decoderWriter) {
+	for at := 0; at < 16; at += d.lanes {
+		d.op("VMOVUPS %d(SI), %s", 4*at, d.v(0))
+		d.store(0, at)
+	}
+}}
+
+// decodings are those of which the sink makes something.
+func (k kind) decodings() []decoding {
+	if k == toDot {
+		return append(decodings[:len(decodings):len(decodings)], float32Rows)
+	}
+	return decodings
+}
+
 // bytesAhead is how far weights are fetched ahead.
 const bytesAhead = 2048
 

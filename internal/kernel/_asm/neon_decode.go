@@ -152,7 +152,7 @@ func (n *neonWriter) masks(bits, copies, d int) {
 func emitNEONDecoders(w *writer) {
 	printNEONTables(w)
 	for _, k := range neonKinds {
-		for _, d := range decodings {
+		for _, d := range k.decodings() {
 			emitNEONDecoder(w, k, d)
 		}
 	}
@@ -270,7 +270,7 @@ func neonDecoderDeclarations() []byte {
 	}
 	w.printf("}\n\n")
 	for _, k := range neonKinds {
-		for _, d := range decodings {
+		for _, d := range k.decodings() {
 			w.printf("//go:noescape\nfunc %s(%s)\n\n", fmt.Sprintf(k.function, d.name, "NEON"), k.arguments)
 		}
 	}

@@ -4,6 +4,10 @@ func nothing(*neonWriter) {}
 
 // neonDecodings has every type of decodings. Layouts are drawn in package quantize.
 var neonDecodings = map[string]neonDecoding{
+	"F32": {nothing, func(n *neonWriter) {
+		n.op("VLD1 (R1), %s", registers(0, 4))
+		n.store()
+	}},
 	"F16": {nothing, func(n *neonWriter) {
 		n.op("VLD1 (R1), [V28.H8, V29.H8, V30.H8, V31.H8]")
 		for v := 28; v < 32; v += 2 {
