@@ -9,7 +9,11 @@ import (
 )
 
 func mapFile(f *os.File, size int) ([]byte, error) {
-	return unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	data, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	if err == nil {
+		preferLargePages(data)
+	}
+	return data, err
 }
 
 func unmap(data []byte) error { return unix.Munmap(data) }
