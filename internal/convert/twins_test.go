@@ -44,6 +44,10 @@ var sourceNames = map[string]string{
 }
 
 var testSources = map[string]testSource{
+	"llama": {
+		architecture: "MixtralForCausalLM", neighbours: true, arrange: mixtralExperts, names: map[string]string{"ffn_gate_inp": "block_sparse_moe.gate"},
+		keys: map[string]string{"num_local_experts": "expert_count", "num_experts_per_tok": "expert_used_count"},
+	},
 	"qwen2":    {architecture: "Qwen2ForCausalLM"},
 	"qwen3":    {architecture: "Qwen3ForCausalLM"},
 	"olmo2":    {architecture: "Olmo2ForCausalLM"},
@@ -175,13 +179,22 @@ const expertSource = "mlp.experts."
 
 // separateExperts puts each expert by itself.
 func separateExperts(put putter, prefix, name string, v []float32, shape []int) bool {
-	part := map[string]string{"ffn_gate_exps.weight": "gate_proj", "ffn_up_exps.weight": "up_proj", "ffn_down_exps.weight": "down_proj"}[name]
-	if part == "" {
+	return expertsApart(put, prefix+expertSource, []string{"gate_proj", "up_proj", "down_proj"}, name, v, shape)
+}
+
+func mixtralExperts(put putter, prefix, name string, v []float32, shape []int) bool {
+	return expertsApart(put, prefix+"block_sparse_moe.experts.", []string{"w1", "w3", "w2"}, name, v, shape)
+}
+
+// expertsApart puts each expert by itself; parts are what gate, up and down are called.
+func expertsApart(put putter, prefix string, parts []string, name string, v []float32, shape []int) bool {
+	i := slices.Index([]string{"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"}, name)
+	if i < 0 {
 		return false
 	}
 	one := shape[0] * shape[1]
 	for e := range shape[2] {
-		put(fmt.Sprintf("%s%s%d.%s.weight", prefix, expertSource, e, part), v[e*one:][:one], shape[:2])
+		put(fmt.Sprintf("%s%d.%s.weight", prefix, e, parts[i]), v[e*one:][:one], shape[:2])
 	}
 	return true
 }
@@ -406,8 +419,23 @@ func twins(t *testing.T, family string) map[string]gguf.Model {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { f.Close() })
-		if arch, _ := f.Metadata().Str("general.architecture"); arch == family {
+		// GGUF does not hold what the factors of Llama 3's rotation were computed from.
+		_, computed := f.Tensor("rope_freqs.weight")
+		if arch, _ := f.Metadata().Str("general.architecture"); arch == family && !computed {
 			out[name] = f
+		}
+	}
+	return out
+}
+
+// halved is the inverse of interleaved.
+func halved(src []float32, heads, width int) []float32 {
+	d := len(src) / heads / width
+	out := make([]float32, len(src))
+	for r := range heads {
+		for k := range d {
+			to := k/2 + k%2*(d/2)
+			copy(out[(r*d+to)*width:][:width], src[(r*d+k)*width:])
 		}
 	}
 	return out
