@@ -165,8 +165,8 @@ type HFOptions struct {
 }
 
 // VocabFromHF reads the tokenizer of a Hugging Face folder: tokenizer.model (of
-// SentencePiece), else tokenizer.json, else tekken.json (of Mistral), else vocab.json
-// with merges.txt, and beside it tokenizer_config.json, added_tokens.json, special_tokens_map.json, config.json,
+// SentencePiece, unless tokenizer.json is byte-level), else tokenizer.json, else
+// tekken.json (of Mistral), else vocab.json with merges.txt, and beside it tokenizer_config.json, added_tokens.json, special_tokens_map.json, config.json,
 // generation_config.json and the chat templates where they are. It fails with
 // [ErrNoVocab] if there is no tokenizer, with [ErrUnsupported] if encoding
 // needs something that is not implemented, with [ErrInvalid] if the files
@@ -207,7 +207,7 @@ func (v *Vocab) takeFolder(fsys fs.FS, config *hfConfig, opts HFOptions) error {
 	if err != nil {
 		return err
 	}
-	if !found || name != tekkenName {
+	if !found || name != tekkenName && !file.byteLevel() {
 		const name = "tokenizer.model"
 		pieces, err := readSentencePiece(fsys, name)
 		if pieces != nil && err == nil {
@@ -223,6 +223,11 @@ func (v *Vocab) takeFolder(fsys fs.FS, config *hfConfig, opts HFOptions) error {
 		}
 	}
 	return in(name, v.takeHF(&file, config, opts))
+}
+
+// byteLevel reports whether text is spelled in bytes.
+func (f *hfTokenizer) byteLevel() bool {
+	return slices.ContainsFunc(f.PreTokenizer.steps(), func(s hfStep) bool { return s.Type == "ByteLevel" })
 }
 
 // in says in which file an error is, if there is one.
@@ -248,7 +253,7 @@ func (v *Vocab) takeHF(file *hfTokenizer, config *hfConfig, opts HFOptions) erro
 		return err
 	}
 	config.setIDs(v, ids, file, opts)
-	if slices.ContainsFunc(file.PreTokenizer.steps(), func(s hfStep) bool { return s.Type == "ByteLevel" }) {
+	if file.byteLevel() {
 		return v.takeBPE(file, config, opts)
 	}
 	return v.takeSPM(file, ids)

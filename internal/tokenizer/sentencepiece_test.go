@@ -86,6 +86,23 @@ func TestSentencePieceModelsSpeakForThemselves(t *testing.T) {
 	}
 }
 
+func TestByteLevelTokenizersGoBeforeSentencePieceModels(t *testing.T) {
+	fsys := tinyHF(nil)
+	fsys["tokenizer.model"] = spAlone(spFile(letters(), spTrainer))["tokenizer.model"]
+	delete(fsys, "config.json")
+	if v, err := VocabFromHF(fsys, HFOptions{}); err != nil || len(v.Tokens) != len(letters().Tokens) {
+		t.Errorf("beside a tokenizer.json with pieces the model does not count: %v", err)
+	}
+	for name, f := range tinyHF(func(file map[string]any) {
+		file["normalizer"], file["pre_tokenizer"] = nil, map[string]any{"type": "ByteLevel", "add_prefix_space": false}
+	}) {
+		fsys[name] = f
+	}
+	if v, err := VocabFromHF(fsys, HFOptions{}); err != nil || v.Model != ModelBPE {
+		t.Errorf("beside a byte-level tokenizer.json the model counts: %v", err)
+	}
+}
+
 func TestBadSentencePieceModelsAreRefused(t *testing.T) {
 	good := spFile(letters(), spTrainer)
 	for _, c := range []struct {
