@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 )
 
 // image is one file about to be written.
@@ -12,7 +13,24 @@ type image struct {
 	header    []byte // up to the start of the data, padding included
 	tensors   []*Tensor
 	sizes     []int64
+	starts    []int64 // in the file
 	alignment int
+}
+
+// end is the size of the file.
+func (im *image) end() int64 {
+	end := int64(len(im.header))
+	if n := len(im.sizes); n > 0 {
+		end = im.starts[n-1] + padTo(im.sizes[n-1], im.alignment)
+	}
+	return end
+}
+
+// tensorAt is the first tensor that ends, with its padding, behind off or begins there.
+func (im *image) tensorAt(off int64) int {
+	return sort.Search(len(im.starts), func(i int) bool {
+		return im.starts[i]+padTo(im.sizes[i], im.alignment) > off || im.starts[i] >= off
+	})
 }
 
 // layOut encodes the header of a file. Each tensor begins at the first multiple
@@ -22,7 +40,7 @@ func layOut(md *Metadata, tensors []*Tensor) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	im := &image{tensors: tensors, sizes: make([]int64, len(tensors)), alignment: alignment}
+	im := &image{tensors: tensors, sizes: make([]int64, len(tensors)), starts: make([]int64, len(tensors)), alignment: alignment}
 	b := append([]byte(nil), magic...)
 	b = binary.LittleEndian.AppendUint32(b, version)
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(tensors)))
@@ -44,12 +62,15 @@ func layOut(md *Metadata, tensors []*Tensor) (*image, error) {
 			return nil, fmt.Errorf("tensor %s: %w", quote(t.Name), err)
 		}
 		b = appendTensor(b, t, off)
-		im.sizes[i] = size
+		im.sizes[i], im.starts[i] = size, off
 		if off = padTo(off+size, alignment); off < 0 {
 			return nil, fmt.Errorf("tensor %s: the size of the file overflows", quote(t.Name))
 		}
 	}
 	im.header = append(b, make([]byte, padTo(int64(len(b)), alignment)-int64(len(b)))...)
+	for i := range im.starts {
+		im.starts[i] += int64(len(im.header))
+	}
 	return im, nil
 }
 

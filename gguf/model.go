@@ -22,9 +22,9 @@ type Tensor struct {
 	Name  string
 	Type  Type
 	Shape []int
-	// Data gives the tensor's bytes, little-endian, from offset 0 to Size. If it
-	// is also an io.WriterTo, writers stream through that; if it has a method
-	// Bytes() []byte, that is a view without a copy.
+	// Data gives the tensor's bytes, little-endian, from offset 0 to Size, also to
+	// several goroutines at once. If it has a method Bytes() []byte, that is a view
+	// without a copy.
 	Data io.ReaderAt
 	// RawSize is the number of bytes where Type is unknown and the size cannot
 	// be computed; ignored otherwise.

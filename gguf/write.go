@@ -10,12 +10,11 @@ import (
 	"qtool/internal/atomicfile"
 )
 
-const chunk = 1 << 20 // bytes of tensor data in memory while writing
-
 // WriteOption changes how a file is written.
 type WriteOption func(*writeOptions)
 
 type writeOptions struct {
+	threads      int
 	progress     func(t *Tensor, written, total int64)
 	alignment    int // 0: what the metadata says
 	shardBytes   int64
@@ -34,6 +33,9 @@ func (o *writeOptions) splits() bool {
 func WithProgress(report func(t *Tensor, written, total int64)) WriteOption {
 	return func(o *writeOptions) { o.progress = report }
 }
+
+// WithThreads computes and writes on n threads; 0, as without it, is one for each processor.
+func WithThreads(n int) WriteOption { return func(o *writeOptions) { o.threads = n } }
 
 // WithAlignment aligns tensor data to n bytes, a power of two, and says so in
 // general.alignment. Without it that key counts, and 32 if it is missing.
@@ -79,10 +81,10 @@ func (o *writeOptions) metadataOf(m Model) *Metadata {
 }
 
 // Write writes m to w as GGUF version 3, little-endian, laid out as ggml does:
-// the header, then each tensor in order, padded to the alignment. Data goes
-// through the Data's io.WriterTo if it has one, else through ReadAt; a tensor
-// that gives more or fewer bytes than its Size is an error. It stops when ctx
-// ends.
+// the header, then each tensor in order, padded to the alignment. Data is read in
+// parts by several goroutines at once, each part once, with WillNeed before the first
+// and DontNeed after the last; a tensor that gives more or fewer bytes than its Size is
+// an error. It stops when ctx ends.
 func Write(ctx context.Context, w io.Writer, m Model, opts ...WriteOption) error {
 	o, err := optionsOf(opts)
 	if err != nil {
@@ -95,8 +97,8 @@ func Write(ctx context.Context, w io.Writer, m Model, opts ...WriteOption) error
 	if err != nil {
 		return err
 	}
-	out := &writer{ctx: ctx, progress: o.progress, total: im.dataBytes()}
-	return out.image(w, im)
+	out := &writer{ctx: ctx, threads: o.threads, progress: o.progress, total: im.dataBytes()}
+	return out.image(newInOrder(w), im)
 }
 
 // WriteFile writes m to the file at path as [Write] does. The file gets its name
@@ -123,7 +125,7 @@ func WriteFile(ctx context.Context, path string, m Model, opts ...WriteOption) e
 			return fmt.Errorf("writing %s: %w", paths[i], err)
 		}
 	}
-	out := &writer{ctx: ctx, progress: o.progress}
+	out := &writer{ctx: ctx, threads: o.threads, progress: o.progress}
 	for _, im := range images {
 		out.total += im.dataBytes()
 	}
@@ -134,7 +136,7 @@ func WriteFile(ctx context.Context, path string, m Model, opts ...WriteOption) e
 			return err
 		}
 		defer f.Abort()
-		if err := f.Reserve(int64(len(im.header)) + im.dataBytes()); err != nil {
+		if err := f.Reserve(im.end()); err != nil {
 			return fmt.Errorf("writing %s: %w", paths[i], err)
 		}
 		if err := out.image(f, im); err != nil {
@@ -172,101 +174,9 @@ func (im *image) dataBytes() int64 {
 // writer writes images one after another and counts across them.
 type writer struct {
 	ctx            context.Context
+	threads        int
 	progress       func(t *Tensor, written, total int64)
 	written, total int64
-	buf            []byte
-}
-
-func (w *writer) image(dst io.Writer, im *image) error {
-	if err := context.Cause(w.ctx); err != nil {
-		return err
-	}
-	out := writeBehind(dst)
-	defer out.Close()
-	if _, err := out.Write(im.header); err != nil {
-		return err
-	}
-	padding := make([]byte, im.alignment)
-	for i, t := range im.tensors {
-		if err := w.tensor(out, t, im.sizes[i]); err != nil {
-			return fmt.Errorf("tensor %s: %w", quote(t.Name), err)
-		}
-		if _, err := out.Write(padding[:padTo(im.sizes[i], im.alignment)-im.sizes[i]]); err != nil {
-			return err
-		}
-	}
-	return out.Close()
-}
-
-func (w *writer) tensor(dst io.Writer, t *Tensor, size int64) error {
-	out := &tensorWriter{w: w, dst: dst, t: t, left: size}
-	var err error
-	if source, ok := t.Data.(io.WriterTo); ok {
-		_, err = source.WriteTo(out)
-	} else {
-		err = w.copy(out, t.Data, size)
-	}
-	if out.err != nil {
-		err = out.err // even if the source did not pass it on
-	}
-	if err == nil && out.left > 0 {
-		err = fmt.Errorf("expected %d bytes of data, its source gave %d", size, size-out.left)
-	}
-	return err
-}
-
-// copy reads size bytes of data in chunks, and one byte more, which must not exist.
-func (w *writer) copy(dst *tensorWriter, data io.ReaderAt, size int64) error {
-	if need := int(min(chunk, max(1, size))); len(w.buf) < need {
-		w.buf = make([]byte, need)
-	}
-	for off := int64(0); off < size; {
-		p := w.buf[:min(int64(len(w.buf)), size-off)]
-		n, err := data.ReadAt(p, off)
-		if n < len(p) {
-			if err == nil || errors.Is(err, io.EOF) {
-				return fmt.Errorf("expected %d bytes of data, its source gave %d", size, off+int64(n))
-			}
-			return fmt.Errorf("reading its data at %d: %w", off, err)
-		}
-		if _, err := dst.Write(p); err != nil {
-			return err
-		}
-		off += int64(n)
-	}
-	if n, _ := data.ReadAt(w.buf[:1], size); n > 0 {
-		return errTooMuch
-	}
-	return nil
-}
-
-// tensorWriter takes the data of one tensor, no more than it should have.
-type tensorWriter struct {
-	w    *writer
-	dst  io.Writer
-	t    *Tensor
-	left int64
-	err  error // the first one; nothing is written after it
-}
-
-func (tw *tensorWriter) Write(p []byte) (int, error) {
-	if tw.err == nil {
-		tw.err = context.Cause(tw.w.ctx)
-	}
-	if tw.err == nil && int64(len(p)) > tw.left {
-		tw.err = errTooMuch
-	}
-	if tw.err != nil {
-		return 0, tw.err
-	}
-	n, err := tw.dst.Write(p)
-	tw.left -= int64(n)
-	tw.w.written += int64(n)
-	tw.err = err
-	if err == nil && tw.w.progress != nil {
-		tw.w.progress(tw.t, tw.w.written, tw.w.total)
-	}
-	return n, err
 }
 
 var errTooMuch = errors.New("its source gives more bytes of data than its type and shape take")

@@ -79,11 +79,11 @@ func BenchmarkStream(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			data := p.Model().Tensors()[0].Data.(io.WriterTo)
+			m := p.Model()
 			b.SetBytes(4 * int64(src.Elements()))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := data.WriteTo(io.Discard); err != nil {
+				if err := gguf.Write(b.Context(), io.Discard, m); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"qtool/gguf"
 	"qtool/internal/kernel"
@@ -17,12 +14,8 @@ import (
 // that a type cannot hold.
 var ErrInvalidWeights = errors.New("invalid weights")
 
-// Work is handed out in chunks of whole rows, about this many values each; so many are
-// converted, or wait to be written, for each worker.
-const (
-	chunkValues     = 1 << 15
-	chunksPerWorker = 4
-)
+// chunkValues is about how many values are read at once, in whole rows.
+const chunkValues = 1 << 16
 
 // conversion is the data of one tensor in its new type. It is computed on reading.
 type conversion struct {
@@ -31,7 +24,6 @@ type conversion struct {
 	fromFormat kernel.Format
 	toFormat   kernel.Format
 	importance []float32
-	threads    int
 
 	columns, rows  int // of the units that are converted
 	srcRow, dstRow int // bytes of one
@@ -40,11 +32,10 @@ type conversion struct {
 	beyond         float32       // values of this size are refused
 }
 
-// Convert returns t as another type. Its data is converted as it is read, on so many
-// threads, 0 for all CPUs, and fails with [ErrInvalidWeights] as that of [Plan.Model]
-// does. importance is nil, or as in [Options]. It fails with [ErrUnsupported] if t
+// Convert returns t as another type. Its data is converted as it is read, and fails with
+// [ErrInvalidWeights] as that of [Plan.Model] does. importance is nil, or as in [Options]. It fails with [ErrUnsupported] if t
 // cannot be decoded or the type not encoded, and if its rows are no whole blocks.
-func Convert(t *gguf.Tensor, to gguf.Type, importance []float32, threads int) (*gguf.Tensor, error) {
+func Convert(t *gguf.Tensor, to gguf.Type, importance []float32) (*gguf.Tensor, error) {
 	if _, err := Lookup(t.Type); err != nil {
 		return nil, err
 	}
@@ -60,17 +51,17 @@ func Convert(t *gguf.Tensor, to gguf.Type, importance []float32, threads int) (*
 	if want := t.Shape[0] * matrices(t); importance != nil && len(importance) != want {
 		return nil, fmt.Errorf("tensor %s: its importance has %d weights, expected %d", t.Name, len(importance), want)
 	}
-	return &gguf.Tensor{Name: t.Name, Type: to, Shape: t.Shape, Data: newConversion(t, to, importance, threads)}, nil
+	return &gguf.Tensor{Name: t.Name, Type: to, Shape: t.Shape, Data: newConversion(t, to, importance)}, nil
 }
 
 // newConversion returns the data of src as type to. Data that cannot be looked into,
 // of integers and of unknown types, passes as it is.
-func newConversion(src *gguf.Tensor, to gguf.Type, importance []float32, threads int) io.ReaderAt {
+func newConversion(src *gguf.Tensor, to gguf.Type, importance []float32) io.ReaderAt {
 	if !isFloat(src.Type) || src.Elements() == 0 {
 		return src.Data
 	}
 	c := &conversion{
-		tensor: src, from: codecs[src.Type], to: codecs[to], importance: importance, threads: threads,
+		tensor: src, from: codecs[src.Type], to: codecs[to], importance: importance,
 		fromFormat: kernel.FormatOf(src.Type.String()), toFormat: kernel.FormatOf(to.String()),
 		columns: src.Elements() / src.Rows(), rows: src.Rows(),
 	}
@@ -111,10 +102,11 @@ func limit(from, to gguf.Type) float32 {
 
 func (c *conversion) size() int64 { return int64(c.rows) * int64(c.dstRow) }
 
-// scratch is what one worker needs for a chunk.
+// scratch is what reading needs.
 type scratch struct {
 	raw    []byte
 	values []float32
+	again  bool // the rows are also read, and counted, by whoever reads their start
 }
 
 // stripValues is about how many values are decoded and encoded at once, few enough for the
@@ -137,7 +129,7 @@ func (c *conversion) convert(dst []byte, first int, s *scratch) error {
 	}
 	for r := 0; r < rows; r += strip {
 		n := min(strip, rows-r)
-		if err := c.convertStrip(dst[r*c.dstRow:(r+n)*c.dstRow], raw[r*c.srcRow:(r+n)*c.srcRow], s.values[:n*c.columns], first+r); err != nil {
+		if err := c.convertStrip(dst[r*c.dstRow:(r+n)*c.dstRow], raw[r*c.srcRow:(r+n)*c.srcRow], s.values[:n*c.columns], first+r, s.again); err != nil {
 			return err
 		}
 	}
@@ -157,8 +149,9 @@ func (c *conversion) convertHalves(dst, raw []byte) bool {
 	return finite && ok
 }
 
-// convertStrip converts the rows from first on, by way of values.
-func (c *conversion) convertStrip(dst, raw []byte, values []float32, first int) error {
+// convertStrip converts the rows from first on, by way of values. Those that are converted again
+// are not counted.
+func (c *conversion) convertStrip(dst, raw []byte, values []float32, first int, again bool) error {
 	if !kernel.Decode(c.fromFormat, values, raw) {
 		c.from.DecodeRow(values, raw)
 	}
@@ -170,7 +163,9 @@ func (c *conversion) convertStrip(dst, raw []byte, values []float32, first int) 
 		copy(dst, raw)
 		return nil
 	}
-	c.misplaced.count(values)
+	if !again {
+		c.misplaced.count(values)
+	}
 	if c.importance == nil { // to encoders, rows are one long row
 		c.to.EncodeRow(dst, values, nil)
 	}
@@ -306,8 +301,7 @@ func overflows(t gguf.Type, b []byte) bool {
 	return false
 }
 
-// ReadAt converts the rows that hold the wanted bytes. It is meant for looking at a
-// part; WriteTo is the way to all of it.
+// ReadAt converts the rows that hold the wanted bytes.
 func (c *conversion) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("reading tensor %s at byte %d: before its start", c.tensor.Name, off)
@@ -331,9 +325,11 @@ func (c *conversion) ReadAt(p []byte, off int64) (int, error) {
 		if part == nil {
 			part = make([]byte, c.dstRow)
 		}
+		s.again = skip > 0
 		if err := c.convert(part, row, &s); err != nil {
 			return n, err
 		}
+		s.again = false
 		n += copy(p[n:], part[skip:])
 	}
 	if short {
@@ -342,95 +338,7 @@ func (c *conversion) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// WriteTo converts on all workers and writes in order. It holds a few chunks for each
-// worker.
-func (c *conversion) WriteTo(w io.Writer) (written int64, err error) {
-	if m, ok := c.tensor.Data.(mapped); ok {
-		m.WillNeed()
-		defer m.DontNeed()
-	}
-	chunks := (c.rows + c.chunkRows - 1) / c.chunkRows
-	workers := c.threads
-	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
-	workers = min(workers, chunks)
-	l := newLine(workers * chunksPerWorker)
-	defer l.converting.Wait()
-	defer close(l.stop)
-	for range workers {
-		l.converting.Go(func() { c.convertChunks(l, chunks) })
-	}
-	for chunk := range chunks {
-		b := <-l.ready[chunk%len(l.ready)]
-		if b.err != nil {
-			return written, b.err
-		}
-		n, err := w.Write(b.data)
-		written += int64(n)
-		if err != nil {
-			return written, err
-		}
-		l.free <- b.data
-	}
-	return written, nil
-}
-
-// line is where workers take chunks by turns, which are written in order.
-type line struct {
-	next       atomic.Int64  // the chunk that nobody has taken
-	free       chan []byte   // a chunk needs one; so there are never more of them than places
-	ready      []chan result // by chunk, modulo their number
-	stop       chan struct{}
-	converting sync.WaitGroup
-}
-
-func newLine(places int) *line {
-	l := &line{free: make(chan []byte, places), ready: make([]chan result, places), stop: make(chan struct{})}
-	for i := range l.ready {
-		l.free <- nil
-		l.ready[i] = make(chan result, 1)
-	}
-	return l
-}
-
-// convertChunks converts chunks until there are none left, one fails, or the line stops.
-func (c *conversion) convertChunks(l *line, chunks int) {
-	var s scratch
-	for {
-		var b result
-		select {
-		case b.data = <-l.free:
-		case <-l.stop:
-			return
-		}
-		chunk := int(l.next.Add(1) - 1)
-		if chunk >= chunks {
-			return
-		}
-		first := chunk * c.chunkRows
-		size := min(c.rows-first, c.chunkRows) * c.dstRow
-		if cap(b.data) < size {
-			b.data = make([]byte, c.chunkRows*c.dstRow)
-		}
-		b.data = b.data[:size]
-		b.err = c.convert(b.data, first, &s)
-		l.ready[chunk%len(l.ready)] <- b
-		if b.err != nil {
-			return
-		}
-	}
-}
-
-// mapped is source data in a mapping, which takes hints: each tensor is read once, so
-// that of a large one need not stay in memory.
-type mapped interface {
-	WillNeed()
-	DontNeed()
-}
-
-// result is a converted chunk, or the error that ends the line.
-type result struct {
-	data []byte
-	err  error
-}
+// WillNeed and DontNeed pass on hints: each tensor is read once, so that of a large one need
+// not stay in memory.
+func (c *conversion) WillNeed() { c.tensor.WillNeed() }
+func (c *conversion) DontNeed() { c.tensor.DontNeed() }

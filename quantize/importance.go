@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"qtool/gguf"
 )
@@ -70,19 +71,27 @@ func (s *selected) Weights(tensor string) ([]float32, error) {
 }
 
 // weighed is a conversion that reads its importance when it is read itself, and forgets
-// it afterwards.
+// it when it is told that it will not be read soon.
 type weighed struct {
-	conversion
+	*conversion
 	weights func() ([]float32, error)
+
+	mu   sync.Mutex
+	with *conversion // nil: not read yet
 }
 
 func (w *weighed) withImportance() (*conversion, error) {
-	c := w.conversion
-	var err error
-	if c.importance, err = w.weights(); err != nil {
-		return nil, fmt.Errorf("tensor %s: %w", c.tensor.Name, err)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.with == nil {
+		c := *w.conversion
+		var err error
+		if c.importance, err = w.weights(); err != nil {
+			return nil, fmt.Errorf("tensor %s: %w", c.tensor.Name, err)
+		}
+		w.with = &c
 	}
-	return &c, nil
+	return w.with, nil
 }
 
 func (w *weighed) ReadAt(p []byte, off int64) (int, error) {
@@ -93,23 +102,23 @@ func (w *weighed) ReadAt(p []byte, off int64) (int, error) {
 	return c.ReadAt(p, off)
 }
 
-func (w *weighed) WriteTo(to io.Writer) (int64, error) {
-	c, err := w.withImportance()
-	if err != nil {
-		return 0, err
-	}
-	return c.WriteTo(to)
+// DontNeed drops the importance too.
+func (w *weighed) DontNeed() {
+	w.mu.Lock()
+	w.with = nil
+	w.mu.Unlock()
+	w.conversion.DontNeed()
 }
 
 // converted is the data of src, a tensor of the plan, as another type.
 func (p *Plan) converted(src *gguf.Tensor, to gguf.Type) io.ReaderAt {
-	data := newConversion(src, to, nil, p.opts.Threads)
+	data := newConversion(src, to, nil)
 	c, ok := data.(*conversion)
 	if ok && c.misplaced != nil {
 		p.misplaced[src.Name] = c.misplaced
 	}
 	if ok && p.opts.Importance != nil && src.Type != to && weighs(to) {
-		return &weighed{*c, func() ([]float32, error) { return p.importance(src) }}
+		return &weighed{conversion: c, weights: func() ([]float32, error) { return p.importance(src) }}
 	}
 	return data
 }

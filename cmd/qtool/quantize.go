@@ -327,7 +327,7 @@ func writeModel(c *cli.Context, con *console, m gguf.Model, output string, split
 	bar := con.progress()
 	defer bar.Done()
 	bar.Start(total, "bytes", "writing")
-	err = gguf.WriteFile(c.Context, output, m, append(split, gguf.WithProgress(func(t *gguf.Tensor, written, _ int64) {
+	err = gguf.WriteFile(c.Context, output, m, append(split, gguf.WithThreads(c.Int("threads")), gguf.WithProgress(func(t *gguf.Tensor, written, _ int64) {
 		bar.Remark("%s", t.Name)
 		bar.Set(written)
 	}))...)

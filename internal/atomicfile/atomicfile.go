@@ -22,12 +22,15 @@ type File struct {
 	temp   *os.File
 	done   bool
 
-	written, begun int64 // bytes written; bytes that are on their way to the disk
+	written, begun int64 // bytes written by Write; bytes that are on their way to the disk
 }
 
 // writeBackBytes is how much is written before the system is told to take it to the disk:
 // by the time of Commit little is left to wait for.
 const writeBackBytes = 8 << 20
+
+// leastWriteBack is of how large a write at an offset the system is told.
+const leastWriteBack = 1 << 20
 
 // Create begins a file that will be called path. An existing file of that name
 // stays as it is until Commit replaces it, and passes on its permissions; a new
@@ -133,6 +136,19 @@ func (f *File) Write(p []byte) (int, error) {
 	if f.written-f.begun >= writeBackBytes {
 		beginWriteBack(f.temp, f.begun, f.written-f.begun)
 		f.begun = f.written
+	}
+	return n, f.explain(err)
+}
+
+// WriteAt writes at an offset, as several goroutines may do at once. A file is written
+// either so or by Write.
+func (f *File) WriteAt(p []byte, off int64) (int, error) {
+	if f.done {
+		return 0, os.ErrClosed
+	}
+	n, err := f.temp.WriteAt(p, off)
+	if n >= leastWriteBack {
+		beginWriteBack(f.temp, off, int64(n))
 	}
 	return n, f.explain(err)
 }

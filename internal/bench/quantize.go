@@ -107,14 +107,15 @@ func gaussianTensor() *gguf.Tensor {
 
 // encodingRate is gigabytes of source in a second: the best of several passes.
 func encodingRate(source *gguf.Tensor, t gguf.Type, importance []float32, threads int, each time.Duration) (float64, error) {
-	target, err := quantize.Convert(source, t, importance, threads)
+	target, err := quantize.Convert(source, t, importance)
 	if err != nil {
 		return 0, err
 	}
+	m := gguf.Assemble(&gguf.Metadata{}, []*gguf.Tensor{target})
 	best := math.Inf(1)
 	for begun := time.Now(); ; {
 		start := time.Now()
-		if _, err := target.Data.(io.WriterTo).WriteTo(io.Discard); err != nil {
+		if err := gguf.Write(context.Background(), io.Discard, m, gguf.WithThreads(threads)); err != nil {
 			return 0, err
 		}
 		best = min(best, time.Since(start).Seconds())

@@ -221,14 +221,6 @@ func readFull(r io.ReaderAt, p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// WriteTo writes all of it through one buffer.
-func (g *gathered) WriteTo(w io.Writer) (int64, error) {
-	return io.CopyBuffer(onlyWriter{w}, io.NewSectionReader(g, 0, g.Size()), make([]byte, 1<<20))
-}
-
-// onlyWriter hides ReadFrom, which would bring its own small buffer.
-type onlyWriter struct{ io.Writer }
-
 // decoder converts elements of a source to the result's type, F32, or for 8-bit floats
 // without scales BF16, which holds them all; nil if they have that type already.
 func decoder(from safetensors.DType, to gguf.Type) func(dst, src []byte) {
