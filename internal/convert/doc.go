@@ -9,7 +9,7 @@
 // The same recipes say which rows of which weight are which rows of which tensor
 // ([Layout]); by that LoRA adapters go from PEFT's form to GGUF and back.
 //
-// It may import gguf, safetensors, internal/half and internal/tokenizer. It
+// It may import gguf, safetensors, internal/half, internal/atomicfile and internal/tokenizer. It
 // never quantizes and never holds a whole tensor of a model in memory; of an adapter it
 // holds all.
 package convert

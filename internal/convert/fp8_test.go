@@ -2,6 +2,7 @@ package convert
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -203,6 +204,52 @@ func TestScalesThatDoNotFitAreRefused(t *testing.T) {
 		_, err := Open(f.write(t, 0))
 		if !isMarked(err) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: the error is of no kind or does not say %q: %v", name, c.says, err)
+		}
+	}
+}
+
+func TestScalesOfAStackAreThoseOfItsMatrices(t *testing.T) {
+	const matrices, rows, columns = 3, 5, 6
+	raw := make([]byte, matrices*rows*columns)
+	for i := range raw {
+		raw[i] = byte(i % 0x7f)
+	}
+	weight := &safetensors.Tensor{Name: "w", DType: safetensors.F8_E4M3, Shape: []int{matrices, rows, columns}, Data: gguf.Memory(raw)}
+	f := &folder8{blockRows: 2, blockColumns: 4}
+	for _, c := range []struct {
+		shape []int
+		of    func(matrix, row, column int) int
+	}{
+		{[]int{}, func(_, _, _ int) int { return 0 }},
+		{[]int{matrices}, func(m, _, _ int) int { return m }},
+		{[]int{matrices, 1, 1}, func(m, _, _ int) int { return m }},
+		{[]int{matrices, rows}, func(m, r, _ int) int { return m*rows + r }},
+		{[]int{matrices, rows, 1}, func(m, r, _ int) int { return m*rows + r }},
+		{[]int{matrices, 3, 2}, func(m, r, c int) int { return (m*3+r/2)*2 + c/4 }}, // blocks at the edges are cut
+	} {
+		values := make([]float32, elements(c.shape))
+		for i := range values {
+			values[i] = float32(i + 1)
+		}
+		s, err := f.fitted(weight, &safetensors.Tensor{Name: "s", DType: safetensors.F32, Shape: c.shape, Data: gguf.Float32s(values)})
+		if err != nil {
+			t.Fatalf("%v: %v", c.shape, err)
+		}
+		const from = 7 // in the middle of a row
+		got := make([]byte, 4*(len(raw)-from))
+		if err := s.decode(got, raw[from:], from, columns, &scaleRow{}); err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range gguf.DecodeFloat32(got) {
+			at := from + i
+			if want := e4m3[raw[at]] * values[c.of(at/(rows*columns), at/columns%rows, at%columns)]; v != want {
+				t.Fatalf("%v: element %d is %g, want %g", c.shape, at, v, want)
+			}
+		}
+	}
+	for _, shape := range [][]int{{2}, {rows, matrices}, {matrices, 2, 2}, {matrices, 3}} {
+		if _, err := f.fitted(weight, &safetensors.Tensor{Name: "s", DType: safetensors.F32, Shape: shape}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%v: %v", shape, err)
 		}
 	}
 }

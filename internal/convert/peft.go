@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"qtool/internal/atomicfile"
 	"qtool/safetensors"
 )
 
@@ -71,7 +72,8 @@ func (p *PEFT) Close() error {
 	return p.file.Close()
 }
 
-// Write makes the two files in dir, which must exist.
+// Write makes the two files in dir, which must exist: the weights first, each whole or
+// not at all.
 func (p *PEFT) Write(ctx context.Context, dir string) error {
 	text, err := json.MarshalIndent(p.Config, "", "  ")
 	if err != nil {
@@ -80,5 +82,13 @@ func (p *PEFT) Write(ctx context.Context, dir string) error {
 	if err := safetensors.WriteFile(ctx, filepath.Join(dir, peftWeights), p.Tensors, map[string]string{"format": "pt"}); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, peftConfig), append(text, '\n'), 0o666)
+	f, err := atomicfile.Create(filepath.Join(dir, peftConfig))
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.Write(append(text, '\n')); err != nil {
+		return fmt.Errorf("writing %s: %w", filepath.Join(dir, peftConfig), err)
+	}
+	return f.Commit()
 }

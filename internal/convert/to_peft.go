@@ -13,8 +13,9 @@ import (
 	"qtool/safetensors"
 )
 
-// ToPEFT gives an adapter in GGUF as PEFT has it, all F32: the inverse of
-// [Layout.FromPEFT], so that the way there and back is exact where B is not zero.
+// ToPEFT gives an adapter in GGUF, whose halves are F32, F16 or BF16, as PEFT has it, all
+// F32: the inverse of [Layout.FromPEFT], so that the way there and back is exact where B
+// is not zero.
 // base is what base_model_name_or_path says, "" for nothing.
 //
 // A weight of which GGUF has several pieces gets one pair for all that have one: where
