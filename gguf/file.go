@@ -49,6 +49,9 @@ func (absent) ReadAt([]byte, int64) (int, error) {
 	return 0, errors.New("the model was opened without its data")
 }
 
+// Bytes says that with its data the tensor would be a view.
+func (absent) Bytes() []byte { return nil }
+
 // Open opens a GGUF file. The first shard of a split model opens all of it: the
 // result has every shard's tensors and no split.* keys. Tensor data stays in
 // the file and is mapped into memory where the platform can.
@@ -237,3 +240,6 @@ func (d *mapped) WillNeedPart(off, n int64) { d.m.WillNeed(d.off+off, n) }
 
 // DontNeed is a hint to let the data leave memory.
 func (d *mapped) DontNeed() { d.m.DontNeed(d.off, d.size) }
+
+// DontNeedPart is DontNeed for n bytes at off.
+func (d *mapped) DontNeedPart(off, n int64) { d.m.DontNeed(d.off+off, n) }

@@ -84,6 +84,12 @@ func (t *Tensor) Bytes() ([]byte, error) {
 	return b, nil
 }
 
+// Viewed reports whether [Tensor.Bytes] is a view, for which no memory is taken.
+func (t *Tensor) Viewed() bool {
+	_, ok := t.Data.(interface{ Bytes() []byte })
+	return ok
+}
+
 // WillNeed is a hint that the tensor's bytes are about to be used, so that a
 // mapped file begins to read them. It does nothing where the data has no method
 // WillNeed().
@@ -106,6 +112,13 @@ func (t *Tensor) WillNeedPart(off, n int64) {
 func (t *Tensor) DontNeed() {
 	if d, ok := t.Data.(interface{ DontNeed() }); ok {
 		d.DontNeed()
+	}
+}
+
+// DontNeedPart is DontNeed for n bytes at off.
+func (t *Tensor) DontNeedPart(off, n int64) {
+	if d, ok := t.Data.(interface{ DontNeedPart(off, n int64) }); ok {
+		d.DontNeedPart(off, n)
 	}
 }
 

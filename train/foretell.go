@@ -61,9 +61,8 @@ func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *kernel.Pool,
 	for _, p := range params {
 		e.Trained += elements(p)
 	}
-	e.Memory = memoryOf(l.tape, 4*e.Trained, data, program)
+	e.Memory = memoryOf(l.tape, d, 4*e.Trained, data, program)
 	e.BaseBytes, e.LargestPart = d.SourceBytes(), d.LargestPart()
-	e.Memory.MappedBase = d.MappedBytes()
 	e.ResultBytes, e.CheckpointBytes = 4*e.Trained, 24*e.Trained
 	e.DiskBytes = e.BaseBytes + e.ResultBytes + 2*e.CheckpointBytes
 	if e.Memory.MappedBase > 0 {

@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 
 	"qtool/internal/dataset"
+	"qtool/internal/model"
 	"qtool/internal/nn"
 )
 
@@ -19,7 +20,8 @@ type Memory struct {
 	Moments     int64 `json:"moments"`   // of the optimizer
 	LastGood    int64 `json:"last_good"` // the copy that a rollback takes
 	Data        int64 `json:"data"`
-	Program     int64 `json:"program"` // what else lives: vocabulary, metadata, the runtime
+	Copied      int64 `json:"copied_base"` // of the base, what is converted on loading
+	Program     int64 `json:"program"`     // what else lives: vocabulary, metadata, the runtime
 	Total       int64 `json:"total"`
 	MappedBase  int64 `json:"mapped_base"` // not in Total
 }
@@ -52,20 +54,19 @@ func (r *Run) PlanMemory() Memory {
 			data += row.Bytes()
 		}
 	}
-	m := memoryOf(tape, trained, data, live-7*trained-data)
-	m.MappedBase = r.Decoder.MappedBytes()
+	m := memoryOf(tape, r.Decoder, trained, data, live-7*trained-data-r.Decoder.CopiedBytes())
 	r.plan.Memory, r.plan.MemoryBytes = &m, m.Total
 	return m
 }
 
 // memoryOf adds up what a run takes after a rehearsal on tape.
-func memoryOf(tape *nn.Tape, trained, data, program int64) Memory {
+func memoryOf(tape *nn.Tape, d *model.Decoder, trained, data, program int64) Memory {
 	m := Memory{
 		Activations: tape.PeakBytes(), Scratch: tape.ScratchBytes(),
 		Parameters: trained, Gradients: trained, Moments: 2 * trained, LastGood: 3 * trained,
-		Data: data, Program: max(0, program),
+		Data: data, Copied: d.CopiedBytes(), Program: max(0, program), MappedBase: d.MappedBytes(),
 	}
-	m.Total = m.Activations + m.Scratch + 7*trained + data + m.Program
+	m.Total = m.Activations + m.Scratch + 7*trained + data + m.Copied + m.Program
 	return m
 }
 

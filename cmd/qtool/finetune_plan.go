@@ -115,7 +115,10 @@ func (r *foretold) print(f *finetuning) {
 	say("train     %d parameters; steps of %d tokens in rows of %d", r.Trained, r.StepTokens, r.Seq)
 	say("disk      %s: the base, %s %s, %s checkpoints", formatBytes(r.DiskBytes), formatBytes(r.ResultBytes), result, formatBytes(2*r.CheckpointBytes))
 	say("memory    %s: %s activations and their gradients, %s scratch, %s %s with gradients, moments and a copy, %s the rest",
-		formatBytes(m.Total), formatBytes(m.Activations), formatBytes(m.Scratch), formatBytes(m.Parameters+m.Gradients+m.Moments+m.LastGood), trained, formatBytes(m.Data+m.Program))
+		formatBytes(m.Total), formatBytes(m.Activations), formatBytes(m.Scratch), formatBytes(m.Parameters+m.Gradients+m.Moments+m.LastGood), trained, formatBytes(m.Data+m.Program+m.Copied))
+	if m.Copied > 0 {
+		say("          %s of that are weights that are converted on loading; from the GGUF file that quantize writes they would be read where they lie", formatBytes(m.Copied))
+	}
 	switch {
 	case m.MappedBase > 0 && !r.Fits:
 		say("          the base does not fit beside it: it is read block by block, %s at once", formatBytes(r.LargestPart))

@@ -439,6 +439,9 @@ func (f *finetuning) after(ctx context.Context) (err error) {
 // effect. The file of an earlier run is not touched before.
 func (f *finetuning) verify(context.Context) error {
 	f.session = nil
+	if f.adapter != nil {
+		f.decoder = nil // it may hold a converted copy of the base
+	}
 	debug.FreeOSMemory() // the memory of the run is enough for all that follows
 	if f.adapter == nil {
 		return nil

@@ -1,5 +1,11 @@
 package main
 
+import (
+	"fmt"
+
+	"qtool/train"
+)
+
 // limitResident lets the run read the base part by part where not all of it fits
 // in memory beside what the plan takes.
 func (f *finetuning) limitResident() error {
@@ -7,7 +13,7 @@ func (f *finetuning) limitResident() error {
 	m := f.report.Plan.Memory
 	if m.MappedBase == 0 {
 		if f.maxResident > 0 && m.Total > f.maxResident {
-			return usagef("finetune: --max-resident %s: the run takes %s", formatBytes(f.maxResident), formatBytes(m.Total))
+			return usagef("finetune: --max-resident %s: the run takes %s%s", formatBytes(f.maxResident), formatBytes(m.Total), ofCopies(m))
 		}
 		return nil
 	}
@@ -19,11 +25,19 @@ func (f *finetuning) limitResident() error {
 		return nil
 	}
 	if f.maxResident > 0 && m.Total+largest > most {
-		return usagef("finetune: --max-resident %s: the run takes %s, and %s of the base at once, %s together; a smaller --seq or --batch, or --checkpointing, takes less",
-			formatBytes(most), formatBytes(m.Total), formatBytes(largest), formatBytes(m.Total+largest))
+		return usagef("finetune: --max-resident %s: the run takes %s, and %s of the base at once, %s together%s; a smaller --seq or --batch, or --checkpointing, takes less",
+			formatBytes(most), formatBytes(m.Total), formatBytes(largest), formatBytes(m.Total+largest), ofCopies(m))
 	}
 	f.load.Mapped = max(most-m.Total, largest)
 	f.report.MappedLimit = f.load.Mapped
 	f.decoder.LimitMapped(f.load.Mapped)
 	return nil
+}
+
+// ofCopies tells what of a run's memory a GGUF base would not take.
+func ofCopies(m *train.Memory) string {
+	if m.Copied == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s of that are weights that are converted on loading, which it would read where they lie from the GGUF file that quantize writes", formatBytes(m.Copied))
 }

@@ -2,14 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"qtool/fixtures"
+	"qtool/train"
 )
 
 func TestABaseThatIsReadPartByPartGivesTheSameAdapter(t *testing.T) {
@@ -49,5 +52,49 @@ func TestABaseThatIsReadPartByPartGivesTheSameAdapter(t *testing.T) {
 				t.Errorf("%s %s: the adapters differ", name, extra)
 			}
 		}
+	}
+}
+
+// What conversion changes is copied, and no limit can make it read part by part: it
+// belongs to the memory that a run takes, and is told.
+func TestWeightsThatConversionChangesCountAsMemory(t *testing.T) {
+	dir := t.TempDir()
+	folder, converted, data, out := filepath.Join(dir, "mixtral"), filepath.Join(dir, "mixtral.gguf"), filepath.Join(dir, "ids.jsonl"), filepath.Join(dir, "a.gguf")
+	if err := os.Mkdir(folder, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := fixtures.TinyFolder(1, "MixtralForCausalLM", fixtures.FolderOptions{}).Write(context.Background(), folder, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(data, []byte(`{"input_ids":[5,9,33,2,8,1,7,7]}`+"\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	qtool(t, "quantize", "--type", "BF16", folder, converted)
+	memory := func(base string, args ...string) train.Memory {
+		args = append([]string{"finetune", "--model", base, "--seq", "16", "--json"}, args...)
+		var plan foretold
+		if err := json.Unmarshal([]byte(qtool(t, append(args, "--plan-only")...)), &plan); err != nil {
+			t.Fatal(err)
+		}
+		var r finetuneReport
+		if err := json.Unmarshal([]byte(qtool(t, append(args, "--data", data, "--steps", "1", "--eval-split", "0", "--adapter", out)...)), &r); err != nil {
+			t.Fatal(err)
+		}
+		if m := r.Plan.Memory; m.Copied != plan.Memory.Copied || m.MappedBase != plan.Memory.MappedBase {
+			t.Errorf("%s: %+v foretold, the run says %+v", base, plan.Memory, m)
+		}
+		return *r.Plan.Memory
+	}
+	f, g := memory(folder), memory(converted)
+	if g.Copied != 0 || g.MappedBase == 0 {
+		t.Errorf("of a GGUF file: %+v", g)
+	}
+	if f.Copied < g.MappedBase/2 || f.MappedBase == 0 {
+		t.Errorf("of a folder whose experts are stacked: %+v", f)
+	}
+	var out1, errs bytes.Buffer
+	code := run(context.Background(), []string{"finetune", "--model", folder, "--data", data, "--adapter", out, "--seq", "16", "--eval-split", "0", "--max-resident", "1K"}, strings.NewReader(""), &out1, &errs)
+	if code != exitUsage || !strings.Contains(errs.String(), "converted on loading") {
+		t.Errorf("exit code %d: %s", code, errs.String())
 	}
 }

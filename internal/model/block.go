@@ -53,7 +53,7 @@ func (r *blockRun) Forward(t *nn.Tape, x *nn.Var) *nn.Var {
 
 // BeginBackward implements [nn.Block].
 func (r *blockRun) BeginBackward(t *nn.Tape) {
-	r.decoder.enter(t.Pool.Rehearsing(), r.number, r.number-1)
+	r.decoder.enterBack(t.Pool.Rehearsing(), r.number)
 }
 
 func (blk *block) forward(t *nn.Tape, x *nn.Var, b *Batch) *nn.Var {

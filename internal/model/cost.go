@@ -1,11 +1,6 @@
 package model
 
-import (
-	"math"
-	"strings"
-
-	"qtool/gguf"
-)
+import "math"
 
 // Cost is what passes over a decoder read, by its shapes and by how its router is
 // meant to spread tokens: evenly over all experts, identity experts included.
@@ -20,8 +15,9 @@ func (d *Decoder) Cost(rows, seq int) Cost {
 	var c Cost
 	tokens := float64(rows) * float64(seq)
 	for _, p := range d.parts()[:len(d.blocks)] {
-		for _, t := range p.tensors {
-			c.PassBytes += d.read(t, tokens)
+		c.PassBytes += float64(p.bytes)
+		if len(p.experts) > 0 {
+			c.PassBytes += d.met(tokens) * float64(d.Experts) * float64(p.expertBytes) // without an expert of zeros
 		}
 	}
 	embedding, _ := d.source.Tensor("token_embd.weight")
@@ -34,13 +30,8 @@ func (d *Decoder) Cost(rows, seq int) Cost {
 	return c
 }
 
-// read is how many bytes of t a batch reads.
-func (d *Decoder) read(t *gguf.Tensor, tokens float64) float64 {
-	size := float64(t.Size())
-	if len(t.Shape) < 3 || !strings.Contains(t.Name, "_exps.") {
-		return size
-	}
+// met is the part of the experts that some of so many tokens choose.
+func (d *Decoder) met(tokens float64) float64 {
 	chosen := float64(d.ExpertsUsed) / float64(d.Experts+d.Router.Identity)
-	met := 1 - math.Pow(1-chosen, tokens)
-	return size * float64(d.Experts) / float64(t.Shape[2]) * met // without an expert of zeros
+	return 1 - math.Pow(1-chosen, tokens)
 }

@@ -3,7 +3,6 @@ package model
 import (
 	"fmt"
 
-	"qtool/gguf"
 	"qtool/internal/nn"
 )
 
@@ -18,12 +17,12 @@ type expertFFN struct {
 	shared     *denseFFN  // nil if there is none
 	sharedGate *nn.Linear // nil: the shared expert counts in full
 	decoder    *Decoder
-	stacks     []*gguf.Tensor // of gate, up and down
+	layer      int
 }
 
 func (f *expertFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 	r := t.Route(t.Linear(x, f.router), f.spec)
-	f.readAhead(t, r)
+	f.decoder.choose(t.Pool.Rehearsing(), f.layer, r.Groups)
 	g := t.Gather(x, r)
 	var y *nn.Var
 	if f.gate == nil {
@@ -46,23 +45,6 @@ func (f *expertFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 // The router is no reader: what it makes decides more than a product.
 func (f *expertFFN) readers() []*nn.Linear { return nil }
 
-// readAhead has the chosen experts read while the first of them are at work, where
-// they may not be in memory.
-func (f *expertFFN) readAhead(t *nn.Tape, r *nn.Routing) {
-	if f.decoder.residency == nil || t.Pool.Rehearsing() {
-		return
-	}
-	for e := range len(r.Groups) - 1 {
-		if r.Groups[e] == r.Groups[e+1] {
-			continue
-		}
-		for _, s := range f.stacks {
-			size := s.Size() / int64(f.down.Experts)
-			s.WillNeedPart(int64(e)*size, size)
-		}
-	}
-}
-
 func (b *binder) expertFFN(prefix string, l int) *expertFFN {
 	d := b.d
 	n, width := d.Embedding, d.ExpertWidth
@@ -74,6 +56,7 @@ func (b *binder) expertFFN(prefix string, l int) *expertFFN {
 		spec:       b.router(prefix, l),
 		activation: b.activation(),
 		decoder:    d,
+		layer:      l,
 	}
 	stack := b.stackedExperts(prefix + "ffn_down_exps.weight")
 	if b.has(prefix + "ffn_gate_up_exps.weight") {
@@ -83,11 +66,6 @@ func (b *binder) expertFFN(prefix string, l int) *expertFFN {
 		f.up = b.targetLinear(prefix+"ffn_up_exps", n, width, stack)
 	}
 	f.down = b.targetLinear(prefix+"ffn_down_exps", width, n, stack)
-	for _, name := range []string{"ffn_gate_up_exps", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"} {
-		if t, ok := b.src.Tensor(prefix + name + ".weight"); ok {
-			f.stacks = append(f.stacks, t)
-		}
-	}
 	if d.SharedWidth > 0 {
 		f.shared = b.gatedFFN(prefix, "_shexp", d.SharedWidth)
 	}

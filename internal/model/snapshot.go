@@ -11,7 +11,21 @@ func (d *Decoder) MappedBytes() (n int64) {
 	if len(d.params) > 0 {
 		return 0 // all were copied
 	}
-	return d.SourceBytes()
+	for _, t := range d.source.Tensors() {
+		if t.Viewed() {
+			n += t.Size()
+		}
+	}
+	return n
+}
+
+// CopiedBytes is the size of the tensors that the source has to make, as it does where
+// it converts them, and which take memory from then on.
+func (d *Decoder) CopiedBytes() int64 {
+	if len(d.params) > 0 {
+		return 0 // they are parameters
+	}
+	return d.SourceBytes() - d.MappedBytes()
 }
 
 // SourceBytes is the size of all tensors of the source.
