@@ -84,8 +84,12 @@ func routing(w *metadataWriter, c *config, d *dims) {
 		w.md.Set(w.arch+".expert_weights_norm", true)
 	}
 	if c.has("n_group") {
-		w.uint("expert_group_count", c.required("n_group"))
-		w.uint("expert_group_used_count", c.required("topk_group"))
+		groups, used := c.required("n_group"), c.required("topk_group")
+		if used >= groups { // there is no choice, which llama.cpp calls one group
+			groups, used = 1, 1
+		}
+		w.uint("expert_group_count", groups)
+		w.uint("expert_group_used_count", used)
 	}
 }
 

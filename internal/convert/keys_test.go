@@ -22,6 +22,9 @@ func TestOptionsBecomeTheKeysThatLlamaCppReads(t *testing.T) {
 		{"one group", "glm4moe", map[string]any{"n_group": 1, "topk_group": 1, "norm_topk_prob": false}, map[string]gguf.Value{
 			"expert_group_count": uint32(1), "expert_group_used_count": uint32(1), "expert_weights_norm": false,
 		}},
+		{"all groups", "deepseek2", map[string]any{"n_group": 4, "topk_group": 4}, map[string]gguf.Value{
+			"expert_group_count": uint32(1), "expert_group_used_count": uint32(1),
+		}},
 		{"width of a shared expert", "bailingmoe2", map[string]any{"moe_shared_expert_intermediate_size": 16, "norm_topk_prob": false}, map[string]gguf.Value{
 			"expert_shared_feed_forward_length": uint32(16), "vocab_size": uint32(64), "expert_weights_norm": false,
 		}},
