@@ -9,7 +9,7 @@ import (
 
 // BenchmarkDecoders decodes rows that stay in the cache, as products and MatVec do.
 func BenchmarkDecoders(b *testing.B) {
-	const cols = 4096
+	const rows, cols = 16, 4096
 	p := kernel.NewPool(1)
 	defer p.Close()
 	for _, tier := range kernel.Tiers() {
@@ -19,22 +19,23 @@ func BenchmarkDecoders(b *testing.B) {
 		}
 		for _, name := range kernel.Formats() {
 			typ, codec := codecOf(b, name)
-			data := randomRows(rand.New(rand.NewPCG(23, 24)), typ, 1, cols, true)
-			m := kernel.EncodedMatrix(data, 1, cols, len(data), codec.DecodeRow).OfType(name)
-			row, rounded, y := make([]float32, cols), make([]uint16, cols), make([]float32, 1)
-			run := func(output string, f func()) {
+			data := randomRows(rand.New(rand.NewPCG(23, 24)), typ, rows, cols, true)
+			all := kernel.EncodedMatrix(data, rows, cols, len(data)/rows, codec.DecodeRow).OfType(name)
+			m := all.Slice(0, 1)
+			row, rounded, y := make([]float32, cols), make([]uint16, cols), make([]float32, rows)
+			run := func(output string, rows int, f func()) {
 				b.Run(tier+"/"+name+"/"+output, func(b *testing.B) {
 					for b.Loop() {
 						f()
 					}
-					b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/cols, "ns/weight")
+					b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(rows*cols), "ns/weight")
 				})
 			}
-			run("float32", func() { m.Row(0, row) })
+			run("float32", 1, func() { m.Row(0, row) })
 			if _, bf16 := kernel.HasDecoder(m); bf16 {
-				run("bf16", func() { kernel.PartBF16(m, rounded, 0, 0, cols) })
+				run("bf16", 1, func() { kernel.PartBF16(m, rounded, 0, 0, cols) })
 			}
-			run("dot", func() { kernel.MatVec(p, y, row, m) })
+			run("dot", rows, func() { kernel.MatVec(p, y, row, all) })
 		}
 		undo()
 	}
