@@ -101,7 +101,6 @@ type collector struct {
 	opt     ImportanceOptions
 	cache   *model.Cache
 	pending *imatrix.Matrix // the chunk at hand
-	squares []float64
 }
 
 // chunk runs one chunk of text and adds it to run.
@@ -160,8 +159,12 @@ func (c *collector) score(first int, hidden *nn.Var, text []int32, nll *sums) er
 	})
 }
 
+// observeColumns is how many columns a worker takes at once.
+const observeColumns = 64
+
 // observe adds the squares of the rows of x to what is pending for w. The rows of one
-// call are summed in double precision, since a text has many more of them.
+// call are summed in double precision, since a text has many more of them, and in order,
+// whoever sums a column.
 func (c *collector) observe(w *nn.Weight, x *nn.Var, groups []int32) {
 	if !c.opt.Output && !strings.HasPrefix(w.Name, "blk.") {
 		return
@@ -176,16 +179,23 @@ func (c *collector) observe(w *nn.Weight, x *nn.Var, groups []int32) {
 			continue
 		}
 		e.Counts[g] += int64(to - from)
-		c.squares = slices.Grow(c.squares[:0], w.Cols)[:w.Cols]
-		clear(c.squares)
-		for r := from; r < to; r++ {
-			for i, v := range x.Row(r) {
-				c.squares[i] += float64(v) * float64(v)
-			}
-		}
 		sums := e.Sums[g*w.Cols : (g+1)*w.Cols]
-		for i, s := range c.squares {
-			sums[i] += float32(s)
+		c.session.tape.Pool.Run((w.Cols+observeColumns-1)/observeColumns, func(_, part int) {
+			first := part * observeColumns
+			addSquares(sums[first:min(first+observeColumns, w.Cols)], x, from, to, first)
+		})
+	}
+}
+
+// addSquares adds to sums those of rows from to to-1 of x, in the columns from first on.
+func addSquares(sums []float32, x *nn.Var, from, to, first int) {
+	var squares [observeColumns]float64
+	for r := from; r < to; r++ {
+		for i, v := range x.Row(r)[first:][:len(sums)] {
+			squares[i] += float64(v) * float64(v) // which is exact
 		}
+	}
+	for i := range sums {
+		sums[i] += float32(squares[i])
 	}
 }
