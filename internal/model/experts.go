@@ -23,12 +23,13 @@ type expertFFN struct {
 func (f *expertFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 	r := t.Route(t.Linear(x, f.router), f.spec)
 	f.decoder.choose(t.Pool.Rehearsing(), f.layer, r.Groups)
-	g := t.Gather(x, r)
 	var y *nn.Var
 	if f.gate == nil {
+		g := t.GatherFor([]*nn.Linear{f.up}, x, r)
 		h := gatedHalves(t, t.ExpertLinears(g, r.Groups, f.up)[0], f.activation)
 		y = t.ExpertLinears(h, r.Groups, f.down)[0]
 	} else {
+		g := t.GatherFor([]*nn.Linear{f.gate, f.up}, x, r)
 		y = t.ExpertFeedForward(g, r.Groups, f.gate, f.up, f.down, f.activation)
 	}
 	y = t.Combine(y, x, r)

@@ -4,7 +4,19 @@ import "qtool/internal/kernel"
 
 // Gather copies the row of each grouped row's token: [grouped rows, n].
 func (t *Tape) Gather(x *Var, r *Routing) *Var {
-	y := t.newVar(len(r.Token), x.Cols, x.needs)
+	return t.gather(x, t.newVar(len(r.Token), x.Cols, x.needs), r)
+}
+
+// GatherFor is Gather for a result that nothing but readers are multiplied with: it is
+// kept in bfloat16 where they would round it.
+func (t *Tape) GatherFor(readers []*Linear, x *Var, r *Routing) *Var {
+	if !t.keepsRounded(readers, x.Rows, x.Cols) {
+		return t.Gather(x, r)
+	}
+	return t.gather(x, t.roundedVar(len(r.Token), x.Cols, x.needs), r)
+}
+
+func (t *Tape) gather(x, y *Var, r *Routing) *Var {
 	y.oneToken = x.Rows == 1
 	o := t.steps.gather.take()
 	*o = gatherOp{x: x, y: y, r: r}
@@ -31,8 +43,13 @@ type gatherForward gatherOp
 
 func (o *gatherForward) Do(_, part int) {
 	from, to := rowsOf(part, o.y.Rows)
+	n := o.y.Cols
 	for row := from; row < to; row++ {
-		copy(o.y.Row(row), o.x.Row(int(o.r.Token[row])))
+		if x := o.x.Row(int(o.r.Token[row])); o.y.rounded {
+			kernel.Round(o.y.Data[row*n/2:(row+1)*n/2], x)
+		} else {
+			copy(o.y.Row(row), x)
+		}
 	}
 }
 
@@ -66,6 +83,7 @@ type combineOp struct {
 	y, x, out  *Var
 	r          *Routing
 	dy, dx, dw []float32 // each may be nil
+	add        bool      // to dy, which is new otherwise
 }
 
 // of is the output of a slot of token tok, and where its gradient goes.
@@ -97,7 +115,8 @@ func (o *combineOp) backward(t *Tape) {
 	if o.out.grad == nil {
 		return
 	}
-	o.dy, o.dw = t.gradOf(o.y), t.gradOf(o.r.Weights)
+	o.dy, o.add = t.gradToFill(o.y) // every row of y is of one slot
+	o.dw = t.gradOf(o.r.Weights)
 	if len(o.r.Token) < len(o.r.Expert) { // some identity expert was chosen
 		o.dx = t.gradOf(o.x)
 	}
@@ -118,6 +137,9 @@ func (b *combineBackward) Do(_, part int) {
 				o.dw[tok*used+slot] += kernel.Dot(g, y)
 			}
 			if dy != nil {
+				if !o.add && o.r.Row[tok*used+slot] >= 0 {
+					clear(dy)
+				}
 				kernel.Axpy(dy, w, g)
 			}
 		}

@@ -28,6 +28,15 @@ func (t *Tape) rounds(l *Linear) bool {
 	return t.Pool.Rounds() && t.Observe == nil && l.Expert[0].Encoded() && !l.Bias.Trainable()
 }
 
+// keepsRounded reports whether what all readers multiply may be kept rounded.
+func (t *Tape) keepsRounded(readers []*Linear, rows, cols int) bool {
+	rounded := len(readers) > 0 && rows > 1 && cols%2 == 0
+	for _, l := range readers {
+		rounded = rounded && t.rounds(l)
+	}
+	return rounded
+}
+
 func (t *Tape) roundedGated(x *Var, groups []int32, gate, up *Linear, a Activation) *Var {
 	rows, n := x.Rows, gate.Rows
 	needs := x.needs || gate.trainable() || up.trainable()

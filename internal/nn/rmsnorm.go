@@ -15,11 +15,7 @@ func (t *Tape) RMSNorm(x *Var, w *Param, eps float32) *Var {
 // RMSNormFor is RMSNorm over whole rows for a result that nothing but readers are
 // multiplied with: it is kept in bfloat16 where they would round it.
 func (t *Tape) RMSNormFor(readers []*Linear, x *Var, w *Param, eps float32) *Var {
-	rounded := len(readers) > 0 && x.Rows > 1 && x.Cols%2 == 0
-	for _, l := range readers {
-		rounded = rounded && t.rounds(l)
-	}
-	if !rounded {
+	if !t.keepsRounded(readers, x.Rows, x.Cols) {
 		return t.RMSNorm(x, w, eps)
 	}
 	return t.rmsNorm(x, t.roundedVar(x.Rows, x.Cols, x.needs || w.Trainable()), w, eps)
