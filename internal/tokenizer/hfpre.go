@@ -151,9 +151,6 @@ func rowsLike(pre *hfStep) (rows []*preRow, err error) {
 		return nil, err
 	}
 	cuts, err := cutProbe(own)
-	if errors.Is(err, errSlow) { // or all of this program was, for a while
-		cuts, err = cutProbe(own)
-	}
 	if err != nil {
 		return nil, err
 	}
