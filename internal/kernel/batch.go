@@ -1,5 +1,7 @@
 package kernel
 
+import "slices"
+
 // Batch is products that are computed together, over rows grouped by matrix: rows
 // groups[e] to groups[e+1]-1 belong to matrix e of each list. A matrix without
 // rows is not touched. What several products read is packed once, until End.
@@ -139,7 +141,9 @@ func (b *Batch) rowsOf(r Rows) Rows {
 	n := len(b.groups) - 1
 	r.data, r.id = r.data[:int(b.groups[n])*r.width()], b.rows
 	b.rows++
-	b.known = append(b.known[:2*n*r.id], make([]int32, 2*n)...)
+	start := 2 * n * r.id
+	b.known = slices.Grow(b.known[:start], 2*n)[:start+2*n]
+	clear(b.known[start:])
 	return r
 }
 
