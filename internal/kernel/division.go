@@ -127,13 +127,13 @@ func (q *product) columnAt(work int) int {
 // worker's work from there on. Tasks are as wide as they can be, until the last ones,
 // which others take who are done.
 func (q *product) cut(tasks []task, from, to int, left *int) []task {
-	const lastTasks = 3
+	const lastTasks, narrowest = 3, 4 // the latter in tiles: packed rows are read once for each task
 	column := ceil(q.column, q.pieces)
 	for from < to {
 		piece, j := from/q.n, from%q.n
 		columns := min(q.widest, q.n-j, to-from)
 		if fit := *left / (lastTasks * column) / q.align * q.align; fit < columns {
-			columns = min(columns, max(fit, q.align))
+			columns = min(columns, max(fit, narrowest*q.align))
 		}
 		first, last := share(piece, q.panels, q.pieces)
 		tasks = append(tasks, task{q, j, j + columns, first, last})
