@@ -116,8 +116,8 @@ func (r *foretold) print(f *finetuning) {
 	say("disk      %s: the base, %s %s, %s checkpoints", formatBytes(r.DiskBytes), formatBytes(r.ResultBytes), result, formatBytes(2*r.CheckpointBytes))
 	say("memory    %s: %s activations and their gradients, %s scratch, %s %s with gradients, moments and a copy, %s the rest",
 		formatBytes(m.Total), formatBytes(m.Activations), formatBytes(m.Scratch), formatBytes(m.Parameters+m.Gradients+m.Moments+m.LastGood), trained, formatBytes(m.Data+m.Program+m.Copied))
-	if m.Copied > 0 {
-		say("          %s of that are weights that are converted on loading; from the GGUF file that quantize writes they would be read where they lie", formatBytes(m.Copied))
+	if n := f.copies(m); n > 0 {
+		say("          %s of that are weights that are converted on loading; from the GGUF file that quantize writes they would be read where they lie", formatBytes(n))
 	}
 	switch {
 	case m.MappedBase > 0 && !r.Fits:

@@ -64,8 +64,8 @@ func (r *finetuneReport) printMemory(f *finetuning) {
 	say("memory    %s at the peak: %s activations and their gradients, %s scratch, %s %s with gradients, moments and a copy, %s the rest",
 		formatBytes(m.Total), formatBytes(m.Activations), formatBytes(m.Scratch), formatBytes(m.Parameters+m.Gradients+m.Moments+m.LastGood),
 		map[bool]string{true: "weights", false: "pairs"}[f.adapter == nil], formatBytes(m.Data+m.Program+m.Copied))
-	if m.Copied > 0 {
-		say("          %s of that are weights that are converted on loading; from the GGUF file that quantize writes they would be read where they lie", formatBytes(m.Copied))
+	if n := f.copies(m); n > 0 {
+		say("          %s of that are weights that are converted on loading; from the GGUF file that quantize writes they would be read where they lie", formatBytes(n))
 	}
 	if m.MappedBase > 0 {
 		say("          besides %s of the base, mapped", formatBytes(m.MappedBase))

@@ -13,7 +13,7 @@ func (f *finetuning) limitResident() error {
 	m := f.report.Plan.Memory
 	if m.MappedBase == 0 {
 		if f.maxResident > 0 && m.Total > f.maxResident {
-			return usagef("finetune: --max-resident %s: the run takes %s%s", formatBytes(f.maxResident), formatBytes(m.Total), ofCopies(m))
+			return usagef("finetune: --max-resident %s: the run takes %s%s", formatBytes(f.maxResident), formatBytes(m.Total), f.ofCopies(m))
 		}
 		return nil
 	}
@@ -26,7 +26,7 @@ func (f *finetuning) limitResident() error {
 	}
 	if f.maxResident > 0 && m.Total+largest > most {
 		return usagef("finetune: --max-resident %s: the run takes %s, and %s of the base at once, %s together%s; a smaller --seq or --batch, or --checkpointing, takes less",
-			formatBytes(most), formatBytes(m.Total), formatBytes(largest), formatBytes(m.Total+largest), ofCopies(m))
+			formatBytes(most), formatBytes(m.Total), formatBytes(largest), formatBytes(m.Total+largest), f.ofCopies(m))
 	}
 	f.load.Mapped = max(most-m.Total, largest)
 	f.report.MappedLimit = f.load.Mapped
@@ -34,10 +34,20 @@ func (f *finetuning) limitResident() error {
 	return nil
 }
 
-// ofCopies tells what of a run's memory a GGUF base would not take.
-func ofCopies(m *train.Memory) string {
-	if m.Copied == 0 {
+// copies is how much of a run's memory a GGUF file as base would not take. The
+// embedded base is one already.
+func (f *finetuning) copies(m *train.Memory) int64 {
+	if f.model == "" {
+		return 0
+	}
+	return m.Copied
+}
+
+// ofCopies tells of copies in an error.
+func (f *finetuning) ofCopies(m *train.Memory) string {
+	n := f.copies(m)
+	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; %s of that are weights that are converted on loading, which it would read where they lie from the GGUF file that quantize writes", formatBytes(m.Copied))
+	return fmt.Sprintf("; %s of that are weights that are converted on loading, which it would read where they lie from the GGUF file that quantize writes", formatBytes(n))
 }
