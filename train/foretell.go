@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"qtool/internal/dataset"
@@ -106,25 +107,31 @@ func (f *Forecast) Time(ctx context.Context, peak float64, short time.Duration) 
 	if err != nil {
 		return 0, err
 	}
-	seconds = head + (block-head)*(total(f.work)-headWork)/(blockWork-headWork)
+	if block <= head { // too short to be told apart: all as fast as these two
+		seconds = (head + block) * total(f.work) / (headWork + blockWork)
+	} else {
+		seconds = head + (block-head)*(total(f.work)-headWork)/(blockWork-headWork)
+	}
 	return seconds * float64(f.batches), nil
 }
 
 func total(w nn.Work) float64 { return w.Products + w.Attention }
 
-// timed is how long a batch through d takes, and what it multiplies. The first time
-// touches memory, which in a long one does not count.
+// timed is how long a batch through d takes, and what it multiplies: the least of some
+// times, the first of which touches memory, or one that is long enough for itself.
 func (f *Forecast) timed(ctx context.Context, d *model.Decoder) (seconds, work float64, err error) {
 	f.learner.decoder = d
 	work = total(f.learner.tape.Rehearse(f.batch))
-	const long = 3
-	for i := 0; i < 2 && seconds < long; i++ {
+	const long, times = 3, 3
+	seconds = math.Inf(1)
+	for i, last := 0, 0.0; i < times && last < long; i++ {
 		if err := ctx.Err(); err != nil {
 			return 0, 0, err
 		}
 		start := time.Now()
 		f.batch()
-		seconds = time.Since(start).Seconds()
+		last = time.Since(start).Seconds()
+		seconds = min(seconds, last)
 	}
 	return seconds, work, nil
 }
