@@ -82,8 +82,14 @@ func newConversion(src *gguf.Tensor, to gguf.Type, importance []float32) io.Read
 	return c
 }
 
-// weighs reports whether importance changes what is stored as t.
-func weighs(t gguf.Type) bool { return t.BlockElements() > 1 && t != gguf.Q8_0 }
+// weighs reports whether importance changes what is stored as t: there is a search.
+func weighs(t gguf.Type) bool {
+	switch t {
+	case gguf.Q1_0, gguf.Q2_0, gguf.Q8_0, gguf.TQ1_0, gguf.TQ2_0, gguf.MXFP4, gguf.NVFP4:
+		return false
+	}
+	return t.BlockElements() > 1
+}
 
 // limit is the size from which on values are refused.
 func limit(from, to gguf.Type) float32 {

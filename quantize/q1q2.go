@@ -1,5 +1,7 @@
 package quantize
 
+import "qtool/internal/kernel"
+
 // Q1_0: 128 signs and one scale; value = d or -d. Bit j%8 of qs[j/8] is set for d.
 //
 //	0   2          18
@@ -39,6 +41,9 @@ func decodeQ2_0(dst []float32, src []byte) {
 // The scale of Q1_0 is the mean size, that of Q2_0 the greatest.
 
 func encodeQ1_0(dst []byte, src, _ []float32) {
+	if kernel.Encode(kernel.ToQ1_0, dst, src) == len(src) {
+		return
+	}
 	for ; len(dst) >= 18; dst, src = dst[18:], src[128:] {
 		b, x := (*[18]byte)(dst), (*[128]float32)(src)
 		var sum float32
@@ -59,6 +64,9 @@ func encodeQ1_0(dst []byte, src, _ []float32) {
 }
 
 func encodeQ2_0(dst []byte, src, _ []float32) {
+	if kernel.Encode(kernel.ToQ2_0, dst, src) == len(src) {
+		return
+	}
 	for ; len(dst) >= 18; dst, src = dst[18:], src[64:] {
 		b, x := (*[18]byte)(dst), (*[64]float32)(src)
 		_, d := extreme(x[:])

@@ -1,6 +1,10 @@
 package quantize
 
-import "math"
+import (
+	"math"
+
+	"qtool/internal/kernel"
+)
 
 // TQ1_0: 256 values of -d, 0 or d. Each byte is a fraction of 256 whose base-3
 // digits are the values: multiplying by 3 pushes the next digit over the top.
@@ -71,6 +75,9 @@ func trits(q *[256]byte, x *[256]float32) (d float32) {
 }
 
 func encodeTQ1_0(dst []byte, src, _ []float32) {
+	if kernel.Encode(kernel.ToTQ1_0, dst, src) == len(src) {
+		return
+	}
 	var q [256]byte
 	for ; len(dst) >= 54; dst, src = dst[54:], src[256:] {
 		b := (*[54]byte)(dst)
@@ -97,6 +104,9 @@ func putTrits(qs, digits []byte) {
 }
 
 func encodeTQ2_0(dst []byte, src, _ []float32) {
+	if kernel.Encode(kernel.ToTQ2_0, dst, src) == len(src) {
+		return
+	}
 	var q [256]byte
 	for ; len(dst) >= 66; dst, src = dst[66:], src[256:] {
 		putFloat16(dst[64:], trits(&q, (*[256]float32)(src)))

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"qtool/gguf"
 	"qtool/internal/kernel"
 	"qtool/quantize"
 )
@@ -91,6 +92,45 @@ func TestEveryTierEncodesTheSameBytes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Scales whose inverse is subnormal or infinite, sums that overflow, and values that, times the
+// inverse, are at a half or next to it.
+func TestEveryTierEncodesTheSameFewLevelsOfAnyFiniteValues(t *testing.T) {
+	r := rand.New(rand.NewPCG(78, 79))
+	finite := func() float32 {
+		for {
+			if v := math.Float32frombits(r.Uint32()); v-v == 0 {
+				return v
+			}
+		}
+	}
+	for _, typ := range []gguf.Type{gguf.Q1_0, gguf.Q2_0, gguf.TQ1_0, gguf.TQ2_0} {
+		codec := lookup(t, typ.String())
+		n := typ.BlockElements()
+		for round := range 300 {
+			x := make([]float32, n*(1+round%35))
+			for at := 0; at < len(x); at += n {
+				block := x[at : at+n]
+				scale := finite()
+				for i := range block {
+					switch round % 3 {
+					case 0:
+						block[i] = finite()
+					case 1:
+						block[i] = scale * float32(r.IntN(3)-1)
+					case 2:
+						block[i] = math.Float32frombits(math.Float32bits(scale/2) + uint32(r.IntN(7)) - 3)
+						if block[i]-block[i] != 0 {
+							block[i] = 0
+						}
+					}
+				}
+				block[r.IntN(n)] = scale
+			}
+			compareTiers(t, codec, fmt.Sprintf("round %d", round), x, nil)
+		}
 	}
 }
 

@@ -5,9 +5,9 @@ import (
 	"unsafe"
 )
 
-// encodeFunc stores whole blocks of a format, of 32 elements: exactly the bytes of package
-// quantize without importance. For the formats of 16 bits, n counts elements, in
-// multiples of 16, for others blocks.
+// encodeFunc stores whole blocks of a format: exactly the bytes of package quantize without
+// importance. For the formats of 16 bits, n counts elements, in multiples of 16, for others
+// blocks.
 type encodeFunc func(dst *byte, src *float32, n int)
 
 // The formats that a tier may encode by itself.
@@ -19,6 +19,11 @@ const (
 	ToQ5_0 = formatQ5_0
 	ToQ5_1 = formatQ5_1
 	ToQ8_0 = formatQ8_0
+
+	ToQ1_0  = formatQ1_0
+	ToQ2_0  = formatQ2_0
+	ToTQ1_0 = formatTQ1_0
+	ToTQ2_0 = formatTQ2_0
 )
 
 // Encode stores the first elements of src in dst, as many as the tier can, and returns
@@ -29,7 +34,7 @@ func Encode(f Format, dst []byte, src []float32) int {
 		return 0
 	}
 	b := blocks[f]
-	n := len(src) / 32
+	n := len(src) / b.elements
 	if b.elements == 1 {
 		n = len(src) &^ 15
 	}

@@ -5,23 +5,31 @@
 package kernel
 
 var encodersAVX2 = [formats]encodeFunc{
-	formatF16:  encodeF16AVX2,
-	formatBF16: encodeBF16AVX2,
-	formatQ8_0: encodeQ8_0AVX2,
-	formatQ4_0: encodeQ4_0AVX2,
-	formatQ5_0: encodeQ5_0AVX2,
-	formatQ4_1: encodeQ4_1AVX2,
-	formatQ5_1: encodeQ5_1AVX2,
+	formatF16:   encodeF16AVX2,
+	formatBF16:  encodeBF16AVX2,
+	formatQ8_0:  encodeQ8_0AVX2,
+	formatQ4_0:  encodeQ4_0AVX2,
+	formatQ5_0:  encodeQ5_0AVX2,
+	formatQ4_1:  encodeQ4_1AVX2,
+	formatQ5_1:  encodeQ5_1AVX2,
+	formatQ1_0:  encodeQ1_0AVX2,
+	formatTQ1_0: encodeTQ1_0AVX2,
+	formatTQ2_0: encodeTQ2_0AVX2,
+	formatQ2_0:  encodeQ2_0AVX2,
 }
 
 var encodersAVX512 = [formats]encodeFunc{
-	formatF16:  encodeF16AVX512,
-	formatBF16: encodeBF16AVX512,
-	formatQ8_0: encodeQ8_0AVX512,
-	formatQ4_0: encodeQ4_0AVX512,
-	formatQ5_0: encodeQ5_0AVX512,
-	formatQ4_1: encodeQ4_1AVX512,
-	formatQ5_1: encodeQ5_1AVX512,
+	formatF16:   encodeF16AVX512,
+	formatBF16:  encodeBF16AVX512,
+	formatQ8_0:  encodeQ8_0AVX512,
+	formatQ4_0:  encodeQ4_0AVX512,
+	formatQ5_0:  encodeQ5_0AVX512,
+	formatQ4_1:  encodeQ4_1AVX512,
+	formatQ5_1:  encodeQ5_1AVX512,
+	formatQ1_0:  encodeQ1_0AVX2,
+	formatTQ1_0: encodeTQ1_0AVX2,
+	formatTQ2_0: encodeTQ2_0AVX2,
+	formatQ2_0:  encodeQ2_0AVX2,
 }
 
 //go:noescape
@@ -46,9 +54,6 @@ func encodeQ4_1AVX2(dst *byte, src *float32, n int)
 func encodeQ5_1AVX2(dst *byte, src *float32, n int)
 
 //go:noescape
-func magnitudeAVX2(v *float32, n int) uint32
-
-//go:noescape
 func encodeF16AVX512(dst *byte, src *float32, n int)
 
 //go:noescape
@@ -68,6 +73,21 @@ func encodeQ4_1AVX512(dst *byte, src *float32, n int)
 
 //go:noescape
 func encodeQ5_1AVX512(dst *byte, src *float32, n int)
+
+//go:noescape
+func encodeQ1_0AVX2(dst *byte, src *float32, n int)
+
+//go:noescape
+func encodeTQ1_0AVX2(dst *byte, src *float32, n int)
+
+//go:noescape
+func encodeTQ2_0AVX2(dst *byte, src *float32, n int)
+
+//go:noescape
+func encodeQ2_0AVX2(dst *byte, src *float32, n int)
+
+//go:noescape
+func magnitudeAVX2(v *float32, n int) uint32
 
 //go:noescape
 func magnitudeAVX512(v *float32, n int) uint32

@@ -5,23 +5,31 @@
 package kernel
 
 var halfEncodersAVX2 = [formats]halfEncodeFunc{
-	formatF16:  encodeHalvesF16AVX2,
-	formatBF16: encodeHalvesBF16AVX2,
-	formatQ8_0: encodeHalvesQ8_0AVX2,
-	formatQ4_0: encodeHalvesQ4_0AVX2,
-	formatQ5_0: encodeHalvesQ5_0AVX2,
-	formatQ4_1: encodeHalvesQ4_1AVX2,
-	formatQ5_1: encodeHalvesQ5_1AVX2,
+	formatF16:   encodeHalvesF16AVX2,
+	formatBF16:  encodeHalvesBF16AVX2,
+	formatQ8_0:  encodeHalvesQ8_0AVX2,
+	formatQ4_0:  encodeHalvesQ4_0AVX2,
+	formatQ5_0:  encodeHalvesQ5_0AVX2,
+	formatQ4_1:  encodeHalvesQ4_1AVX2,
+	formatQ5_1:  encodeHalvesQ5_1AVX2,
+	formatQ1_0:  encodeHalvesQ1_0AVX2,
+	formatTQ1_0: encodeHalvesTQ1_0AVX2,
+	formatTQ2_0: encodeHalvesTQ2_0AVX2,
+	formatQ2_0:  encodeHalvesQ2_0AVX2,
 }
 
 var halfEncodersAVX512 = [formats]halfEncodeFunc{
-	formatF16:  encodeHalvesF16AVX512,
-	formatBF16: encodeHalvesBF16AVX512,
-	formatQ8_0: encodeHalvesQ8_0AVX512,
-	formatQ4_0: encodeHalvesQ4_0AVX512,
-	formatQ5_0: encodeHalvesQ5_0AVX512,
-	formatQ4_1: encodeHalvesQ4_1AVX512,
-	formatQ5_1: encodeHalvesQ5_1AVX512,
+	formatF16:   encodeHalvesF16AVX512,
+	formatBF16:  encodeHalvesBF16AVX512,
+	formatQ8_0:  encodeHalvesQ8_0AVX512,
+	formatQ4_0:  encodeHalvesQ4_0AVX512,
+	formatQ5_0:  encodeHalvesQ5_0AVX512,
+	formatQ4_1:  encodeHalvesQ4_1AVX512,
+	formatQ5_1:  encodeHalvesQ5_1AVX512,
+	formatQ1_0:  encodeHalvesQ1_0AVX2,
+	formatTQ1_0: encodeHalvesTQ1_0AVX2,
+	formatTQ2_0: encodeHalvesTQ2_0AVX2,
+	formatQ2_0:  encodeHalvesQ2_0AVX2,
 }
 
 //go:noescape
@@ -65,3 +73,15 @@ func encodeHalvesQ4_1AVX512(dst, src *byte, n int) (magnitude uint32)
 
 //go:noescape
 func encodeHalvesQ5_1AVX512(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeHalvesQ1_0AVX2(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeHalvesTQ1_0AVX2(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeHalvesTQ2_0AVX2(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeHalvesQ2_0AVX2(dst, src *byte, n int) (magnitude uint32)

@@ -3,6 +3,7 @@ package kernel_test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -13,7 +14,10 @@ import (
 )
 
 // The formats that float16 elements are encoded to without a way by float32.
-var halfFormats = []gguf.Type{gguf.F16, gguf.BF16, gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q8_0}
+var halfFormats = []gguf.Type{
+	gguf.F16, gguf.BF16, gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q8_0,
+	gguf.Q1_0, gguf.Q2_0, gguf.TQ1_0, gguf.TQ2_0,
+}
 
 // finiteHalves are n float16 elements of one of several kinds.
 func finiteHalves(r *rand.Rand, kind, n int) []byte {
@@ -56,34 +60,71 @@ func TestHalvesAreEncodedAsTheirFloatsAreAndNothingBeyond(t *testing.T) {
 		}
 		for kind := range 8 {
 			for _, blocks := range []int{1, 2, 15, 16, 17, 35, 64} {
-				src := finiteHalves(rng, kind, 32*blocks)
-				size, _ := typ.RowSize(32 * blocks)
-				want := bytes.Repeat([]byte{0xa5}, int(size)+64)
-				x := make([]float32, 32*blocks)
-				for i := range x {
-					x[i] = half.FromFloat16(binary.LittleEndian.Uint16(src[2*i:]))
-				}
-				undo, _ := kernel.UseTier("go")
-				codec.EncodeRow(want[:size], x, nil)
-				undo()
-				onEveryTier(t, func(tier string) {
-					got := bytes.Repeat([]byte{0xa5}, int(size)+64)
-					finite, ok := kernel.EncodeHalves(kernel.FormatOf(typ.String()), got[:size], src)
-					if tier == "go" || tier == "neon" {
-						if ok {
-							t.Error("encodes halves by itself: compare it")
-						}
-						return
-					}
-					if typ == gguf.F16 {
-						copy(got, src)
-					}
-					if !finite || !ok || !bytes.Equal(got, want) {
-						t.Fatalf("%v, kind %d, %d blocks, tier %s: finite %v, ok %v, the bytes differ: %v",
-							typ, kind, blocks, tier, finite, ok, !bytes.Equal(got, want))
-					}
-				})
+				src := finiteHalves(rng, kind, max(32, typ.BlockElements())*blocks)
+				compareHalves(t, codec, src, fmt.Sprintf("kind %d, %d blocks", kind, blocks))
 			}
+		}
+	}
+}
+
+// compareHalves encodes float16 elements on every tier, and their floats in Go.
+func compareHalves(t *testing.T, codec *quantize.Codec, src []byte, what string) {
+	t.Helper()
+	typ := codec.Type()
+	size, err := typ.RowSize(len(src) / 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Repeat([]byte{0xa5}, int(size)+64)
+	x := make([]float32, len(src)/2)
+	for i := range x {
+		x[i] = half.FromFloat16(binary.LittleEndian.Uint16(src[2*i:]))
+	}
+	undo, _ := kernel.UseTier("go")
+	codec.EncodeRow(want[:size], x, nil)
+	undo()
+	onEveryTier(t, func(tier string) {
+		got := bytes.Repeat([]byte{0xa5}, int(size)+64)
+		finite, ok := kernel.EncodeHalves(kernel.FormatOf(typ.String()), got[:size], src)
+		if tier == "go" || tier == "neon" {
+			if ok {
+				t.Error("encodes halves by itself: compare it")
+			}
+			return
+		}
+		if typ == gguf.F16 {
+			copy(got, src)
+		}
+		if !finite || !ok || !bytes.Equal(got, want) {
+			t.Fatalf("%v, %s, tier %s: finite %v, ok %v, the bytes differ: %v", typ, what, tier, finite, ok, !bytes.Equal(got, want))
+		}
+	})
+}
+
+// Half of the scale is where three levels begin, and rounding decides.
+func TestHalvesNearHalfOfAnyScaleAreEncodedAsTheirFloatsAre(t *testing.T) {
+	for _, typ := range []gguf.Type{gguf.Q2_0, gguf.TQ1_0, gguf.TQ2_0} {
+		codec, err := quantize.LookupEncoder(typ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const blocks = 0x400 // scales of one exponent
+		n := typ.BlockElements()
+		src := make([]byte, 2*n*blocks)
+		for first := 0; first < 0x7c00; first += blocks {
+			for b := range blocks {
+				scale := uint16(first + b)
+				middle := half.ToFloat16(half.FromFloat16(scale) / 2)
+				for i := range n {
+					near := max(0, int(middle)+i/2%5-2)
+					if i == b%n {
+						near = int(scale)
+					}
+					h := min(scale, uint16(near)) | uint16(i%2)<<15
+					binary.LittleEndian.PutUint16(src[2*(b*n+i):], h)
+				}
+			}
+			compareHalves(t, codec, src, fmt.Sprintf("scales from %#04x on", first))
 		}
 	}
 }
@@ -92,11 +133,12 @@ func TestAHalfThatIsNotFiniteIsFoundWhereverItIs(t *testing.T) {
 	rng := rand.New(rand.NewPCG(33, 34))
 	for _, typ := range halfFormats {
 		const blocks = 35
-		src := finiteHalves(rng, 1, 32*blocks)
-		size, _ := typ.RowSize(32 * blocks)
+		n := max(32, typ.BlockElements()) * blocks
+		src := finiteHalves(rng, 1, n)
+		size, _ := typ.RowSize(n)
 		dst := make([]byte, size)
 		onEveryTier(t, func(tier string) {
-			for i := range 32 * blocks {
+			for i := range n {
 				before := binary.LittleEndian.Uint16(src[2*i:])
 				binary.LittleEndian.PutUint16(src[2*i:], []uint16{0x7c00, 0xfc00, 0x7e00, 0xffff}[i%4])
 				if finite, ok := kernel.EncodeHalves(kernel.FormatOf(typ.String()), dst, src); ok && finite {

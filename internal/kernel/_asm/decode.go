@@ -275,7 +275,7 @@ func (d *decoderWriter) store(i, at int) {
 // emitDecoders prints the decoders with so many lanes.
 func emitDecoders(lanes int) func(w *writer) {
 	return func(w *writer) {
-		printVectors(w)
+		printVectors(w, vectors)
 		for _, s := range sinks {
 			if s.lanes != lanes {
 				continue

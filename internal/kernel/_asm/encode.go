@@ -109,9 +109,9 @@ func (e *encodeWriter) zeroIfZero(of, to, spare int) {
 
 // scaleAndInverse stores the scale in 8 as float16 and puts its inverse, 0 if there is
 // none, into 9.
-func (e *encodeWriter) scaleAndInverse() {
+func (e *encodeWriter) scaleAndInverse(at int) {
 	e.op("VCVTPS2PH $0, X8, X10")
-	e.op("VPEXTRW $0, X10, (DI)")
+	e.op("VPEXTRW $0, X10, %d(DI)", at)
 	e.op("MOVL $%#x, AX", math.Float32bits(1))
 	e.op("VMOVD AX, X9")
 	e.op("VDIVSS X8, X9, X9")
@@ -186,7 +186,7 @@ func encodeQ8Block(e *encodeWriter) {
 	e.load()
 	e.magnitudes()
 	e.op("VDIVSS X%d, X8, X8", constDivisor)
-	e.scaleAndInverse()
+	e.scaleAndInverse(0)
 	for i := range e.vectors() {
 		x, level := e.v(i), e.v(4+i)
 		e.op("VMULPS %s, %s, %s", e.v(9), x, x)
@@ -210,7 +210,7 @@ func symmetricEncoding(name string, bytes, n, fifth int) encoding {
 		e.firstEqual(4, 8, 10)
 		e.zeroIfZero(8, 10, 9)
 		e.op("VDIVSS X%d, X10, X8", constDivisor)
-		e.scaleAndInverse()
+		e.scaleAndInverse(0)
 		for i := range e.vectors() {
 			e.op("VMULPS %s, %s, %s", e.v(9), e.v(i), e.v(4+i))
 			e.op("VADDPS %[1]s, %[2]s, %[2]s", e.v(constShift), e.v(4+i))
@@ -242,7 +242,7 @@ func affineEncoding(name string, bytes, n, fifth int) encoding {
 			e.op("VSUBPS %s, %s, %s", e.v(10), e.v(i), e.v(i))
 		}
 		e.op("VDIVSS X%d, X8, X8", constDivisor)
-		e.scaleAndInverse()
+		e.scaleAndInverse(0)
 		for i := range e.vectors() {
 			e.op("VMULPS %s, %s, %s", e.v(9), e.v(i), e.v(4+i))
 			e.op("VADDPS %[1]s, %[2]s, %[2]s", e.v(constShift), e.v(4+i))
@@ -258,9 +258,7 @@ func emitEncoders(tier, register string, lanes int) func(w *writer) {
 	return func(w *writer) {
 		e := &encodeWriter{w, tier, register, lanes}
 		for _, d := range encodings {
-			w.printf("\n// func encode%s%s(dst *byte, src *float32, n int)\n//\n//\tn counts blocks\n", d.name, tier)
-			w.printf("TEXT ·encode%s%s(SB), NOSPLIT, $0-24\n", d.name, tier)
-			e.arguments()
+			e.begin(d.name, "blocks", 0)
 			e.constant(1<<31-1, constMagnitude)
 			d.constants(e)
 			if e.wide() {
@@ -280,6 +278,13 @@ func emitEncoders(tier, register string, lanes int) func(w *writer) {
 	}
 }
 
+// begin prints the head of a function.
+func (e *encodeWriter) begin(name, counts string, frame int) {
+	e.printf("\n// func encode%s%s(dst *byte, src *float32, n int)\n//\n//\tn counts %s\n", name, e.tier, counts)
+	e.printf("TEXT ·encode%s%s(SB), NOSPLIT, $%d-24\n", name, e.tier, frame)
+	e.arguments()
+}
+
 func (e *encodeWriter) arguments() {
 	e.op("MOVQ dst+0(FP), DI")
 	e.op("MOVQ src+8(FP), SI")
@@ -294,6 +299,10 @@ func (e *encodeWriter) loop(step int, body func()) {
 	body()
 	e.op("SUBQ $%d, CX", step)
 	e.op("JGE loop")
+	e.end()
+}
+
+func (e *encodeWriter) end() {
 	e.printf("\ndone:\n")
 	e.op("VZEROUPPER")
 	e.op("RET")
@@ -303,9 +312,7 @@ func (e *encodeWriter) loop(step int, body func()) {
 // greatest magnitude.
 func (e *encodeWriter) sixteenBits() {
 	for _, name := range []string{"F16", "BF16"} {
-		e.printf("\n// func encode%s%s(dst *byte, src *float32, n int)\n//\n//\tn counts elements and is a multiple of 16\n", name, e.tier)
-		e.printf("TEXT ·encode%s%s(SB), NOSPLIT, $0-24\n", name, e.tier)
-		e.arguments()
+		e.begin(name, "elements and is a multiple of 16", 0)
 		e.constant(1, 1)
 		e.constant(0x7fff, 2)
 		e.loop(16, func() {
@@ -386,18 +393,38 @@ func encoderDeclarations() []byte {
 	for _, d := range encodings {
 		names = append(names, d.name)
 	}
-	for _, tier := range []string{"AVX2", "AVX512"} {
-		w.printf("var encoders%s = [formats]encodeFunc{\n", tier)
-		for _, name := range names {
-			w.printf("format%[1]s: encode%[1]s%[2]s,\n", name, tier)
-		}
-		w.printf("}\n\n")
-	}
-	for _, tier := range []string{"AVX2", "AVX512"} {
-		for _, name := range names {
-			w.printf("//go:noescape\nfunc encode%s%s(dst *byte, src *float32, n int)\n\n", name, tier)
-		}
+	listEncoders(w, "encoders", "encodeFunc", "encode", names)
+	declareEncoders(w, "encode%s%s(dst *byte, src *float32, n int)", names)
+	for _, tier := range encoderTiers {
 		w.printf("//go:noescape\nfunc magnitude%s(v *float32, n int) uint32\n\n", tier)
 	}
 	return w.Bytes()
+}
+
+var encoderTiers = []string{"AVX2", "AVX512"}
+
+// listEncoders prints each tier's list of functions by format. Those of few levels are the same.
+func listEncoders(w *writer, list, kind, function string, names []string) {
+	for _, tier := range encoderTiers {
+		w.printf("var %s%s = [formats]%s{\n", list, tier, kind)
+		for _, name := range names {
+			w.printf("format%[2]s: %[1]s%[2]s%[3]s,\n", function, name, tier)
+		}
+		for _, name := range fewLevels() {
+			w.printf("format%[2]s: %[1]s%[2]sAVX2,\n", function, name)
+		}
+		w.printf("}\n\n")
+	}
+}
+
+// declareEncoders declares the functions of all tiers and formats, whose names format takes.
+func declareEncoders(w *writer, format string, names []string) {
+	for _, tier := range encoderTiers {
+		for _, name := range names {
+			w.printf("//go:noescape\nfunc "+format+"\n\n", name, tier)
+		}
+	}
+	for _, name := range fewLevels() {
+		w.printf("//go:noescape\nfunc "+format+"\n\n", name, "AVX2")
+	}
 }

@@ -35,13 +35,19 @@ func (h *halfWriter) surveyMagnitude(signed bool) {
 	h.op("VPANDN Y%d, Y1, Y1", halfMask)
 	h.op("VPMINUW Y0, Y1, Y2")
 	h.fold("VPMINUW", 2)
-	h.op("VPMINUW X2, X%[1]d, X%[1]d", halfLeast)
-	h.op("VPHMINPOSUW X2, X2")
+	h.least()
 	if signed {
 		h.firstWord(stackExtreme)
 	} else {
 		h.op("VPEXTRW $0, X2, %d(SP)(R10*2)", stackExtreme)
 	}
+}
+
+// least takes X2, eight words of 0x7fff less a magnitude, into account, and leaves the least of
+// them in word 0.
+func (h *halfWriter) least() {
+	h.op("VPMINUW X2, X%[1]d, X%[1]d", halfLeast)
+	h.op("VPHMINPOSUW X2, X2")
 }
 
 // surveySpan keeps the first least element of a block, and what tells the greatest. Signed
@@ -314,33 +320,43 @@ func (h *halfWriter) encoder(d halfEncoding) {
 		h.op("VMOVQ AX, X%d", halfOrder)
 		h.op("VPMOVZXBD X%[1]d, Y%[1]d", halfOrder)
 	}
+	h.batches(64, d.bytes, func() { d.survey(h) }, func() {
+		for at := 0; at < 16; at += 8 {
+			d.scales(h, at)
+		}
+	}, func() { d.pack(h) })
+	h.end()
+}
+
+// batches prints how blocks of so many bytes are encoded to as many as to: each is surveyed, the
+// batch's scales are computed, each is packed.
+func (h *halfWriter) batches(from, to int, survey, scales, pack func()) {
 	h.op("TESTQ CX, CX")
 	h.op("JLE done")
 	h.printf("\nbatch:\n")
 	h.op("MOVQ $16, R9")
 	h.op("CMPQ CX, R9")
 	h.op("CMOVQLT CX, R9")
-	h.blocks("survey", func() { d.survey(h) })
-	for at := 0; at < 16; at += 8 {
-		d.scales(h, at)
+	if survey != nil {
+		h.blocks("survey", from, survey)
 	}
-	h.blocks("pack", func() {
-		d.pack(h)
-		h.op("ADDQ $%d, DI", d.bytes)
+	scales()
+	h.blocks("pack", from, func() {
+		pack()
+		h.op("ADDQ $%d, DI", to)
 	})
 	h.op("MOVQ R11, SI")
 	h.op("SUBQ R9, CX")
 	h.op("JGT batch")
-	h.end()
 }
 
 // blocks prints body for each block of a batch.
-func (h *halfWriter) blocks(label string, body func()) {
+func (h *halfWriter) blocks(label string, size int, body func()) {
 	h.op("MOVQ SI, R11")
 	h.op("XORL R10, R10")
 	h.printf("\n%s:\n", label)
 	body()
-	h.op("ADDQ $64, R11")
+	h.op("ADDQ $%d, R11", size)
 	h.op("INCQ R10")
 	h.op("CMPQ R10, R9")
 	h.op("JLT %s", label)
@@ -405,18 +421,7 @@ func halfDeclarations() []byte {
 	for _, d := range halfEncodings {
 		names = append(names, d.name)
 	}
-	tiers := []string{"AVX2", "AVX512"}
-	for _, tier := range tiers {
-		w.printf("var halfEncoders%s = [formats]halfEncodeFunc{\n", tier)
-		for _, name := range names {
-			w.printf("format%[1]s: encodeHalves%[1]s%[2]s,\n", name, tier)
-		}
-		w.printf("}\n\n")
-	}
-	for _, tier := range tiers {
-		for _, name := range names {
-			w.printf("//go:noescape\nfunc encodeHalves%s%s(dst, src *byte, n int) (magnitude uint32)\n\n", name, tier)
-		}
-	}
+	listEncoders(w, "halfEncoders", "halfEncodeFunc", "encodeHalves", names)
+	declareEncoders(w, "encodeHalves%s%s(dst, src *byte, n int) (magnitude uint32)", names)
 	return w.Bytes()
 }

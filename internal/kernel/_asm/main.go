@@ -68,6 +68,7 @@ func main() {
 	write(filepath.Join(dir, "encode_amd64.go"), formatted(encoderDeclarations()))
 	write(filepath.Join(dir, "halves_avx2_amd64.s"), assemblyFile(emitHalves("AVX2", "Y", 8)))
 	write(filepath.Join(dir, "halves_avx512_amd64.s"), assemblyFile(emitHalves("AVX512", "Z", 16)))
+	write(filepath.Join(dir, "levels_amd64.s"), assemblyFile(emitFewLevels))
 	write(filepath.Join(dir, "halves_amd64.go"), formatted(halfDeclarations()))
 	write(filepath.Join(dir, "groups_avx2_amd64.s"), assemblyFile(emitGroups("AVX2", "Y", 8)))
 	write(filepath.Join(dir, "groups_avx512_amd64.s"), assemblyFile(emitGroups("AVX512", "Z", 16)))

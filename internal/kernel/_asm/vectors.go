@@ -128,7 +128,7 @@ func bytes16(f func(half, i int) byte) [16]uint32 {
 	})
 }
 
-func printVectors(w *writer) {
+func printVectors(w *writer, vectors []vector) {
 	w.printf("\n")
 	for _, v := range vectors {
 		for i, bits := range v.lanes {
