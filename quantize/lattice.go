@@ -14,14 +14,15 @@ import (
 // are no points have a list of those at the least distances.
 type lattice struct {
 	dims, bits int
-	top        int32       // the greatest coordinate
-	at         []int32     // by place: the index of a point, or -1 - where its list is
-	near       []uint16    // lists: their length, then indices by distance, then by index
-	nearPlaces []uint16    // the places of the same points
-	levels     []float32   // dims for each point
-	level      [8]float32  // of each coordinate
-	repeated   [16]float32 // the same again and again, as often as bits say
-	terms      [][8]uint8  // for each point of 8: where nearestOf8 finds the term of coordinate i
+	top        int32             // the greatest coordinate
+	at         []int32           // by place: the index of a point, or -1 - where its list is
+	near       []uint16          // lists: their length, then indices by distance, then by index
+	nearPlaces []uint16          // the places of the same points
+	levels     []float32         // dims for each point
+	level      [8]float32        // of each coordinate
+	repeated   [16]float32       // the same again and again, as often as bits say
+	terms      [][8]uint8        // for each point of 8: where nearestOf8 finds the term of coordinate i
+	lists      kernel.PointLists // of points of 4, for all places
 }
 
 // The formats differ in how many distances a list reaches.
@@ -61,6 +62,11 @@ func newLattice(points []uint16, dims, bits, distances int) *lattice {
 		if l.at[place] < 0 && l.reachable(uint16(place)) {
 			l.at[place] = int32(-1 - len(l.near))
 			l.listNearest(uint16(place), points, distance, distances)
+		}
+	}
+	if dims == 4 {
+		for place := range l.at {
+			l.lists.Add(place, l.candidates(uint16(place)))
 		}
 	}
 	return l
@@ -120,6 +126,15 @@ func (l *lattice) listNearest(place uint16, points []uint16, distance []uint8, d
 	for _, i := range l.near[start+1:] {
 		l.nearPlaces = append(l.nearPlaces, points[i])
 	}
+}
+
+// candidates are the places of the points among which find chooses.
+func (l *lattice) candidates(place uint16) []uint16 {
+	at := l.at[place]
+	if at >= 0 {
+		return []uint16{place}
+	}
+	return l.nearPlaces[-at:][:l.near[-at-1]]
 }
 
 // distance is the squared one.

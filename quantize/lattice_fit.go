@@ -1,5 +1,11 @@
 package quantize
 
+import (
+	"sync"
+
+	"qtool/internal/kernel"
+)
+
 // The formats IQ2 and IQ3 are found alike: for each group of values, scales around the
 // one that reaches the greatest are tried; at each, every 8 or 4 values take the
 // codebook point nearest to them.
@@ -63,33 +69,52 @@ type latticeBlock struct {
 
 // latticeGroup is a group of values in the search.
 type latticeGroup struct {
-	lattice   *lattice
-	size      int
-	x         [32]float32 // sizes, but for a sign that does not fit
-	w, wx, wr [32]float32 // weight, weight * x, root of the weight
-	signs     [4]byte     // of each 8 values
-	index     [8]uint16
+	kernel.PointTrials // X are sizes, but for a sign that does not fit
+
+	lattice *lattice
+	size    int
+	signs   [4]byte // of each 8 values
+	index   [8]uint16
+
+	count      int                        // of the scales that are tried
+	numerators [kernel.TrialLanes]float32 // of their inverses
 }
+
+var latticeGroups = sync.Pool{New: func() any { return new(latticeGroup) }}
+
+// newGroup must be given back.
+func (f *latticeFormat) newGroup() *latticeGroup {
+	g := latticeGroups.Get().(*latticeGroup)
+	g.lattice, g.size, g.count = f.lattice(), f.size, 2*f.steps+1
+	levels := float32(2*g.lattice.top + 1)
+	for i := range g.numerators {
+		g.numerators[i] = levels + float32(f.step*float32(min(i, g.count-1)-f.steps))
+	}
+	return g
+}
+
+func (g *latticeGroup) giveBack() { latticeGroups.Put(g) }
 
 // fit fills b, which must be zero.
 func (f *latticeFormat) fit(b *latticeBlock, x *[256]float32, importance []float32) {
 	var scales [16]float32
 	var greatest float32
 	meanSquare := float32(f.energy*sumSquares(x[:])) / 256
-	g := latticeGroup{lattice: f.lattice(), size: f.size}
+	g := f.newGroup()
+	defer g.giveBack()
 	groups, points := 256/f.size, f.size/g.lattice.dims
 	for i := range groups {
 		from, to := i*f.size, (i+1)*f.size
 		if importance != nil {
-			energyWeights(g.w[:], x[from:to], importance[from:to], meanSquare)
+			energyWeights(g.W[:], x[from:to], importance[from:to], meanSquare)
 		} else {
 			floor := float32(f.floor * meanSquare)
 			for j, v := range x[from:to] {
-				g.w[j] = floor + float32(v*v)
+				g.W[j] = floor + float32(v*v)
 			}
 		}
 		g.set(x[from:to], f.even)
-		scale, zero := f.fitGroup(&g)
+		scale, zero := f.fitGroup(g)
 		if b.zero[i] = zero; zero {
 			continue
 		}
@@ -128,30 +153,30 @@ func (g *latticeGroup) set(x []float32, even bool) {
 				signs |= 1 << j
 				odd ^= 1
 			}
-			g.x[8*k+j] = v
+			g.X[8*k+j] = v
 		}
 		if even && odd != 0 {
 			least, cost := 0, float32(0)
 			for j, v := range x[8*k : 8*k+8] {
-				if c := float32(g.w[8*k+j]*v) * v; j == 0 || c < cost {
+				if c := float32(g.W[8*k+j]*v) * v; j == 0 || c < cost {
 					least, cost = j, c
 				}
 			}
-			g.x[8*k+least] = -g.x[8*k+least]
+			g.X[8*k+least] = -g.X[8*k+least]
 			signs ^= 1 << least
 		}
 		g.signs[k] = signs
 	}
-	for j, w := range g.w[:len(x)] {
-		g.wr[j] = sqrt32(w)
-		g.wx[j] = w * g.x[j]
+	for j, w := range g.W[:len(x)] {
+		g.Root[j] = sqrt32(w)
+		g.WX[j] = w * g.X[j]
 	}
 }
 
 // fitGroup chooses points and returns their scale.
 func (f *latticeFormat) fitGroup(g *latticeGroup) (scale float32, zero bool) {
-	top := g.x[0]
-	for _, v := range g.x[1:g.size] {
+	top := g.X[0]
+	for _, v := range g.X[1:g.size] {
 		if v > top {
 			top = v
 		}
@@ -162,7 +187,7 @@ func (f *latticeFormat) fitGroup(g *latticeGroup) (scale float32, zero bool) {
 	levels := float32(2*g.lattice.top + 1)
 	if f.prefit {
 		var q [32]byte
-		scale = positiveFit(q[:g.size], g.x[:g.size], g.w[:g.size], g.lattice.top+2)
+		scale = positiveFit(q[:g.size], g.X[:g.size], g.W[:g.size], g.lattice.top+2)
 		if top = scale * float32(g.lattice.top+1); top <= 0 {
 			return 0, true
 		}
@@ -178,16 +203,10 @@ func (f *latticeFormat) fitGroup(g *latticeGroup) (scale float32, zero bool) {
 	for k := range points {
 		g.index[k] = uint16(g.lattice.at[0])
 	}
-	var best float32
-	var tried [8]uint16
-	for step := -f.steps; step <= f.steps; step++ {
-		inverse := (levels + float32(f.step*float32(step))) / top
-		offNow := g.place(&tried, all, inverse, 1/inverse)
-		if xl, ll := g.sums(&tried); ll > 0 && float32(xl*xl) > float32(best*ll) {
-			scale = xl / ll
-			best = scale * xl
-			g.index, off = tried, offNow
-		}
+	if g.lattice.lists != nil && kernel.CanSearch() {
+		scale, off = g.tryTogether(top, scale, off)
+	} else {
+		scale, off = g.tryEach(top, scale, off)
 	}
 	if f.settle == settleAll || f.settle == settleAllOff && off != 0 {
 		off = all
@@ -201,6 +220,48 @@ func (f *latticeFormat) fitGroup(g *latticeGroup) (scale float32, zero bool) {
 	return scale, false
 }
 
+// tryEach tries the scales of which numerators / top are the inverses. It chooses the points
+// for the best and returns that and the mask of points whose place is off the grid; what it
+// is given, if none is better than no points.
+func (g *latticeGroup) tryEach(top, scale float32, off uint) (float32, uint) {
+	var best float32
+	var tried [8]uint16
+	for _, numerator := range g.numerators[:g.count] {
+		inverse := numerator / top
+		offNow := g.place(&tried, ^uint(0), inverse, 1/inverse)
+		if xl, ll := g.sums(&tried); ll > 0 && float32(xl*xl) > float32(best*ll) {
+			scale = xl / ll
+			best = scale * xl
+			g.index, off = tried, offNow
+		}
+	}
+	return scale, off
+}
+
+// tryTogether does the same side by side.
+func (g *latticeGroup) tryTogether(top, scale float32, off uint) (float32, uint) {
+	g.Try(g.lattice.lists, &g.numerators, g.count, top)
+	var best float32
+	chosen := -1
+	for i, xl := range g.XL[:g.count] {
+		if ll := g.LL[i]; ll > 0 && float32(xl*xl) > float32(best*ll) {
+			best, chosen = g.Gain[i], i
+		}
+	}
+	if chosen < 0 {
+		return scale, off
+	}
+	off = 0
+	for k := range g.index {
+		point := g.Point(k, chosen)
+		g.index[k] = uint16(g.lattice.at[point])
+		if uint32(point) != g.Places[k][chosen] {
+			off |= 1 << k
+		}
+	}
+	return g.Scale[chosen], off
+}
+
 // place chooses the points in the mask which for a scale and its inverse, and returns the
 // mask of those whose place is off the grid.
 func (g *latticeGroup) place(index *[8]uint16, which uint, inverse, scale float32) (off uint) {
@@ -210,14 +271,14 @@ func (g *latticeGroup) place(index *[8]uint16, which uint, inverse, scale float3
 		if which>>k&1 == 0 {
 			continue
 		}
-		x := g.x[k*dims:][:dims]
+		x := g.X[k*dims:][:dims]
 		var place uint16
 		for i, v := range x {
 			c := nearest(float32(0.5 * (float32(inverse*v) - 1)))
 			place |= uint16(max(0, min(l.top, c))) << (l.bits * i)
 		}
 		var onGrid bool
-		index[k], onGrid = l.find(place, x, g.wr[k*dims:], scale)
+		index[k], onGrid = l.find(place, x, g.Root[k*dims:], scale)
 		if !onGrid {
 			off |= 1 << k
 		}
@@ -230,7 +291,7 @@ func (g *latticeGroup) sums(index *[8]uint16) (xl, ll float32) {
 	dims := g.lattice.dims
 	for k := range g.size / dims {
 		levels := g.lattice.levels[int(index[k])*dims:][:dims]
-		w, wx := g.w[k*dims:][:dims], g.wx[k*dims:][:dims]
+		w, wx := g.W[k*dims:][:dims], g.WX[k*dims:][:dims]
 		for i, q := range levels {
 			xl += float32(wx[i] * q)
 			ll += float32(float32(w[i]*q) * q)

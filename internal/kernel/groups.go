@@ -64,6 +64,7 @@ type searches struct {
 	fp4Levels        func(q *byte, x, by *float32, groups, vectors int, middles *[7]float32)
 	// of points of 8 coordinates of 2 bits, and of 4 of 3
 	nearestOf8, nearestOf4 func(places *uint16, vectors int, x, weights *float32, scale float32, levels *[16]float32) int
+	tryPoints              func(t *PointTrials, lists *uint32, numerators *[TrialLanes]float32, top float32, vectors int)
 }
 
 // CanSearch reports whether the tier in use has the searches below.

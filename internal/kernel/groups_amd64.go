@@ -11,7 +11,7 @@ var searchesAVX2 = searches{
 	symmetric: searchSymmetricAVX2, affine: searchAffineAVX2, absolute: searchAbsoluteAVX2,
 	descend: searchDescendAVX2, iq4: searchIQ4AVX2,
 	levels: levelsAVX2, divided: dividedAVX2, iq4Levels: iq4LevelsAVX2, fp4Levels: fp4LevelsAVX2,
-	nearestOf8: nearestOf8AVX2, nearestOf4: nearestOf4AVX2,
+	nearestOf8: nearestOf8AVX2, nearestOf4: nearestOf4AVX2, tryPoints: tryPointsAVX2,
 	divide32: divide32, divide16: divide16,
 }
 
@@ -22,7 +22,7 @@ var searchesAVX512 = searches{
 	symmetric: searchSymmetricAVX512, affine: searchAffineAVX512, absolute: searchAbsoluteAVX512,
 	descend: searchDescendAVX512, iq4: searchIQ4AVX512,
 	levels: levelsAVX512, divided: dividedAVX512, iq4Levels: iq4LevelsAVX512, fp4Levels: fp4LevelsAVX512,
-	nearestOf8: nearestOf8AVX512, nearestOf4: nearestOf4AVX512,
+	nearestOf8: nearestOf8AVX512, nearestOf4: nearestOf4AVX512, tryPoints: tryPointsAVX512,
 	divide32: divide32, divide16: divide16,
 }
 
@@ -75,6 +75,9 @@ func nearestOf8AVX2(places *uint16, vectors int, x, weights *float32, scale floa
 func nearestOf4AVX2(places *uint16, vectors int, x, weights *float32, scale float32, levels *[16]float32) int
 
 //go:noescape
+func tryPointsAVX2(t *PointTrials, lists *uint32, numerators *[TrialLanes]float32, top float32, vectors int)
+
+//go:noescape
 func fp4LevelsAVX2(q *byte, x, by *float32, groups, vectors int, middles *[7]float32)
 
 //go:noescape
@@ -121,6 +124,9 @@ func nearestOf8AVX512(places *uint16, vectors int, x, weights *float32, scale fl
 
 //go:noescape
 func nearestOf4AVX512(places *uint16, vectors int, x, weights *float32, scale float32, levels *[16]float32) int
+
+//go:noescape
+func tryPointsAVX512(t *PointTrials, lists *uint32, numerators *[TrialLanes]float32, top float32, vectors int)
 
 //go:noescape
 func fp4LevelsAVX512(q *byte, x, by *float32, groups, vectors int, middles *[7]float32)

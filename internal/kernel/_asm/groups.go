@@ -57,6 +57,8 @@ const (
 	gTwo21
 	g512
 	g1023
+	gHalf
+	gSeven
 	gCount
 )
 
@@ -77,6 +79,8 @@ var groupConstants = [gCount]uint32{
 	gTwo21:     math.Float32bits(1 << 21),
 	g512:       512,
 	g1023:      1023,
+	gHalf:      math.Float32bits(0.5),
+	gSeven:     7,
 }
 
 // A groupWriter prints searches. Masks are K1, K2 .. or the registers 15, 14 ..
@@ -328,6 +332,7 @@ func emitGroups(tier, register string, lanes int) func(w *writer) {
 		if lanes == 16 {
 			emitIQ4Buckets(w)
 		}
+		emitTrialTables(w)
 		for _, s := range searches {
 			w.printf("\n// func %s%s(%s)\n", s.name, tier, s.arguments)
 			w.printf("TEXT ·%s%s(SB), NOSPLIT, $0-%d\n", s.name, tier, s.frame)
@@ -337,6 +342,7 @@ func emitGroups(tier, register string, lanes int) func(w *writer) {
 		points := &groupWriter{writer: w, tier: tier, register: register, lanes: lanes}
 		points.emitNearestPoint("nearestOf8", 8, 2)
 		points.emitNearestPoint("nearestOf4", 4, 3)
+		points.tryPoints()
 	}
 }
 
@@ -353,7 +359,7 @@ func groupDeclarations() []byte {
 	symmetric: searchSymmetric%[1]s, affine: searchAffine%[1]s, absolute: searchAbsolute%[1]s,
 	descend: searchDescend%[1]s, iq4: searchIQ4%[1]s,
 	levels: levels%[1]s, divided: divided%[1]s, iq4Levels: iq4Levels%[1]s, fp4Levels: fp4Levels%[1]s,
-	nearestOf8: nearestOf8%[1]s, nearestOf4: nearestOf4%[1]s,
+	nearestOf8: nearestOf8%[1]s, nearestOf4: nearestOf4%[1]s, tryPoints: tryPoints%[1]s,
 	divide32: divide32, divide16: divide16,
 }
 
@@ -372,6 +378,7 @@ func groupDeclarations() []byte {
 		for _, name := range []string{"nearestOf8", "nearestOf4"} {
 			w.printf("//go:noescape\nfunc %s%s(places *uint16, vectors int, x, weights *float32, scale float32, levels *[16]float32) int\n\n", name, tier)
 		}
+		w.printf("//go:noescape\nfunc tryPoints%s(%s)\n\n", tier, tryPointsArguments)
 		w.printf("//go:noescape\nfunc fp4Levels%s(q *byte, x, by *float32, groups, vectors int, middles *[7]float32)\n\n", tier)
 		w.printf("//go:noescape\nfunc iq4Levels%s(q *byte, x *float32, by *Lane, groups int)\n\n", tier)
 	}
