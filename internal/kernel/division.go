@@ -9,9 +9,14 @@ import (
 // of Forward, Backward or Outer are a set; every worker has an equal share of each,
 // the same rows in all of them as far as rows are divided.
 
-// leastRows is how many rows a worker must get for rows to be divided: all who share
-// the columns of a product decode its weights once, those who share its rows each.
-const leastRows = 128
+// All who share the columns of a product decode its weights once, those who share its
+// rows each. So a worker must get many rows for them to be divided: at least leastRows,
+// and so many that multiplying an element with them takes leastMultiplying, which is
+// ten times what decoding it takes or more.
+const (
+	leastRows        = 128
+	leastMultiplying = 1.0 // ns
+)
 
 // leastShare is how many multiplications are worth waking a worker for.
 const leastShare = 1 << 20
@@ -93,7 +98,7 @@ func (q *product) work() int { return q.column * q.n }
 
 // divideRows chooses the number of pieces of rows. Where workers are far from each
 // other that is one for every worker that the product has work for, if they are
-// large enough; where they are near, columns are divided, if they are enough.
+// large enough; else columns are divided, if they are enough.
 func (q *product) divideRows(all int, p *Pool) {
 	const fewColumns, panelsOfPiece = 4, 4
 	workers := max((q.work()*p.workers+all/2)/all, 1) // that the product has work for
@@ -102,7 +107,7 @@ func (q *product) divideRows(all int, p *Pool) {
 		q.pieces = 1
 	case ceil(q.n, q.align) < fewColumns*workers:
 		q.pieces = max(min(workers, q.panels/panelsOfPiece), 1)
-	case p.distance.far:
+	case p.distance.far && float64(q.m/workers) >= leastMultiplying*p.distance.rates[q.parts[0].unit-1]:
 		q.pieces = piecesOf(q.m, workers)
 	default:
 		q.pieces = 1

@@ -32,6 +32,26 @@ func MeasurePeak(p *Pool, total time.Duration) float64 {
 	return float64(p.Workers()*rounds*how.operations) / seconds / 1e9
 }
 
+// rates measures how many multiplications one worker does in a nanosecond, in float32
+// and in bfloat16, in some microseconds.
+func (t *tier) rates() (r [2]float64) {
+	const rounds, times = 256, 4
+	of := func(how peak) float64 {
+		shortest := time.Hour
+		for range times {
+			from := time.Now()
+			how.run(rounds)
+			shortest = min(shortest, time.Since(from))
+		}
+		return float64(rounds*how.operations/2) / float64(max(shortest, 1).Nanoseconds())
+	}
+	r[0] = of(t.peak)
+	if t.pairs != nil {
+		r[1] = of(t.pairs.peak)
+	}
+	return r
+}
+
 // MeasureProduct returns the GFLOP/s of tokens rows multiplied with w.
 func MeasureProduct(p *Pool, d Direction, tokens int, w Matrix, total time.Duration) float64 {
 	in, out := w.Cols, w.Rows
