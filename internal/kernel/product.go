@@ -113,25 +113,23 @@ func (t *tier) arithmeticOf(w Matrix, precision Precision) arithmetic {
 // terms is how many terms are added up at once.
 func (a *arithmetic) terms() int { return termBlock * a.unit }
 
-// The most columns of a task: what is decoded of b must stay in the L2 cache.
-const (
-	widestTransposed = 128
-	widestDecoded    = 128
-)
+// widest is the most columns of a task, unless blocks are longer: what is decoded of b
+// must stay in the L2 cache.
+const widest = 192
 
 // prepare finds how the product can be cut.
 func (q *product) prepare(workers int) {
 	q.panels = q.panelsOf(q.m, workers)
 	q.column = 0
-	q.align, q.widest = q.widths[0], widestTransposed
+	q.align = q.widths[0]
 	for i := range q.parts {
 		p := &q.parts[i]
 		q.column += q.m * p.k
 		if !p.transposed {
 			q.align = max(q.align, p.w.cuts())
-			q.widest = max(widestDecoded, q.align)
 		}
 	}
+	q.widest = max(widest/q.align, 1) * q.align
 }
 
 // cut lays the panels out as they are packed.
