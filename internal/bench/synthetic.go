@@ -68,6 +68,7 @@ func mapSynthetic(ctx context.Context, shape fixtures.Shape, fileType string) (m
 	if err := gguf.WriteFile(ctx, path, source); err != nil {
 		return nil, err
 	}
+	evict(path)
 	if m.file, err = gguf.Open(path); err != nil {
 		return nil, err
 	}
