@@ -232,6 +232,12 @@ func (d *mapped) Bytes() []byte {
 	return all[d.off : d.off+d.size : d.off+d.size]
 }
 
+// ReadCached fills p with what the system has in its cache, which is faster than looking at a
+// view once, and reports whether it could.
+func (d *mapped) ReadCached(p []byte, off int64) bool {
+	return off >= 0 && off <= d.size && int64(len(p)) <= d.size-off && d.m.ReadCached(p, d.off+off)
+}
+
 // WillNeed is a hint to begin reading the data.
 func (d *mapped) WillNeed() { d.m.WillNeed(d.off, d.size) }
 

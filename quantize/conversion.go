@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync"
 
 	"qtool/gguf"
 	"qtool/internal/kernel"
@@ -115,6 +116,8 @@ type scratch struct {
 	again  bool // the rows are also read, and counted, by whoever reads their start
 }
 
+var conversionScratch = sync.Pool{New: func() any { return new(scratch) }}
+
 // stripValues is about how many values are decoded and encoded at once, few enough for the
 // first cache.
 const stripValues = 4096
@@ -122,7 +125,11 @@ const stripValues = 4096
 // convert fills dst with whole rows from first on.
 func (c *conversion) convert(dst []byte, first int, s *scratch) error {
 	rows := len(dst) / c.dstRow
-	raw, err := c.read(first, rows, s)
+	buf := &s.raw
+	if c.from == c.to {
+		buf = &dst
+	}
+	raw, err := readData(c.tensor, int64(first)*int64(c.srcRow), rows*c.srcRow, buf)
 	if err != nil {
 		return err
 	}
@@ -204,22 +211,24 @@ func (c *conversion) refuse(first, i int, value float32) error {
 		ErrInvalidWeights, c.tensor.Name, row, column, value, c.to.typ, instead)
 }
 
-// read returns the bytes of n source rows: a view where the source has one.
-func (c *conversion) read(first, n int, s *scratch) ([]byte, error) {
-	return readData(c.tensor, int64(first)*int64(c.srcRow), n*c.srcRow, &s.raw)
-}
-
-// readData returns size bytes of t's data from off on: a view where the source has
-// one, else a copy in buf, which grows as needed.
+// readData returns size bytes of t's data from off on, to be used once: a view where the source has
+// one, else a copy in buf, which grows as needed. What a file has in the system's cache is
+// copied even so.
 func readData(t *gguf.Tensor, off int64, size int, buf *[]byte) ([]byte, error) {
+	if c, ok := t.Data.(interface {
+		ReadCached(p []byte, off int64) bool
+	}); ok {
+		*buf = grown(*buf, size)
+		if b := (*buf)[:size]; c.ReadCached(b, off) {
+			return b, nil
+		}
+	}
 	if v, ok := t.Data.(interface{ Bytes() []byte }); ok {
 		if b := v.Bytes(); int64(len(b)) >= off+int64(size) {
 			return b[off : off+int64(size)], nil
 		}
 	}
-	if len(*buf) < size {
-		*buf = make([]byte, size)
-	}
+	*buf = grown(*buf, size)
 	b := (*buf)[:size]
 	if k, err := t.Data.ReadAt(b, off); k < size {
 		return nil, fmt.Errorf("reading tensor %s at byte %d: got %d of %d bytes: %w", t.Name, off, k, size, err)
@@ -316,13 +325,14 @@ func (c *conversion) ReadAt(p []byte, off int64) (int, error) {
 	if short {
 		p = p[:max(0, c.size()-off)]
 	}
-	var s scratch
+	s := conversionScratch.Get().(*scratch)
+	defer conversionScratch.Put(s)
 	var part []byte
 	n := 0
 	for n < len(p) {
 		row, skip := int((off+int64(n))/int64(c.dstRow)), int((off+int64(n))%int64(c.dstRow))
 		if whole := min((len(p)-n)/c.dstRow, c.chunkRows); skip == 0 && whole > 0 {
-			if err := c.convert(p[n:n+whole*c.dstRow], row, &s); err != nil {
+			if err := c.convert(p[n:n+whole*c.dstRow], row, s); err != nil {
 				return n, err
 			}
 			n += whole * c.dstRow
@@ -332,10 +342,11 @@ func (c *conversion) ReadAt(p []byte, off int64) (int, error) {
 			part = make([]byte, c.dstRow)
 		}
 		s.again = skip > 0
-		if err := c.convert(part, row, &s); err != nil {
+		err := c.convert(part, row, s)
+		s.again = false
+		if err != nil {
 			return n, err
 		}
-		s.again = false
 		n += copy(p[n:], part[skip:])
 	}
 	if short {

@@ -100,6 +100,18 @@ func (m *Mapping) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
+// ReadCached fills p from off on with what the system has in its cache, and reports whether it
+// could; if not, p holds nothing of use. For what is used once, copying costs less than
+// page tables for small pages do. What is still on the disk is better read by way of [Mapping.Bytes], which
+// may bring it in as large pages.
+func (m *Mapping) ReadCached(p []byte, off int64) bool {
+	size := int64(len(m.data))
+	if m.closed.Load() || off < 0 || off > size || int64(len(p)) > size-off {
+		return false
+	}
+	return readCached(m.file, p, off)
+}
+
 // faulted reports whether r was thrown by an access to the mapping.
 func (m *Mapping) faulted(r any) bool {
 	f, ok := r.(interface{ Addr() uintptr })

@@ -50,6 +50,19 @@ func TestAMappingIsTheFile(t *testing.T) {
 	}
 }
 
+func TestWhatIsCachedIsThatOfTheFile(t *testing.T) {
+	m, want := mapBytes(t, 100_000)
+	for _, off := range []int64{math.MinInt64, -1, 0, 1, 4096, 99_999, 100_000, 100_001, math.MaxInt64} {
+		for _, n := range []int{0, 1, 5000, 100_000, 100_001} {
+			p := make([]byte, n)
+			inside := off >= 0 && off <= int64(len(want)) && n <= len(want)-int(off)
+			if m.ReadCached(p, off) && (!inside || !bytes.Equal(p, want[off:int(off)+n])) {
+				t.Errorf("%d bytes at %d differ, or do not exist", n, off)
+			}
+		}
+	}
+}
+
 func TestHintsChangeNothingAndMayBeWrong(t *testing.T) {
 	m, want := mapBytes(t, 100_000)
 	for _, off := range []int64{math.MinInt64, -5, 0, 1, 4096, 99_999, 100_000, math.MaxInt64} {
@@ -70,7 +83,7 @@ func TestAClosedMappingGivesNothing(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if m.Bytes() != nil {
+	if m.Bytes() != nil || m.ReadCached(make([]byte, 1), 0) {
 		t.Error("still there")
 	}
 	if _, err := m.ReadAt(make([]byte, 1), 0); !errors.Is(err, os.ErrClosed) {
@@ -104,6 +117,9 @@ func TestAFileThatShrinksIsAnErrorNotAFault(t *testing.T) {
 	}
 	if _, err := m.ReadAt(p, 1<<19); !errors.Is(err, ErrShrunk) {
 		t.Error(err)
+	}
+	if m.ReadCached(p, 500) {
+		t.Error("read what is gone")
 	}
 	// The same if the cut comes between the check and the copy: the check is
 	// shown another file that is long enough.
