@@ -133,7 +133,7 @@ func (c *conversion) convert(dst []byte, first int, s *scratch) error {
 	if err != nil {
 		return err
 	}
-	if c.convertHalves(dst, raw) {
+	if c.convertStored(dst, raw) {
 		return nil
 	}
 	strip := max(1, stripValues/c.columns)
@@ -149,17 +149,30 @@ func (c *conversion) convert(dst []byte, first int, s *scratch) error {
 	return nil
 }
 
-// convertHalves converts float16 weights as they are stored, where that is possible: none is
-// beyond any type's scale. It reports false also if some are not finite.
-func (c *conversion) convertHalves(dst, raw []byte) bool {
-	if c.from.typ != gguf.F16 || c.importance != nil {
+// withinScales is a size of weights below which no scale overflows: those of types without a
+// search are at most twice as large.
+const withinScales = 1 << 14
+
+// convertStored converts weights of 16 bits as they are stored, where that is possible. No
+// float16 is beyond any type's scale. It reports false also if some are not finite, or may be
+// too large.
+func (c *conversion) convertStored(dst, raw []byte) bool {
+	if c.importance != nil {
 		return false
 	}
-	finite, ok := kernel.EncodeHalves(c.toFormat, dst, raw)
+	var fit, ok bool
+	switch c.from.typ {
+	case gguf.F16:
+		fit, ok = kernel.EncodeHalves(c.toFormat, dst, raw)
+	case gguf.BF16:
+		var largest float32
+		largest, ok = kernel.EncodeBFloats(c.toFormat, dst, raw)
+		fit = largest < withinScales || c.from == c.to && largest < float32(math.Inf(1))
+	}
 	if c.from == c.to {
 		copy(dst, raw)
 	}
-	return finite && ok
+	return fit && ok
 }
 
 // convertStrip converts the rows from first on, by way of values. Those that are converted again

@@ -137,6 +137,42 @@ func TestWeightsThatAreNotFiniteAreRefusedAndNoFileIsLeft(t *testing.T) {
 	}
 }
 
+// Weights of BF16 are encoded as they are stored, unless some are large.
+func TestLargeWeightsOfBF16AreConvertedOrRefused(t *testing.T) {
+	const columns, rows, at = 256, 7, 5*256 + 17
+	for _, typ := range []gguf.Type{gguf.BF16, gguf.F16, gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q8_0} {
+		codec := lookup(t, typ.String())
+		size, _ := typ.RowSize(columns * rows)
+		for _, c := range []struct {
+			bits    uint16
+			refused bool
+		}{
+			{0x4680, false}, // 2^14
+			{0xc700, false}, // -2^15
+			{0x477f, false}, // 65280
+			{0x4f00, typ != gguf.BF16},
+			{0x7f80, true},
+			{0xffc0, true},
+		} {
+			src := tensorOf("blk.0.ffn_up.weight", gguf.BF16, columns, rows)
+			raw := src.Data.(gguf.Memory)
+			binary.LittleEndian.PutUint16(raw[2*at:], c.bits)
+			values := make([]float32, columns*rows)
+			lookup(t, "BF16").DecodeRow(values, raw)
+			want := make([]byte, size)
+			codec.EncodeRow(want, values, nil)
+			converted, err := quantize.Convert(src, typ, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := converted.Bytes()
+			if c.refused != errors.Is(err, quantize.ErrInvalidWeights) || !c.refused && !bytes.Equal(got, want) {
+				t.Errorf("%v with %#04x: error %v, the bytes differ: %v", typ, c.bits, err, !bytes.Equal(got, want))
+			}
+		}
+	}
+}
+
 // failingWriter accepts a number of writes.
 type failingWriter struct{ left int }
 

@@ -45,25 +45,38 @@ func Encode(f Format, dst []byte, src []float32) int {
 	return n * b.elements
 }
 
-// halfEncodeFunc is an encodeFunc of float16 elements as they are stored, which need not be
-// finite: magnitude is the greatest of their bits without signs. F16 is not copied.
+// halfEncodeFunc is an encodeFunc of float16 or bfloat16 elements as they are stored, which need
+// not be finite: magnitude is the greatest of their bits without signs. To their own format
+// nothing is stored.
 type halfEncodeFunc func(dst, src *byte, n int) (magnitude uint32)
 
 // EncodeHalves stores the float16 elements of src in dst, and reports whether the tier can.
 // finite is whether they all are: if not, dst holds nothing of use. To F16 nothing is
 // stored.
 func EncodeHalves(f Format, dst, src []byte) (finite, ok bool) {
-	encode, b := active.halfEncoders[f], blocks[f]
+	magnitude, ok := encodeStored(active.halfEncoders[f], f, ToF16, dst, src)
+	return ok && magnitude < 0x7c00, ok
+}
+
+// EncodeBFloats stores the bfloat16 elements of src in dst, and reports whether the tier can.
+// largest is their greatest size, infinity or not a number if any of them is; of elements that
+// the format has no scale for dst holds nothing of use. To BF16 nothing is stored.
+func EncodeBFloats(f Format, dst, src []byte) (largest float32, ok bool) {
+	magnitude, ok := encodeStored(active.bfloatEncoders[f], f, ToBF16, dst, src)
+	return math.Float32frombits(magnitude << 16), ok
+}
+
+func encodeStored(encode halfEncodeFunc, to, from Format, dst, src []byte) (magnitude uint32, ok bool) {
+	b := blocks[to]
 	unit := max(16, b.elements)
 	if encode == nil || len(src) == 0 || len(src)%(2*unit) != 0 {
-		return false, false
+		return 0, false
 	}
 	n := len(src) / 2
-	if f != ToF16 {
+	if to != from {
 		_ = dst[:n/b.elements*b.bytes]
 	}
-	magnitude := encode(unsafe.SliceData(dst), unsafe.SliceData(src), n/b.elements)
-	return magnitude < 0x7c00, true
+	return encode(unsafe.SliceData(dst), unsafe.SliceData(src), n/b.elements), true
 }
 
 // FormatOf is the format of the ggml type of that name; that of other types no tier knows.

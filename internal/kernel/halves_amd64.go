@@ -85,3 +85,65 @@ func encodeHalvesTQ2_0AVX2(dst, src *byte, n int) (magnitude uint32)
 
 //go:noescape
 func encodeHalvesQ2_0AVX2(dst, src *byte, n int) (magnitude uint32)
+
+var bfloatEncodersAVX2 = [formats]halfEncodeFunc{
+	formatF16:  encodeBFloatsF16AVX2,
+	formatBF16: encodeBFloatsBF16AVX2,
+	formatQ8_0: encodeBFloatsQ8_0AVX2,
+	formatQ4_0: encodeBFloatsQ4_0AVX2,
+	formatQ5_0: encodeBFloatsQ5_0AVX2,
+	formatQ4_1: encodeBFloatsQ4_1AVX2,
+	formatQ5_1: encodeBFloatsQ5_1AVX2,
+}
+
+var bfloatEncodersAVX512 = [formats]halfEncodeFunc{
+	formatF16:  encodeBFloatsF16AVX512,
+	formatBF16: encodeBFloatsBF16AVX512,
+	formatQ8_0: encodeBFloatsQ8_0AVX512,
+	formatQ4_0: encodeBFloatsQ4_0AVX512,
+	formatQ5_0: encodeBFloatsQ5_0AVX512,
+	formatQ4_1: encodeBFloatsQ4_1AVX512,
+	formatQ5_1: encodeBFloatsQ5_1AVX512,
+}
+
+//go:noescape
+func encodeBFloatsF16AVX2(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeBFloatsBF16AVX2(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeBFloatsQ8_0AVX2(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeBFloatsQ4_0AVX2(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeBFloatsQ5_0AVX2(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeBFloatsQ4_1AVX2(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeBFloatsQ5_1AVX2(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeBFloatsF16AVX512(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeBFloatsBF16AVX512(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeBFloatsQ8_0AVX512(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeBFloatsQ4_0AVX512(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeBFloatsQ5_0AVX512(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeBFloatsQ4_1AVX512(dst, src *byte, n int) (magnitude uint32)
+
+//go:noescape
+func encodeBFloatsQ5_1AVX512(dst, src *byte, n int) (magnitude uint32)

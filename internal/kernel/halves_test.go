@@ -51,24 +51,87 @@ func finiteHalves(r *rand.Rand, kind, n int) []byte {
 	return b
 }
 
+// stored16 is a way in which elements of 16 bits are stored, and what encodes them.
+type stored16 struct {
+	typ     gguf.Type
+	float   func(uint16) float32
+	formats []gguf.Type
+	encode  func(f kernel.Format, dst, src []byte) (fit, ok bool)
+}
+
+var storedHalves = stored16{gguf.F16, half.FromFloat16, halfFormats, kernel.EncodeHalves}
+
+var storedBFloats = stored16{gguf.BF16, half.FromBFloat16,
+	[]gguf.Type{gguf.BF16, gguf.F16, gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q8_0},
+	func(f kernel.Format, dst, src []byte) (fit, ok bool) {
+		largest, ok := kernel.EncodeBFloats(f, dst, src)
+		return largest < 1<<15, ok
+	},
+}
+
+// bfloats are n bfloat16 elements below 2^15 of one of several kinds.
+func bfloats(r *rand.Rand, kind, n int) []byte {
+	b := make([]byte, 2*n)
+	for i := range n {
+		var h uint16
+		sign := uint16(r.IntN(2)) << 15
+		switch kind {
+		case 0:
+			h = half.ToBFloat16(float32(r.NormFloat64() * 0.02))
+		case 1: // any bits, also subnormal ones
+			h = uint16(r.IntN(0x4700)) | sign
+		case 2: // ties of magnitude, few levels, halves
+			h = half.ToBFloat16(float32(r.IntN(9)-4) / 2)
+		case 3: // zeros of both signs, and little else
+			h = sign
+			if r.IntN(40) == 0 {
+				h |= uint16(r.IntN(0x4000))
+			}
+		case 4: // one sign
+			h = half.ToBFloat16(float32(1+r.IntN(3)+i/32) * float32(1-2*(i/64%2)))
+		case 5: // nearly constant, from block to block of other sign
+			h = 0x3f80 + uint16(r.IntN(2)) + uint16(i/32%2)<<15
+		case 6: // subnormal, so that scales have no inverse
+			h = uint16(r.IntN(4)) | sign
+		case 7: // the largest
+			h = 0x46ff - uint16(r.IntN(3)) | sign
+		case 8: // scales around those whose inverse is infinite, from block to block
+			h = uint16(r.IntN(3)<<5+i/32%40<<5) + uint16(r.IntN(32)) | sign
+		case 9: // scales around those that are no float16
+			h = uint16(0x3000+i/32%64<<5+r.IntN(32)) | sign
+		}
+		binary.LittleEndian.PutUint16(b[2*i:], h)
+	}
+	return b
+}
+
 func TestHalvesAreEncodedAsTheirFloatsAreAndNothingBeyond(t *testing.T) {
+	testStored(t, storedHalves, finiteHalves, 8)
+}
+
+func TestBFloatsAreEncodedAsTheirFloatsAreAndNothingBeyond(t *testing.T) {
+	testStored(t, storedBFloats, bfloats, 10)
+}
+
+func testStored(t *testing.T, s stored16, elements func(r *rand.Rand, kind, n int) []byte, kinds int) {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(31, 32))
-	for _, typ := range halfFormats {
+	for _, typ := range s.formats {
 		codec, err := quantize.LookupEncoder(typ)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for kind := range 8 {
+		for kind := range kinds {
 			for _, blocks := range []int{1, 2, 15, 16, 17, 35, 64} {
-				src := finiteHalves(rng, kind, max(32, typ.BlockElements())*blocks)
-				compareHalves(t, codec, src, fmt.Sprintf("kind %d, %d blocks", kind, blocks))
+				src := elements(rng, kind, max(32, typ.BlockElements())*blocks)
+				compareStored(t, s, codec, src, fmt.Sprintf("kind %d, %d blocks", kind, blocks))
 			}
 		}
 	}
 }
 
-// compareHalves encodes float16 elements on every tier, and their floats in Go.
-func compareHalves(t *testing.T, codec *quantize.Codec, src []byte, what string) {
+// compareStored encodes elements on every tier, and their floats in Go.
+func compareStored(t *testing.T, s stored16, codec *quantize.Codec, src []byte, what string) {
 	t.Helper()
 	typ := codec.Type()
 	size, err := typ.RowSize(len(src) / 2)
@@ -78,25 +141,25 @@ func compareHalves(t *testing.T, codec *quantize.Codec, src []byte, what string)
 	want := bytes.Repeat([]byte{0xa5}, int(size)+64)
 	x := make([]float32, len(src)/2)
 	for i := range x {
-		x[i] = half.FromFloat16(binary.LittleEndian.Uint16(src[2*i:]))
+		x[i] = s.float(binary.LittleEndian.Uint16(src[2*i:]))
 	}
 	undo, _ := kernel.UseTier("go")
 	codec.EncodeRow(want[:size], x, nil)
 	undo()
 	onEveryTier(t, func(tier string) {
 		got := bytes.Repeat([]byte{0xa5}, int(size)+64)
-		finite, ok := kernel.EncodeHalves(kernel.FormatOf(typ.String()), got[:size], src)
+		fit, ok := s.encode(kernel.FormatOf(typ.String()), got[:size], src)
 		if tier == "go" || tier == "neon" {
 			if ok {
 				t.Error("encodes halves by itself: compare it")
 			}
 			return
 		}
-		if typ == gguf.F16 {
+		if typ == s.typ {
 			copy(got, src)
 		}
-		if !finite || !ok || !bytes.Equal(got, want) {
-			t.Fatalf("%v, %s, tier %s: finite %v, ok %v, the bytes differ: %v", typ, what, tier, finite, ok, !bytes.Equal(got, want))
+		if !fit || !ok || !bytes.Equal(got, want) {
+			t.Fatalf("%v to %v, %s, tier %s: fit %v, ok %v, the bytes differ: %v", s.typ, typ, what, tier, fit, ok, !bytes.Equal(got, want))
 		}
 	})
 }
@@ -124,25 +187,35 @@ func TestHalvesNearHalfOfAnyScaleAreEncodedAsTheirFloatsAre(t *testing.T) {
 					binary.LittleEndian.PutUint16(src[2*(b*n+i):], h)
 				}
 			}
-			compareHalves(t, codec, src, fmt.Sprintf("scales from %#04x on", first))
+			compareStored(t, storedHalves, codec, src, fmt.Sprintf("scales from %#04x on", first))
 		}
 	}
 }
 
 func TestAHalfThatIsNotFiniteIsFoundWhereverItIs(t *testing.T) {
+	testUnfit(t, storedHalves, finiteHalves, []uint16{0x7c00, 0xfc00, 0x7e00, 0xffff})
+}
+
+func TestABFloatThatIsTooLargeIsFoundWhereverItIs(t *testing.T) {
+	testUnfit(t, storedBFloats, bfloats, []uint16{0x7f80, 0xff80, 0x7fc0, 0xffff, 0x4700, 0xc700})
+}
+
+// testUnfit puts each of unfit in the place of each element.
+func testUnfit(t *testing.T, s stored16, elements func(r *rand.Rand, kind, n int) []byte, unfit []uint16) {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(33, 34))
-	for _, typ := range halfFormats {
+	for _, typ := range s.formats {
 		const blocks = 35
 		n := max(32, typ.BlockElements()) * blocks
-		src := finiteHalves(rng, 1, n)
+		src := elements(rng, 1, n)
 		size, _ := typ.RowSize(n)
 		dst := make([]byte, size)
 		onEveryTier(t, func(tier string) {
 			for i := range n {
 				before := binary.LittleEndian.Uint16(src[2*i:])
-				binary.LittleEndian.PutUint16(src[2*i:], []uint16{0x7c00, 0xfc00, 0x7e00, 0xffff}[i%4])
-				if finite, ok := kernel.EncodeHalves(kernel.FormatOf(typ.String()), dst, src); ok && finite {
-					t.Fatalf("%v, tier %s: element %d was not noticed", typ, tier, i)
+				binary.LittleEndian.PutUint16(src[2*i:], unfit[i%len(unfit)])
+				if fit, ok := s.encode(kernel.FormatOf(typ.String()), dst, src); ok && fit {
+					t.Fatalf("%v to %v, tier %s: element %d was not noticed", s.typ, typ, tier, i)
 				}
 				binary.LittleEndian.PutUint16(src[2*i:], before)
 			}

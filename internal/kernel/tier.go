@@ -32,8 +32,8 @@ type tier struct {
 	pairs    *pairKernels
 	decoders [formats]decoder
 	encoders [formats]encodeFunc // nil: package quantize does it
-	// halfEncoders take float16 elements; nil: by way of float32.
-	halfEncoders [formats]halfEncodeFunc
+	// halfEncoders take float16 elements, bfloatEncoders bfloat16; nil: by way of float32.
+	halfEncoders, bfloatEncoders [formats]halfEncodeFunc
 	// magnitude is the greatest of the bits of n elements without their signs, n a
 	// multiple of 16; nil: in Go.
 	magnitude func(v *float32, n int) uint32

@@ -28,7 +28,8 @@ var avx2Tier = tier{
 	},
 	prefetch: prefetchAMD64,
 	decoders: decodersAVX2,
-	encoders: encodersAVX2, halfEncoders: halfEncodersAVX2, magnitude: magnitudeAVX2,
+	encoders: encodersAVX2, magnitude: magnitudeAVX2,
+	halfEncoders: halfEncodersAVX2, bfloatEncoders: bfloatEncodersAVX2,
 	searches: searchesAVX2,
 }
 
@@ -56,7 +57,8 @@ var avx512Tier = tier{
 	},
 	prefetch: prefetchAMD64,
 	decoders: decodersAVX512,
-	encoders: encodersAVX512, halfEncoders: halfEncodersAVX512, magnitude: magnitudeAVX512,
+	encoders: encodersAVX512, magnitude: magnitudeAVX512,
+	halfEncoders: halfEncodersAVX512, bfloatEncoders: bfloatEncodersAVX512,
 	searches: searchesAVX512,
 }
 

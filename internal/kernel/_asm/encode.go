@@ -393,8 +393,8 @@ func encoderDeclarations() []byte {
 	for _, d := range encodings {
 		names = append(names, d.name)
 	}
-	listEncoders(w, "encoders", "encodeFunc", "encode", names)
-	declareEncoders(w, "encode%s%s(dst *byte, src *float32, n int)", names)
+	listEncoders(w, "encoders", "encodeFunc", "encode", names, fewLevels())
+	declareEncoders(w, "encode%s%s(dst *byte, src *float32, n int)", names, fewLevels())
 	for _, tier := range encoderTiers {
 		w.printf("//go:noescape\nfunc magnitude%s(v *float32, n int) uint32\n\n", tier)
 	}
@@ -404,13 +404,13 @@ func encoderDeclarations() []byte {
 var encoderTiers = []string{"AVX2", "AVX512"}
 
 // listEncoders prints each tier's list of functions by format. Those of few levels are the same.
-func listEncoders(w *writer, list, kind, function string, names []string) {
+func listEncoders(w *writer, list, kind, function string, names, few []string) {
 	for _, tier := range encoderTiers {
 		w.printf("var %s%s = [formats]%s{\n", list, tier, kind)
 		for _, name := range names {
 			w.printf("format%[2]s: %[1]s%[2]s%[3]s,\n", function, name, tier)
 		}
-		for _, name := range fewLevels() {
+		for _, name := range few {
 			w.printf("format%[2]s: %[1]s%[2]sAVX2,\n", function, name)
 		}
 		w.printf("}\n\n")
@@ -418,13 +418,13 @@ func listEncoders(w *writer, list, kind, function string, names []string) {
 }
 
 // declareEncoders declares the functions of all tiers and formats, whose names format takes.
-func declareEncoders(w *writer, format string, names []string) {
+func declareEncoders(w *writer, format string, names, few []string) {
 	for _, tier := range encoderTiers {
 		for _, name := range names {
 			w.printf("//go:noescape\nfunc "+format+"\n\n", name, tier)
 		}
 	}
-	for _, name := range fewLevels() {
+	for _, name := range few {
 		w.printf("//go:noescape\nfunc "+format+"\n\n", name, "AVX2")
 	}
 }

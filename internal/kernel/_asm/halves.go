@@ -1,8 +1,11 @@
 package main
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
-// Encoders that take float16 elements as they are stored, in batches of 16 blocks of 32:
+// Encoders that take float16 or bfloat16 elements as they are stored, in batches of 16 blocks of 32:
 // first each block is surveyed by its words, then all scales are divided at once,
 // then blocks are packed while they are in the first cache. SI points at the elements, DI at
 // the blocks, CX counts blocks, R9 those of the batch, R10 those done, R11 is where they are.
@@ -24,8 +27,29 @@ const (
 	halfLowNibble, halfBit4        = 16, 17
 )
 
-// A halfWriter prints the encoders of one tier.
-type halfWriter struct{ *encodeWriter }
+// A halfWriter prints the encoders of one tier and source.
+type halfWriter struct {
+	*encodeWriter
+	source halfSource
+}
+
+// A halfSource is how elements are stored, as it is in the names of functions.
+type halfSource string
+
+const (
+	fromFloat16  halfSource = "Halves"
+	fromBFloat16 halfSource = "BFloats"
+)
+
+// widen makes float32 of the elements at an address, or in a register.
+func (h *halfWriter) widen(from, to string) {
+	if h.source == fromFloat16 {
+		h.op("VCVTPH2PS %s, %s", from, to)
+		return
+	}
+	h.op("VPMOVZXWD %s, %s", from, to)
+	h.op("VPSLLD $16, %[1]s, %[1]s", to)
+}
 
 // surveyMagnitude keeps the first greatest element of a block, or what tells its size.
 func (h *halfWriter) surveyMagnitude(signed bool) {
@@ -117,15 +141,26 @@ func (h *halfWriter) divide(n float32, at int) {
 	h.op("VMOVUPS Y2, %d(SP)", stackInverse+4*at)
 }
 
+// dropInfinite makes infinite inverses of 8 blocks, which are in Y2, 0: levels are 0 then.
+func (h *halfWriter) dropInfinite(at int) {
+	h.float8(float32(math.Inf(1)), 1)
+	h.op("VCMPPS $%d, Y1, Y2, Y1", notEqual)
+	h.op("VANDPS Y1, Y2, Y2")
+	h.op("VMOVUPS Y2, %d(SP)", stackInverse+4*at)
+}
+
 // scalesOfSpan divides the spans of 8 blocks.
 func (h *halfWriter) scalesOfSpan(n float32, at int) {
 	h.op("VPXOR %d(SP), X%d, X0", stackExtreme+2*at, halfMask)
 	h.op("VPABSW X0, X1")
 	h.op("VPAND X%d, X0, X0", halfSign)
 	h.op("VPOR X1, X0, X0")
-	h.op("VCVTPH2PS X0, Y0")
-	h.op("VCVTPH2PS %d(SP), Y1", stackLow+2*at)
+	h.widen("X0", "Y0")
+	h.widen(fmt.Sprintf("%d(SP)", stackLow+2*at), "Y1")
 	h.op("VMOVUPS Y1, %d(SP)", stackLowFloat+4*at)
+	if h.source == fromBFloat16 {
+		h.op("VCVTPS2PH $0, Y1, %d(SP) // as it is stored", stackLow+2*at)
+	}
 	h.op("VSUBPS Y1, Y0, Y0")
 	h.divide(n, at)
 }
@@ -139,7 +174,7 @@ func (h *halfWriter) multiply(low bool) {
 	}
 	for i := range h.vectors() {
 		x := h.v(4 + i)
-		h.op("VCVTPH2PS %d(R11), %s", 2*h.lanes*i, x)
+		h.widen(fmt.Sprintf("%d(R11)", 2*h.lanes*i), x)
 		if low {
 			h.op("VSUBPS %[1]s, %[2]s, %[2]s", h.v(8), x)
 		}
@@ -208,8 +243,11 @@ var halfEncodings = []halfEncoding{
 		survey: func(h *halfWriter) { h.surveyMagnitude(false) },
 		scales: func(h *halfWriter, at int) {
 			h.op("VPXOR %d(SP), X%d, X0", stackExtreme+2*at, halfMask)
-			h.op("VCVTPH2PS X0, Y0")
+			h.widen("X0", "Y0")
 			h.divide(127, at)
+			if h.source == fromBFloat16 {
+				h.dropInfinite(at)
+			}
 		},
 		pack: func(h *halfWriter) {
 			h.multiply(false)
@@ -242,7 +280,7 @@ func symmetricHalves(name string, bytes, n, fifth int) halfEncoding {
 		name: name, bytes: bytes, top: uint32(2*n - 1), shift: float32(n) + 0.5,
 		survey: func(h *halfWriter) { h.surveyMagnitude(true) },
 		scales: func(h *halfWriter, at int) {
-			h.op("VCVTPH2PS %d(SP), Y0", stackExtreme+2*at)
+			h.widen(fmt.Sprintf("%d(SP)", stackExtreme+2*at), "Y0")
 			h.divide(float32(-n), at)
 		},
 		pack: func(h *halfWriter) {
@@ -269,21 +307,26 @@ func affineHalves(name string, bytes, n, fifth int) halfEncoding {
 }
 
 // emitHalves prints the encoders with so many lanes.
-func emitHalves(tier, register string, lanes int) func(w *writer) {
+func emitHalves(tier, register string, lanes int, source halfSource) func(w *writer) {
 	return func(w *writer) {
-		h := &halfWriter{&encodeWriter{w, tier, register, lanes}}
+		h := &halfWriter{&encodeWriter{w, tier, register, lanes}, source}
 		for _, d := range halfEncodings {
 			h.encoder(d)
 		}
-		h.toBF16()
-		h.survey()
+		if source == fromFloat16 {
+			h.toBF16()
+			h.survey("F16")
+		} else {
+			h.toF16()
+			h.survey("BF16")
+		}
 	}
 }
 
 // begin prints the head of a function and what all have in common.
 func (h *halfWriter) begin(name, counts string, frame int) {
-	h.printf("\n// func encodeHalves%s%s(dst, src *byte, n int) (magnitude uint32)\n//\n//\tn counts %s\n", name, h.tier, counts)
-	h.printf("TEXT ·encodeHalves%s%s(SB), NOSPLIT, $%d-28\n", name, h.tier, frame)
+	h.printf("\n// func encode%s%s%s(dst, src *byte, n int) (magnitude uint32)\n//\n//\tn counts %s\n", h.source, name, h.tier, counts)
+	h.printf("TEXT ·encode%s%s%s(SB), NOSPLIT, $%d-28\n", h.source, name, h.tier, frame)
 	h.arguments()
 	h.constant(0x7fff7fff, halfMask)
 	h.op("VMOVDQA Y%d, Y%d", halfMask, halfLeast)
@@ -372,7 +415,7 @@ func (h *halfWriter) toBF16() {
 	h.printf("\nloop:\n")
 	h.magnitudes16()
 	for at := 0; at < 16; at += h.lanes {
-		h.op("VCVTPH2PS %d(SI), %s", 2*at, h.v(0))
+		h.widen(fmt.Sprintf("%d(SI)", 2*at), h.v(0))
 		h.roundBF16()
 		if h.wide() {
 			h.op("VPMOVDW Z0, Y0")
@@ -387,9 +430,24 @@ func (h *halfWriter) toBF16() {
 	h.next16()
 }
 
-// survey prints what encodes nothing: F16 is copied.
-func (h *halfWriter) survey() {
-	h.begin("F16", "elements and is a multiple of 16; dst is not used", 0)
+// toF16 prints the encoder of F16.
+func (h *halfWriter) toF16() {
+	h.begin("F16", "elements and is a multiple of 16", 0)
+	h.op("TESTQ CX, CX")
+	h.op("JLE done")
+	h.printf("\nloop:\n")
+	h.magnitudes16()
+	for at := 0; at < 16; at += h.lanes {
+		h.widen(fmt.Sprintf("%d(SI)", 2*at), h.v(0))
+		h.op("VCVTPS2PH $0, %s, %d(DI)", h.v(0), 2*at)
+	}
+	h.op("ADDQ $32, DI")
+	h.next16()
+}
+
+// survey prints what encodes nothing: elements that stay as they are are copied.
+func (h *halfWriter) survey(name string) {
+	h.begin(name, "elements and is a multiple of 16; dst is not used", 0)
 	h.op("TESTQ CX, CX")
 	h.op("JLE done")
 	h.printf("\nloop:\n")
@@ -421,7 +479,13 @@ func halfDeclarations() []byte {
 	for _, d := range halfEncodings {
 		names = append(names, d.name)
 	}
-	listEncoders(w, "halfEncoders", "halfEncodeFunc", "encodeHalves", names)
-	declareEncoders(w, "encodeHalves%s%s(dst, src *byte, n int) (magnitude uint32)", names)
+	for _, source := range []struct {
+		list string
+		name halfSource
+		few  []string
+	}{{"halfEncoders", fromFloat16, fewLevels()}, {"bfloatEncoders", fromBFloat16, nil}} {
+		listEncoders(w, source.list, "halfEncodeFunc", "encode"+string(source.name), names, source.few)
+		declareEncoders(w, "encode"+string(source.name)+"%s%s(dst, src *byte, n int) (magnitude uint32)", names, source.few)
+	}
 	return w.Bytes()
 }

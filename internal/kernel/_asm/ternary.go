@@ -64,7 +64,7 @@ func fewLevels() []string {
 // emitFewLevels prints the their encoders.
 func emitFewLevels(w *writer) {
 	printVectors(w, ternaryVectors)
-	h := &halfWriter{&encodeWriter{w, "AVX2", "Y", 8}}
+	h := &halfWriter{&encodeWriter{w, "AVX2", "Y", 8}, fromFloat16}
 	for _, d := range ternaryEncodings {
 		(&ternaryWriter{h, d, false}).fromFloats()
 		(&ternaryWriter{h, d, true}).fromHalves()
