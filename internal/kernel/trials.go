@@ -9,6 +9,7 @@ const TrialLanes = 32
 //
 // internal/kernel/_asm knows where the fields are.
 type PointTrials struct {
+	//lint:ignore U1000 assembly uses them
 	terms [4][8]Lane // of the sum of squares, for each coordinate at each level
 
 	X, Root, W, WX [32]float32 // values, roots of their weights, weights, weight * value
@@ -17,6 +18,7 @@ type PointTrials struct {
 	// their quotient, and Scale * XL.
 	XL, LL, Scale, Gain [TrialLanes]float32
 
+	//lint:ignore U1000 assembly uses them
 	scaled [8]Lane // levels; not 4096 bytes from where terms are written
 
 	// Places have 3 bits for each coordinate, Points 3 bits on top of a byte.
