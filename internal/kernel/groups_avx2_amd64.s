@@ -4059,7 +4059,7 @@ vector:
 	MOVQ DI, DX
 	MOVQ SI, BX
 
-point:
+place:
 	VBROADCASTSS 2048(DX), Y3
 	VMULPS Y3, Y0, Y5
 	VSUBPS groupConstants<>+0(SB), Y5, Y5
@@ -4069,6 +4069,57 @@ point:
 	VPSUBD groupConstants<>+192(SB), Y5, Y5
 	VPMAXSD Y14, Y5, Y5
 	VPMINSD groupConstants<>+544(SB), Y5, Y5
+	VBROADCASTSS 2052(DX), Y3
+	VMULPS Y3, Y0, Y4
+	VSUBPS groupConstants<>+0(SB), Y4, Y4
+	VMULPS groupConstants<>+512(SB), Y4, Y4
+	VADDPS groupConstants<>+128(SB), Y4, Y4
+	VPAND groupConstants<>+160(SB), Y4, Y4
+	VPSUBD groupConstants<>+192(SB), Y4, Y4
+	VPMAXSD Y14, Y4, Y4
+	VPMINSD groupConstants<>+544(SB), Y4, Y4
+	VPSLLD $3, Y4, Y4
+	VPOR Y4, Y5, Y5
+	VBROADCASTSS 2056(DX), Y3
+	VMULPS Y3, Y0, Y4
+	VSUBPS groupConstants<>+0(SB), Y4, Y4
+	VMULPS groupConstants<>+512(SB), Y4, Y4
+	VADDPS groupConstants<>+128(SB), Y4, Y4
+	VPAND groupConstants<>+160(SB), Y4, Y4
+	VPSUBD groupConstants<>+192(SB), Y4, Y4
+	VPMAXSD Y14, Y4, Y4
+	VPMINSD groupConstants<>+544(SB), Y4, Y4
+	VPSLLD $6, Y4, Y4
+	VPOR Y4, Y5, Y5
+	VBROADCASTSS 2060(DX), Y3
+	VMULPS Y3, Y0, Y4
+	VSUBPS groupConstants<>+0(SB), Y4, Y4
+	VMULPS groupConstants<>+512(SB), Y4, Y4
+	VADDPS groupConstants<>+128(SB), Y4, Y4
+	VPAND groupConstants<>+160(SB), Y4, Y4
+	VPSUBD groupConstants<>+192(SB), Y4, Y4
+	VPMAXSD Y14, Y4, Y4
+	VPMINSD groupConstants<>+544(SB), Y4, Y4
+	VPSLLD $9, Y4, Y4
+	VPOR Y4, Y5, Y5
+	VMOVUPS Y5, 3584(BX)
+	VMOVUPS laneBefore<>+0(SB), Y4
+	VPERMD Y5, Y4, Y4
+	VPCMPEQD Y4, Y5, Y4
+	VMOVMSKPS Y4, AX
+	XORL $0xff, AX
+	ORL $1, AX
+	MOVL AX, 5632(DX)
+	ADDQ $16, DX
+	ADDQ $128, BX
+	LEAQ 128(DI), AX
+	CMPQ DX, AX
+	JNE place
+	MOVQ DI, DX
+	MOVQ SI, BX
+
+point:
+	VBROADCASTSS 2048(DX), Y3
 	VBROADCASTSS 2176(DX), Y7
 	VSUBPS 3072(DI), Y3, Y6
 	VMULPS Y6, Y7, Y8
@@ -4103,16 +4154,6 @@ point:
 	VMULPS Y6, Y8, Y8
 	VMOVUPS Y8, 224(DI)
 	VBROADCASTSS 2052(DX), Y3
-	VMULPS Y3, Y0, Y4
-	VSUBPS groupConstants<>+0(SB), Y4, Y4
-	VMULPS groupConstants<>+512(SB), Y4, Y4
-	VADDPS groupConstants<>+128(SB), Y4, Y4
-	VPAND groupConstants<>+160(SB), Y4, Y4
-	VPSUBD groupConstants<>+192(SB), Y4, Y4
-	VPMAXSD Y14, Y4, Y4
-	VPMINSD groupConstants<>+544(SB), Y4, Y4
-	VPSLLD $3, Y4, Y4
-	VPOR Y4, Y5, Y5
 	VBROADCASTSS 2180(DX), Y7
 	VSUBPS 3072(DI), Y3, Y6
 	VMULPS Y6, Y7, Y8
@@ -4147,16 +4188,6 @@ point:
 	VMULPS Y6, Y8, Y8
 	VMOVUPS Y8, 480(DI)
 	VBROADCASTSS 2056(DX), Y3
-	VMULPS Y3, Y0, Y4
-	VSUBPS groupConstants<>+0(SB), Y4, Y4
-	VMULPS groupConstants<>+512(SB), Y4, Y4
-	VADDPS groupConstants<>+128(SB), Y4, Y4
-	VPAND groupConstants<>+160(SB), Y4, Y4
-	VPSUBD groupConstants<>+192(SB), Y4, Y4
-	VPMAXSD Y14, Y4, Y4
-	VPMINSD groupConstants<>+544(SB), Y4, Y4
-	VPSLLD $6, Y4, Y4
-	VPOR Y4, Y5, Y5
 	VBROADCASTSS 2184(DX), Y7
 	VSUBPS 3072(DI), Y3, Y6
 	VMULPS Y6, Y7, Y8
@@ -4191,16 +4222,6 @@ point:
 	VMULPS Y6, Y8, Y8
 	VMOVUPS Y8, 736(DI)
 	VBROADCASTSS 2060(DX), Y3
-	VMULPS Y3, Y0, Y4
-	VSUBPS groupConstants<>+0(SB), Y4, Y4
-	VMULPS groupConstants<>+512(SB), Y4, Y4
-	VADDPS groupConstants<>+128(SB), Y4, Y4
-	VPAND groupConstants<>+160(SB), Y4, Y4
-	VPSUBD groupConstants<>+192(SB), Y4, Y4
-	VPMAXSD Y14, Y4, Y4
-	VPMINSD groupConstants<>+544(SB), Y4, Y4
-	VPSLLD $9, Y4, Y4
-	VPOR Y4, Y5, Y5
 	VBROADCASTSS 2188(DX), Y7
 	VSUBPS 3072(DI), Y3, Y6
 	VMULPS Y6, Y7, Y8
@@ -4234,21 +4255,16 @@ point:
 	VMULPS Y6, Y7, Y8
 	VMULPS Y6, Y8, Y8
 	VMOVUPS Y8, 992(DI)
-	VMOVUPS Y5, 3584(BX)
-	VMOVUPS laneBefore<>+0(SB), Y4
-	VPERMD Y5, Y4, Y4
-	VPCMPEQD Y4, Y5, Y4
-	VMOVMSKPS Y4, AX
-	XORL $0xff, AX
-	ORL $1, AX
+	MOVL 5632(DX), AX
 
 run:
 	TZCNTL AX, R8
 	MOVL 3584(BX)(R8*4), R9
 	MOVL (R12)(R9*4), R9
-	LEAQ (R12)(R9*4), R10
-	MOVL (R10), R9 // how many times listUnit points
-	ADDQ $4, R10
+	MOVL R9, R10
+	SHRL $24, R9 // how many times listUnit points
+	ANDL $16777215, R10
+	LEAQ (R12)(R10*4), R10
 	VPBROADCASTD (R10), Y11
 	MOVBLZX 0(R10), CX
 	VMOVUPS 0(DI)(CX*1), Y8

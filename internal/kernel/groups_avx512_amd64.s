@@ -3779,7 +3779,7 @@ vector:
 	MOVQ DI, DX
 	MOVQ SI, BX
 
-point:
+place:
 	VBROADCASTSS 2048(DX), Z3
 	VMULPS Z3, Z0, Z5
 	VSUBPS.BCST groupConstants<>+0(SB), Z5, Z5
@@ -3789,6 +3789,55 @@ point:
 	VPSUBD.BCST groupConstants<>+192(SB), Z5, Z5
 	VPMAXSD Z14, Z5, Z5
 	VPMINSD.BCST groupConstants<>+544(SB), Z5, Z5
+	VBROADCASTSS 2052(DX), Z3
+	VMULPS Z3, Z0, Z4
+	VSUBPS.BCST groupConstants<>+0(SB), Z4, Z4
+	VMULPS.BCST groupConstants<>+512(SB), Z4, Z4
+	VADDPS.BCST groupConstants<>+128(SB), Z4, Z4
+	VPANDD.BCST groupConstants<>+160(SB), Z4, Z4
+	VPSUBD.BCST groupConstants<>+192(SB), Z4, Z4
+	VPMAXSD Z14, Z4, Z4
+	VPMINSD.BCST groupConstants<>+544(SB), Z4, Z4
+	VPSLLD $3, Z4, Z4
+	VPORD Z4, Z5, Z5
+	VBROADCASTSS 2056(DX), Z3
+	VMULPS Z3, Z0, Z4
+	VSUBPS.BCST groupConstants<>+0(SB), Z4, Z4
+	VMULPS.BCST groupConstants<>+512(SB), Z4, Z4
+	VADDPS.BCST groupConstants<>+128(SB), Z4, Z4
+	VPANDD.BCST groupConstants<>+160(SB), Z4, Z4
+	VPSUBD.BCST groupConstants<>+192(SB), Z4, Z4
+	VPMAXSD Z14, Z4, Z4
+	VPMINSD.BCST groupConstants<>+544(SB), Z4, Z4
+	VPSLLD $6, Z4, Z4
+	VPORD Z4, Z5, Z5
+	VBROADCASTSS 2060(DX), Z3
+	VMULPS Z3, Z0, Z4
+	VSUBPS.BCST groupConstants<>+0(SB), Z4, Z4
+	VMULPS.BCST groupConstants<>+512(SB), Z4, Z4
+	VADDPS.BCST groupConstants<>+128(SB), Z4, Z4
+	VPANDD.BCST groupConstants<>+160(SB), Z4, Z4
+	VPSUBD.BCST groupConstants<>+192(SB), Z4, Z4
+	VPMAXSD Z14, Z4, Z4
+	VPMINSD.BCST groupConstants<>+544(SB), Z4, Z4
+	VPSLLD $9, Z4, Z4
+	VPORD Z4, Z5, Z5
+	VMOVUPS Z5, 3584(BX)
+	VALIGND $15, Z5, Z5, Z4
+	VPCMPD $4, Z4, Z5, K1
+	KMOVW K1, AX
+	ORL $1, AX
+	MOVL AX, 5632(DX)
+	ADDQ $16, DX
+	ADDQ $128, BX
+	LEAQ 128(DI), AX
+	CMPQ DX, AX
+	JNE place
+	MOVQ DI, DX
+	MOVQ SI, BX
+
+point:
+	VBROADCASTSS 2048(DX), Z3
 	VBROADCASTSS 2176(DX), Z7
 	VSUBPS Z16, Z3, Z6
 	VMULPS Z6, Z7, Z8
@@ -3823,16 +3872,6 @@ point:
 	VMULPS Z6, Z8, Z8
 	VMOVUPS Z8, 448(DI)
 	VBROADCASTSS 2052(DX), Z3
-	VMULPS Z3, Z0, Z4
-	VSUBPS.BCST groupConstants<>+0(SB), Z4, Z4
-	VMULPS.BCST groupConstants<>+512(SB), Z4, Z4
-	VADDPS.BCST groupConstants<>+128(SB), Z4, Z4
-	VPANDD.BCST groupConstants<>+160(SB), Z4, Z4
-	VPSUBD.BCST groupConstants<>+192(SB), Z4, Z4
-	VPMAXSD Z14, Z4, Z4
-	VPMINSD.BCST groupConstants<>+544(SB), Z4, Z4
-	VPSLLD $3, Z4, Z4
-	VPORD Z4, Z5, Z5
 	VBROADCASTSS 2180(DX), Z7
 	VSUBPS Z16, Z3, Z6
 	VMULPS Z6, Z7, Z8
@@ -3867,16 +3906,6 @@ point:
 	VMULPS Z6, Z8, Z8
 	VMOVUPS Z8, 960(DI)
 	VBROADCASTSS 2056(DX), Z3
-	VMULPS Z3, Z0, Z4
-	VSUBPS.BCST groupConstants<>+0(SB), Z4, Z4
-	VMULPS.BCST groupConstants<>+512(SB), Z4, Z4
-	VADDPS.BCST groupConstants<>+128(SB), Z4, Z4
-	VPANDD.BCST groupConstants<>+160(SB), Z4, Z4
-	VPSUBD.BCST groupConstants<>+192(SB), Z4, Z4
-	VPMAXSD Z14, Z4, Z4
-	VPMINSD.BCST groupConstants<>+544(SB), Z4, Z4
-	VPSLLD $6, Z4, Z4
-	VPORD Z4, Z5, Z5
 	VBROADCASTSS 2184(DX), Z7
 	VSUBPS Z16, Z3, Z6
 	VMULPS Z6, Z7, Z8
@@ -3911,16 +3940,6 @@ point:
 	VMULPS Z6, Z8, Z8
 	VMOVUPS Z8, 1472(DI)
 	VBROADCASTSS 2060(DX), Z3
-	VMULPS Z3, Z0, Z4
-	VSUBPS.BCST groupConstants<>+0(SB), Z4, Z4
-	VMULPS.BCST groupConstants<>+512(SB), Z4, Z4
-	VADDPS.BCST groupConstants<>+128(SB), Z4, Z4
-	VPANDD.BCST groupConstants<>+160(SB), Z4, Z4
-	VPSUBD.BCST groupConstants<>+192(SB), Z4, Z4
-	VPMAXSD Z14, Z4, Z4
-	VPMINSD.BCST groupConstants<>+544(SB), Z4, Z4
-	VPSLLD $9, Z4, Z4
-	VPORD Z4, Z5, Z5
 	VBROADCASTSS 2188(DX), Z7
 	VSUBPS Z16, Z3, Z6
 	VMULPS Z6, Z7, Z8
@@ -3954,19 +3973,16 @@ point:
 	VMULPS Z6, Z7, Z8
 	VMULPS Z6, Z8, Z8
 	VMOVUPS Z8, 1984(DI)
-	VMOVUPS Z5, 3584(BX)
-	VALIGND $15, Z5, Z5, Z4
-	VPCMPD $4, Z4, Z5, K1
-	KMOVW K1, AX
-	ORL $1, AX
+	MOVL 5632(DX), AX
 
 run:
 	TZCNTL AX, R8
 	MOVL 3584(BX)(R8*4), R9
 	MOVL (R12)(R9*4), R9
-	LEAQ (R12)(R9*4), R10
-	MOVL (R10), R9 // how many times listUnit points
-	ADDQ $4, R10
+	MOVL R9, R10
+	SHRL $24, R9 // how many times listUnit points
+	ANDL $16777215, R10
+	LEAQ (R12)(R10*4), R10
 	VPBROADCASTD (R10), Z11
 	MOVBLZX 0(R10), CX
 	VMOVUPS 0(DI)(CX*2), Z8

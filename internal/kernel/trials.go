@@ -23,6 +23,8 @@ type PointTrials struct {
 
 	// Places have 3 bits for each coordinate, Points 3 bits on top of a byte.
 	Places, Points [8][TrialLanes]uint32
+
+	runs [8][4]uint32 // the first of each: bits of lanes whose place is not that of the one before
 }
 
 // PointLists are the lists of points for each place of 4 coordinates of 3 bits. The
@@ -31,7 +33,8 @@ type PointLists []uint32
 
 const (
 	places   = 1 << 12
-	listUnit = 4 // points
+	listUnit = 4  // points
+	listBits = 24 // where a list begins; above, how many units it has
 )
 
 // Add sets the list of a place, which is not empty. Points are packed as places are.
@@ -39,9 +42,8 @@ func (l *PointLists) Add(place int, points []uint16) {
 	if *l == nil {
 		*l = make(PointLists, places)
 	}
-	(*l)[place] = uint32(len(*l))
-	units := (len(points) + listUnit - 1) / listUnit
-	*l = append(*l, uint32(units))
+	units := ceil(len(points), listUnit)
+	(*l)[place] = uint32(units<<listBits | len(*l))
 	for i := range units * listUnit {
 		*l = append(*l, spread(points[min(i, len(points)-1)]))
 	}

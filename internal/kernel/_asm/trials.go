@@ -19,6 +19,7 @@ const (
 	trialScaled = 3072
 	trialPlaces = trialScaled + 512
 	trialPoints = trialPlaces + 1024
+	trialRunsAt = trialPoints + 1024 // every 16 bytes
 )
 
 // Vector registers of tryPoints. With AVX-512 those from 16 on hold the levels, scaled.
@@ -31,8 +32,9 @@ const (
 	trialZero, trialFirstScaled          = 14, 16
 )
 
-// listUnit divides the lengths of lists.
-const listUnit = 4
+// Lists are listUnit points, so many times as the word at their place says from bit
+// listBits on; below, it says where they begin.
+const listUnit, listBits = 4, 24
 
 // emitTrialTables prints the levels of coordinates, for each lane the one before, and masks
 // of which the one at 32 - 4*i has the lanes from i on.
@@ -71,24 +73,23 @@ func (g *groupWriter) tryPoints() {
 	g.zero(trialZero)
 	g.printf("\nvector:\n")
 	g.beginTrials()
-	g.op("MOVQ DI, DX")
-	g.op("MOVQ SI, BX")
-	g.printf("\npoint:\n")
-	for i := range 4 {
-		g.broadcast(fmt.Sprintf("%d(DX)", trialX+4*i), trialValue)
-		g.trialPlace(i)
-		g.trialTerms(i)
-	}
-	g.store(trialPlace, fmt.Sprintf("%d(BX)", trialPlaces))
-	g.trialRuns()
-	g.nearestInLists()
-	g.store(trialResult, fmt.Sprintf("%d(BX)", trialPoints))
-	g.trialSums()
-	g.op("ADDQ $16, DX")
-	g.op("ADDQ $128, BX")
-	g.op("LEAQ 128(DI), AX")
-	g.op("CMPQ DX, AX")
-	g.op("JNE point")
+	g.trialPoints("place", func() {
+		for i := range 4 {
+			g.trialValue(i)
+			g.trialPlace(i)
+		}
+		g.store(trialPlace, fmt.Sprintf("%d(BX)", trialPlaces))
+		g.trialRuns()
+	})
+	g.trialPoints("point", func() {
+		for i := range 4 {
+			g.trialValue(i)
+			g.trialTerms(i)
+		}
+		g.nearestInLists()
+		g.store(trialResult, fmt.Sprintf("%d(BX)", trialPoints))
+		g.trialSums()
+	})
 	g.endTrials()
 	g.op("ADDQ $%d, R11", 4*g.lanes)
 	g.op("ADDQ $%d, SI", 4*g.lanes)
@@ -96,6 +97,23 @@ func (g *groupWriter) tryPoints() {
 	g.op("JNZ vector")
 	g.op("VZEROUPPER")
 	g.op("RET")
+}
+
+// trialPoints prints body for every 4 values.
+func (g *groupWriter) trialPoints(label string, body func()) {
+	g.op("MOVQ DI, DX")
+	g.op("MOVQ SI, BX")
+	g.printf("\n%s:\n", label)
+	body()
+	g.op("ADDQ $16, DX")
+	g.op("ADDQ $128, BX")
+	g.op("LEAQ 128(DI), AX")
+	g.op("CMPQ DX, AX")
+	g.op("JNE %s", label)
+}
+
+func (g *groupWriter) trialValue(i int) {
+	g.broadcast(fmt.Sprintf("%d(DX)", trialX+4*i), trialValue)
 }
 
 // beginTrials finds the scales.
@@ -157,7 +175,7 @@ func (g *groupWriter) trialTerms(i int) {
 	}
 }
 
-// trialRuns leaves in AX bits of the lanes where a run of one place begins.
+// trialRuns stores bits of the lanes where a run of one place begins.
 func (g *groupWriter) trialRuns() {
 	if g.wide() {
 		g.op("VALIGND $15, Z%[1]d, Z%[1]d, Z%d", trialPlace, trialSpare)
@@ -171,18 +189,21 @@ func (g *groupWriter) trialRuns() {
 		g.op("XORL $0xff, AX")
 	}
 	g.op("ORL $1, AX")
+	g.op("MOVL AX, %d(DX)", trialRunsAt)
 }
 
 // nearestInLists chooses the point for each run from the list of its place, for all lanes
 // from there on.
 func (g *groupWriter) nearestInLists() {
+	g.op("MOVL %d(DX), AX", trialRunsAt)
 	g.printf("\nrun:\n")
 	g.op("TZCNTL AX, R8")
 	g.op("MOVL %d(BX)(R8*4), R9", trialPlaces)
 	g.op("MOVL (R12)(R9*4), R9")
-	g.op("LEAQ (R12)(R9*4), R10")
-	g.op("MOVL (R10), R9 // how many times listUnit points")
-	g.op("ADDQ $4, R10")
+	g.op("MOVL R9, R10")
+	g.op("SHRL $%d, R9 // how many times listUnit points", listBits)
+	g.op("ANDL $%d, R10", 1<<listBits-1)
+	g.op("LEAQ (R12)(R10*4), R10")
 	g.op("VPBROADCASTD (R10), %s", g.v(trialChosen))
 	g.sumOfTerms(0)
 	g.lesser(trialSum, trialGreatest, trialBest) // the first is chosen anyway
