@@ -33,7 +33,7 @@ type PointLists []uint32
 
 const (
 	places   = 1 << 12
-	listUnit = 4  // points
+	listUnit = 3  // points
 	listBits = 24 // where a list begins; above, how many units it has
 )
 

@@ -34,7 +34,7 @@ const (
 
 // Lists are listUnit points, so many times as the word at their place says from bit
 // listBits on; below, it says where they begin.
-const listUnit, listBits = 4, 24
+const listUnit, listBits = 3, 24
 
 // emitTrialTables prints the levels of coordinates, for each lane the one before, and masks
 // of which the one at 32 - 4*i has the lanes from i on.
