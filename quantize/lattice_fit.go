@@ -1,6 +1,8 @@
 package quantize
 
 import (
+	"math"
+	"math/bits"
 	"sync"
 
 	"qtool/internal/kernel"
@@ -146,22 +148,15 @@ func (f *latticeFormat) fit(b *latticeBlock, x *[256]float32, importance []float
 // even, it flips that of the value which counts least.
 func (g *latticeGroup) set(x []float32, even bool) {
 	for k := range len(x) / 8 {
-		var signs, odd byte
-		for j, v := range x[8*k : 8*k+8] {
-			if !(v >= 0) {
-				v = -v
-				signs |= 1 << j
-				odd ^= 1
-			}
-			g.X[8*k+j] = v
+		x := (*[8]float32)(x[8*k:])
+		var signs byte
+		for j, v := range x { // without branches, which nobody could predict
+			const negativeZero = 1 << 31
+			signs |= byte((negativeZero-uint64(math.Float32bits(v)))>>63) << j
+			g.X[8*k+j] = abs32(v)
 		}
-		if even && odd != 0 {
-			least, cost := 0, float32(0)
-			for j, v := range x[8*k : 8*k+8] {
-				if c := float32(g.W[8*k+j]*v) * v; j == 0 || c < cost {
-					least, cost = j, c
-				}
-			}
+		if even && bits.OnesCount8(signs)%2 != 0 {
+			least := leastSquare(x, (*[8]float32)(g.W[8*k:]))
 			g.X[8*k+least] = -g.X[8*k+least]
 			signs ^= 1 << least
 		}
@@ -171,6 +166,19 @@ func (g *latticeGroup) set(x []float32, even bool) {
 		g.Root[j] = sqrt32(w)
 		g.WX[j] = w * g.X[j]
 	}
+}
+
+// leastSquare is the first value whose weighted square is least. Squares order as their bits
+// do; if the first is not a number, nothing is less.
+func leastSquare(x, w *[8]float32) int {
+	least := ^uint64(0)
+	for j, v := range x {
+		least = min(least, uint64(math.Float32bits(float32(w[j]*v)*v))<<3|uint64(j))
+	}
+	if first := float32(w[0]*x[0]) * x[0]; first != first {
+		return 0
+	}
+	return int(least & 7)
 }
 
 // fitGroup chooses points and returns their scale.
