@@ -24,6 +24,7 @@ type PointTrials struct {
 	// Places have 3 bits for each coordinate, Points 3 bits on top of a byte.
 	Places, Points [8][TrialLanes]uint32
 
+	//lint:ignore U1000 assembly uses them
 	runs [8][4]uint32 // the first of each: bits of lanes whose place is not that of the one before
 }
 
