@@ -109,7 +109,7 @@ func (m *Mapping) ReadCached(p []byte, off int64) bool {
 	if m.closed.Load() || off < 0 || off > size || int64(len(p)) > size-off {
 		return false
 	}
-	return readCached(m.file, p, off)
+	return m.readCached(p, off)
 }
 
 // faulted reports whether r was thrown by an access to the mapping.
