@@ -21,7 +21,7 @@ func (k kind) decodings() []decoding {
 }
 
 // bytesAhead is how far weights are fetched ahead.
-const bytesAhead = 2048
+const bytesAhead = 4096
 
 func (d *decoderWriter) fetchAhead(bytes int) {
 	for line := 0; line < bytes; line += 64 {
