@@ -34,8 +34,11 @@ func (d decoding) hasOneScale() bool {
 	return slices.Contains([]string{"Q4_0", "Q5_0", "Q8_0", "IQ4_NL"}, d.name)
 }
 
-// blockSum is the register of a block's sum before it is scaled.
-const blockSum = low
+// Registers of a block's sum before it is scaled, and of its scale in all lanes.
+const (
+	blockSum  = low
+	scaleHere = 14
+)
 
 // addToBlock adds the products of register i.
 func (d *decoderWriter) addToBlock(i, at int) {
@@ -47,8 +50,8 @@ func (d *decoderWriter) addToBlock(i, at int) {
 	d.begun = true
 }
 
-// fourBlocks prints blocks with one scale. Four of those are converted at once and
-// broadcast from the stack: one by one they would cost as much as the elements.
+// fourBlocks prints blocks with one scale. Four of those are converted at once: one by
+// one they would cost as much as the elements.
 func (d *decoderWriter) fourBlocks(of decoding) {
 	d.op("CMPQ CX, $4")
 	d.op("JLT single")
@@ -61,7 +64,7 @@ func (d *decoderWriter) fourBlocks(of decoding) {
 	}
 	d.op("VMOVQ R8, X%d", scale)
 	d.op("VCVTPH2PS X%[1]d, X%[1]d", scale)
-	d.op("VMOVUPS X%d, (SP)", scale)
+	d.scalesToLanes()
 	for i := range 4 {
 		d.scaledBlock(of, i)
 	}
@@ -72,24 +75,29 @@ func (d *decoderWriter) fourBlocks(of decoding) {
 	d.op("MOVWLZX (SI), R8")
 	d.op("VMOVD R8, X%d", scale)
 	d.op("VCVTPH2PS X%[1]d, X%[1]d", scale)
-	d.op("VMOVSS X%d, (SP)", scale)
+	d.scalesToLanes()
 	d.scaledBlock(of, 0)
 	d.op("DECQ CX")
 	d.op("JNZ single")
 	d.printf("\nend:\n")
 }
 
-// scaledBlock adds a block times scale i of the stack.
+// scalesToLanes copies the four scales to every 128 bits. Stored and broadcast from the
+// stack, each would wait for the store.
+func (d *decoderWriter) scalesToLanes() {
+	if d.wide() {
+		d.op("VSHUFF32X4 $0, Z%[1]d, Z%[1]d, Z%[1]d", scale)
+		return
+	}
+	d.op("VINSERTF128 $1, X%[1]d, Y%[1]d, Y%[1]d", scale)
+}
+
+// scaledBlock adds a block times scale i of four.
 func (d *decoderWriter) scaledBlock(of decoding, i int) {
 	d.begun = false
 	d.blockOf(of)
-	sum := d.sums[i%len(d.sums)]
-	if d.wide() {
-		d.op("VFMADD231PS.BCST %d(SP), Z%d, Z%d", 4*i, blockSum, sum)
-		return
-	}
-	d.op("VBROADCASTSS %d(SP), Y%d", 4*i, scale)
-	d.op("VFMADD231PS Y%d, Y%d, Y%d", scale, blockSum, sum)
+	d.op("VPERMILPS $%#02x, %s, %s", 0x55*i, d.v(scale), d.v(scaleHere))
+	d.op("VFMADD231PS %s, %s, %s", d.v(scaleHere), d.v(blockSum), d.v(d.sums[i%len(d.sums)]))
 }
 
 // blockScale loads the scale of a block.
