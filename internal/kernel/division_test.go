@@ -117,3 +117,21 @@ func TestDistanceIsMeasuredByTwoAndGivenUpByOne(t *testing.T) {
 		t.Error("not measured")
 	}
 }
+
+func TestFarWorkersShareColumnsOfWhatIsMultipliedFast(t *testing.T) {
+	p := NewPool(2)
+	defer p.Close()
+	p.distance.fix(true)
+	const rows = 2 * leastRows
+	for rate, pieces := range map[float64]int{leastRows / 2: 2, leastRows: 2, 2 * leastRows: 1} {
+		p.distance.rates = [2]float64{rate, rate}
+		b := p.BeginOne(rows)
+		w := Float32Matrix(make([]float32, 512*512), 512, 512)
+		b.Forward(make([]float32, rows*512), false, Term{b.Rows(make([]float32, rows*512), 512), []Matrix{w}})
+		b.divide()
+		if got := b.products[0].pieces; got != pieces {
+			t.Errorf("at %g multiplications in a nanosecond rows are divided into %d pieces, want %d", rate, got, pieces)
+		}
+		b.End()
+	}
+}
