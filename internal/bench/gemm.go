@@ -20,7 +20,7 @@ type GEMMOptions struct {
 	Each      time.Duration
 }
 
-// GEMMResult is what [GEMM] measured. Peak is the highest of the run.
+// GEMMResult is what [GEMM] measured. Peak is the highest of the run, in GFLOP/s.
 type GEMMResult struct {
 	CPU       string    `json:"cpu"`
 	Tier      string    `json:"tier"`
@@ -31,8 +31,8 @@ type GEMMResult struct {
 	Results   []Product `json:"results"`
 }
 
-// Product is one product over a weight: C [m,n] = A [m,k] · B [k,n]. Fraction is against the
-// peak that was measured beside it, which is its own: a clock changes, and the host of a
+// Product is one product over a weight: C [m,n] = A [m,k] · B [k,n], in GFLOP/s. Fraction is against
+// the peak that was measured beside it, which is its own: a clock changes, and the host of a
 // virtual machine may move its processors.
 type Product struct {
 	Type      string  `json:"type"`

@@ -63,7 +63,8 @@ func (t *PointTrials) Point(k, scale int) uint16 {
 }
 
 // Try fills the results for the scales of which numerators[i] / top is the inverse, i <
-// count; what lies beyond is tried too, but not of use.
+// count ≤ TrialLanes; what lies beyond is tried too, but not of use. It needs [CanSearch] and
+// lists of all places.
 func (t *PointTrials) Try(lists PointLists, numerators *[TrialLanes]float32, count int, top float32) {
 	active.tryPoints(t, &lists[0], numerators, top, ceil(count, active.lanes))
 }

@@ -107,7 +107,7 @@ func (e *encodeWriter) zeroIfZero(of, to, spare int) {
 	e.op("VANDPS X%[1]d, X%[2]d, X%[2]d", spare, to)
 }
 
-// scaleAndInverse stores the scale in 8 as float16 and puts its inverse, 0 if there is
+// scaleAndInverse stores the scale in 8 as float16 at a byte of the block, and puts its inverse, 0 if there is
 // none, into 9.
 func (e *encodeWriter) scaleAndInverse(at int) {
 	e.op("VCVTPS2PH $0, X8, X10")

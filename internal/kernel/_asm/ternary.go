@@ -61,7 +61,7 @@ func fewLevels() []string {
 	return names
 }
 
-// emitFewLevels prints the their encoders.
+// emitFewLevels prints their encoders.
 func emitFewLevels(w *writer) {
 	printVectors(w, ternaryVectors)
 	h := &halfWriter{&encodeWriter{w, "AVX2", "Y", 8}, fromFloat16}
