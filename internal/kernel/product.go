@@ -1,5 +1,7 @@
 package kernel
 
+import "unsafe"
+
 // termBlock is how many terms of every sum are added up before they are added
 // to the result. It is part of what defines the result, bit for bit: the same
 // for every shape, number of tokens and of workers. It is a multiple of every
@@ -16,8 +18,9 @@ const decodedColumns = 256
 //
 //	task         a block of columns of c, all rows or a piece of them
 //	  stage      termBlock terms: that part of b is decoded and packed, once
-//	    panel    up to tier.rows rows of a, packed beforehand for all tasks
-//	      tile   micro-kernels: rows of the panel × tier.widths[0] columns
+//	    piece    as many of the columns as stay in the L2 cache
+//	      panel  up to tier.rows rows of a, packed beforehand for all tasks
+//	        tile micro-kernels: rows of the panel × tier.widths[0] columns
 type product struct {
 	c     []float32
 	m, n  int
@@ -113,9 +116,18 @@ func (t *tier) arithmeticOf(w Matrix, precision Precision) arithmetic {
 // terms is how many terms are added up at once.
 func (a *arithmetic) terms() int { return termBlock * a.unit }
 
-// widest is the most columns of a task, unless blocks are longer: what is decoded of b
-// must stay in the L2 cache.
+// widest is the most columns of a task, unless blocks are longer.
 const widest = 192
+
+// resident is how many columns of a stage take half of the L2 cache, which must hold
+// them while they are multiplied with all rows; what is decoded of longer blocks is
+// multiplied piece by piece. No more than 256, which nothing is longer than.
+var resident = residentOf(levelTwoBytes())
+
+// unknownLevelTwo is the size of an L2 cache that nobody tells.
+const unknownLevelTwo = 512 << 10
+
+func residentOf(cache int) int { return min(max(cache/2/(4*termBlock)/32*32, 64), decodedColumns) }
 
 // prepare finds how the product can be cut.
 func (q *product) prepare(workers int) {
@@ -129,7 +141,7 @@ func (q *product) prepare(workers int) {
 			q.align = max(q.align, p.w.cuts())
 		}
 	}
-	q.widest = max(widest/q.align, 1) * q.align
+	q.widest = max(min(widest, resident)/q.align, 1) * q.align
 }
 
 // cut lays the panels out as they are packed.
@@ -203,8 +215,10 @@ func (t *task) run(s *scratch, packed []float32) {
 		for i := range s.stage {
 			s.stage[i].load(s, i, j0, j1)
 		}
-		for i := t.first; i < t.last; i++ {
-			q.multiplyPanel(s, packed, i, j0, j1, add)
+		for j := j0; j < j1; j += resident {
+			for i := t.first; i < t.last; i++ {
+				q.multiplyPanel(s, packed, i, j0, j, min(j+resident, j1), add)
+			}
 		}
 	}
 }
@@ -254,17 +268,45 @@ func (p *slice) load(s *scratch, i, j0, j1 int) {
 		p.b = p.loadTransposed(t, s, b, j0, j1)
 	case p.pairs != nil:
 		p.b = p.loadPairs(t, s, b, j0, j1)
-	case p.w.decode == nil && (j1-j0)%t.widths[1] == 0:
+	case p.w.decode == nil && p.a.panels < worthPacking && (j1-j0)%t.widths[1] == 0:
 		p.b = packedB{p.w.f32[p.from*p.w.Cols+j0:], t.widths[0], p.w.Cols}
 	default:
-		// The odd line between rows keeps them from sharing the cache's sets.
-		stride := ceil(j1-j0, t.widths[0])*t.widths[0] + 16
-		rows := sized(b, (p.to-p.from)*stride)
-		for l := p.from; l < p.to; l++ {
-			t.expect(&p.w, l+rowsAhead, j0, j1)
-			p.w.part(t, rows[(l-p.from)*stride:], l, j0, j1)
+		p.b = p.loadRows(t, s, b, j0, j1)
+	}
+}
+
+// worthPacking is how many panels of a must be multiplied with rows of float32 for
+// them to be packed.
+const worthPacking = 4
+
+// loadRows packs columns j0 to j1-1 of the rows of w.
+func (p *slice) loadRows(t *tier, s *scratch, b *[]float32, j0, j1 int) packedB {
+	wide, n := t.widths[0], p.to-p.from
+	data := sized(b, ceil(j1-j0, wide)*wide*n)
+	row := sized(&s.row, j1-j0)
+	for l := p.from; l < p.to; l++ {
+		t.expect(&p.w, l+rowsAhead, j0, j1)
+		if p.w.decode == nil {
+			row = p.w.f32[l*p.w.Cols+j0 : l*p.w.Cols+j1]
+		} else {
+			p.w.part(t, row, l, j0, j1)
 		}
-		p.b = packedB{rows, t.widths[0], stride}
+		t.packRow(data[(l-p.from)*wide:], wide*n, row)
+	}
+	return packedB{data, wide * n, wide}
+}
+
+// packRow stores element j of row at dst[j/wide·step+j%wide], where wide is the width
+// of a tile.
+func (t *tier) packRow(dst []float32, step int, row []float32) {
+	wide := t.widths[0]
+	whole := len(row) / wide
+	if whole > 0 {
+		_ = dst[(whole-1)*step+wide-1]
+		t.toPanels(&dst[0], step, &row[0], whole)
+	}
+	if rest := row[whole*wide:]; len(rest) > 0 {
+		copy(dst[whole*step:], rest)
 	}
 }
 
@@ -276,9 +318,13 @@ const (
 	partsAhead = 4
 )
 
-// expect fetches a part of encoded row r, if there is one.
+// expect fetches a part of row r, if there is one.
 func (t *tier) expect(w *Matrix, r, from, to int) {
-	if t.prefetch != nil && w.decode != nil && r < w.Rows {
+	switch {
+	case t.prefetch == nil || r >= w.Rows:
+	case w.decode == nil:
+		t.prefetch((*byte)(unsafe.Pointer(&w.f32[r*w.Cols+from])), 4*(to-from))
+	default:
 		part := w.bytesOf(r, from, to)
 		t.prefetch(&part[0], len(part))
 	}
@@ -307,6 +353,7 @@ func (p *slice) loadTransposed(t *tier, s *scratch, b *[]float32, j0, j1 int) pa
 				t.expect(&p.w, j+r+partsAhead, l0, l1)
 				p.w.part(t, row, j+r, l0, l1)
 			default:
+				t.expect(&p.w, j+t.lanes+r, l0, l1)
 				row = p.w.f32[(j+r)*p.w.Cols+l0:]
 			}
 			s.rows[r] = &row[0]
@@ -317,8 +364,9 @@ func (p *slice) loadTransposed(t *tier, s *scratch, b *[]float32, j0, j1 int) pa
 	return packedB{data, wide * n, wide}
 }
 
-// multiplyPanel adds the products of panel i and the stage to c, or stores them.
-func (q *product) multiplyPanel(s *scratch, packed []float32, i, j0, j1 int, add bool) {
+// multiplyPanel adds the products of panel i and columns j0 to j1-1 of the stage, which
+// begins at column first, to c, or stores them.
+func (q *product) multiplyPanel(s *scratch, packed []float32, i, first, j0, j1 int, add bool) {
 	from, to := share(i, q.m, q.panels)
 	rows := to - from
 	for k := range s.stage {
@@ -326,7 +374,7 @@ func (q *product) multiplyPanel(s *scratch, packed []float32, i, j0, j1 int, add
 		p.left, p.lda = p.a.panel(packed, i, p.from)
 	}
 	wide, narrow := q.widths[0], q.widths[1]
-	for j, step := j0, 0; j < j1; j, step = j+wide, step+1 {
+	for j, step := j0, (j0-first)/wide; j < j1; j, step = j+wide, step+1 {
 		w, width := 0, wide
 		if j1-j <= narrow {
 			w, width = 1, narrow

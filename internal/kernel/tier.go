@@ -18,7 +18,9 @@ type tier struct {
 	// transpose reads lanes rows at once.
 	lanes     int
 	transpose func(dst *float32, stride int, rows *rowPointers, n int)
-	dot       func(a, b *float32, n int) float32
+	// toPanels stores the n pieces of widths[0] elements of src step elements apart.
+	toPanels func(dst *float32, step int, src *float32, n int)
+	dot      func(a, b *float32, n int) float32
 	// dotRows is as decoder.dot, over rows of float32 in blocks of 16; nil: dot.
 	dotRows func(x *float32, src *byte, blocks, rows int, y *float32)
 	axpy    func(y *float32, a float32, x *float32, n int)

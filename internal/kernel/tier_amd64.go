@@ -10,6 +10,7 @@ var avx2Tier = tier{
 	widths:    [2]int{16, 8},
 	lanes:     8,
 	transpose: transposeAVX2,
+	toPanels:  toPanelsAVX2,
 	dot:       dotAVX2,
 	dotRows:   dotF32AVX2,
 	axpy:      axpyAVX2,
@@ -39,6 +40,7 @@ var avx512Tier = tier{
 	widths:    [2]int{32, 16},
 	lanes:     16,
 	transpose: transposeAVX512,
+	toPanels:  toPanelsAVX512,
 	dot:       dotAVX512,
 	dotRows:   dotF32AVX512,
 	axpy:      axpyAVX512,
@@ -113,7 +115,13 @@ func adamWAVX512(s *AdamWStep, w, grad, m, v *float32, n int)
 func transposeAVX2(dst *float32, stride int, rows *rowPointers, n int)
 
 //go:noescape
+func toPanelsAVX2(dst *float32, step int, src *float32, n int)
+
+//go:noescape
 func transposeAVX512(dst *float32, stride int, rows *rowPointers, n int)
+
+//go:noescape
+func toPanelsAVX512(dst *float32, step int, src *float32, n int)
 
 //go:noescape
 func roundBF16AVX512(dst *uint16, src *float32, n int)

@@ -8,6 +8,7 @@ var neonTier = tier{
 	widths:    [2]int{16, 8},
 	lanes:     4,
 	transpose: transposeNEON,
+	toPanels:  toPanelsNEON,
 	dot:       dotNEON,
 	dotRows:   dotF32NEON,
 	axpy:      axpyNEON,
@@ -37,3 +38,6 @@ func axpyNEON(y *float32, a float32, x *float32, n int)
 
 //go:noescape
 func transposeNEON(dst *float32, stride int, rows *rowPointers, n int)
+
+//go:noescape
+func toPanelsNEON(dst *float32, step int, src *float32, n int)

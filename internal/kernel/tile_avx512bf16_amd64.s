@@ -20,7 +20,7 @@ TEXT ·tileAVX512BF161x32(SB), NOSPLIT, $0-57
 	VXORPS Z1, Z1, Z1
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -29,8 +29,10 @@ touch:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -42,11 +44,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -80,7 +82,7 @@ TEXT ·tileAVX512BF162x32(SB), NOSPLIT, $0-57
 	VXORPS Z3, Z3, Z3
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -92,8 +94,10 @@ touch:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -108,11 +112,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -156,7 +160,7 @@ TEXT ·tileAVX512BF163x32(SB), NOSPLIT, $0-57
 	VXORPS Z5, Z5, Z5
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -171,8 +175,10 @@ touch:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -190,11 +196,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -248,7 +254,7 @@ TEXT ·tileAVX512BF164x32(SB), NOSPLIT, $0-57
 	VXORPS Z7, Z7, Z7
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -266,8 +272,10 @@ touch:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -288,11 +296,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -356,7 +364,7 @@ TEXT ·tileAVX512BF165x32(SB), NOSPLIT, $0-57
 	VXORPS Z9, Z9, Z9
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -377,8 +385,10 @@ touch:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -403,11 +413,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -481,7 +491,7 @@ TEXT ·tileAVX512BF166x32(SB), NOSPLIT, $0-57
 	VXORPS Z11, Z11, Z11
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -505,8 +515,10 @@ touch:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -534,11 +546,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -622,7 +634,7 @@ TEXT ·tileAVX512BF167x32(SB), NOSPLIT, $0-57
 	VXORPS Z13, Z13, Z13
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -649,8 +661,10 @@ touch:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -681,11 +695,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -779,7 +793,7 @@ TEXT ·tileAVX512BF168x32(SB), NOSPLIT, $0-57
 	VXORPS Z15, Z15, Z15
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -809,8 +823,10 @@ touch:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -844,11 +860,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -952,7 +968,7 @@ TEXT ·tileAVX512BF169x32(SB), NOSPLIT, $0-57
 	VXORPS Z17, Z17, Z17
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -985,8 +1001,10 @@ touch:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -1023,11 +1041,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -1141,7 +1159,7 @@ TEXT ·tileAVX512BF1610x32(SB), NOSPLIT, $0-57
 	VXORPS Z19, Z19, Z19
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -1177,8 +1195,10 @@ touch:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -1218,11 +1238,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -1346,7 +1366,7 @@ TEXT ·tileAVX512BF1611x32(SB), NOSPLIT, $0-57
 	VXORPS Z21, Z21, Z21
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -1385,8 +1405,10 @@ touch:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -1429,11 +1451,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -1567,7 +1589,7 @@ TEXT ·tileAVX512BF1612x32(SB), NOSPLIT, $0-57
 	VXORPS Z23, Z23, Z23
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -1609,8 +1631,10 @@ touch:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -1656,11 +1680,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -1804,7 +1828,7 @@ TEXT ·tileAVX512BF1613x32(SB), NOSPLIT, $0-57
 	VXORPS Z25, Z25, Z25
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -1849,8 +1873,10 @@ touch:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -1899,11 +1925,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -2057,7 +2083,7 @@ TEXT ·tileAVX512BF1614x32(SB), NOSPLIT, $0-57
 	VXORPS Z27, Z27, Z27
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -2105,8 +2131,10 @@ touch:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -2158,11 +2186,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -2297,7 +2325,7 @@ TEXT ·tileAVX512BF161x16(SB), NOSPLIT, $0-57
 	VXORPS Z0, Z0, Z0
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -2305,8 +2333,10 @@ touch:
 	MOVQ DX, SI
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -2315,11 +2345,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -2348,7 +2378,7 @@ TEXT ·tileAVX512BF162x16(SB), NOSPLIT, $0-57
 	VXORPS Z1, Z1, Z1
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -2358,8 +2388,10 @@ touch:
 	ADDQ R10, SI
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -2369,11 +2401,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -2408,7 +2440,7 @@ TEXT ·tileAVX512BF163x16(SB), NOSPLIT, $0-57
 	VXORPS Z2, Z2, Z2
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -2420,8 +2452,10 @@ touch:
 	ADDQ R10, SI
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -2432,11 +2466,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -2477,7 +2511,7 @@ TEXT ·tileAVX512BF164x16(SB), NOSPLIT, $0-57
 	VXORPS Z3, Z3, Z3
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -2491,8 +2525,10 @@ touch:
 	ADDQ R10, SI
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -2504,11 +2540,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -2555,7 +2591,7 @@ TEXT ·tileAVX512BF165x16(SB), NOSPLIT, $0-57
 	VXORPS Z4, Z4, Z4
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -2571,8 +2607,10 @@ touch:
 	ADDQ R10, SI
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -2586,11 +2624,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -2643,7 +2681,7 @@ TEXT ·tileAVX512BF166x16(SB), NOSPLIT, $0-57
 	VXORPS Z5, Z5, Z5
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -2661,8 +2699,10 @@ touch:
 	ADDQ R10, SI
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -2677,11 +2717,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -2740,7 +2780,7 @@ TEXT ·tileAVX512BF167x16(SB), NOSPLIT, $0-57
 	VXORPS Z6, Z6, Z6
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -2760,8 +2800,10 @@ touch:
 	ADDQ R10, SI
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -2777,11 +2819,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -2846,7 +2888,7 @@ TEXT ·tileAVX512BF168x16(SB), NOSPLIT, $0-57
 	VXORPS Z7, Z7, Z7
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -2868,8 +2910,10 @@ touch:
 	ADDQ R10, SI
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -2886,11 +2930,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -2961,7 +3005,7 @@ TEXT ·tileAVX512BF169x16(SB), NOSPLIT, $0-57
 	VXORPS Z8, Z8, Z8
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -2985,8 +3029,10 @@ touch:
 	ADDQ R10, SI
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -3004,11 +3050,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -3085,7 +3131,7 @@ TEXT ·tileAVX512BF1610x16(SB), NOSPLIT, $0-57
 	VXORPS Z9, Z9, Z9
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -3111,8 +3157,10 @@ touch:
 	ADDQ R10, SI
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -3131,11 +3179,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -3218,7 +3266,7 @@ TEXT ·tileAVX512BF1611x16(SB), NOSPLIT, $0-57
 	VXORPS Z10, Z10, Z10
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -3246,8 +3294,10 @@ touch:
 	ADDQ R10, SI
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -3267,11 +3317,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -3360,7 +3410,7 @@ TEXT ·tileAVX512BF1612x16(SB), NOSPLIT, $0-57
 	VXORPS Z11, Z11, Z11
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -3390,8 +3440,10 @@ touch:
 	ADDQ R10, SI
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -3412,11 +3464,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -3511,7 +3563,7 @@ TEXT ·tileAVX512BF1613x16(SB), NOSPLIT, $0-57
 	VXORPS Z12, Z12, Z12
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -3543,8 +3595,10 @@ touch:
 	ADDQ R10, SI
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -3566,11 +3620,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0
@@ -3671,7 +3725,7 @@ TEXT ·tileAVX512BF1614x16(SB), NOSPLIT, $0-57
 	VXORPS Z13, Z13, Z13
 	MOVQ CX, DI
 	SUBQ $48, CX
-	JG   loop
+	JG   terms
 	MOVQ DI, CX
 
 touch:
@@ -3705,8 +3759,10 @@ touch:
 	ADDQ R10, SI
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x00
 	ADDQ R10, SI
+
+terms:
 	TESTQ CX, CX
-	JZ   done
+	JZ   next
 
 loop:
 	VMOVUPS 0(BX), Z28
@@ -3729,11 +3785,11 @@ loop:
 	ADDQ R9, BX
 	DECQ CX
 	JNZ  loop
+
+next:
 	MOVL $48, CX
 	TESTQ DI, DI
 	JNZ  touch
-
-done:
 	CMPB add+56(FP), $0
 	JEQ  store
 	VADDPS 0(DX), Z0, Z0

@@ -19,6 +19,7 @@ var goTier = tier{
 	widths:    [2]int{2, 2},
 	lanes:     2,
 	transpose: transposeGo,
+	toPanels:  toPanelsGo,
 	dot:       dotGo,
 	axpy:      axpyGo,
 	peak:      peak{peakGo, 6 * 2},
@@ -124,6 +125,12 @@ func transposeGo(dst *float32, stride int, rows *rowPointers, n int) {
 	for k := range n {
 		column := d[k*stride:][:2]
 		column[0], column[1] = r0[k], r1[k]
+	}
+}
+
+func toPanelsGo(dst *float32, step int, src *float32, n int) {
+	for i, piece := range unsafe.Slice((*[2]float32)(unsafe.Pointer(src)), n) {
+		*(*[2]float32)(unsafe.Pointer(after(dst, i*step))) = piece
 	}
 }
 

@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // Registers: CX counts k; AX, BX, DX point into a, b, c; R8, R9, R10 are their
 // strides in bytes. Accumulators come first, row by row; the vectors of b and
 // the broadcast element of a follow.
@@ -72,12 +74,13 @@ type multiplier struct {
 	// fromMemory takes the row's element, at 4·index(AX), on the way; nil if
 	// the instruction cannot.
 	fromMemory func(w *writer, acc, b, index int)
+	unrolled   int
 }
 
 var (
 	avx2FMA = multiplier{register: "Y", b: 12, a: 14, multiply: func(w *writer, acc, a, b int) {
 		w.op("VFMADD231PS Y%d, Y%d, Y%d", b, a, acc)
-	}}
+	}, unrolled: 4}
 	avx512FMA = multiplier{register: "Z", b: 28, a: 30, multiply: func(w *writer, acc, a, b int) {
 		w.op("VFMADD231PS Z%d, Z%d, Z%d", b, a, acc)
 	}, fromMemory: func(w *writer, acc, b, index int) {
@@ -101,41 +104,73 @@ func (m multiplier) tile(w *writer, t tile) {
 	for i := range t.rows * t.vectors {
 		w.op("VXORPS %[1]s%[2]d, %[1]s%[2]d, %[1]s%[2]d", m.register, i)
 	}
+	if m.unrolled > 1 {
+		w.op("LEAQ (R8)(R8*2), R11")
+		w.op("LEAQ (R9)(R9*2), R12")
+	}
 	w.op("MOVQ CX, DI")
 	w.op("SUBQ $%d, CX", lastTerms)
-	w.op("JG   loop") // the last terms are a second round
+	w.op("JG   terms") // the last terms are a second round
 	w.op("MOVQ DI, CX")
 	w.printf("\ntouch:\n")
 	w.op("XORQ DI, DI")
 	touchC(w, t)
-	w.op("TESTQ CX, CX")
-	w.op("JZ   done")
-	w.printf("\nloop:\n")
-	for v := range t.vectors {
-		w.op("VMOVUPS %d(BX), %s%d", v*t.lanes*4, m.register, m.b+v)
+	w.printf("\nterms:\n")
+	if m.unrolled > 1 {
+		w.op("SUBQ $%d, CX", m.unrolled)
+		w.op("JL   rest")
+		w.printf("\nunrolled:\n")
+		for i := range m.unrolled {
+			m.term(w, t, i)
+		}
+		w.op("LEAQ (AX)(R8*%d), AX", m.unrolled)
+		w.op("LEAQ (BX)(R9*%d), BX", m.unrolled)
+		w.op("SUBQ $%d, CX", m.unrolled)
+		w.op("JGE  unrolled")
+		w.printf("\nrest:\n")
+		w.op("ADDQ $%d, CX", m.unrolled)
+	} else {
+		w.op("TESTQ CX, CX")
 	}
-	if t.rows > fewRows {
-		w.op("PREFETCHT0 %d(AX)", ahead)
+	w.op("JZ   next")
+	w.printf("\nloop:\n")
+	m.term(w, t, 0)
+	w.op("ADDQ R8, AX")
+	w.op("ADDQ R9, BX")
+	w.op("DECQ CX")
+	w.op("JNZ  loop")
+	w.printf("\nnext:\n")
+	w.op("MOVL $%d, CX", lastTerms)
+	w.op("TESTQ DI, DI")
+	w.op("JNZ  touch")
+	putInC(w, t, m.register)
+}
+
+// term prints the multiplications of the term i after the one that AX and BX point to.
+func (m multiplier) term(w *writer, t tile, i int) {
+	// Multiples of the strides, see unrolled.
+	at := []string{"", "(%s*1)", "(%s*2)", "(%s*1)"}[i]
+	a, b := "(AX)", "(BX)"
+	if i > 0 {
+		a += fmt.Sprintf(at, []string{"", "R8", "R8", "R11"}[i])
+		b += fmt.Sprintf(at, []string{"", "R9", "R9", "R12"}[i])
+	}
+	for v := range t.vectors {
+		w.op("VMOVUPS %d%s, %s%d", v*t.lanes*4, b, m.register, m.b+v)
+	}
+	if t.rows > fewRows && i%2 == 0 {
+		w.op("PREFETCHT0 %d%s", ahead, a)
 	}
 	for r := range t.rows {
 		if t.vectors == 1 && m.fromMemory != nil {
 			m.fromMemory(w, r, m.b, r)
 			continue
 		}
-		w.op("VBROADCASTSS %d(AX), %s%d", 4*r, m.register, m.a+r%2)
+		w.op("VBROADCASTSS %d%s, %s%d", 4*r, a, m.register, m.a+r%2)
 		for v := range t.vectors {
 			m.multiply(w, r*t.vectors+v, m.a+r%2, m.b+v)
 		}
 	}
-	w.op("ADDQ R8, AX")
-	w.op("ADDQ R9, BX")
-	w.op("DECQ CX")
-	w.op("JNZ  loop")
-	w.op("MOVL $%d, CX", lastTerms)
-	w.op("TESTQ DI, DI")
-	w.op("JNZ  touch")
-	w.printf("\ndone:\n")
-	putInC(w, t, m.register)
 }
 
 // peak prints n rounds of the widest tile's multiplications alone.
