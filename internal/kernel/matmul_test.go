@@ -218,7 +218,8 @@ func TestProductsOfRoundedRowsAreThoseOfTheRows(t *testing.T) {
 	})
 }
 
-func TestResultsDoNotDependOnWorkersTokensOrStorage(t *testing.T) {
+func TestResultsDoNotDependOnWorkersTokensStorageOrCaches(t *testing.T) {
+	defer func(before int) { resident = before }(resident)
 	rng := rand.New(rand.NewPCG(3, 4))
 	const tokens, rows, cols = 261, 231, 600
 	x, dy, w := random(rng, tokens*cols), random(rng, tokens*rows), random(rng, rows*cols)
@@ -243,7 +244,8 @@ func TestResultsDoNotDependOnWorkersTokensOrStorage(t *testing.T) {
 				base = encoded
 			}
 			y1, dx1, dw1 := run(1, tokens, base(w, rows, cols), c.precision)
-			for _, n := range [][2]int{{2, tokens}, {5, tokens}, {2, 1}, {3, 20}} {
+			for i, n := range [][2]int{{2, tokens}, {5, tokens}, {2, 1}, {3, 20}} {
+				resident = residentOf([]int{256 << 10, 512 << 10, 1 << 20}[i%3])
 				y, dx, dw := run(n[0], n[1], c.stored(w, rows, cols), c.precision)
 				if !slices.Equal(y, y1[:len(y)]) || !slices.Equal(dx, dx1[:len(dx)]) || !slices.Equal(dw, dw1) {
 					t.Fatalf("%d workers, %d tokens: results differ", n[0], n[1])

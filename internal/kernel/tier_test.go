@@ -275,13 +275,37 @@ func TestTransposeMovesEveryElementAndNoMoreThanAVectorBeyond(t *testing.T) {
 	})
 }
 
+func TestPackedRowsAreThereAndNothingBeyond(t *testing.T) {
+	onEachTier(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(13, 14))
+		wide := active.widths[0]
+		for n := 0; n <= 5*wide; n++ {
+			src, step := newGuarded(rng, n, n%4), wide*(1+n%3)+n%2
+			dst := newGuarded(rng, max(n-1, 0)/wide*step+wide, n%5)
+			before := append([]float32(nil), dst.v...)
+			active.packRow(dst.v, step, src.v)
+			dst.check(t, "dst")
+			for i, x := range src.v {
+				at := i/wide*step + i%wide
+				if dst.v[at] != x {
+					t.Fatalf("%d elements, panels %d apart: element %d is wrong", n, step, i)
+				}
+				before[at] = x
+			}
+			if !slices.Equal(dst.v, before) {
+				t.Fatalf("%d elements, panels %d apart: others were overwritten", n, step)
+			}
+		}
+	})
+}
+
 func TestEveryTileEqualsTheDefinitionAndStaysInside(t *testing.T) {
 	onEachTier(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(11, 12))
 		for w, tiles := range active.tiles {
 			width := active.widths[w]
 			for r, tile := range tiles {
-				for _, k := range []int{0, 1, 2, 3, 17, 64} {
+				for _, k := range []int{0, 1, 2, 3, 17, 49, 51, 64, 102} {
 					t.Run(fmt.Sprintf("%dx%d/%d", r+1, width, k), func(t *testing.T) {
 						checkTile(t, rng, tile, r+1, width, k, true)
 						checkTile(t, rng, tile, r+1, width, k, false)
