@@ -97,85 +97,85 @@ var decodersAVX512BF16 = [formats]decoder{
 }
 
 //go:noescape
-func decodeF16AVX2(dst *float32, src *byte, blocks int)
+func decodeF16AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeBF16AVX2(dst *float32, src *byte, blocks int)
+func decodeBF16AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ4_0AVX2(dst *float32, src *byte, blocks int)
+func decodeQ4_0AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ4_1AVX2(dst *float32, src *byte, blocks int)
+func decodeQ4_1AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ5_0AVX2(dst *float32, src *byte, blocks int)
+func decodeQ5_0AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ5_1AVX2(dst *float32, src *byte, blocks int)
+func decodeQ5_1AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ8_0AVX2(dst *float32, src *byte, blocks int)
+func decodeQ8_0AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ4_NLAVX2(dst *float32, src *byte, blocks int)
+func decodeIQ4_NLAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ4_XSAVX2(dst *float32, src *byte, blocks int)
+func decodeIQ4_XSAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeMXFP4AVX2(dst *float32, src *byte, blocks int)
+func decodeMXFP4AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ2_KAVX2(dst *float32, src *byte, blocks int)
+func decodeQ2_KAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ3_KAVX2(dst *float32, src *byte, blocks int)
+func decodeQ3_KAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ4_KAVX2(dst *float32, src *byte, blocks int)
+func decodeQ4_KAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ5_KAVX2(dst *float32, src *byte, blocks int)
+func decodeQ5_KAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ6_KAVX2(dst *float32, src *byte, blocks int)
+func decodeQ6_KAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ1_0AVX2(dst *float32, src *byte, blocks int)
+func decodeQ1_0AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ2_0AVX2(dst *float32, src *byte, blocks int)
+func decodeQ2_0AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeTQ1_0AVX2(dst *float32, src *byte, blocks int)
+func decodeTQ1_0AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeTQ2_0AVX2(dst *float32, src *byte, blocks int)
+func decodeTQ2_0AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeNVFP4AVX2(dst *float32, src *byte, blocks int)
+func decodeNVFP4AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ1_SAVX2(dst *float32, src *byte, blocks int)
+func decodeIQ1_SAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ1_MAVX2(dst *float32, src *byte, blocks int)
+func decodeIQ1_MAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ2_XXSAVX2(dst *float32, src *byte, blocks int)
+func decodeIQ2_XXSAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ2_XSAVX2(dst *float32, src *byte, blocks int)
+func decodeIQ2_XSAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ2_SAVX2(dst *float32, src *byte, blocks int)
+func decodeIQ2_SAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ3_XXSAVX2(dst *float32, src *byte, blocks int)
+func decodeIQ3_XXSAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ3_SAVX2(dst *float32, src *byte, blocks int)
+func decodeIQ3_SAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
 func dotF16AVX2(x *float32, src *byte, blocks, rows int, y *float32)
@@ -262,85 +262,85 @@ func dotIQ3_SAVX2(x *float32, src *byte, blocks, rows int, y *float32)
 func dotF32AVX2(x *float32, src *byte, blocks, rows int, y *float32)
 
 //go:noescape
-func decodeF16AVX512(dst *float32, src *byte, blocks int)
+func decodeF16AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeBF16AVX512(dst *float32, src *byte, blocks int)
+func decodeBF16AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ4_0AVX512(dst *float32, src *byte, blocks int)
+func decodeQ4_0AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ4_1AVX512(dst *float32, src *byte, blocks int)
+func decodeQ4_1AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ5_0AVX512(dst *float32, src *byte, blocks int)
+func decodeQ5_0AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ5_1AVX512(dst *float32, src *byte, blocks int)
+func decodeQ5_1AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ8_0AVX512(dst *float32, src *byte, blocks int)
+func decodeQ8_0AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ4_NLAVX512(dst *float32, src *byte, blocks int)
+func decodeIQ4_NLAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ4_XSAVX512(dst *float32, src *byte, blocks int)
+func decodeIQ4_XSAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeMXFP4AVX512(dst *float32, src *byte, blocks int)
+func decodeMXFP4AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ2_KAVX512(dst *float32, src *byte, blocks int)
+func decodeQ2_KAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ3_KAVX512(dst *float32, src *byte, blocks int)
+func decodeQ3_KAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ4_KAVX512(dst *float32, src *byte, blocks int)
+func decodeQ4_KAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ5_KAVX512(dst *float32, src *byte, blocks int)
+func decodeQ5_KAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ6_KAVX512(dst *float32, src *byte, blocks int)
+func decodeQ6_KAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ1_0AVX512(dst *float32, src *byte, blocks int)
+func decodeQ1_0AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ2_0AVX512(dst *float32, src *byte, blocks int)
+func decodeQ2_0AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeTQ1_0AVX512(dst *float32, src *byte, blocks int)
+func decodeTQ1_0AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeTQ2_0AVX512(dst *float32, src *byte, blocks int)
+func decodeTQ2_0AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeNVFP4AVX512(dst *float32, src *byte, blocks int)
+func decodeNVFP4AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ1_SAVX512(dst *float32, src *byte, blocks int)
+func decodeIQ1_SAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ1_MAVX512(dst *float32, src *byte, blocks int)
+func decodeIQ1_MAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ2_XXSAVX512(dst *float32, src *byte, blocks int)
+func decodeIQ2_XXSAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ2_XSAVX512(dst *float32, src *byte, blocks int)
+func decodeIQ2_XSAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ2_SAVX512(dst *float32, src *byte, blocks int)
+func decodeIQ2_SAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ3_XXSAVX512(dst *float32, src *byte, blocks int)
+func decodeIQ3_XXSAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ3_SAVX512(dst *float32, src *byte, blocks int)
+func decodeIQ3_SAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
 func dotF16AVX512(x *float32, src *byte, blocks, rows int, y *float32)

@@ -37,85 +37,85 @@ var decodersNEON = [formats]decoder{
 }
 
 //go:noescape
-func decodeF16NEON(dst *float32, src *byte, blocks int)
+func decodeF16NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeBF16NEON(dst *float32, src *byte, blocks int)
+func decodeBF16NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ4_0NEON(dst *float32, src *byte, blocks int)
+func decodeQ4_0NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ4_1NEON(dst *float32, src *byte, blocks int)
+func decodeQ4_1NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ5_0NEON(dst *float32, src *byte, blocks int)
+func decodeQ5_0NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ5_1NEON(dst *float32, src *byte, blocks int)
+func decodeQ5_1NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ8_0NEON(dst *float32, src *byte, blocks int)
+func decodeQ8_0NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ4_NLNEON(dst *float32, src *byte, blocks int)
+func decodeIQ4_NLNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ4_XSNEON(dst *float32, src *byte, blocks int)
+func decodeIQ4_XSNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeMXFP4NEON(dst *float32, src *byte, blocks int)
+func decodeMXFP4NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ2_KNEON(dst *float32, src *byte, blocks int)
+func decodeQ2_KNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ3_KNEON(dst *float32, src *byte, blocks int)
+func decodeQ3_KNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ4_KNEON(dst *float32, src *byte, blocks int)
+func decodeQ4_KNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ5_KNEON(dst *float32, src *byte, blocks int)
+func decodeQ5_KNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ6_KNEON(dst *float32, src *byte, blocks int)
+func decodeQ6_KNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ1_0NEON(dst *float32, src *byte, blocks int)
+func decodeQ1_0NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeQ2_0NEON(dst *float32, src *byte, blocks int)
+func decodeQ2_0NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeTQ1_0NEON(dst *float32, src *byte, blocks int)
+func decodeTQ1_0NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeTQ2_0NEON(dst *float32, src *byte, blocks int)
+func decodeTQ2_0NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeNVFP4NEON(dst *float32, src *byte, blocks int)
+func decodeNVFP4NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ1_SNEON(dst *float32, src *byte, blocks int)
+func decodeIQ1_SNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ1_MNEON(dst *float32, src *byte, blocks int)
+func decodeIQ1_MNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ2_XXSNEON(dst *float32, src *byte, blocks int)
+func decodeIQ2_XXSNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ2_XSNEON(dst *float32, src *byte, blocks int)
+func decodeIQ2_XSNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ2_SNEON(dst *float32, src *byte, blocks int)
+func decodeIQ2_SNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ3_XXSNEON(dst *float32, src *byte, blocks int)
+func decodeIQ3_XXSNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
-func decodeIQ3_SNEON(dst *float32, src *byte, blocks int)
+func decodeIQ3_SNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
 
 //go:noescape
 func dotF16NEON(x *float32, src *byte, blocks, rows int, y *float32)

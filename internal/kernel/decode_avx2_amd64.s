@@ -1085,15 +1085,18 @@ DATA notANumber<>+60(SB)/4, $0x7f7f7f7f
 GLOBL notANumber<>(SB), RODATA|NOPTR, $64
 
 
-// func decodeF16AVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeF16AVX2(SB), NOSPLIT, $256-24
+// func decodeF16AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeF16AVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VCVTPH2PS 0(SI), Y0
 	VMOVUPS Y0, 0(DI)
 	VCVTPH2PS 16(SI), Y0
@@ -1106,20 +1109,32 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeBF16AVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeBF16AVX2(SB), NOSPLIT, $256-24
+// func decodeBF16AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeBF16AVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPMOVZXWD 0(SI), Y0
 	VPSLLD $16, Y0, Y0
 	VMOVUPS Y0, 0(DI)
@@ -1136,13 +1151,22 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_0AVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ4_0AVX2(SB), NOSPLIT, $256-24
+// func decodeQ4_0AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ4_0AVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1154,8 +1178,11 @@ TEXT ·decodeQ4_0AVX2(SB), NOSPLIT, $256-24
 	VPBROADCASTD X13, Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), X4
 	VCVTPH2PS X4, Y4
 	VPMOVZXBD 2(SI), Y6
@@ -1184,13 +1211,22 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_1AVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ4_1AVX2(SB), NOSPLIT, $256-24
+// func decodeQ4_1AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ4_1AVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1199,8 +1235,11 @@ TEXT ·decodeQ4_1AVX2(SB), NOSPLIT, $256-24
 	VPBROADCASTD X11, Y11
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 2(SI), X5
 	VCVTPH2PS X5, Y5
 	VPBROADCASTW 0(SI), X4
@@ -1231,20 +1270,32 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_0AVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ5_0AVX2(SB), NOSPLIT, $256-24
+// func decodeQ5_0AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ5_0AVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), X4
 	VCVTPH2PS X4, Y4
 	VMOVDQU 6(SI), X0
@@ -1279,20 +1330,32 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_1AVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ5_1AVX2(SB), NOSPLIT, $256-24
+// func decodeQ5_1AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ5_1AVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), X4
 	VCVTPH2PS X4, Y4
 	VPBROADCASTW 2(SI), X5
@@ -1332,20 +1395,32 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ8_0AVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ8_0AVX2(SB), NOSPLIT, $256-24
+// func decodeQ8_0AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ8_0AVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), X4
 	VCVTPH2PS X4, Y4
 	VPMOVSXBD 2(SI), Y0
@@ -1368,13 +1443,22 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ4_NLAVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ4_NLAVX2(SB), NOSPLIT, $256-24
+// func decodeIQ4_NLAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ4_NLAVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1387,8 +1471,11 @@ TEXT ·decodeIQ4_NLAVX2(SB), NOSPLIT, $256-24
 	VPINSRQ $1, AX, X11, X11
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), X4
 	VCVTPH2PS X4, Y4
 	VMOVDQU 2(SI), X6
@@ -1419,13 +1506,22 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ4_XSAVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ4_XSAVX2(SB), NOSPLIT, $256-24
+// func decodeIQ4_XSAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ4_XSAVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1438,8 +1534,13 @@ TEXT ·decodeIQ4_XSAVX2(SB), NOSPLIT, $256-24
 	VPINSRQ $1, AX, X11, X11
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
+	PREFETCHT0 128(SI)(R15*1)
 	VMOVD 4(SI), X0
 	VPSRLW $4, X0, X1
 	VPAND lowNibbles<>(SB), X0, X0
@@ -1662,13 +1763,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeMXFP4AVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeMXFP4AVX2(SB), NOSPLIT, $256-24
+// func decodeMXFP4AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeMXFP4AVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1681,8 +1791,11 @@ TEXT ·decodeMXFP4AVX2(SB), NOSPLIT, $256-24
 	VPINSRQ $1, AX, X11, X11
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	MOVBLZX (SI), AX
 	LEAL -1(AX), R8
 	SHLL $23, R8 // 2^(e-128)
@@ -1720,13 +1833,22 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ2_KAVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ2_KAVX2(SB), NOSPLIT, $256-24
+// func decodeQ2_KAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ2_KAVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1738,8 +1860,12 @@ TEXT ·decodeQ2_KAVX2(SB), NOSPLIT, $256-24
 	VPBROADCASTD X12, Y12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 80(SI), X4
 	VCVTPH2PS X4, Y4
 	VPBROADCASTW 82(SI), X5
@@ -2022,13 +2148,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ3_KAVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ3_KAVX2(SB), NOSPLIT, $256-24
+// func decodeQ3_KAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ3_KAVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2037,8 +2172,12 @@ TEXT ·decodeQ3_KAVX2(SB), NOSPLIT, $256-24
 	VPBROADCASTD X14, Y14
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	MOVQ $0x0f0f0f0f0f0f0f0f, R11
 	MOVQ $0x3030303030303030, R12
 	MOVL 104(SI), R10 // bit pair g/4 of byte g%4
@@ -2292,13 +2431,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_KAVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ4_KAVX2(SB), NOSPLIT, $256-24
+// func decodeQ4_KAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ4_KAVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2307,8 +2455,13 @@ TEXT ·decodeQ4_KAVX2(SB), NOSPLIT, $256-24
 	VPBROADCASTD X11, Y11
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
+	PREFETCHT0 128(SI)(R15*1)
 	MOVL 4(SI), R8 // scales 0..3, on top of them bits of 4..7
 	MOVL 8(SI), R9 // mins 0..3 likewise
 	MOVL 12(SI), R10 // the low halves of scales and mins 4..7
@@ -2589,20 +2742,34 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_KAVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ5_KAVX2(SB), NOSPLIT, $256-24
+// func decodeQ5_KAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ5_KAVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
+	PREFETCHT0 128(SI)(R15*1)
 	MOVL 4(SI), R8 // scales 0..3, on top of them bits of 4..7
 	MOVL 8(SI), R9 // mins 0..3 likewise
 	MOVL 12(SI), R10 // the low halves of scales and mins 4..7
@@ -2867,20 +3034,35 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ6_KAVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ6_KAVX2(SB), NOSPLIT, $256-24
+// func decodeQ6_KAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ6_KAVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
+	PREFETCHT0 128(SI)(R15*1)
+	PREFETCHT0 192(SI)(R15*1)
 	VPBROADCASTW 208(SI), X4
 	VCVTPH2PS X4, Y4
 	VPMOVSXBD 192(SI), Y0
@@ -3111,13 +3293,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ1_0AVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ1_0AVX2(SB), NOSPLIT, $256-24
+// func decodeQ1_0AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ1_0AVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3125,8 +3316,11 @@ TEXT ·decodeQ1_0AVX2(SB), NOSPLIT, $256-24
 	VMOVUPS signBit<>(SB), Y14
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), X4
 	VCVTPH2PS X4, Y4
 	VPXOR Y14, Y4, Y5
@@ -3198,21 +3392,33 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ2_0AVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ2_0AVX2(SB), NOSPLIT, $256-24
+// func decodeQ2_0AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ2_0AVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	VMOVUPS ternary<>(SB), Y12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), X4
 	VCVTPH2PS X4, Y4
 	VMULPS Y12, Y4, Y4
@@ -3252,13 +3458,22 @@ loop:
 	ADDQ $256, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeTQ1_0AVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeTQ1_0AVX2(SB), NOSPLIT, $256-24
+// func decodeTQ1_0AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeTQ1_0AVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3268,8 +3483,11 @@ TEXT ·decodeTQ1_0AVX2(SB), NOSPLIT, $256-24
 	VMOVUPS ternary<>(SB), Y12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 52(SI), X4
 	VCVTPH2PS X4, Y4
 	VMULPS Y12, Y4, Y4
@@ -3475,21 +3693,34 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeTQ2_0AVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeTQ2_0AVX2(SB), NOSPLIT, $256-24
+// func decodeTQ2_0AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeTQ2_0AVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	VMOVUPS ternary<>(SB), Y12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 64(SI), X4
 	VCVTPH2PS X4, Y4
 	VMULPS Y12, Y4, Y4
@@ -3593,13 +3824,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeNVFP4AVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeNVFP4AVX2(SB), NOSPLIT, $256-24
+// func decodeNVFP4AVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeNVFP4AVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3612,8 +3852,11 @@ TEXT ·decodeNVFP4AVX2(SB), NOSPLIT, $256-24
 	VPINSRQ $1, AX, X11, X11
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VMOVD (SI), X0
 	VPCMPEQB notANumber<>(SB), X0, X1
 	VPANDN X0, X1, X0
@@ -3687,13 +3930,22 @@ loop:
 	ADDQ $256, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ1_SAVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ1_SAVX2(SB), NOSPLIT, $256-24
+// func decodeIQ1_SAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ1_SAVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3704,8 +3956,11 @@ TEXT ·decodeIQ1_SAVX2(SB), NOSPLIT, $256-24
 	VMOVUPS signShifts<>(SB), Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), X5
 	VCVTPH2PS X5, Y5
 	VPMOVZXWD 34(SI), Y0
@@ -3932,13 +4187,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ1_MAVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ1_MAVX2(SB), NOSPLIT, $256-24
+// func decodeIQ1_MAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ1_MAVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3949,8 +4213,11 @@ TEXT ·decodeIQ1_MAVX2(SB), NOSPLIT, $256-24
 	VMOVUPS signShifts<>(SB), Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	MOVQ $0x000f000f000f000f, R9
 	MOVQ 48(SI), R8
 	SHRQ $12, R8
@@ -4316,13 +4583,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_XXSAVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ2_XXSAVX2(SB), NOSPLIT, $256-24
+// func decodeIQ2_XXSAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ2_XXSAVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4333,8 +4609,12 @@ TEXT ·decodeIQ2_XXSAVX2(SB), NOSPLIT, $256-24
 	VMOVUPS signShifts<>(SB), Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), X5
 	VCVTPH2PS X5, Y5
 	VMOVUPS 2(SI), Y0
@@ -4672,13 +4952,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_XSAVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ2_XSAVX2(SB), NOSPLIT, $256-24
+// func decodeIQ2_XSAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ2_XSAVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -4689,8 +4978,12 @@ TEXT ·decodeIQ2_XSAVX2(SB), NOSPLIT, $256-24
 	VMOVUPS signShifts<>(SB), Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), X5
 	VCVTPH2PS X5, Y5
 	VMOVQ 66(SI), X0
@@ -5055,13 +5348,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_SAVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ2_SAVX2(SB), NOSPLIT, $256-24
+// func decodeIQ2_SAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ2_SAVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -5072,8 +5374,12 @@ TEXT ·decodeIQ2_SAVX2(SB), NOSPLIT, $256-24
 	VMOVUPS signShifts<>(SB), Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), X5
 	VCVTPH2PS X5, Y5
 	VMOVQ 74(SI), X0
@@ -5434,13 +5740,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ3_XXSAVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ3_XXSAVX2(SB), NOSPLIT, $256-24
+// func decodeIQ3_XXSAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ3_XXSAVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -5451,8 +5766,12 @@ TEXT ·decodeIQ3_XXSAVX2(SB), NOSPLIT, $256-24
 	VMOVUPS signShifts<>(SB), Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), X5
 	VCVTPH2PS X5, Y5
 	VMOVDQU 66(SI), Y0
@@ -5884,13 +6203,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ3_SAVX2(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ3_SAVX2(SB), NOSPLIT, $256-24
+// func decodeIQ3_SAVX2(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ3_SAVX2(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -5901,8 +6229,12 @@ TEXT ·decodeIQ3_SAVX2(SB), NOSPLIT, $256-24
 	VMOVUPS signShifts<>(SB), Y13
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), X5
 	VCVTPH2PS X5, Y5
 	VMOVD 106(SI), X0
@@ -6351,6 +6683,15 @@ loop:
 	ADDQ $110, SI
 	ADDQ $1024, DI
 	DECQ CX
+	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
 	JNZ loop
 
 done:

@@ -1085,15 +1085,18 @@ DATA notANumber<>+60(SB)/4, $0x7f7f7f7f
 GLOBL notANumber<>(SB), RODATA|NOPTR, $64
 
 
-// func decodeF16AVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeF16AVX512(SB), NOSPLIT, $256-24
+// func decodeF16AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VCVTPH2PS 0(SI), Z0
 	VMOVUPS Z0, 0(DI)
 	VCVTPH2PS 32(SI), Z0
@@ -1102,20 +1105,32 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeBF16AVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeBF16AVX512(SB), NOSPLIT, $256-24
+// func decodeBF16AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeBF16AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPMOVZXWD 0(SI), Z0
 	VPSLLD $16, Z0, Z0
 	VMOVUPS Z0, 0(DI)
@@ -1126,13 +1141,22 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_0AVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ4_0AVX512(SB), NOSPLIT, $256-24
+// func decodeQ4_0AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ4_0AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1145,8 +1169,11 @@ TEXT ·decodeQ4_0AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS signed4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VMULPS Z12, Z4, Z4
@@ -1160,13 +1187,22 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_1AVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ4_1AVX512(SB), NOSPLIT, $256-24
+// func decodeQ4_1AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ4_1AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1176,8 +1212,11 @@ TEXT ·decodeQ4_1AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS unsigned4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 2(SI), Y5
 	VCVTPH2PS Y5, Z5
 	VPBROADCASTW 0(SI), Y4
@@ -1194,13 +1233,22 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_0AVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ5_0AVX512(SB), NOSPLIT, $256-24
+// func decodeQ5_0AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ5_0AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1208,8 +1256,11 @@ TEXT ·decodeQ5_0AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS unsigned4<>(SB), Z20
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VMULPS Z20, Z4, Z21
@@ -1228,13 +1279,22 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_1AVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ5_1AVX512(SB), NOSPLIT, $256-24
+// func decodeQ5_1AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ5_1AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1242,8 +1302,11 @@ TEXT ·decodeQ5_1AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS upper5<>(SB), Z20
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VPBROADCASTW 2(SI), Y5
@@ -1266,20 +1329,32 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ8_0AVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ8_0AVX512(SB), NOSPLIT, $256-24
+// func decodeQ8_0AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ8_0AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VPMOVSXBD 2(SI), Z0
@@ -1294,13 +1369,22 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ4_NLAVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ4_NLAVX512(SB), NOSPLIT, $256-24
+// func decodeIQ4_NLAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ4_NLAVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1314,8 +1398,11 @@ TEXT ·decodeIQ4_NLAVX512(SB), NOSPLIT, $256-24
 	VMOVUPS levelsIQ4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VMULPS Z12, Z4, Z4
@@ -1329,13 +1416,22 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ4_XSAVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ4_XSAVX512(SB), NOSPLIT, $256-24
+// func decodeIQ4_XSAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ4_XSAVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1349,8 +1445,13 @@ TEXT ·decodeIQ4_XSAVX512(SB), NOSPLIT, $256-24
 	VMOVUPS levelsIQ4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
+	PREFETCHT0 128(SI)(R15*1)
 	VMOVD 4(SI), X0
 	VPSRLW $4, X0, X1
 	VPAND lowNibbles<>(SB), X0, X0
@@ -1437,13 +1538,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeMXFP4AVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeMXFP4AVX512(SB), NOSPLIT, $256-24
+// func decodeMXFP4AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeMXFP4AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1457,8 +1567,11 @@ TEXT ·decodeMXFP4AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS levelsE2M1<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	MOVBLZX (SI), AX
 	LEAL -1(AX), R8
 	SHLL $23, R8 // 2^(e-128)
@@ -1479,13 +1592,22 @@ loop:
 	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ2_KAVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ2_KAVX512(SB), NOSPLIT, $256-24
+// func decodeQ2_KAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ2_KAVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1498,8 +1620,12 @@ TEXT ·decodeQ2_KAVX512(SB), NOSPLIT, $256-24
 	VMOVUPS fourUnsigned<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 80(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VPBROADCASTW 82(SI), Y5
@@ -1597,13 +1723,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ3_KAVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ3_KAVX512(SB), NOSPLIT, $256-24
+// func decodeQ3_KAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ3_KAVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1612,8 +1747,12 @@ TEXT ·decodeQ3_KAVX512(SB), NOSPLIT, $256-24
 	VPBROADCASTD X14, Z14
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	MOVQ $0x0f0f0f0f0f0f0f0f, R11
 	MOVQ $0x3030303030303030, R12
 	MOVL 104(SI), R10 // bit pair g/4 of byte g%4
@@ -1782,13 +1921,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ4_KAVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ4_KAVX512(SB), NOSPLIT, $256-24
+// func decodeQ4_KAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ4_KAVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1798,8 +1946,13 @@ TEXT ·decodeQ4_KAVX512(SB), NOSPLIT, $256-24
 	VMOVUPS unsigned4<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
+	PREFETCHT0 128(SI)(R15*1)
 	MOVL 4(SI), R8 // scales 0..3, on top of them bits of 4..7
 	MOVL 8(SI), R9 // mins 0..3 likewise
 	MOVL 12(SI), R10 // the low halves of scales and mins 4..7
@@ -1904,13 +2057,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ5_KAVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ5_KAVX512(SB), NOSPLIT, $256-24
+// func decodeQ5_KAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ5_KAVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -1918,8 +2080,13 @@ TEXT ·decodeQ5_KAVX512(SB), NOSPLIT, $256-24
 	VMOVUPS upper5<>(SB), Z20
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
+	PREFETCHT0 128(SI)(R15*1)
 	MOVL 4(SI), R8 // scales 0..3, on top of them bits of 4..7
 	MOVL 8(SI), R9 // mins 0..3 likewise
 	MOVL 12(SI), R10 // the low halves of scales and mins 4..7
@@ -2089,20 +2256,35 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ6_KAVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ6_KAVX512(SB), NOSPLIT, $256-24
+// func decodeQ6_KAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ6_KAVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
+	PREFETCHT0 128(SI)(R15*1)
+	PREFETCHT0 192(SI)(R15*1)
 	VPBROADCASTW 208(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VPMOVSXBD 192(SI), Z0
@@ -2249,13 +2431,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ1_0AVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ1_0AVX512(SB), NOSPLIT, $256-24
+// func decodeQ1_0AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ1_0AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2263,8 +2454,11 @@ TEXT ·decodeQ1_0AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS signBit<>(SB), Z14
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VPXORD Z14, Z4, Z5
@@ -2296,21 +2490,33 @@ loop:
 	ADDQ $512, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeQ2_0AVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ2_0AVX512(SB), NOSPLIT, $256-24
+// func decodeQ2_0AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ2_0AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	VMOVUPS ternary<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VMULPS Z12, Z4, Z4
@@ -2334,13 +2540,22 @@ loop:
 	ADDQ $256, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeTQ1_0AVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeTQ1_0AVX512(SB), NOSPLIT, $256-24
+// func decodeTQ1_0AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeTQ1_0AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2350,8 +2565,11 @@ TEXT ·decodeTQ1_0AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS ternary<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 52(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VMULPS Z12, Z4, Z4
@@ -2458,21 +2676,34 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeTQ2_0AVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeTQ2_0AVX512(SB), NOSPLIT, $256-24
+// func decodeTQ2_0AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeTQ2_0AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
 	VMOVUPS ternary<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 64(SI), Y4
 	VCVTPH2PS Y4, Z4
 	VMULPS Z12, Z4, Z4
@@ -2528,13 +2759,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeNVFP4AVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeNVFP4AVX512(SB), NOSPLIT, $256-24
+// func decodeNVFP4AVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeNVFP4AVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2548,8 +2788,11 @@ TEXT ·decodeNVFP4AVX512(SB), NOSPLIT, $256-24
 	VMOVUPS levelsE2M1<>(SB), Z12
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VMOVD (SI), X0
 	VPCMPEQB notANumber<>(SB), X0, X1
 	VPANDN X0, X1, X0
@@ -2587,13 +2830,22 @@ loop:
 	ADDQ $256, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ1_SAVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ1_SAVX512(SB), NOSPLIT, $256-24
+// func decodeIQ1_SAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ1_SAVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2607,8 +2859,11 @@ TEXT ·decodeIQ1_SAVX512(SB), NOSPLIT, $256-24
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y5
 	VCVTPH2PS Y5, Z5
 	VPMOVZXWD 34(SI), Y0
@@ -2787,13 +3042,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ1_MAVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ1_MAVX512(SB), NOSPLIT, $256-24
+// func decodeIQ1_MAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ1_MAVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -2807,8 +3071,11 @@ TEXT ·decodeIQ1_MAVX512(SB), NOSPLIT, $256-24
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
 	MOVQ $0x000f000f000f000f, R9
 	MOVQ 48(SI), R8
 	SHRQ $12, R8
@@ -3046,13 +3313,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_XXSAVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ2_XXSAVX512(SB), NOSPLIT, $256-24
+// func decodeIQ2_XXSAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ2_XXSAVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3066,8 +3342,12 @@ TEXT ·decodeIQ2_XXSAVX512(SB), NOSPLIT, $256-24
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y5
 	VCVTPH2PS Y5, Z5
 	VMOVUPS 2(SI), Y0
@@ -3253,13 +3533,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_XSAVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ2_XSAVX512(SB), NOSPLIT, $256-24
+// func decodeIQ2_XSAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ2_XSAVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3273,8 +3562,12 @@ TEXT ·decodeIQ2_XSAVX512(SB), NOSPLIT, $256-24
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y5
 	VCVTPH2PS Y5, Z5
 	VMOVQ 66(SI), X0
@@ -3479,13 +3772,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ2_SAVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ2_SAVX512(SB), NOSPLIT, $256-24
+// func decodeIQ2_SAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ2_SAVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3499,8 +3801,12 @@ TEXT ·decodeIQ2_SAVX512(SB), NOSPLIT, $256-24
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y5
 	VCVTPH2PS Y5, Z5
 	VMOVQ 74(SI), X0
@@ -3701,13 +4007,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ3_XXSAVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ3_XXSAVX512(SB), NOSPLIT, $256-24
+// func decodeIQ3_XXSAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ3_XXSAVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3725,8 +4040,12 @@ TEXT ·decodeIQ3_XXSAVX512(SB), NOSPLIT, $256-24
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y5
 	VCVTPH2PS Y5, Z5
 	VMOVDQU 66(SI), Y0
@@ -3974,13 +4293,22 @@ loop:
 	ADDQ $1024, DI
 	DECQ CX
 	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
+	JNZ loop
 
 done:
 	VZEROUPPER
 	RET
 
-// func decodeIQ3_SAVX512(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ3_SAVX512(SB), NOSPLIT, $256-24
+// func decodeIQ3_SAVX512(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ3_SAVX512(SB), NOSPLIT, $256-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ blocks+16(FP), CX
@@ -3998,8 +4326,12 @@ TEXT ·decodeIQ3_SAVX512(SB), NOSPLIT, $256-24
 	KMOVD AX, K5
 	TESTQ CX, CX
 	JZ done
+	MOVQ srcStride+40(FP), R15
+	SHLQ $3, R15
 
 loop:
+	PREFETCHT0 0(SI)(R15*1)
+	PREFETCHT0 64(SI)(R15*1)
 	VPBROADCASTW 0(SI), Y5
 	VCVTPH2PS Y5, Z5
 	VMOVD 106(SI), X0
@@ -4264,6 +4596,15 @@ loop:
 	ADDQ $110, SI
 	ADDQ $1024, DI
 	DECQ CX
+	JNZ loop
+	MOVQ dst+0(FP), DI
+	ADDQ dstStride+32(FP), DI
+	MOVQ DI, dst+0(FP)
+	MOVQ src+8(FP), SI
+	ADDQ srcStride+40(FP), SI
+	MOVQ SI, src+8(FP)
+	MOVQ blocks+16(FP), CX
+	DECQ rows+24(FP)
 	JNZ loop
 
 done:

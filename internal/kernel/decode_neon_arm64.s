@@ -73,8 +73,8 @@ DATA levelsIQ3S<>+8(SB)/8, $0x0000000000000000
 GLOBL levelsIQ3S<>(SB), RODATA|NOPTR, $16
 
 
-// func decodeF16NEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeF16NEON(SB), NOSPLIT, $0-24
+// func decodeF16NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeF16NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -95,12 +95,25 @@ loop:
 	ADD $64, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeBF16NEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeBF16NEON(SB), NOSPLIT, $0-24
+// func decodeBF16NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeBF16NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -122,12 +135,25 @@ loop:
 	ADD $64, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeQ4_0NEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ4_0NEON(SB), NOSPLIT, $0-24
+// func decodeQ4_0NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ4_0NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -177,12 +203,25 @@ loop:
 	ADD $18, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeQ4_1NEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ4_1NEON(SB), NOSPLIT, $0-24
+// func decodeQ4_1NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ4_1NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -242,12 +281,25 @@ loop:
 	ADD $20, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeQ5_0NEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ5_0NEON(SB), NOSPLIT, $0-24
+// func decodeQ5_0NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ5_0NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -312,12 +364,25 @@ loop:
 	ADD $22, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeQ5_1NEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ5_1NEON(SB), NOSPLIT, $0-24
+// func decodeQ5_1NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ5_1NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -393,12 +458,25 @@ loop:
 	ADD $24, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeQ8_0NEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ8_0NEON(SB), NOSPLIT, $0-24
+// func decodeQ8_0NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ8_0NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -443,12 +521,25 @@ loop:
 	ADD $34, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeIQ4_NLNEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ4_NLNEON(SB), NOSPLIT, $0-24
+// func decodeIQ4_NLNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ4_NLNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -499,12 +590,25 @@ loop:
 	ADD $18, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeIQ4_XSNEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ4_XSNEON(SB), NOSPLIT, $0-24
+// func decodeIQ4_XSNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ4_XSNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -850,12 +954,25 @@ loop:
 	ADD $136, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeMXFP4NEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeMXFP4NEON(SB), NOSPLIT, $0-24
+// func decodeMXFP4NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeMXFP4NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -911,12 +1028,25 @@ loop:
 	ADD $17, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeQ2_KNEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ2_KNEON(SB), NOSPLIT, $0-24
+// func decodeQ2_KNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ2_KNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -1321,12 +1451,25 @@ loop:
 	ADD $84, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeQ3_KNEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ3_KNEON(SB), NOSPLIT, $0-24
+// func decodeQ3_KNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ3_KNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -1721,12 +1864,25 @@ loop:
 	ADD $110, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeQ4_KNEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ4_KNEON(SB), NOSPLIT, $0-24
+// func decodeQ4_KNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ4_KNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -2120,12 +2276,25 @@ loop:
 	ADD $144, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeQ5_KNEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ5_KNEON(SB), NOSPLIT, $0-24
+// func decodeQ5_KNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ5_KNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -2578,12 +2747,25 @@ loop:
 	ADD $176, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeQ6_KNEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ6_KNEON(SB), NOSPLIT, $0-24
+// func decodeQ6_KNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ6_KNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -2946,12 +3128,25 @@ loop:
 	ADD $210, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeQ1_0NEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ1_0NEON(SB), NOSPLIT, $0-24
+// func decodeQ1_0NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ1_0NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -3138,12 +3333,25 @@ loop:
 	ADD $18, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeQ2_0NEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeQ2_0NEON(SB), NOSPLIT, $0-24
+// func decodeQ2_0NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeQ2_0NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -3242,12 +3450,25 @@ loop:
 	ADD $18, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeTQ1_0NEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeTQ1_0NEON(SB), NOSPLIT, $0-24
+// func decodeTQ1_0NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeTQ1_0NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -3601,12 +3822,25 @@ loop:
 	ADD $54, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeTQ2_0NEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeTQ2_0NEON(SB), NOSPLIT, $0-24
+// func decodeTQ2_0NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeTQ2_0NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -3913,12 +4147,25 @@ loop:
 	ADD $66, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeNVFP4NEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeNVFP4NEON(SB), NOSPLIT, $0-24
+// func decodeNVFP4NEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeNVFP4NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -4026,12 +4273,25 @@ loop:
 	ADD $36, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeIQ1_SNEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ1_SNEON(SB), NOSPLIT, $0-24
+// func decodeIQ1_SNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ1_SNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -4619,12 +4879,25 @@ loop:
 	ADD $50, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeIQ1_MNEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ1_MNEON(SB), NOSPLIT, $0-24
+// func decodeIQ1_MNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ1_MNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -5365,12 +5638,25 @@ loop:
 	ADD $56, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeIQ2_XXSNEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ2_XXSNEON(SB), NOSPLIT, $0-24
+// func decodeIQ2_XXSNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ2_XXSNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -6030,12 +6316,25 @@ loop:
 	ADD $66, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeIQ2_XSNEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ2_XSNEON(SB), NOSPLIT, $0-24
+// func decodeIQ2_XSNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ2_XSNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -6706,12 +7005,25 @@ loop:
 	ADD $74, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeIQ2_SNEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ2_SNEON(SB), NOSPLIT, $0-24
+// func decodeIQ2_SNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ2_SNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -7381,12 +7693,25 @@ loop:
 	ADD $82, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeIQ3_XXSNEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ3_XXSNEON(SB), NOSPLIT, $0-24
+// func decodeIQ3_XXSNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ3_XXSNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -8192,12 +8517,25 @@ loop:
 	ADD $98, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET
 
-// func decodeIQ3_SNEON(dst *float32, src *byte, blocks int)
-TEXT ·decodeIQ3_SNEON(SB), NOSPLIT, $0-24
+// func decodeIQ3_SNEON(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+TEXT ·decodeIQ3_SNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -9037,6 +9375,19 @@ loop:
 	ADD $110, R1
 	SUB $1, R2
 	CBNZ R2, loop
+	MOVD dst+0(FP), R0
+	MOVD dstStride+32(FP), R3
+	ADD R3, R0
+	MOVD R0, dst+0(FP)
+	MOVD src+8(FP), R1
+	MOVD srcStride+40(FP), R3
+	ADD R3, R1
+	MOVD R1, src+8(FP)
+	MOVD blocks+16(FP), R2
+	MOVD rows+24(FP), R3
+	SUB $1, R3
+	MOVD R3, rows+24(FP)
+	CBNZ R3, loop
 
 done:
 	RET

@@ -97,7 +97,7 @@ func Decode(f Format, dst []float32, src []byte) bool {
 		return false
 	}
 	_ = src[:len(dst)/b.elements*b.bytes]
-	d.float32(unsafe.SliceData(dst), unsafe.SliceData(src), len(dst)/d.elements)
+	d.float32(unsafe.SliceData(dst), unsafe.SliceData(src), len(dst)/d.elements, 1, 0, 0)
 	return true
 }
 

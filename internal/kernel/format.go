@@ -75,9 +75,9 @@ var blocks = [formats]struct {
 // package quantize, and those rounded to bfloat16. A nil function: none.
 type decoder struct {
 	elements int // of the blocks that the functions count
-	float32  func(dst *float32, src *byte, blocks int)
-	// bf16 decodes that many blocks of each row; strides are in bytes.
-	bf16 func(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
+	// float32 and bf16 decode that many blocks of each row; strides are in bytes.
+	float32 func(dst *float32, src *byte, blocks, rows, dstStride, srcStride int)
+	bf16    func(dst *uint16, src *byte, blocks, rows, dstStride, srcStride int)
 	// dot adds to each y the sum of the elements of a row times those of x; rows, of
 	// that many blocks each, follow each other.
 	dot func(x *float32, src *byte, blocks, rows int, y *float32)

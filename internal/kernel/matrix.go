@@ -105,17 +105,30 @@ func (m Matrix) Row(r int, scratch []float32) []float32 {
 // part stores columns from to to-1 of row r in dst. Encoded rows can be cut
 // at multiples of cuts.
 func (m Matrix) part(t *tier, dst []float32, r, from, to int) {
-	dst = dst[:to-from]
-	if m.decode == nil {
-		copy(dst, m.f32[r*m.Cols+from:])
+	m.parts(t, dst, to-from, r, r+1, from, to)
+}
+
+// parts is part for rows r0 to r1-1, stride elements apart in dst.
+func (m *Matrix) parts(t *tier, dst []float32, stride, r0, r1, from, to int) {
+	n := to - from
+	if r0 == r1 || n == 0 {
 		return
 	}
-	src := m.bytesOf(r, from, to)
-	if d := &t.decoders[m.format]; d.float32 != nil && len(dst) > 0 {
-		d.float32(&dst[0], &src[0], len(dst)/d.elements)
+	dst = dst[:(r1-r0-1)*stride+n]
+	if d := &t.decoders[m.format]; m.decode != nil && d.float32 != nil {
+		_ = m.bytesOf(r1-1, from, to)
+		d.float32(&dst[0], &m.bytesOf(r0, from, to)[0], n/d.elements, r1-r0, 4*stride, m.stride)
 		return
 	}
-	m.decode(dst, src)
+	for r := r0; r < r1; r++ {
+		row := dst[(r-r0)*stride:][:n]
+		if m.decode == nil {
+			copy(row, m.f32[r*m.Cols+from:])
+		} else {
+			t.expect(m, r+rowsAhead, from, to)
+			m.decode(row, m.bytesOf(r, from, to))
+		}
+	}
 }
 
 // bytesOf is where columns from to to-1 of encoded row r are stored.

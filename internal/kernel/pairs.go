@@ -57,7 +57,7 @@ func Unround(dst, src []float32) {
 	halves := asPairs(src[:len(dst)/2])
 	d, n := &active.decoders[formatBF16], len(dst)&^(decodableColumns-1)
 	if n > 0 {
-		d.float32(&dst[0], (*byte)(unsafe.Pointer(&halves[0])), n/d.elements)
+		d.float32(&dst[0], (*byte)(unsafe.Pointer(&halves[0])), n/d.elements, 1, 0, 0)
 	}
 	for i := n; i < len(dst); i++ {
 		dst[i] = half.FromBFloat16(halves[i])
@@ -183,9 +183,6 @@ func (p *pairKernels) rows(t *tier, dst []uint16, stride int, w *Matrix, r0, r1,
 		p.roundRow(rounded, v)
 	}
 }
-
-// decodedRows is how many rows loadPairs decodes at once.
-const decodedRows = 32
 
 // loadPairs is load for bfloat16 where rows of w run along c.
 func (p *slice) loadPairs(t *tier, s *scratch, b *[]float32, j0, j1 int) packedB {

@@ -281,20 +281,25 @@ const worthPacking = 4
 
 // loadRows packs columns j0 to j1-1 of the rows of w.
 func (p *slice) loadRows(t *tier, s *scratch, b *[]float32, j0, j1 int) packedB {
-	wide, n := t.widths[0], p.to-p.from
-	data := sized(b, ceil(j1-j0, wide)*wide*n)
-	row := sized(&s.row, j1-j0)
-	for l := p.from; l < p.to; l++ {
-		t.expect(&p.w, l+rowsAhead, j0, j1)
-		if p.w.decode == nil {
-			row = p.w.f32[l*p.w.Cols+j0 : l*p.w.Cols+j1]
-		} else {
-			p.w.part(t, row, l, j0, j1)
+	wide, n, columns, w := t.widths[0], p.to-p.from, j1-j0, &p.w
+	data := sized(b, ceil(columns, wide)*wide*n)
+	rows := sized(&s.decoded, decodedRows*columns)
+	for l := 0; l < n; l++ {
+		row := rows[l%decodedRows*columns:][:columns]
+		switch r := p.from + l; {
+		case w.decode == nil:
+			t.expect(w, r+rowsAhead, j0, j1)
+			row = w.f32[r*w.Cols+j0 : r*w.Cols+j1]
+		case l%decodedRows == 0:
+			w.parts(t, rows, columns, r, min(r+decodedRows, p.to), j0, j1)
 		}
-		t.packRow(data[(l-p.from)*wide:], wide*n, row)
+		t.packRow(data[l*wide:], wide*n, row)
 	}
 	return packedB{data, wide * n, wide}
 }
+
+// decodedRows is how many rows are decoded at once before they are packed.
+const decodedRows = 32
 
 // packRow stores element j of row at dst[j/wide·step+j%wide], where wide is the width
 // of a tile.
@@ -310,13 +315,9 @@ func (t *tier) packRow(dst []float32, step int, row []float32) {
 	}
 }
 
-// How many rows ahead encoded parts are fetched before they are decoded, where
-// rows cross a block and where they run along its terms: a part of a row is too
-// short for the hardware to see.
-const (
-	rowsAhead  = 8
-	partsAhead = 4
-)
+// rowsAhead is how many rows ahead parts are fetched where no decoder does it: a part
+// of a row is too short for the hardware to see.
+const rowsAhead = 8
 
 // expect fetches a part of row r, if there is one.
 func (t *tier) expect(w *Matrix, r, from, to int) {
@@ -339,24 +340,20 @@ func (p *slice) loadTransposed(t *tier, s *scratch, b *[]float32, j0, j1 int) pa
 	decoded := sized(&s.decoded, t.lanes*(termBlock+gap))
 	for j := j0; j < j1; j += t.lanes {
 		rows := min(t.lanes, j1-j)
-		if p.pairs != nil {
-			p.pairs.rows(t, asPairs(decoded), 2*(termBlock+gap), &p.w, j, j+rows, l0, l1, &s.row)
+		first, stride := &decoded[0], termBlock+gap
+		switch {
+		case p.pairs != nil:
+			p.pairs.rows(t, asPairs(decoded), 2*stride, &p.w, j, j+rows, l0, l1, &s.row)
+		case p.w.decode != nil:
+			p.w.parts(t, decoded, stride, j, j+rows, l0, l1)
+		default:
+			first, stride = &p.w.f32[j*p.w.Cols+l0], p.w.Cols
+			for r := range rows {
+				t.expect(&p.w, j+r+rowsAhead, l0, l1)
+			}
 		}
 		for r := range t.lanes {
-			row := decoded[r*(termBlock+gap):]
-			switch {
-			case r >= rows:
-				s.rows[r] = s.rows[rows-1]
-				continue
-			case p.pairs != nil:
-			case p.w.decode != nil:
-				t.expect(&p.w, j+r+partsAhead, l0, l1)
-				p.w.part(t, row, j+r, l0, l1)
-			default:
-				t.expect(&p.w, j+t.lanes+r, l0, l1)
-				row = p.w.f32[(j+r)*p.w.Cols+l0:]
-			}
-			s.rows[r] = &row[0]
+			s.rows[r] = after(first, min(r, rows-1)*stride)
 		}
 		at := j - j0
 		t.transposeRows(data[at/wide*wide*n+at%wide:], wide, s, rows, n)

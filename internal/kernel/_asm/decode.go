@@ -22,7 +22,7 @@ type kind struct {
 }
 
 var (
-	toFloat32 = kind{"decode%s%s", "dst *float32, src *byte, blocks int", 24, 4}
+	toFloat32 = kind{"decode%s%s", "dst *float32, src *byte, blocks, rows, dstStride, srcStride int", 48, 4}
 	toBF16    = kind{"decode%sBF16%s", "dst *uint16, src *byte, blocks, rows, dstStride, srcStride int", 48, 2}
 	toDot     = kind{"dot%s%s", "x *float32, src *byte, blocks, rows int, y *float32", 40, 4}
 )
@@ -311,15 +311,14 @@ func emitDecoder(w *writer, s sink, d decoding) {
 	}
 	w.op("TESTQ CX, CX")
 	w.op("JZ done")
-	if s.kind == toBF16 {
+	if s.kind == toDot {
+		w.op("MOVQ y+32(FP), R15")
+	} else {
 		w.op("MOVQ srcStride+40(FP), R15")
 		w.op("SHLQ $%d, R15", rowsAheadShift)
 	}
-	if s.kind == toDot {
-		w.op("MOVQ y+32(FP), R15")
-	}
 	w.printf("\nloop:\n")
-	if s.kind == toBF16 {
+	if s.kind != toDot {
 		for line := 0; line < d.bytes; line += 64 {
 			w.op("PREFETCHT0 %d(SI)(R15*1)", line)
 		}
@@ -334,11 +333,10 @@ func emitDecoder(w *writer, s sink, d decoding) {
 		w.op("DECQ CX")
 		w.op("JNZ loop")
 	}
-	switch s.kind {
-	case toBF16:
-		nextRow(w)
-	case toDot:
+	if s.kind == toDot {
 		block.addSum()
+	} else {
+		nextRow(w)
 	}
 	w.printf("\ndone:\n")
 	w.op("VZEROUPPER")

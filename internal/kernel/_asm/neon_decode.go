@@ -183,6 +183,8 @@ func emitNEONDecoder(w *writer, k kind, d decoding) {
 	w.op("CBNZ R2, loop")
 	if k == toDot {
 		n.addSum()
+	} else {
+		n.nextRow()
 	}
 	w.printf("\ndone:\n")
 	w.op("RET")
@@ -211,6 +213,25 @@ func (n *neonWriter) addSum() {
 	n.op("FMOVS.P F16, 4(R15)")
 	n.clearSums()
 	n.op("MOVD x+0(FP), R0")
+	n.nextOfRows()
+}
+
+// nextRow prints the step from a row to the next.
+func (n *neonWriter) nextRow() {
+	for _, p := range []struct{ name, register, stride string }{
+		{"dst+0(FP)", "R0", "dstStride+32(FP)"},
+		{"src+8(FP)", "R1", "srcStride+40(FP)"},
+	} {
+		n.op("MOVD %s, %s", p.name, p.register)
+		n.op("MOVD %s, R3", p.stride)
+		n.op("ADD R3, %s", p.register)
+		n.op("MOVD %s, %s", p.register, p.name)
+	}
+	n.nextOfRows()
+}
+
+// nextOfRows goes on if there is another row.
+func (n *neonWriter) nextOfRows() {
 	n.op("MOVD blocks+16(FP), R2")
 	n.op("MOVD rows+24(FP), R3")
 	n.op("SUB $1, R3")
