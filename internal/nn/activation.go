@@ -100,8 +100,18 @@ func (o *gatedOp) backward(t *Tape) {
 	if o.y.grad == nil {
 		return
 	}
+	o.takeGradients(t)
+	o.passBack(t)
+}
+
+// takeGradients takes memory for the gradients of gate and up.
+func (o *gatedOp) takeGradients(t *Tape) {
 	o.dg, o.addDG = t.gradToFill(o.gate)
 	o.du, o.addDU = t.gradToFill(o.up)
+}
+
+// passBack computes them from that of y.
+func (o *gatedOp) passBack(t *Tape) {
 	m := t.floats.at
 	if o.dg == nil {
 		o.dg = t.floats.take(len(o.y.Data)) // computed along with the other

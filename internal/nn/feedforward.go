@@ -11,16 +11,68 @@ func (t *Tape) FeedForward(x *Var, gate, up, down *Linear, a Activation) *Var {
 //
 // Where the products round their factors to bfloat16, what they make of x is
 // not kept: the activation's result is rounded at once, and so are, for the backward
-// pass, gate·x and up·x, and their gradients there.
+// pass, gate·x and up·x, and their gradients there. In float32 only these are kept, and
+// the activation's result, which down's pair needs once more, is computed again.
 func (t *Tape) ExpertFeedForward(x *Var, groups []int32, gate, up, down *Linear, a Activation) *Var {
-	var h *Var
 	if x.Rows > 1 && !x.oneToken && gate.Rows%2 == 0 && t.rounds(gate) && t.rounds(up) && t.rounds(down) {
-		h = t.roundedGated(x, groups, gate, up, a)
-	} else {
-		y := t.ExpertLinears(x, groups, gate, up)
-		h = t.Gated(y[0], y[1], a)
+		h := t.roundedGated(x, groups, gate, up, a)
+		return t.ExpertLinears(h, groups, down)[0]
 	}
-	return t.ExpertLinears(h, groups, down)[0]
+	y := t.ExpertLinears(x, groups, gate, up)
+	if t.recording && t.Observe == nil {
+		return t.gatedDown(y[0], y[1], groups, down, a)
+	}
+	return t.ExpertLinears(t.Gated(y[0], y[1], a), groups, down)[0]
+}
+
+// gatedDown is down·a(gate, up), of which only the result is kept.
+func (t *Tape) gatedDown(gate, up *Var, groups []int32, down *Linear, a Activation) *Var {
+	h := t.vars.take()
+	*h = Var{Rows: gate.Rows, Cols: gate.Cols, needs: gate.needs || up.needs, oneToken: gate.oneToken}
+	o := t.steps.gatedDown.take()
+	o.gated, o.down = gatedOp{t: t, gate: gate, up: up, y: h, activation: a}, t.steps.linear.take()
+	o.down.begin(t, h, groups, down)
+	needs := o.down.makeResults(t)
+	m := t.floats.at
+	o.activate(t)
+	o.down.forward(t)
+	t.floats.release(m)
+	h.Data = nil
+	if needs {
+		t.ops = append(t.ops, o)
+	}
+	return o.down.y[0]
+}
+
+// gatedDownOp is [gatedOp] and the projection of its result, which is not kept.
+type gatedDownOp struct {
+	gated gatedOp
+	down  *linearOp
+}
+
+// activate computes the result of gated in memory that the caller releases.
+func (o *gatedDownOp) activate(t *Tape) {
+	h := o.gated.y
+	h.Data = t.floats.take(h.Rows * h.Cols)
+	t.Pool.Do(rowParts(h.Rows), (*gatedForward)(&o.gated))
+}
+
+func (o *gatedDownOp) backward(t *Tape) {
+	if o.down.y[0].grad == nil {
+		return
+	}
+	h := o.gated.y
+	if h.needs {
+		o.gated.takeGradients(t)
+	}
+	m := t.floats.at
+	o.activate(t)
+	o.down.backward(t)
+	if h.needs {
+		o.gated.passBack(t)
+	}
+	t.floats.release(m)
+	h.Data, h.grad = nil, nil
 }
 
 // rounds reports whether all that l multiplies is rounded to bfloat16.

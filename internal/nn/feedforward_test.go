@@ -51,19 +51,7 @@ func TestAFeedForwardNetworkKeptInBFloat16IsTheOneOfItsOperators(t *testing.T) {
 			params = append(params, l.Pair.A, l.Pair.B)
 		}
 		run := func(f func(t *Tape, x *Var) *Var) (y []float32, grads [][]float32) {
-			for _, p := range params {
-				clear(p.Grad)
-			}
-			tape := NewTape(pool)
-			tape.Reset(true)
-			v := f(tape, variable(tape, x))
-			y = slices.Clone(v.Data)
-			v.grad = slices.Clone(dy)
-			tape.Backward()
-			for _, p := range params {
-				grads = append(grads, slices.Clone(p.Grad))
-			}
-			return y, grads
+			return passes(pool, params, x, dy, f)
 		}
 		y, grads := run(func(t *Tape, x *Var) *Var {
 			return t.FeedForward(t.RMSNormFor([]*Linear{gate, up}, x, w, 1e-5), gate, up, down, a)
@@ -78,6 +66,56 @@ func TestAFeedForwardNetworkKeptInBFloat16IsTheOneOfItsOperators(t *testing.T) {
 		for i, p := range params {
 			if e := sharedtest.NMSE(grads[i], wantGrads[i]); !(e < limit) {
 				t.Errorf("%s: NMSE of the gradient of %s %.2g", name, p.Name, e)
+			}
+		}
+	}
+}
+
+// passes runs f forward and, from dy, backward, and returns its result and the gradients.
+func passes(pool *kernel.Pool, params []*Param, x *Param, dy []float32, f func(t *Tape, x *Var) *Var) (y []float32, grads [][]float32) {
+	for _, p := range params {
+		clear(p.Grad)
+	}
+	tape := NewTape(pool)
+	tape.Reset(true)
+	v := f(tape, variable(tape, x))
+	y = slices.Clone(v.Data)
+	v.grad = slices.Clone(dy)
+	tape.Backward()
+	for _, p := range params {
+		grads = append(grads, slices.Clone(p.Grad))
+	}
+	return y, grads
+}
+
+func TestAFeedForwardNetworkInFloat32IsTheOneOfItsOperatorsBitForBit(t *testing.T) {
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	const tokens, n, width = 33, 48, 1100
+	rng := rand.New(rand.NewPCG(43, 44))
+	gate, up, down := encodedLinear(rng, "gate", n, width, 4), encodedLinear(rng, "up", n, width, 4), encodedLinear(rng, "down", width, n, 4)
+	x, dy := randomParam(rng, "x", n, tokens), randomParam(rng, "dy", n, tokens).Data
+	for _, onlyDown := range []bool{false, true} {
+		params, in := []*Param{down.Pair.A, down.Pair.B}, variable
+		if onlyDown { // no gradient flows through the activation
+			gate.Pair, up.Pair = nil, nil
+			in = func(_ *Tape, p *Param) *Var { return Constant(p.Data, tokens, n) }
+		} else {
+			params = append(params, x, gate.Pair.A, gate.Pair.B, up.Pair.A, up.Pair.B)
+		}
+		y, grads := passes(pool, params, x, dy, func(t *Tape, _ *Var) *Var {
+			return t.FeedForward(in(t, x), gate, up, down, SwiGLU)
+		})
+		want, wantGrads := passes(pool, params, x, dy, func(t *Tape, _ *Var) *Var {
+			h := t.Linears(in(t, x), gate, up)
+			return t.Linear(t.Gated(h[0], h[1], SwiGLU), down)
+		})
+		if !slices.Equal(y, want) {
+			t.Error("another result")
+		}
+		for i, p := range params {
+			if !slices.Equal(grads[i], wantGrads[i]) {
+				t.Errorf("another gradient of %s", p.Name)
 			}
 		}
 	}

@@ -69,6 +69,7 @@ type steps struct {
 	scale        objects[scaleOp]
 	softcap      objects[softcapOp]
 	gated        objects[gatedOp]
+	gatedDown    objects[gatedDownOp]
 	rmsNorm      objects[rmsNormOp]
 	rope         objects[ropeOp]
 	columns      objects[columnsOp]
@@ -94,6 +95,7 @@ func (s *steps) reset() {
 	s.scale.reset()
 	s.softcap.reset()
 	s.gated.reset()
+	s.gatedDown.reset()
 	s.rmsNorm.reset()
 	s.rope.reset()
 	s.columns.reset()
