@@ -65,8 +65,12 @@ func (d *decoderWriter) fourBlocks(of decoding) {
 	d.op("VMOVQ R8, X%d", scale)
 	d.op("VCVTPH2PS X%[1]d, X%[1]d", scale)
 	d.scalesToLanes()
-	for i := range 4 {
-		d.scaledBlock(of, i)
+	if of.name == "Q8_0" && !d.wide() {
+		d.fourByTurns(of)
+	} else {
+		for i := range 4 {
+			d.scaledBlock(of, i)
+		}
 	}
 	d.op("SUBQ $4, CX")
 	d.op("JNZ loop")
@@ -96,8 +100,35 @@ func (d *decoderWriter) scalesToLanes() {
 func (d *decoderWriter) scaledBlock(of decoding, i int) {
 	d.begun = false
 	d.blockOf(of)
+	d.timesScale(i, blockSum)
+}
+
+// timesScale adds the sum of a block times scale i of four.
+func (d *decoderWriter) timesScale(i, sum int) {
 	d.op("VPERMILPS $%#02x, %s, %s", 0x55*i, d.v(scale), d.v(scaleHere))
-	d.op("VFMADD231PS %s, %s, %s", d.v(scaleHere), d.v(blockSum), d.v(d.sums[i%len(d.sums)]))
+	d.op("VFMADD231PS %s, %s, %s", d.v(scaleHere), d.v(sum), d.v(d.sums[i%len(d.sums)]))
+}
+
+// fourByTurns is four scaledBlocks of bytes that are elements, a vector of each by turns:
+// the sum of one block would wait for itself.
+func (d *decoderWriter) fourByTurns(of decoding) {
+	for at := 0; at < of.elements; at += d.lanes {
+		for i := range 4 {
+			sum, x := d.v(blockSum+i), 4*(i*of.elements+at)
+			d.op("VPMOVSXBD %d(SI), %s", i*of.bytes+2+at, d.v(0))
+			d.op("VCVTDQ2PS %s, %s", d.v(0), d.v(0))
+			if at == 0 {
+				d.op("VMULPS %d(DI), %s, %s", x, d.v(0), sum)
+			} else {
+				d.op("VFMADD231PS %d(DI), %s, %s", x, d.v(0), sum)
+			}
+		}
+	}
+	d.op("ADDQ $%d, SI", 4*of.bytes)
+	d.op("ADDQ $%d, DI", 16*of.elements)
+	for i := range 4 {
+		d.timesScale(i, blockSum+i)
+	}
 }
 
 // blockScale loads the scale of a block.
