@@ -128,7 +128,7 @@ func runBenchTrain(c *cli.Context) error {
 	}
 	fmt.Fprintf(con.out, "model    %d parameters, %s\n", r.Parameters, formatBytes(r.ModelBytes))
 	fmt.Fprintf(con.out, "speed    %.1f tokens/s, %.3f s a step of %d tokens (best %.3f)\n", r.TokensPerSecond, r.StepSeconds, r.Tokens, r.BestSeconds)
-	fmt.Fprintf(con.out, "work     %.1f GFLOP/s in %s on %d threads\n", r.GFLOPS, r.Precision, r.Threads)
+	fmt.Fprintf(con.out, "work     %.1f GFLOP/s in %s on %d threads, %.0f%% of the peak of %.0f\n", r.GFLOPS, r.Precision, r.Threads, 100*r.Fraction, r.Peak)
 	if r.Memory != nil {
 		fmt.Fprintf(con.out, "memory   %s planned beside the mapped base", formatBytes(r.PlannedBytes))
 		if r.AnonymousBytes > 0 {

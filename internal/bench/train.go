@@ -41,6 +41,8 @@ type TrainResult struct {
 	BestSeconds     float64 `json:"best_step_seconds"`
 	FLOPsPerToken   float64 `json:"flops_per_token"` // of the products with base weights
 	GFLOPS          float64 `json:"gflops"`
+	Peak            float64 `json:"peak_gflops"` // the higher one of before and after
+	Fraction        float64 `json:"flops_fraction_of_peak"`
 	PlannedBytes    int64   `json:"planned_memory_bytes"`   // beside the mapped base, foretold by the plan
 	AnonymousBytes  int64   `json:"anonymous_memory_bytes"` // measured: resident, but not of a file; 0 where it cannot be told
 	PeakRSSBytes    int64   `json:"peak_rss_bytes"`         // of the process, files included; 0 where it cannot be told
@@ -59,6 +61,9 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 	d := m.decoder
 	pool := kernel.NewPool(opt.Threads)
 	defer pool.Close()
+	pool.SetPrecision((&train.Config{Precision: opt.Precision}).KernelPrecision())
+	const peakTime = 200 * time.Millisecond
+	before := kernel.MeasurePeak(pool, peakTime)
 	r := &TrainResult{Threads: pool.Workers(), Tokens: opt.Seq}
 	r.Parameters, r.ModelBytes = m.size()
 	r.FLOPsPerToken = 2 * multiplied(d)
@@ -76,6 +81,8 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 	r.TokensPerSecond = float64(opt.Seq) / r.StepSeconds
 	r.GFLOPS = r.FLOPsPerToken * r.TokensPerSecond / 1e9
 	r.Precision, r.PeakRSSBytes = pool.Precision(), peakRSS()
+	r.Peak = max(before, kernel.MeasurePeak(pool, peakTime))
+	r.Fraction = r.GFLOPS / r.Peak
 	return r, nil
 }
 
@@ -158,9 +165,6 @@ func forwardPasses(d *model.Decoder, pool *kernel.Pool, opt TrainOptions) (secon
 	row := randomRow(d, opt.Seq)
 	batch := model.NewBatch(row.Docs[0].Tokens(), []int{0})
 	tape := nn.NewTape(pool)
-	if opt.Precision == "auto" {
-		pool.SetPrecision(kernel.Auto)
-	}
 	for pass := range opt.Steps + 1 {
 		start := time.Now()
 		tape.Reset(false)
