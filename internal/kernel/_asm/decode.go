@@ -227,7 +227,10 @@ func (d *decoderWriter) scalesAndMins() {
 	}
 }
 
-func (d *decoderWriter) group(g int) {
+func (d *decoderWriter) group(g int) { d.groupTo(g, scale, low) }
+
+// groupTo puts what scalesAndMins left of group g into two registers.
+func (d *decoderWriter) groupTo(g, scale, low int) {
 	d.op("VBROADCASTSS %d(SP), %s", 4*g, d.v(scale))
 	d.op("VBROADCASTSS %d(SP), %s", 32+4*g, d.v(low))
 }
@@ -243,7 +246,10 @@ func (d *decoderWriter) scaled(i, at int) {
 
 // affine stores the integers of register i times scale plus or minus low: two
 // roundings, as ggml has them.
-func (d *decoderWriter) affine(i, at int, op string) {
+func (d *decoderWriter) affine(i, at int, op string) { d.affineBy(i, at, op, scale, low) }
+
+// affineBy is affine with other registers.
+func (d *decoderWriter) affineBy(i, at int, op string, scale, low int) {
 	d.op("VCVTDQ2PS %s, %s", d.v(i), d.v(i))
 	d.op("VMULPS %s, %s, %s", d.v(scale), d.v(i), d.v(i))
 	d.op("%s %s, %s, %s", op, d.v(low), d.v(i), d.v(i))

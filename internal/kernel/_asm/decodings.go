@@ -106,12 +106,13 @@ var decodings = []decoding{
 				d.tabledGroups(g)
 				continue
 			}
+			const nextScale, nextLow = 7, 8
+			d.group(g)
+			d.groupTo(g+1, nextScale, nextLow)
 			for at := 0; at < 32; at += d.lanes {
 				d.nibbles(16 + 16*g + at)
-				d.group(g)
 				d.affine(0, 32*g+at, "VSUBPS")
-				d.group(g + 1)
-				d.affine(1, 32*g+32+at, "VSUBPS")
+				d.affineBy(1, 32*g+32+at, "VSUBPS", nextScale, nextLow)
 			}
 		}
 	}},
