@@ -183,7 +183,9 @@ func decodeQ6K(d *decoderWriter) {
 			d.unpacked(quarter, "bytes32")
 		}
 		for at := 0; at < 128; at += d.lanes {
-			d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+at/16), d.v(scale))
+			if at%16 == 0 {
+				d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+at/16), d.v(scale))
+			}
 			d.widened(0, at)
 			d.scaled(0, 128*half+at)
 		}
@@ -302,7 +304,9 @@ func decodeQ3K(d *decoderWriter) {
 			d.unpacked(k, "bytes4")
 		}
 		for at := 0; at < 128; at += d.lanes {
-			d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+at/16), d.v(scale))
+			if at%16 == 0 {
+				d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+at/16), d.v(scale))
+			}
 			d.widened(0, at)
 			d.scaled(0, 128*half+at)
 		}
