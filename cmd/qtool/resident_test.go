@@ -23,7 +23,7 @@ func TestABaseThatIsReadPartByPartGivesTheSameAdapter(t *testing.T) {
 	}
 	for name, shape := range map[string]fixtures.Shape{
 		"dense":   {Dim: 128, FF: 512, Layers: 12},
-		"experts": {Dim: 64, FF: 128, Layers: 4, Experts: 4},
+		"experts": {Dim: 64, FF: 128, Layers: 12, Experts: 4},
 	} {
 		base := tinyFile(t, shape)
 		for _, extra := range []string{"--packing", "--checkpointing"} {
@@ -42,9 +42,10 @@ func TestABaseThatIsReadPartByPartGivesTheSameAdapter(t *testing.T) {
 			whole, parts := filepath.Join(dir, "whole.gguf"), filepath.Join(dir, "parts.gguf")
 			r := tune(whole)
 			m := r.Plan.Memory
-			half := strconv.FormatInt(m.Total+m.MappedBase*3/4, 10)
-			if r := tune(parts, "--max-resident", half); r.MappedLimit == 0 || r.MappedLimit >= m.MappedBase {
-				t.Errorf("%s: of %d bytes, at most %d were to be in memory", name, m.MappedBase, r.MappedLimit)
+			// What the program itself takes differs by half a megabyte and more each time.
+			part := strconv.FormatInt(m.Total+m.MappedBase*5/8, 10)
+			if r := tune(parts, "--max-resident", part); r.MappedLimit == 0 || r.MappedLimit >= m.MappedBase {
+				t.Errorf("%s: of %d bytes, at most %d were to be in memory, beside %d after %d", name, m.MappedBase, r.MappedLimit, r.Plan.Memory.Total, m.Total)
 			}
 			a, _ := os.ReadFile(whole)
 			b, _ := os.ReadFile(parts)
