@@ -34,6 +34,7 @@ func (t *Tape) gatedDown(gate, up *Var, groups []int32, down *Linear, a Activati
 	o.down.begin(t, h, groups, down)
 	needs := o.down.makeResults(t)
 	m := t.floats.at
+	h.Data = t.floats.take(h.Rows * h.Cols)
 	o.activate(t)
 	o.down.forward(t)
 	t.floats.release(m)
@@ -50,11 +51,9 @@ type gatedDownOp struct {
 	down  *linearOp
 }
 
-// activate computes the result of gated in memory that the caller releases.
+// activate computes the result of gated.
 func (o *gatedDownOp) activate(t *Tape) {
-	h := o.gated.y
-	h.Data = t.floats.take(h.Rows * h.Cols)
-	t.Pool.Do(rowParts(h.Rows), (*gatedForward)(&o.gated))
+	t.Pool.Do(rowParts(o.gated.y.Rows), (*gatedForward)(&o.gated))
 }
 
 func (o *gatedDownOp) backward(t *Tape) {
@@ -66,7 +65,10 @@ func (o *gatedDownOp) backward(t *Tape) {
 		o.gated.takeGradients(t)
 	}
 	m := t.floats.at
-	o.activate(t)
+	h.Data = t.floats.take(h.Rows * h.Cols)
+	if o.down.projections[0].l.trainable() { // else nothing is made of it
+		o.activate(t)
+	}
 	o.down.backward(t)
 	if h.needs {
 		o.gated.passBack(t)

@@ -95,9 +95,13 @@ func TestAFeedForwardNetworkInFloat32IsTheOneOfItsOperatorsBitForBit(t *testing.
 	rng := rand.New(rand.NewPCG(43, 44))
 	gate, up, down := encodedLinear(rng, "gate", n, width, 4), encodedLinear(rng, "up", n, width, 4), encodedLinear(rng, "down", width, n, 4)
 	x, dy := randomParam(rng, "x", n, tokens), randomParam(rng, "dy", n, tokens).Data
-	for _, onlyDown := range []bool{false, true} {
-		params, in := []*Param{down.Pair.A, down.Pair.B}, variable
-		if onlyDown { // no gradient flows through the activation
+	pair := down.Pair
+	for _, trained := range []string{"all", "all but down", "down"} {
+		params, in := []*Param{pair.A, pair.B}, variable
+		if down.Pair = pair; trained == "all but down" {
+			down.Pair, params = nil, nil
+		}
+		if trained == "down" { // no gradient flows through the activation
 			gate.Pair, up.Pair = nil, nil
 			in = func(_ *Tape, p *Param) *Var { return Constant(p.Data, tokens, n) }
 		} else {
@@ -111,11 +115,11 @@ func TestAFeedForwardNetworkInFloat32IsTheOneOfItsOperatorsBitForBit(t *testing.
 			return t.Linear(t.Gated(h[0], h[1], SwiGLU), down)
 		})
 		if !slices.Equal(y, want) {
-			t.Error("another result")
+			t.Errorf("%s: another result", trained)
 		}
 		for i, p := range params {
 			if !slices.Equal(grads[i], wantGrads[i]) {
-				t.Errorf("another gradient of %s", p.Name)
+				t.Errorf("%s: another gradient of %s", trained, p.Name)
 			}
 		}
 	}

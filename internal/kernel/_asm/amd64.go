@@ -1,7 +1,5 @@
 package main
 
-import "fmt"
-
 // Registers: CX counts k; AX, BX, DX point into a, b, c; R8, R9, R10 are their
 // strides in bytes. Accumulators come first, row by row; the vectors of b and
 // the broadcast element of a follow.
@@ -74,7 +72,9 @@ type multiplier struct {
 	// fromMemory takes the row's element, at 4·index(AX), on the way; nil if
 	// the instruction cannot.
 	fromMemory func(w *writer, acc, b, index int)
-	unrolled   int
+	// unrolled is how many terms a round of the loop has: 0 or up to four, as many as
+	// can be addressed without moving AX and BX.
+	unrolled int
 }
 
 var (
@@ -148,13 +148,9 @@ func (m multiplier) tile(w *writer, t tile) {
 
 // term prints the multiplications of the term i after the one that AX and BX point to.
 func (m multiplier) term(w *writer, t tile, i int) {
-	// Multiples of the strides, see unrolled.
-	at := []string{"", "(%s*1)", "(%s*2)", "(%s*1)"}[i]
-	a, b := "(AX)", "(BX)"
-	if i > 0 {
-		a += fmt.Sprintf(at, []string{"", "R8", "R8", "R11"}[i])
-		b += fmt.Sprintf(at, []string{"", "R9", "R9", "R12"}[i])
-	}
+	// R11 and R12 are three times the strides.
+	a := []string{"(AX)", "(AX)(R8*1)", "(AX)(R8*2)", "(AX)(R11*1)"}[i]
+	b := []string{"(BX)", "(BX)(R9*1)", "(BX)(R9*2)", "(BX)(R12*1)"}[i]
 	for v := range t.vectors {
 		w.op("VMOVUPS %d%s, %s%d", v*t.lanes*4, b, m.register, m.b+v)
 	}
