@@ -4,22 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 )
-
-// Suffix ends the temporary names, which look like ".model.gguf.1f3a9c02.partial".
-// Such a file stays behind only if the process is killed, until the next one creates
-// the same file.
-const Suffix = ".partial"
 
 // File is a file being written. It has its own name after Commit only.
 type File struct {
 	target string
-	temp   *os.File
+	system System
+	temp   Handle
 	done   bool
 
 	written, begun int64 // bytes written by Write; bytes that are on their way to the disk
@@ -40,12 +34,11 @@ func Create(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating %s: %w", path, err)
 	}
-	removeStale(target)
-	temp, err := createTemp(target)
+	temp, err := beginTemp(target)
 	if err != nil {
-		return nil, fmt.Errorf("creating %s: %w", path, folderError(filepath.Dir(target), err))
+		return nil, fmt.Errorf("creating %s: %w", path, err)
 	}
-	f := &File{target: target, temp: temp}
+	f := &File{target: target, system: system, temp: temp}
 	if mode != 0 {
 		if err := temp.Chmod(mode); err != nil {
 			f.Abort()
@@ -75,43 +68,6 @@ func resolve(path string) (target string, mode fs.FileMode, err error) {
 	return path, info.Mode().Perm(), nil
 }
 
-func createTemp(target string) (*os.File, error) {
-	dir, base := filepath.Split(target)
-	for attempt := 0; ; attempt++ {
-		name := fmt.Sprintf("%s.%s.%08x%s", dir, base, rand.Uint32(), Suffix)
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-		if errors.Is(err, fs.ErrExist) && attempt < 100 {
-			continue
-		}
-		if err != nil || !isLocked(lock(f)) && exists(name) || attempt == 100 {
-			return f, err
-		}
-		f.Close() // another process took it for stale
-		os.Remove(name)
-	}
-}
-
-func exists(name string) bool {
-	_, err := os.Lstat(name)
-	return err == nil
-}
-
-// removeStale removes what killed processes left of the same target.
-func removeStale(target string) {
-	dir, base := filepath.Split(target)
-	if dir == "" {
-		dir = "."
-	}
-	entries, _ := os.ReadDir(dir)
-	for _, e := range entries {
-		middle, ours := strings.CutPrefix(e.Name(), "."+base+".")
-		middle, temporary := strings.CutSuffix(middle, Suffix)
-		if ours && temporary && len(middle) == 8 && e.Type().IsRegular() {
-			removeUnlocked(filepath.Join(dir, e.Name()))
-		}
-	}
-}
-
 // folderError says in words why nothing can be created in dir.
 func folderError(dir string, err error) error {
 	info, statErr := os.Stat(dir)
@@ -134,10 +90,10 @@ func (f *File) Write(p []byte) (int, error) {
 	n, err := f.temp.Write(p)
 	f.written += int64(n)
 	if f.written-f.begun >= writeBackBytes {
-		beginWriteBack(f.temp, f.begun, f.written-f.begun)
+		f.temp.WriteBack(f.begun, f.written-f.begun)
 		f.begun = f.written
 	}
-	return n, f.explain(err)
+	return n, explain(f.target, err)
 }
 
 // WriteAt writes at an offset, as several goroutines may do at once. A file is written
@@ -148,9 +104,9 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 	}
 	n, err := f.temp.WriteAt(p, off)
 	if n >= leastWriteBack {
-		beginWriteBack(f.temp, off, int64(n))
+		f.temp.WriteBack(off, int64(n))
 	}
-	return n, f.explain(err)
+	return n, explain(f.target, err)
 }
 
 // Reserve sets space aside for n bytes in all where the file system can, so that a full
@@ -162,18 +118,18 @@ func (f *File) Reserve(n int64) error {
 	if n <= 0 {
 		return nil
 	}
-	if err := reserve(f.temp, n); err != nil {
-		return f.explain(fmt.Errorf("reserving %d bytes: %w", n, err))
+	if err := f.temp.Allocate(n); err != nil {
+		return explain(f.target, fmt.Errorf("reserving %d bytes: %w", n, err))
 	}
 	return nil
 }
 
 // explain says in words what to do about a full disk.
-func (f *File) explain(err error) error {
+func explain(path string, err error) error {
 	if !full(err) {
 		return err
 	}
-	return fmt.Errorf("the disk that %s is on is full; free some space, or write to another one: %w", filepath.Dir(f.target), err)
+	return fmt.Errorf("the disk that %s is on is full; free some space, or write to another one: %w", filepath.Dir(path), err)
 }
 
 // full reports whether the disk, or the user's share of it, is full.
@@ -187,19 +143,44 @@ func (f *File) Commit() error {
 	if f.done {
 		return os.ErrClosed
 	}
-	f.done = true
-	err := f.explain(f.temp.Sync())
-	if e := f.temp.Close(); err == nil {
-		err = e
-	}
+	err := f.sync()
 	if err == nil {
-		err = os.Rename(f.temp.Name(), f.target)
+		err = f.takeName()
 	}
 	if err != nil {
-		os.Remove(f.temp.Name())
-		return fmt.Errorf("writing %s: %w", f.target, err)
+		f.Abort()
+		return err
 	}
-	if err := syncFolder(filepath.Dir(f.target)); err != nil {
+	return f.syncFolder()
+}
+
+func (f *File) sync() error {
+	if err := f.temp.Sync(); err != nil {
+		return fmt.Errorf("writing %s: %w", f.target, explain(f.target, err))
+	}
+	return nil
+}
+
+// takeName renames the file, which has been synced. It stays locked until it has its
+// name where the system allows that.
+func (f *File) takeName() error {
+	if !renamesOpen {
+		if err := errors.Join(touch(f.temp.Name()), f.temp.Close()); err != nil {
+			return fmt.Errorf("writing %s: %w", f.target, err)
+		}
+	}
+	if err := f.system.Rename(f.temp.Name(), f.target); err != nil {
+		return fmt.Errorf("writing %s: %w", f.target, explain(f.target, err))
+	}
+	f.done = true
+	if renamesOpen {
+		_ = f.temp.Close() // all is on the disk already
+	}
+	return nil
+}
+
+func (f *File) syncFolder() error {
+	if err := f.system.SyncFolder(filepath.Dir(f.target)); err != nil {
 		return fmt.Errorf("writing %s: making its folder durable: %w", f.target, err)
 	}
 	return nil
@@ -212,6 +193,5 @@ func (f *File) Abort() {
 		return
 	}
 	f.done = true
-	f.temp.Close()
-	os.Remove(f.temp.Name())
+	discard(f.system, f.temp)
 }

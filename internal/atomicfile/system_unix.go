@@ -8,23 +8,60 @@ import (
 	"syscall"
 )
 
-// lock marks f as being written, until it is closed or the process ends.
-func lock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
+// renamesOpen says that a file can be renamed and removed while it is open. So a
+// temporary file is locked until it has its own name, and nobody takes it for stale.
+const renamesOpen = true
 
-// isLocked reports whether lock failed because another process has the lock; not every
-// file system has locks.
-func isLocked(err error) bool { return errors.Is(err, syscall.EWOULDBLOCK) }
+// lock locks f and reports whether another process has the lock. Where the file system
+// has no locks nothing is locked, and nothing is ever taken for stale.
+func lock(f *os.File) (taken bool) { return errors.Is(flock(f, syscall.LOCK_NB), syscall.EWOULDBLOCK) }
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|how); err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
+// lockFolder waits until no other process has the lock of dir, and takes it.
+func lockFolder(dir string) (unlock func()) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return func() {}
+	}
+	_ = flock(d, 0) // not every file system can
+	return func() { d.Close() }
+}
 
 // removeUnlocked removes the file at path unless it is being written.
-func removeUnlocked(path string) {
+func removeUnlocked(s System, path string) {
 	f, err := os.Open(path)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	if lock(f) == nil {
-		os.Remove(path)
+	if flock(f, syscall.LOCK_NB) == nil {
+		_ = s.Remove(path)
 	}
 }
+
+// syncFolder makes a rename survive a power cut. Some file systems cannot sync
+// folders and say so with EINVAL or ENOTSUP; they have nothing to make durable.
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		return nil
+	}
+	return err
+}
+
+// touch is not needed where files are locked.
+func touch(string) error { return nil }
 
 func outOfQuota(err error) bool { return errors.Is(err, syscall.EDQUOT) }
