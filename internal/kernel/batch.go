@@ -7,6 +7,7 @@ import "slices"
 // rows is not touched. What several products read is packed once, until End.
 type Batch struct {
 	p      *Pool
+	begun  bool
 	groups []int32
 
 	products []product // to be computed
@@ -67,6 +68,7 @@ func (b *Batch) init(p *Pool) {
 // that is given to a batch must stay as it is until End, except for results.
 func (p *Pool) Begin(groups []int32) *Batch {
 	p.operation.Lock()
+	p.batch.begun = true
 	p.measureDistance()
 	p.batch.groups = groups
 	return &p.batch
@@ -87,6 +89,7 @@ func (b *Batch) End() {
 		*a = left{}
 	}
 	b.inUse, b.rows, b.filled, b.groups, b.matrix[0] = 0, 0, 0, nil, Matrix{}
+	b.begun = false
 	b.p.operation.Unlock()
 }
 

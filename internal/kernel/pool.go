@@ -34,8 +34,9 @@ type Pool struct {
 	call     atomic.Uint64
 	closed   atomic.Bool
 	_        apart
-	helpers  []sleeper // helpers[w-1] is worker w
-	finished sleeper   // the caller
+	bound    atomic.Pointer[bound] // never nil
+	helpers  []sleeper             // helpers[w-1] is worker w
+	finished sleeper               // the caller
 
 	rehearsing bool
 	distance   distance
@@ -66,6 +67,7 @@ type apart [128]byte
 type job struct {
 	task   Task
 	shares []remainder // of each worker
+	bound  *bound
 	fault  atomic.Pointer[fault]
 }
 
@@ -98,7 +100,7 @@ func (r *remainder) take(last bool) (part int, ok bool) {
 
 type fault struct{ value any }
 
-// run does parts until none is left.
+// run does parts until none is left, or until the job's time is over.
 func (j *job) run(worker int) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -114,6 +116,9 @@ func (j *job) run(worker int) {
 			part, ok := from.take(i > 0)
 			if !ok {
 				break
+			}
+			if j.bound.over.Load() {
+				return
 			}
 			j.task.Do(worker, part)
 		}
@@ -164,6 +169,7 @@ func NewPool(workers int) *Pool {
 	workers = min(workers, helperMask)
 	p := &Pool{workers: workers, job: job{shares: make([]remainder, workers)}, helpers: make([]sleeper, workers-1), scratch: make([]scratch, workers)}
 	p.finished.wake = make(chan struct{}, 1)
+	p.bound.Store(new(bound))
 	p.batch.init(p)
 	p.vectors.scratch = p.scratch
 	p.distance.init(workers)
@@ -222,18 +228,21 @@ func (p *Pool) Run(parts int, f func(worker, part int)) { p.Do(parts, TaskFunc(f
 
 // Do does parts 0 to parts-1 of task and returns when all are done. A panic in
 // one is raised again in the caller. task must not use the pool. Do allocates
-// nothing.
+// nothing. [Pool.Within] ends it early.
 func (p *Pool) Do(parts int, task Task) { p.do(parts, nil, task) }
 
 // do is Do where worker w begins with parts starts[w] to starts[w+1]-1; without
 // starts, with as many as the others.
 func (p *Pool) do(parts int, starts []int, task Task) {
+	within := p.bound.Load()
+	within.check()
 	if p.rehearsing {
 		p.rehearse(parts, task)
 		return
 	}
 	if p.workers == 1 || parts <= 1 {
 		for part := range parts {
+			within.check()
 			task.Do(0, part)
 		}
 		return
@@ -241,7 +250,7 @@ func (p *Pool) do(parts int, starts []int, task Task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	j := &p.job
-	j.task = task
+	j.task, j.bound = task, within
 	for w := range j.shares {
 		if starts != nil {
 			j.shares[w].set(starts[w], starts[w+1])
@@ -258,6 +267,7 @@ func (p *Pool) do(parts int, starts []int, task Task) {
 	if f := j.fault.Load(); f != nil {
 		panic(f.value)
 	}
+	within.check()
 }
 
 func (p *Pool) idle() bool { return p.call.Load()&joinedMask == 0 }
