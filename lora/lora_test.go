@@ -127,11 +127,11 @@ func TestAFreshAdapterChangesNothingAndAStirredOneDoes(t *testing.T) {
 	base := fixtures.TinyLlama(1, fixtures.Shape{Untied: true})
 	for _, targets := range [][]string{nil, {"token_embd"}, {"output"}} {
 		a := fresh(t, decoder(t, fixtures.Shape{Untied: true}), targets...)
-		if _, err := Verify(base, model.Options{}, a, []int32{1, 2, 3}, pool); !errors.Is(err, ErrNoEffect) {
+		if _, err := Verify(t.Context(), base, model.Options{}, a, []int32{1, 2, 3}, pool); !errors.Is(err, ErrNoEffect) {
 			t.Errorf("%v: a fresh adapter: %v", targets, err)
 		}
 		stir(a)
-		if change, err := Verify(base, model.Options{}, a, []int32{1, 2, 3}, pool); err != nil || !(change > 0) {
+		if change, err := Verify(t.Context(), base, model.Options{}, a, []int32{1, 2, 3}, pool); err != nil || !(change > 0) {
 			t.Errorf("%v: a stirred adapter: %g, %v", targets, change, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package lora
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -21,8 +22,8 @@ var ErrNotFinite = errors.New("adapter spoils the logits")
 
 // Verify binds a to a fresh decoder of base, loaded with opt, and compares the
 // logits for tokens with and without it. It returns the largest change of a
-// logit. Errors match [ErrMismatch], [ErrNoEffect] or [ErrNotFinite].
-func Verify(base gguf.Model, opt model.Options, a *Adapter, tokens []int32, pool *kernel.Pool) (change float64, err error) {
+// logit. Errors match [ErrMismatch], [ErrNoEffect] or [ErrNotFinite], or are that of ctx.
+func Verify(ctx context.Context, base gguf.Model, opt model.Options, a *Adapter, tokens []int32, pool *kernel.Pool) (change float64, err error) {
 	d, err := model.Load(base, opt)
 	if err != nil {
 		return 0, err
@@ -31,15 +32,22 @@ func Verify(base gguf.Model, opt model.Options, a *Adapter, tokens []int32, pool
 		return 0, err
 	}
 	batch := model.NewBatch(tokens, []int{0})
+	var plain, adapted []float32
 	logits := func() []float32 {
 		tape := nn.NewTape(pool)
 		return d.Logits(tape, d.Hidden(tape, batch, nil, false)).Data
 	}
-	plain := logits()
-	if err := a.Attach(d); err != nil {
+	err = pool.Within(ctx, func() error {
+		plain = logits()
+		if err := a.Attach(d); err != nil {
+			return err
+		}
+		adapted = logits()
+		return nil
+	})
+	if err != nil {
 		return 0, err
 	}
-	adapted := logits()
 	if i := kernel.FirstNotFinite(adapted); i >= 0 {
 		return 0, fmt.Errorf("%w: with it one is %g", ErrNotFinite, adapted[i])
 	}

@@ -99,17 +99,17 @@ func (r *trial) errors(ctx context.Context, pool *kernel.Pool, types []gguf.Type
 	n := r.tensor.Shape[0]
 	sums, scratches := make([][]float64, len(types)), make([]scratch, pool.Workers())
 	for k, t := range types {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
 		sums[k] = make([]float64, len(r.rows))
 		if t != r.tensor.Type {
 			size, _ := t.RowSize(n)
-			pool.Run(len(r.rows), func(worker, i int) {
+			err := pool.RunWithin(ctx, len(r.rows), func(worker, i int) {
 				s := &scratches[worker]
 				s.raw, s.values = grown(s.raw, int(size)), grown(s.values, n)
 				sums[k][i] = r.roundTrip(codecs[t], i, s.raw[:size], s.values[:n])
 			})
+			if err != nil {
+				return nil, err
+			}
 			for _, sum := range sums[k] {
 				if math.IsInf(sum, 0) {
 					sums[k] = nil

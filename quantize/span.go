@@ -19,15 +19,15 @@ func spans(ctx context.Context, pool *kernel.Pool, t *gguf.Tensor, tell func(val
 	elements, batch := t.Elements(), spanElements*perWorker*pool.Workers()
 	errs := make([]error, perWorker*pool.Workers())
 	for start := 0; start < elements; start += batch {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		end := min(elements, start+batch)
 		count := (end - start + spanElements - 1) / spanElements
-		pool.Run(count, func(worker, i int) {
+		err := pool.RunWithin(ctx, count, func(worker, i int) {
 			first := start + i*spanElements
 			errs[i] = look(worker, first/spanElements, first, min(spanElements, end-first))
 		})
+		if err != nil {
+			return err
+		}
 		for _, err := range errs[:count] {
 			if err != nil {
 				return err

@@ -61,7 +61,7 @@ func runBenchGEMM(c *cli.Context) error {
 	con := newConsole(c)
 	bar := con.progress()
 	started := false
-	r, err := bench.GEMM(opt, func(done, total int) {
+	r, err := bench.GEMM(c.Context, opt, func(done, total int) {
 		if !started {
 			bar.Start(int64(total), "products", "measuring")
 			started = true

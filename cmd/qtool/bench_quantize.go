@@ -55,7 +55,7 @@ func runBenchQuantize(c *cli.Context) error {
 	}
 	bar := con.progress()
 	started := false
-	r, err := bench.Quantize(opt, func(done, total int) {
+	r, err := bench.Quantize(c.Context, opt, func(done, total int) {
 		if !started {
 			bar.Start(int64(total), "types", "measuring")
 			started = true

@@ -437,7 +437,7 @@ func (f *finetuning) after(ctx context.Context) (err error) {
 
 // verify binds what will be written to a fresh decoder: it must fit and have an
 // effect. The file of an earlier run is not touched before.
-func (f *finetuning) verify(context.Context) error {
+func (f *finetuning) verify(ctx context.Context) error {
 	f.session = nil
 	if f.adapter != nil {
 		f.decoder = nil // it may hold a converted copy of the base
@@ -449,7 +449,7 @@ func (f *finetuning) verify(context.Context) error {
 	a, err := lora.FromModelSparse(f.adapter.Model())
 	if err == nil {
 		tokens := f.rows[0].Docs[0].Tokens()
-		f.report.LogitChange, err = lora.Verify(f.base, f.load, a, tokens[:min(len(tokens), 32)], f.pool)
+		f.report.LogitChange, err = lora.Verify(ctx, f.base, f.load, a, tokens[:min(len(tokens), 32)], f.pool)
 	}
 	if err != nil {
 		return fmt.Errorf("the trained adapter is not written: %w", err)

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -47,7 +48,7 @@ type Product struct {
 
 // GEMM measures the multiplier's peak and the products over weights of several
 // types in both directions. progress, unless nil, is told how many are done.
-func GEMM(opt GEMMOptions, progress func(done, total int)) (*GEMMResult, error) {
+func GEMM(ctx context.Context, opt GEMMOptions, progress func(done, total int)) (*GEMMResult, error) {
 	if opt.Types == nil {
 		opt.Types = []string{"F32", "F16", "BF16", "Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K"}
 	}
@@ -60,6 +61,10 @@ func GEMM(opt GEMMOptions, progress func(done, total int)) (*GEMMResult, error) 
 		pool.SetPrecision(kernel.Auto)
 	}
 	r := &GEMMResult{CPU: cpuName(), Tier: kernel.Tier(), Precision: pool.Precision(), Threads: pool.Workers()}
+	return r, pool.Within(ctx, func() error { return r.measure(pool, opt, progress) })
+}
+
+func (r *GEMMResult) measure(pool *kernel.Pool, opt GEMMOptions, progress func(done, total int)) error {
 	before := kernel.MeasurePeak(pool, opt.Each)
 	r.Peak = before
 	r.Bandwidth = kernel.MeasureBandwidth(pool, opt.Each)
@@ -72,7 +77,7 @@ func GEMM(opt GEMMOptions, progress func(done, total int)) (*GEMMResult, error) 
 			}
 			w, err := randomMatrix(name, shape[0], shape[1])
 			if err != nil {
-				return nil, err
+				return err
 			}
 			for _, d := range []kernel.Direction{kernel.DirectionForward, kernel.DirectionBackward} {
 				p := Product{Type: name, Direction: string(d), M: opt.Tokens, N: w.Rows, K: w.Cols}
@@ -91,7 +96,7 @@ func GEMM(opt GEMMOptions, progress func(done, total int)) (*GEMMResult, error) 
 			}
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // randomMatrix is a weight of the given type, as a model's would be stored.

@@ -100,21 +100,18 @@ func generatedTokens(ctx context.Context, d *model.Decoder, pool *kernel.Pool, o
 	}
 	tokens := randomTokens(d, opt.Context+opt.Tokens+1)
 	const chunk = 128
-	for from := 0; from < opt.Context; from += chunk {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	err = pool.Within(ctx, func() error {
+		for from := 0; from < opt.Context; from += chunk {
+			feed(tokens[from:min(from+chunk, opt.Context)])
 		}
-		feed(tokens[from:min(from+chunk, opt.Context)])
-	}
-	for i, token := range tokens[opt.Context:] {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		for i, token := range tokens[opt.Context:] {
+			start := time.Now()
+			feed([]int32{token})
+			if i > 0 { // the first maps what no prompt has touched
+				seconds = append(seconds, time.Since(start).Seconds())
+			}
 		}
-		start := time.Now()
-		feed([]int32{token})
-		if i > 0 { // the first maps what no prompt has touched
-			seconds = append(seconds, time.Since(start).Seconds())
-		}
-	}
-	return seconds, nil
+		return nil
+	})
+	return seconds, err
 }

@@ -40,7 +40,7 @@ type EncodingRate struct {
 
 // Quantize measures the conversion of F16 weights in memory to each type, as quantizing a
 // model does it, without files. progress, unless nil, is told how many types are done.
-func Quantize(opt QuantizeOptions, progress func(done, total int)) (*QuantizeResult, error) {
+func Quantize(ctx context.Context, opt QuantizeOptions, progress func(done, total int)) (*QuantizeResult, error) {
 	types, err := encodableTypes(opt.Types)
 	if err != nil {
 		return nil, err
@@ -56,10 +56,10 @@ func Quantize(opt QuantizeOptions, progress func(done, total int)) (*QuantizeRes
 	}
 	for i, t := range types {
 		rate := EncodingRate{Type: t.String()}
-		if rate.Plain, err = encodingRate(source, t, nil, r.Threads, opt.Each); err != nil {
+		if rate.Plain, err = encodingRate(ctx, source, t, nil, r.Threads, opt.Each); err != nil {
 			return nil, err
 		}
-		if rate.Weighted, err = encodingRate(source, t, importance, r.Threads, opt.Each); err != nil {
+		if rate.Weighted, err = encodingRate(ctx, source, t, importance, r.Threads, opt.Each); err != nil {
 			return nil, err
 		}
 		r.Results = append(r.Results, rate)
@@ -106,7 +106,7 @@ func gaussianTensor() *gguf.Tensor {
 }
 
 // encodingRate is gigabytes of source in a second: the best of several passes.
-func encodingRate(source *gguf.Tensor, t gguf.Type, importance []float32, threads int, each time.Duration) (float64, error) {
+func encodingRate(ctx context.Context, source *gguf.Tensor, t gguf.Type, importance []float32, threads int, each time.Duration) (float64, error) {
 	target, err := quantize.Convert(source, t, importance)
 	if err != nil {
 		return 0, err
@@ -115,7 +115,7 @@ func encodingRate(source *gguf.Tensor, t gguf.Type, importance []float32, thread
 	best := math.Inf(1)
 	for begun := time.Now(); ; {
 		start := time.Now()
-		if err := gguf.Write(context.Background(), io.Discard, m, gguf.WithThreads(threads)); err != nil {
+		if err := gguf.Write(ctx, io.Discard, m, gguf.WithThreads(threads)); err != nil {
 			return 0, err
 		}
 		best = min(best, time.Since(start).Seconds())

@@ -69,12 +69,13 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 	r.FLOPsPerToken = 2 * multiplied(d)
 	var seconds []float64
 	if opt.Forward {
-		seconds = forwardPasses(d, pool, opt)
+		seconds, err = forwardPasses(ctx, d, pool, opt)
 	} else {
 		r.FLOPsPerToken *= 2 // forward, and back through the weights
-		if seconds, err = trainingSteps(ctx, d, pool, opt, r); err != nil {
-			return nil, err
-		}
+		seconds, err = trainingSteps(ctx, d, pool, opt, r)
+	}
+	if err != nil {
+		return nil, err
 	}
 	slices.Sort(seconds)
 	r.BestSeconds, r.StepSeconds = seconds[0], seconds[len(seconds)/2]
@@ -161,19 +162,22 @@ func trainingSteps(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt
 	return seconds, err
 }
 
-func forwardPasses(d *model.Decoder, pool *kernel.Pool, opt TrainOptions) (seconds []float64) {
+func forwardPasses(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt TrainOptions) (seconds []float64, err error) {
 	row := randomRow(d, opt.Seq)
 	batch := model.NewBatch(row.Docs[0].Tokens(), []int{0})
 	tape := nn.NewTape(pool)
-	for pass := range opt.Steps + 1 {
-		start := time.Now()
-		tape.Reset(false)
-		hidden := d.Hidden(tape, batch, nil, false)
-		// As when a prompt is read: only the last token's logits are wanted.
-		d.Logits(tape, nn.Constant(hidden.Row(hidden.Rows-1), 1, hidden.Cols))
-		if pass > 0 {
-			seconds = append(seconds, time.Since(start).Seconds())
+	err = pool.Within(ctx, func() error {
+		for pass := range opt.Steps + 1 {
+			start := time.Now()
+			tape.Reset(false)
+			hidden := d.Hidden(tape, batch, nil, false)
+			// As when a prompt is read: only the last token's logits are wanted.
+			d.Logits(tape, nn.Constant(hidden.Row(hidden.Rows-1), 1, hidden.Cols))
+			if pass > 0 {
+				seconds = append(seconds, time.Since(start).Seconds())
+			}
 		}
-	}
-	return seconds
+		return nil
+	})
+	return seconds, err
 }

@@ -101,27 +101,26 @@ type comparison struct {
 func (c *comparison) scoreWindow(ctx context.Context, text []int32) error {
 	window, baseWindow := c.model.window(text), c.baseline.window(text)
 	cache, baseCache := c.model.Decoder.NewCache(), c.baseline.Decoder.NewCache()
-	for first := 0; first < len(window); first += chunkRows {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		end := min(first+chunkRows, len(window))
-		hidden := c.model.hidden(window[first:end], cache)
-		baseHidden := c.baseline.hidden(baseWindow[first:end], baseCache)
-		for from := max(0, len(text)/2-first); from < hidden.Rows; from += headRows {
-			to := min(from+headRows, hidden.Rows)
-			var err error
-			c.model.logits(hidden, from, to, func(logits *nn.Var) {
-				c.baseline.logits(baseHidden, from, to, func(baseLogits *nn.Var) {
-					err = c.add(logits, baseLogits, text[first+from+1:first+to+1])
-				})
+	return c.model.forward(ctx, window, cache, func(first int, hidden *nn.Var) error {
+		chunk := baseWindow[first : first+hidden.Rows]
+		return c.baseline.forward(ctx, chunk, baseCache, func(_ int, baseHidden *nn.Var) error {
+			return c.scoreChunk(hidden, baseHidden, text[first:], max(0, len(text)/2-first))
+		})
+	})
+}
+
+// scoreChunk compares what both say after the tokens of a chunk, from one on; text
+// begins with them.
+func (c *comparison) scoreChunk(hidden, baseHidden *nn.Var, text []int32, from int) (err error) {
+	for ; from < hidden.Rows && err == nil; from += headRows {
+		to := min(from+headRows, hidden.Rows)
+		c.model.logits(hidden, from, to, func(logits *nn.Var) {
+			c.baseline.logits(baseHidden, from, to, func(baseLogits *nn.Var) {
+				err = c.add(logits, baseLogits, text[from+1:to+1])
 			})
-			if err != nil {
-				return err
-			}
-		}
+		})
 	}
-	return nil
+	return err
 }
 
 // add compares rows of logits, in parallel, and adds them up in order.

@@ -55,21 +55,20 @@ func (s *Session) check(tokens []int32) error {
 
 // forward adds tokens to the cache, chunk by chunk. use, unless nil, gets the
 // hidden rows of each chunk and the index of its first token; they are gone when
-// it returns.
+// it returns. When ctx ends, the cache is of no use any more.
 func (s *Session) forward(ctx context.Context, tokens []int32, cache *model.Cache, use func(first int, hidden *nn.Var) error) error {
-	for first := 0; first < len(tokens); first += chunkRows {
-		if err := ctx.Err(); err != nil {
-			return err
+	return s.tape.Pool.Within(ctx, func() error {
+		for first := 0; first < len(tokens); first += chunkRows {
+			hidden := s.hidden(tokens[first:min(first+chunkRows, len(tokens))], cache)
+			if use == nil {
+				continue
+			}
+			if err := use(first, hidden); err != nil {
+				return err
+			}
 		}
-		hidden := s.hidden(tokens[first:min(first+chunkRows, len(tokens))], cache)
-		if use == nil {
-			continue
-		}
-		if err := use(first, hidden); err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // hidden adds a chunk to the cache and returns its hidden rows, which the next chunk

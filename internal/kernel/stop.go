@@ -35,6 +35,14 @@ func (p *Pool) Within(ctx context.Context, f func() error) (err error) {
 	return f()
 }
 
+// RunWithin is Run within ctx.
+func (p *Pool) RunWithin(ctx context.Context, parts int, f func(worker, part int)) error {
+	return p.Within(ctx, func() error {
+		p.Run(parts, f)
+		return nil
+	})
+}
+
 // bound is the time that a pool may compute.
 type bound struct {
 	over atomic.Bool // never taken back

@@ -59,14 +59,14 @@ func Measure(ctx context.Context, d *model.Decoder, tokens []int32, pool *kernel
 		if opt.Progress != nil {
 			opt.Progress(w, windows)
 		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
 		window := append([]int32(nil), tokens[w*n:(w+1)*n]...)
 		if opt.BOS >= 0 {
 			window[0] = opt.BOS
 		}
-		if err := m.window(window, rand.New(rand.NewPCG(uint64(w), 0x66697368))); err != nil {
+		err := pool.Within(ctx, func() error {
+			return m.window(window, rand.New(rand.NewPCG(uint64(w), 0x66697368)))
+		})
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -2,10 +2,13 @@ package sensitivity_test
 
 import (
 	"context"
+	"errors"
 	"math"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -308,6 +311,30 @@ func TestEveryFamilyCanBeMeasured(t *testing.T) {
 			if tensor.Estimate != nil && s[tensor.Name] == nil && !perHead {
 				t.Errorf("%s: %s was not measured", filepath.Base(path), tensor.Name)
 			}
+		}
+	}
+}
+
+func TestAMeasurementThatWasStoppedCanBeRepeated(t *testing.T) {
+	d, ids := load(t, fixtures.TinyLlama(3, fixtures.Shape{Experts: 4}), model.Options{}), make([]int32, 400)
+	for i := range ids {
+		ids[i] = int32(i * i % d.Vocabulary)
+	}
+	opt := sensitivity.Options{Context: 100, BOS: -1}
+	begin := time.Now()
+	want := measure(t, d, ids, 2, opt)
+	took := time.Since(begin)
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	for i := range 6 {
+		ctx, cancel := context.WithTimeout(t.Context(), took*time.Duration(i)/8)
+		if _, err := sensitivity.Measure(ctx, d, ids, pool, opt); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		cancel()
+		got, err := sensitivity.Measure(t.Context(), d, ids, pool, opt)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("other values after stop %d, %v", i, err)
 		}
 	}
 }
