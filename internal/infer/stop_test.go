@@ -52,22 +52,21 @@ func TestAStoppedSessionGivesTheSameBitsAfterwards(t *testing.T) {
 			if _, err := f(t.Context(), s, baseline); err != nil {
 				t.Fatal(err)
 			}
-			took, stops := time.Since(begin), 0
-			for range 8 {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.Int64N(int64(took))))
+			longest, stops := time.Since(begin), 0
+			for stops < 5 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.Int64N(int64(longest))))
 				switch _, err := f(ctx, s, baseline); {
 				case errors.Is(err, context.DeadlineExceeded):
 					stops++
-				case err != nil:
+				case err == nil: // it was faster than when it was timed
+					longest = longest*3/4 + 1
+				default:
 					t.Errorf("%s of %s: %v", work, name, err)
 				}
 				cancel()
 				if got, err := f(t.Context(), s, baseline); err != nil || !reflect.DeepEqual(got, want) {
 					t.Fatalf("%s of %s after a stop: %v, %v, not %v", work, name, got, err, want)
 				}
-			}
-			if stops == 0 {
-				t.Errorf("%s of %s was never stopped", work, name)
 			}
 		}
 	}
