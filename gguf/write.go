@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"qtool/internal/atomicfile"
 )
@@ -108,7 +107,8 @@ func Write(ctx context.Context, w io.Writer, m Model, opts ...WriteOption) error
 // A split that needs several shards writes them to the names of [ShardPath]
 // instead; [ShardPaths] lists them beforehand. They get their names once all
 // are complete, the first shard last, so that an interruption leaves no mixture
-// that can be opened. A model that fits one shard is one ordinary file at path.
+// that can be opened. After an error the old shards are back. A model that fits one
+// shard is one ordinary file at path.
 func WriteFile(ctx context.Context, path string, m Model, opts ...WriteOption) error {
 	o, err := optionsOf(opts)
 	if err != nil {
@@ -144,23 +144,7 @@ func WriteFile(ctx context.Context, path string, m Model, opts ...WriteOption) e
 		}
 		files[i] = f
 	}
-	return commit(files, paths)
-}
-
-// commit gives the files their names. An old first shard goes before the others
-// are replaced and the new one comes last.
-func commit(files []*atomicfile.File, paths []string) error {
-	if len(files) > 1 {
-		if err := os.Remove(paths[0]); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("replacing the shards of %s: %w", paths[0], err)
-		}
-	}
-	for i := len(files) - 1; i >= 0; i-- {
-		if err := files[i].Commit(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return atomicfile.CommitSet(files[0], files[1:]...)
 }
 
 func (im *image) dataBytes() int64 {

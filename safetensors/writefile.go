@@ -73,17 +73,9 @@ func WriteFolder(ctx context.Context, dir string, tensors []*Tensor, metadata ma
 	if _, err := f.Write(index); err != nil {
 		return fmt.Errorf("writing %s: %w", indexPath, err)
 	}
-	// The index goes first and comes last: a folder without it is no model, so
-	// old and new shards are never taken for one set.
-	if err := os.Remove(indexPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("replacing the shards of %s: %w", indexPath, err)
-	}
-	for _, f := range append(files, f) {
-		if err := f.Commit(); err != nil {
-			return err
-		}
-	}
-	return nil
+	// A folder without the index is no model, so old and new shards are never taken
+	// for one set.
+	return atomicfile.CommitSet(f, files...)
 }
 
 // refuseOld keeps a folder from holding one model in two forms.

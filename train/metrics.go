@@ -13,7 +13,7 @@ import (
 )
 
 // Metrics appends events to a file of JSON lines.
-type Metrics struct{ file *os.File }
+type Metrics struct{ log *atomicfile.Log }
 
 // OpenMetrics opens path, keeping the events of steps up to keep: those behind a
 // checkpoint that the run goes on from never happened. keep 0 starts afresh.
@@ -33,11 +33,11 @@ func OpenMetrics(path string, keep int) (*Metrics, error) {
 	if err := out.Commit(); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	log, err := atomicfile.Append(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening metrics: %w", err)
 	}
-	return &Metrics{f}, nil
+	return &Metrics{log}, nil
 }
 
 func eventsUpTo(path string, step int) ([]byte, error) {
@@ -68,11 +68,11 @@ func (m *Metrics) Write(e Event) error {
 	if err != nil {
 		return err
 	}
-	if _, err := m.file.Write(append(line, '\n')); err != nil {
+	if _, err := m.log.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("writing metrics: %w", err)
 	}
 	return nil
 }
 
 // Close closes the file.
-func (m *Metrics) Close() error { return m.file.Close() }
+func (m *Metrics) Close() error { return m.log.Close() }

@@ -255,7 +255,7 @@ func TestMetricsForgetWhatCameAfterTheCheckpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m.file.WriteString(`{"type":"step","st`) // killed in the middle of a line
+	m.log.Write([]byte(`{"type":"step","st`)) // killed in the middle of a line
 	m.Close()
 	if m, err = OpenMetrics(path, 3); err != nil {
 		t.Fatal(err)

@@ -307,7 +307,7 @@ func (f *finetuning) openRunDir() (err error) {
 	if f.runDir == "" {
 		return nil
 	}
-	if err := os.MkdirAll(f.runDir, 0o777); err != nil {
+	if err := atomicfile.MkdirAll(f.runDir, 0o777); err != nil {
 		return fmt.Errorf("making the run directory: %w", err)
 	}
 	_, err = os.Stat(f.checkpoint())

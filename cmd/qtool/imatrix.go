@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
+	"qtool/internal/atomicfile"
 	"qtool/internal/infer"
 	"qtool/internal/model"
 	"qtool/internal/tokenizer"
@@ -177,7 +178,7 @@ func collectImatrix(c *cli.Context, path, data string, merge []string) error {
 	if err := finishImatrix(c, report); err != nil {
 		return err
 	}
-	if err := os.Remove(r.progress); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := atomicfile.Remove(r.progress); err != nil {
 		return fmt.Errorf("removing the progress of this run: %w", err)
 	}
 	return nil

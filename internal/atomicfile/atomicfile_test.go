@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func create(t *testing.T, path, content string) *File {
@@ -182,6 +183,9 @@ func TestWhatAKilledProcessLeftGoesWithTheNextFileOfTheSameName(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, p), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if old := time.Now().Add(-25 * time.Hour); os.Chtimes(stale, old, old) != nil { // matters where nothing is locked
+		t.Fatal("its time cannot be set")
 	}
 	first := create(t, path, "first")
 	if _, err := os.Stat(stale); err == nil {

@@ -17,8 +17,8 @@ const staleAge = 24 * time.Hour
 // lock does nothing: a file that is open cannot be removed here.
 func lock(*os.File) (taken bool) { return false }
 
-// lockFolder does nothing: folders have no locks here.
-func lockFolder(string) (unlock func()) { return func() {} }
+// hold does nothing: folders have no locks here.
+func hold(string) (release func()) { return func() {} }
 
 // removeUnlocked removes the file at path if it was left long ago and nobody writes it.
 func removeUnlocked(s System, path string) {

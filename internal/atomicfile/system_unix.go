@@ -24,14 +24,14 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// lockFolder waits until no other process has the lock of dir, and takes it.
-func lockFolder(dir string) (unlock func()) {
-	d, err := os.Open(dir)
+// hold waits until no other process has the lock of a file or folder, and takes it.
+func hold(path string) (release func()) {
+	f, err := os.Open(path)
 	if err != nil {
 		return func() {}
 	}
-	_ = flock(d, 0) // not every file system can
-	return func() { d.Close() }
+	_ = flock(f, 0) // not every file system can
+	return func() { f.Close() }
 }
 
 // removeUnlocked removes the file at path unless it is being written.

@@ -45,7 +45,7 @@ func createTemp(s System, target string) (Handle, error) {
 		if !h.Lock() && hasItsName(h) {
 			return h, nil
 		}
-		discard(s, h)
+		_ = h.Close() // whoever has the lock removes it
 	}
 	return nil, fmt.Errorf("%d temporary names were taken or removed by other processes", attempts)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -72,23 +73,39 @@ func (p *PEFT) Close() error {
 	return p.file.Close()
 }
 
-// Write makes the two files in dir, which must exist: the weights first, each whole or
-// not at all.
+// Write makes the two files in dir, which must exist: both or, after an error, none.
+// Files that were there before stay until then.
 func (p *PEFT) Write(ctx context.Context, dir string) error {
 	text, err := json.MarshalIndent(p.Config, "", "  ")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", peftConfig, err)
 	}
-	if err := safetensors.WriteFile(ctx, filepath.Join(dir, peftWeights), p.Tensors, map[string]string{"format": "pt"}); err != nil {
-		return err
-	}
-	f, err := atomicfile.Create(filepath.Join(dir, peftConfig))
+	weights, err := beginFile(filepath.Join(dir, peftWeights), func(w io.Writer) error {
+		return safetensors.Write(ctx, w, p.Tensors, map[string]string{"format": "pt"})
+	})
 	if err != nil {
 		return err
 	}
-	defer f.Abort()
-	if _, err := f.Write(append(text, '\n')); err != nil {
-		return fmt.Errorf("writing %s: %w", filepath.Join(dir, peftConfig), err)
+	defer weights.Abort()
+	config, err := beginFile(filepath.Join(dir, peftConfig), func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	return f.Commit()
+	return atomicfile.CommitSet(config, weights)
+}
+
+// beginFile writes a file that has yet to be committed.
+func beginFile(path string, write func(io.Writer) error) (*atomicfile.File, error) {
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := write(f); err != nil {
+		f.Abort()
+		return nil, fmt.Errorf("writing %s: %w", path, err)
+	}
+	return f, nil
 }
