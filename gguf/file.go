@@ -21,12 +21,20 @@ type File struct {
 	paths     []string
 	shards    []int // tensors of each file
 	sources   []*source
+	padding   []padding // of each file
 }
 
 // source is where a file's bytes come from.
 type source struct {
 	file    *os.File
 	mapping *mmap.Mapping // nil if the file is read instead
+}
+
+// padding is what lies between header, tensors and the end of a file.
+type padding struct {
+	r         io.ReaderAt
+	gaps      []extent
+	misplaced string // see contents
 }
 
 // OpenOption changes how [Open] works.
@@ -69,7 +77,7 @@ func Open(path string, opts ...OpenOption) (*File, error) {
 		return nil, err
 	}
 	f := newFile(c)
-	f.paths, f.sources = []string{path}, []*source{s}
+	f.paths, f.sources, f.padding = []string{path}, []*source{s}, []padding{{s.file, c.gaps, c.misplaced}}
 	f.shards = []int{len(c.tensors)}
 	if err := f.openShards(c, o); err != nil {
 		f.Close()
@@ -86,7 +94,9 @@ func Parse(r io.ReaderAt, size int64) (*File, error) {
 		return nil, err
 	}
 	c.attach(func(e extent) io.ReaderAt { return io.NewSectionReader(r, e.off, e.size) })
-	return newFile(c), nil
+	f := newFile(c)
+	f.padding = []padding{{r, c.gaps, c.misplaced}}
+	return f, nil
 }
 
 func newFile(c *contents) *File {

@@ -37,6 +37,8 @@ type contents struct {
 	metadata  *Metadata
 	tensors   []*Tensor
 	extents   []extent // of the tensors, in the same order
+	gaps      []extent // padding between header, tensors and the end
+	misplaced string   // the first tensor that is not where the one before ends, or ""
 }
 
 // extent is the place of a tensor's data in the file.
@@ -239,6 +241,7 @@ func (c *contents) place(d *decoder) error {
 		x, y := c.extents[a], c.extents[b]
 		return cmp.Or(cmp.Compare(x.off, y.off), cmp.Compare(x.size, y.size))
 	})
+	end := d.pos // of what is before
 	for k, i := range order {
 		limit := d.size
 		if k+1 < len(order) {
@@ -260,6 +263,20 @@ func (c *contents) place(d *decoder) error {
 			return d.fail(e.off, "its %d bytes overlap tensor %s, which begins after %d",
 				e.size, quote(c.tensors[order[k+1]].Name), limit-e.off)
 		}
+		if e.off > end {
+			c.gaps = append(c.gaps, extent{end, e.off - end})
+		}
+		end = max(end, e.off+e.size)
+	}
+	if end < d.size {
+		c.gaps = append(c.gaps, extent{end, d.size - end})
+	}
+	for i, e := range c.extents {
+		if e.off != start {
+			c.misplaced = c.tensors[i].Name
+			break
+		}
+		start += padTo(e.size, c.alignment)
 	}
 	return nil
 }

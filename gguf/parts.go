@@ -94,7 +94,7 @@ func (p *partWriter) fail(n int64, err error) {
 	if p.err == nil || n < p.failed && !errors.Is(err, errStopped) {
 		p.err, p.failed = err, n
 	}
-	if d, ok := p.dst.(*inOrder); ok {
+	if d, ok := p.dst.(interface{ stop() }); ok {
 		d.stop()
 	}
 }

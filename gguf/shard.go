@@ -60,9 +60,10 @@ func shardPaths(path string, count int) []string {
 // shards divides m as the options say. The keys are those of llama-gguf-split; a model
 // that fits one file has none of them.
 func (o *writeOptions) shards(m Model) ([]shard, error) {
-	md, tensors := o.metadataOf(m), m.Tensors()
-	if !o.splits() {
-		return []shard{{md, tensors}}, nil
+	tensors := m.Tensors()
+	md, err := o.metadataOf(m)
+	if err != nil || !o.splits() {
+		return []shard{{md, tensors}}, err
 	}
 	md = withoutSplit(md)
 	parts, err := o.divide(md, tensors)

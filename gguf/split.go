@@ -55,6 +55,7 @@ func (f *File) openShards(first *contents, o openOptions) error {
 		f.paths = append(f.paths, s.file.Name())
 		f.shards = append(f.shards, len(c.tensors))
 		f.sources = append(f.sources, s)
+		f.padding = append(f.padding, padding{s.file, c.gaps, c.misplaced})
 		if err := f.checkShard(c, no, count); err != nil {
 			return err
 		}

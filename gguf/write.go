@@ -20,6 +20,7 @@ type writeOptions struct {
 	shardTensors int
 	shardSizes   []int
 	emptyFirst   bool
+	hashes       bool
 }
 
 // splits reports whether one of the options for shards is there.
@@ -68,15 +69,14 @@ func optionsOf(opts []WriteOption) (writeOptions, error) {
 	return o, nil
 }
 
-// metadataOf is the metadata of m with the alignment that is asked for.
-func (o *writeOptions) metadataOf(m Model) *Metadata {
+// metadataOf is the metadata of m with the alignment and the hashes that are asked for.
+func (o *writeOptions) metadataOf(m Model) (*Metadata, error) {
 	md := m.Metadata()
-	if o.alignment == 0 || o.alignment == defaultAlignment && !md.Has(keyAlignment) {
-		return md
+	if o.alignment != 0 && (o.alignment != defaultAlignment || md.Has(keyAlignment)) {
+		md = md.Clone()
+		md.Set(keyAlignment, uint32(o.alignment))
 	}
-	md = md.Clone()
-	md.Set(keyAlignment, uint32(o.alignment))
-	return md
+	return o.withHashes(md, m.Tensors())
 }
 
 // Write writes m to w as GGUF version 3, little-endian, laid out as ggml does:
@@ -92,7 +92,14 @@ func Write(ctx context.Context, w io.Writer, m Model, opts ...WriteOption) error
 	if o.splits() {
 		return errors.New("a split model is several files: use WriteFile")
 	}
-	im, err := layOut(o.metadataOf(m), m.Tensors())
+	if o.hashes {
+		return errors.New("hashes are known at the end but lie at the beginning: use WriteFile")
+	}
+	md, err := o.metadataOf(m)
+	if err != nil {
+		return err
+	}
+	im, err := layOut(md, m.Tensors())
 	if err != nil {
 		return err
 	}
@@ -139,10 +146,15 @@ func WriteFile(ctx context.Context, path string, m Model, opts ...WriteOption) e
 		if err := f.Reserve(im.end()); err != nil {
 			return fmt.Errorf("writing %s: %w", paths[i], err)
 		}
-		if err := out.image(f, im); err != nil {
+		if err := out.hashedImage(f, im, o.hashes); err != nil {
 			return fmt.Errorf("writing %s: %w", paths[i], err)
 		}
 		files[i] = f
+	}
+	if o.hashes {
+		if err := shards[0].writeHashes(files[0], m.Tensors(), out.sums); err != nil {
+			return fmt.Errorf("writing %s: %w", paths[0], err)
+		}
 	}
 	return atomicfile.CommitSet(files[0], files[1:]...)
 }
@@ -161,6 +173,7 @@ type writer struct {
 	threads        int
 	progress       func(t *Tensor, written, total int64)
 	written, total int64
+	sums           []string // of the tensors, if they are hashed
 }
 
 var errTooMuch = errors.New("its source gives more bytes of data than its type and shape take")
