@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"io/fs"
+	"path/filepath"
 	"strings"
 
 	"qtool/gguf"
-	"qtool/internal/dataset"
+	"qtool/internal/atomicfile"
 )
 
 // ErrCheckpoint is in the chain of every error about a checkpoint that cannot
@@ -53,9 +53,20 @@ func (w *weights) restore(r *Run) {
 	r.adamw.updates = w.updates
 }
 
+// exchange swaps the parameters with those of w, to compute with them for a moment; the
+// moments stay. A second call swaps them back.
+func (w *weights) exchange(r *Run) {
+	for i, p := range r.Params {
+		other := w.data[3*i]
+		for k, v := range p.Data {
+			p.Data[k], other[k] = other[k], v
+		}
+	}
+}
+
 const (
 	checkpointKind    = "qtool.checkpoint"
-	checkpointVersion = 1
+	checkpointVersion = 2
 )
 
 // A parameter has three tensors in a checkpoint, and three more with the last
@@ -65,38 +76,56 @@ var (
 	goodSuffix     = ".good"
 )
 
-// progress is the part of a checkpoint that is not tensors.
-type progress struct {
-	Step        int              `json:"step"`
-	Updates     int              `json:"updates"`
-	Average     float64          `json:"average_loss"`
-	Bad         int              `json:"bad_steps"`
-	GoodStep    int              `json:"good_step"`
-	GoodUpdates int              `json:"good_updates"`
-	Position    dataset.Position `json:"position"`
-	Steps       int              `json:"steps"`
-	Config      Config           `json:"config"`
-	Loads       loadCounts       `json:"expert_loads,omitempty"` // of a base with experts
+// PreviousCheckpoint is where the checkpoint before the newest one is kept.
+func PreviousCheckpoint(path string) string {
+	ext := filepath.Ext(path)
+	return strings.TrimSuffix(path, ext) + "-previous" + ext
 }
 
-// save writes a checkpoint if the run has a place for it. The file is a GGUF and
-// appears whole or not at all.
+// save writes a checkpoint if the run has a place for it, and keeps the one before it.
+// The file is a GGUF and appears whole or not at all.
 func (r *Run) save() error {
 	if r.CheckpointPath == "" {
 		return nil
 	}
 	r.loads.capture(r.Decoder)
-	body, err := json.Marshal(progress{
-		Step: r.step, Updates: r.adamw.updates, Average: r.guard.average, Bad: r.guard.bad,
-		GoodStep: r.good.step, GoodUpdates: r.good.updates,
-		Position: r.sampler.Position(), Steps: r.totalSteps(), Config: r.Config, Loads: r.loads,
-	})
+	m, err := r.checkpoint()
 	if err != nil {
 		return fmt.Errorf("writing checkpoint: %w", err)
 	}
+	if r.keepsNewest {
+		if err := atomicfile.Rename(r.CheckpointPath, PreviousCheckpoint(r.CheckpointPath)); err != nil {
+			return fmt.Errorf("keeping the last checkpoint: %w", err)
+		}
+		r.keepsNewest = false
+	}
+	r.releaseSpace()
+	// A checkpoint must be written even when the run was told to stop.
+	if err := gguf.WriteFile(context.Background(), r.CheckpointPath, m, gguf.WithHashes()); err != nil {
+		return fmt.Errorf("writing checkpoint: %w", err)
+	}
+	r.keepsNewest = true
+	return r.report(Event{Type: CheckpointEvent, Step: r.step})
+}
+
+// saveOnTheWay is save for a run that goes on: that the disk is full now must not cost
+// what was learned. The next checkpoint may find room.
+func (r *Run) saveOnTheWay() error {
+	if err := r.save(); err != nil {
+		return r.report(Event{Type: WarningEvent, Step: r.step, Reason: fmt.Sprintf("%v; training goes on, and tries again at the next checkpoint", err)})
+	}
+	return nil
+}
+
+// checkpoint is the run's state as a model.
+func (r *Run) checkpoint() (gguf.Model, error) {
+	body, err := json.Marshal(r.progress())
+	if err != nil {
+		return nil, err
+	}
 	identity, err := json.Marshal(r.Identity)
 	if err != nil {
-		return fmt.Errorf("writing checkpoint: %w", err)
+		return nil, err
 	}
 	md := &gguf.Metadata{}
 	md.Set("general.type", checkpointKind)
@@ -112,28 +141,65 @@ func (r *Run) save() error {
 				gguf.Float32Tensor(p.Name+goodSuffix+suffix, p.Shape, r.good.data[3*i+k]))
 		}
 	}
-	// A checkpoint must be written even when the run was told to stop.
-	if err := gguf.WriteFile(context.Background(), r.CheckpointPath, gguf.Assemble(md, tensors)); err != nil {
-		return fmt.Errorf("writing checkpoint: %w", err)
-	}
-	return r.report(Event{Type: CheckpointEvent, Step: r.step})
+	return gguf.Assemble(md, tensors), nil
 }
 
-// Resume continues from the checkpoint at path, as if the run had never
-// stopped. It fails with [ErrCheckpoint] if the checkpoint is of another run.
-func (r *Run) Resume(path string) error {
+// Resume continues from the checkpoint at path, as if the run had never stopped, or
+// from the one before it if that is damaged or missing; damage then says so. It fails
+// with [ErrCheckpoint] if the checkpoint is of another run or neither is sound, and
+// with [fs.ErrNotExist] if there is none.
+func (r *Run) Resume(ctx context.Context, path string) (damage error, err error) {
+	newest := r.resumeFrom(ctx, path)
+	if newest == nil {
+		r.keepsNewest = true
+		return nil, nil
+	}
+	if !errors.Is(newest, errDamaged) && !errors.Is(newest, fs.ErrNotExist) {
+		return nil, newest
+	}
+	previous := r.resumeFrom(ctx, PreviousCheckpoint(path))
+	switch {
+	case previous == nil:
+		return newest, nil
+	case errors.Is(previous, fs.ErrNotExist):
+		return nil, newest
+	case errors.Is(previous, errDamaged) || errors.Is(newest, fs.ErrNotExist):
+		return nil, errors.Join(newest, previous)
+	}
+	return nil, previous
+}
+
+func (r *Run) resumeFrom(ctx context.Context, path string) error {
 	f, err := gguf.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if errors.Is(err, gguf.ErrFormat) {
+		return fmt.Errorf("%w: %w: %w", ErrCheckpoint, errDamaged, err)
+	}
 	if err != nil {
 		return fmt.Errorf("resuming: %w", err)
 	}
 	defer f.Close()
-	if err := r.resume(f); err != nil {
+	if err := r.resume(ctx, f); err != nil {
 		return fmt.Errorf("%s: %w: %w", path, ErrCheckpoint, err)
 	}
 	return nil
 }
 
-func (r *Run) resume(m gguf.Model) error {
+func (r *Run) resume(ctx context.Context, m gguf.Model) error {
+	unhashed := gguf.CheckHashes(ctx, m)
+	if errors.Is(unhashed, gguf.ErrFormat) {
+		return fmt.Errorf("%w: %w", errDamaged, unhashed)
+	}
+	if err := checkKind(m.Metadata()); err != nil { // those of version 1 have no hashes
+		return err
+	}
+	if errors.Is(unhashed, gguf.ErrMissing) {
+		return fmt.Errorf("%w: %w", errDamaged, unhashed)
+	} else if unhashed != nil {
+		return unhashed
+	}
 	p, err := r.readProgress(m.Metadata())
 	if err != nil {
 		return err
@@ -155,92 +221,31 @@ func (r *Run) resume(m gguf.Model) error {
 	}
 	if p.Loads != nil {
 		if err := p.Loads.check(r.Decoder); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errDamaged, err)
 		}
 	}
 	if err := r.sampler.Restore(p.Position); err != nil {
 		return err
 	}
-	if p.Loads != nil { // older checkpoints have none
+	if p.Loads != nil {
 		p.Loads.restore(r.Decoder)
 	}
 	now.restore(r)
-	r.good, r.step, r.guard.average, r.guard.bad = good, p.Step, p.Average, p.Bad
+	r.good, r.step = good, p.Step
+	g := r.guard
+	g.average, g.skipped, g.recent, g.failures, g.rollbacks, g.looked = p.Average, p.Skipped, p.Recent, p.Failures, p.Rollbacks, p.Looked
 	return nil
 }
 
-// readProgress reads a checkpoint's metadata and makes sure that it is of this run.
-func (r *Run) readProgress(md *gguf.Metadata) (*progress, error) {
+// checkKind makes sure that md is of a checkpoint that this program reads.
+func checkKind(md *gguf.Metadata) error {
 	if kind, _ := md.Str("general.type"); kind != checkpointKind {
-		return nil, fmt.Errorf("it is no checkpoint: general.type is %q", kind)
+		return fmt.Errorf("it is no checkpoint: general.type is %q", kind)
 	}
 	if v, _ := md.Int("qtool.checkpoint.version"); v != checkpointVersion {
-		return nil, fmt.Errorf("its version is %d, this program reads %d", v, checkpointVersion)
+		return fmt.Errorf("its version is %d, this program reads %d; finish the run with the program that began it, or begin it anew in another --run-dir", v, checkpointVersion)
 	}
-	var identity map[string]string
-	if text, _ := md.Str("qtool.checkpoint.identity"); json.Unmarshal([]byte(text), &identity) != nil {
-		return nil, fmt.Errorf("it does not say which run it belongs to")
-	}
-	text, err := md.Str("qtool.checkpoint.progress")
-	if err != nil {
-		return nil, err
-	}
-	var p progress
-	if err := json.Unmarshal([]byte(text), &p); err != nil {
-		return nil, err
-	}
-	there, here := p.Config, r.Config
-	there.EvalEvery, there.EvalTokens, there.SaveEvery = here.EvalEvery, here.EvalTokens, here.SaveEvery
-	list := append(differences(there.values(p.Steps), here.values(r.totalSteps())), differences(identity, r.Identity)...)
-	if len(list) > 0 {
-		return nil, fmt.Errorf("it belongs to another run: %s", strings.Join(list, "; "))
-	}
-	return &p, nil
-}
-
-// values are the settings by name, as text.
-func (c Config) values(steps int) map[string]string {
-	body, _ := json.Marshal(c)
-	var fields map[string]any
-	json.Unmarshal(body, &fields)
-	text := map[string]string{"steps in all": fmt.Sprint(steps)}
-	for name, v := range fields {
-		text[name] = fmt.Sprint(v)
-	}
-	return text
-}
-
-// differences tells which values differ. Of long ones it shows where they begin to.
-func differences(there, here map[string]string) (list []string) {
-	all := maps.Clone(there)
-	maps.Copy(all, here)
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		a, inA := there[name]
-		b, inB := here[name]
-		if a != b || inA != inB {
-			list = append(list, fmt.Sprintf("%s: %s there, %s here", name, excerpt(a, b), excerpt(b, a)))
-		}
-	}
-	return list
-}
-
-// excerpt is text, or if that is long the first word that differs from other.
-func excerpt(text, other string) string {
-	const long = 40
-	if len(text) > long || len(other) > long {
-		same := 0
-		for same < min(len(text), len(other)) && text[same] == other[same] {
-			same++
-		}
-		text, _, _ = strings.Cut(text[strings.LastIndexByte(text[:same], ' ')+1:], " ")
-	}
-	if len(text) > long {
-		text = text[:long] + "…"
-	}
-	if text == "" {
-		return "nothing"
-	}
-	return text
+	return nil
 }
 
 func readFloats(m gguf.Model, name string, n int) ([]float32, error) {

@@ -8,8 +8,9 @@ type EventType string
 // The events of a run.
 const (
 	StepEvent       EventType = "step"       // an optimizer step was taken
-	SkipEvent       EventType = "skip"       // a step was dropped because of its loss or gradient
-	RollbackEvent   EventType = "rollback"   // the last good state was put back
+	SkipEvent       EventType = "skip"       // a step could not be computed: its rows were not learned
+	RollbackEvent   EventType = "rollback"   // training diverged: the last good state was put back
+	WarningEvent    EventType = "warning"    // something went wrong that the run survives
 	ExpertsEvent    EventType = "experts"    // the run is over, and this is how experts were used
 	EvalEvent       EventType = "eval"       // the held-out rows were evaluated
 	CheckpointEvent EventType = "checkpoint" // a checkpoint was written
@@ -26,7 +27,7 @@ type Event struct {
 	Tokens          int     // of a step or an evaluation: processed
 	TokensPerSecond float64
 	MemoryBytes     int64  // of a step: see [Run.MemoryBytes]
-	Reason          string // of a skip or a rollback
+	Reason          string // of a skip, a rollback or a warning
 	// Of a step with auxiliary losses: their mean over the routers, see [nn.RouterLoss].
 	RouterBalance, RouterZ float64
 	Experts                []ExpertLoad // how experts were used

@@ -77,12 +77,15 @@ func MeasureRouting(ctx context.Context, d *model.Decoder, rows []dataset.Row, p
 	}
 	l := newLearner(d, nil, pool, false)
 	for i := range rows {
-		if err := ctx.Err(); err != nil {
+		err := pool.Within(ctx, func() error {
+			l.set(rows[i : i+1])
+			l.tape.Reset(false)
+			d.Hidden(l.tape, &l.batch, nil, false)
+			return nil
+		})
+		if err != nil {
 			return nil, err
 		}
-		l.set(rows[i : i+1])
-		l.tape.Reset(false)
-		d.Hidden(l.tape, &l.batch, nil, false)
 		progress(i + 1)
 	}
 	chosen := map[int][]int64{}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -154,36 +155,30 @@ func TestRouterLossesAddUpOverBatches(t *testing.T) {
 	near("balance of three batches", gradients(1, 0, []int{0}, []int{3}, []int{5}), sum)
 }
 
-// endingContext ends when it has been asked a number of times.
-type endingContext struct {
-	context.Context
-	left int
-}
-
-func (c *endingContext) Err() error {
-	if c.left--; c.left < 0 {
-		return context.Canceled
-	}
-	return nil
-}
-
 func TestARunThatIsStoppedWithinAStepCountsItsExpertsOnce(t *testing.T) {
 	c := smallConfig()
 	c.Steps, c.GradAccum, c.RouterBalance, c.RouterZ = 3, 3, 0.1, 0.1
 	s, _ := setup(t, 1, c)
-	whole := start(t, s)
+	whole, begin := start(t, s), time.Now()
 	if err := whole.Train(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	for asked := range 12 {
-		s, _ := setup(t, 1, c)
+	took, stopped := time.Since(begin), 0
+	const times = 24
+	for i := range times {
+		s, _ := setup(t, 2, c)
 		s.CheckpointPath = filepath.Join(t.TempDir(), "checkpoint.gguf")
 		r := start(t, s)
-		if err := r.Train(&endingContext{context.Background(), asked}); !errors.Is(err, context.Canceled) {
-			t.Fatalf("asked %d times: %v", asked, err)
+		ctx, cancel := context.WithTimeout(context.Background(), took*time.Duration(i)/times)
+		err := r.Train(ctx)
+		if cancel(); err == nil {
+			continue
+		}
+		if stopped++; !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
 		}
 		again := start(t, s)
-		if err := again.Resume(s.CheckpointPath); err != nil {
+		if _, err := again.Resume(context.Background(), s.CheckpointPath); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := again.Probe(context.Background()); err != nil {
@@ -193,10 +188,10 @@ func TestARunThatIsStoppedWithinAStepCountsItsExpertsOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(whole.ExpertLoads(), again.ExpertLoads()); diff != "" {
-			t.Errorf("asked %d times: %s", asked, diff)
+			t.Errorf("stopped at step %d: %s", r.Step(), diff)
 		}
 		if !sameBits(values(whole), values(again)) {
-			t.Errorf("asked %d times: the result is another", asked)
+			t.Errorf("stopped at step %d the result is another", r.Step())
 		}
 	}
 }

@@ -54,6 +54,7 @@ func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *kernel.Pool,
 		data += f.rows[i].Bytes()
 	}
 	l.tape.Rehearse(f.batch)
+	l.tape.Rehearse(func() { l.loss(f.rows[:1]) }) // what the guard looks at
 	l.tape.EvenRouting = true
 	f.work = l.tape.Rehearse(f.batch)
 
@@ -125,11 +126,14 @@ func (f *Forecast) timed(ctx context.Context, d *model.Decoder) (seconds, work f
 	const long, times = 3, 3
 	seconds = math.Inf(1)
 	for i, last := 0, 0.0; i < times && last < long; i++ {
-		if err := ctx.Err(); err != nil {
+		start := time.Now()
+		err := f.learner.tape.Pool.Within(ctx, func() error {
+			f.batch()
+			return nil
+		})
+		if err != nil {
 			return 0, 0, err
 		}
-		start := time.Now()
-		f.batch()
 		last = time.Since(start).Seconds()
 		seconds = min(seconds, last)
 	}

@@ -35,6 +35,7 @@ func (r *Run) PlanMemory() Memory {
 	for _, batch := range r.largestBatches() {
 		tape.Rehearse(func() { r.learner.accumulate(batch, 0) })
 	}
+	tape.Rehearse(func() { r.learner.loss(r.longestRow()) }) // what the guard looks at
 	longest := 0
 	for from := 0; from < len(r.HeldOut); from += r.Config.Batch {
 		batch := r.HeldOut[from:min(from+r.Config.Batch, len(r.HeldOut))]
@@ -57,6 +58,17 @@ func (r *Run) PlanMemory() Memory {
 	m := memoryOf(tape, r.Decoder, trained, data, live-7*trained-data-r.Decoder.CopiedBytes())
 	r.plan.Memory, r.plan.MemoryBytes = &m, m.Total
 	return m
+}
+
+// longestRow is one of the rows with the most tokens.
+func (r *Run) longestRow() []dataset.Row {
+	longest := 0
+	for i := range r.Rows {
+		if r.Rows[i].Len() > r.Rows[longest].Len() {
+			longest = i
+		}
+	}
+	return r.Rows[longest : longest+1]
 }
 
 // memoryOf adds up what a run takes after a rehearsal on tape.

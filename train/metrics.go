@@ -35,7 +35,7 @@ func OpenMetrics(path string, keep int) (*Metrics, error) {
 	}
 	log, err := atomicfile.Append(path)
 	if err != nil {
-		return nil, fmt.Errorf("opening metrics: %w", err)
+		return nil, err
 	}
 	return &Metrics{log}, nil
 }
@@ -62,16 +62,14 @@ func eventsUpTo(path string, step int) ([]byte, error) {
 	return kept.Bytes(), nil
 }
 
-// Write appends e.
+// Write appends e as one line, or nothing if it fails; a later Write may succeed.
 func (m *Metrics) Write(e Event) error {
 	line, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
-	if _, err := m.log.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("writing metrics: %w", err)
-	}
-	return nil
+	_, err = m.log.Write(append(line, '\n'))
+	return err
 }
 
 // Close closes the file.

@@ -53,12 +53,16 @@ func (r *Run) Probe(ctx context.Context) (Plan, error) {
 	_, tokens := countScored(rows)
 	r.loads.capture(r.Decoder)
 	defer r.loads.restore(r.Decoder)
-	r.learner.accumulate(rows, 0) // the first time allocates
-	if err := ctx.Err(); err != nil {
+	var start time.Time
+	err := r.Pool.Within(ctx, func() error {
+		r.learner.accumulate(rows, 0) // the first time allocates
+		start = time.Now()
+		r.learner.accumulate(rows, 0)
+		return nil
+	})
+	if err != nil {
 		return r.plan, err
 	}
-	start := time.Now()
-	r.learner.accumulate(rows, 0)
 	r.learner.clearGradients()
 	p := &r.plan
 	p.TokensPerSecond = float64(tokens) / time.Since(start).Seconds()

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"qtool/internal/atomicfile"
 	"qtool/internal/dataset"
 	"qtool/internal/kernel"
 	"qtool/internal/model"
@@ -43,11 +44,20 @@ type Run struct {
 	adamw   *AdamW
 	sampler *dataset.Sampler
 	guard   *guard
-	step    int           // optimizer steps done, dropped ones included
+	step    int           // optimizer steps done, skipped ones included
 	rows    []dataset.Row // of the step at hand
+	drawn   []int         // their indices in Rows
+	sum     float64       // of their losses
+	passes  func() error  // allPasses; made once, for a step allocates nothing
+	limit   *kernel.Limit // of the context limitOf
+	limitOf context.Context
 	good    weights
 	loads   loadCounts // of the experts, before the step at hand
 	plan    Plan
+	// keepsNewest says that the file at CheckpointPath is sound: the next checkpoint does
+	// not replace it but the one before it.
+	keepsNewest bool
+	reserved    []*atomicfile.Reservation // space for checkpoints that are still to come
 }
 
 // New prepares a run from its beginning. It checks the configuration and every
@@ -79,6 +89,7 @@ func New(s Setup) (*Run, error) {
 	for _, router := range s.Decoder.Routers() {
 		router.Load.Clear()
 	}
+	r.passes = r.allPasses
 	r.good.capture(r)
 	r.plan = r.makePlan()
 	return r, nil
@@ -118,10 +129,10 @@ func (r *Run) totalSteps() int {
 // nextRows draws the rows of one step. The last step of a run that counts
 // epochs takes what is left of them. They are good until the next call.
 func (r *Run) nextRows() []dataset.Row {
-	r.rows = r.rows[:0]
+	r.rows, r.drawn = r.rows[:0], r.drawn[:0]
 	for range r.rowsAt(r.sampler.Position()) {
 		index, _ := r.sampler.Next()
-		r.rows = append(r.rows, r.Rows[index])
+		r.rows, r.drawn = append(r.rows, r.Rows[index]), append(r.drawn, index)
 	}
 	return r.rows
 }
@@ -138,8 +149,9 @@ func (r *Run) rowsAt(p dataset.Position) int {
 // state. It decides what a rollback gives, so it is no setting.
 const goodEvery = 25
 
-// Train runs to the end. When ctx is cancelled it writes a checkpoint, if there
-// is a place for one, and returns the context's error.
+// Train runs to the end. When ctx ends, it stops within the operation at hand, stands
+// after the last whole step, writes a checkpoint, if there is a place for one, and
+// returns the context's error.
 func (r *Run) Train(ctx context.Context) error {
 	// The memory that a run takes is all there from the first step on. What else
 	// is allocated meanwhile is little: it must not be collected only when it is
@@ -147,72 +159,81 @@ func (r *Run) Train(ctx context.Context) error {
 	debug.FreeOSMemory()
 	const garbagePercent = 3
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
-	total := r.totalSteps()
-	for r.step < total {
-		if err := ctx.Err(); err != nil {
-			return errors.Join(err, r.save())
-		}
-		switch err := r.oneStep(ctx, total); {
-		case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-			continue
-		case err != nil:
+	defer r.endLimit()
+	err := r.steps(ctx)
+	if err != nil && !stoppedBy(ctx, err) {
+		return err
+	}
+	return errors.Join(err, r.save())
+}
+
+// stoppedBy reports whether err is that ctx ended.
+func stoppedBy(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, ctx.Err())
+}
+
+// steps takes all steps that are left, and makes sure of what the last one gave.
+func (r *Run) steps(ctx context.Context) error {
+	for total := r.totalSteps(); r.step < total; {
+		if err := r.nextStep(ctx, total); err != nil {
 			return err
-		}
-		if r.step%goodEvery == 0 && r.guard.bad == 0 {
-			r.good.capture(r)
-		}
-		if every := r.Config.SaveEvery; every > 0 && r.step%every == 0 {
-			if err := r.save(); err != nil {
-				return err
-			}
-		}
-		if every := r.Config.EvalEvery; every > 0 && r.step%every == 0 && r.step < total {
-			if _, err := r.Evaluate(ctx, nil); err != nil {
-				return err
-			}
 		}
 	}
 	if r.adamw.updates == 0 && r.step > 0 {
 		return fmt.Errorf("%w: every step failed", ErrDiverged)
 	}
-	if r.guard.bad > 0 { // what came last may be broken
-		if err := r.rollBack(); err != nil {
+	if _, err := r.checkWeights(ctx, nil); err != nil {
+		return err
+	}
+	return r.reportExperts()
+}
+
+// nextStep takes a step and does what is due after it.
+func (r *Run) nextStep(ctx context.Context, total int) error {
+	if err := r.oneStep(ctx, total); err != nil {
+		return err
+	}
+	if every := r.Config.SaveEvery; every > 0 && r.step%every == 0 && r.step < total {
+		if err := r.saveOnTheWay(); err != nil {
 			return err
 		}
 	}
-	return errors.Join(r.reportExperts(), r.save())
+	if every := r.Config.EvalEvery; every > 0 && r.step%every == 0 && r.step < total {
+		if _, err := r.Evaluate(ctx, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // oneStep takes a step. If ctx ends meanwhile, the run stands where it stood
 // before.
-func (r *Run) oneStep(ctx context.Context, total int) error {
-	start, before := time.Now(), r.sampler.Position()
-	rows := r.nextRows()
-	scored, tokens := countScored(rows)
-	r.learner.clearGradients()
-	r.learner.router.begin(tokens)
+func (r *Run) oneStep(ctx context.Context, total int) (err error) {
+	start, from, step := time.Now(), r.sampler.Position(), r.step
+	scored, tokens := countScored(r.nextRows())
 	r.loads.capture(r.Decoder)
-	var sum float64
-	for from := 0; from < len(rows); from += r.Config.Batch {
-		if err := ctx.Err(); err != nil {
+	defer func() {
+		if err != nil && r.step == step {
 			r.loads.restore(r.Decoder)
-			return errors.Join(err, r.sampler.Restore(before))
+			err = errors.Join(err, r.sampler.Restore(from))
 		}
-		s, _ := r.learner.accumulate(rows[from:min(from+r.Config.Batch, len(rows))], 1/float32(scored))
-		sum += s
+	}()
+	sum, err := r.gradients(ctx)
+	if err != nil {
+		return err
+	}
+	loss, norm := sum/float64(scored), r.learner.gradients.norm(r.Pool)
+	if refused, err := r.refuse(ctx, loss, norm); refused || err != nil {
+		return err
 	}
 	r.step++
-	loss, norm := sum/float64(scored), r.learner.gradients.norm(r.Pool)
-	if why := r.guard.refuse(loss, norm); why != "" {
-		return r.drop(why)
-	}
-	rate := rateAt(&r.Config, r.step, total)
+	rate := rateAt(&r.Config, r.step, total) * r.guard.rateScale()
 	gradScale := 1.0
 	if r.Config.Clip > 0 && norm > r.Config.Clip {
 		gradScale = r.Config.Clip / norm
 	}
 	r.adamw.Step(r.Pool, rate, gradScale)
-	r.guard.applied(loss)
+	r.guard.applied(loss, r.drawn)
 	at := r.sampler.Position()
 	return r.report(Event{
 		Type: StepEvent, Step: r.step, Epoch: float64(at.Epoch) + float64(at.Index)/float64(len(r.Rows)),
@@ -222,26 +243,96 @@ func (r *Run) oneStep(ctx context.Context, total int) error {
 	})
 }
 
-// drop leaves the weights as they are and, when steps keep failing, puts the
-// last good state back. The data go on: the same rows would fail again.
-func (r *Run) drop(why string) error {
-	r.guard.bad++
-	if err := r.report(Event{Type: SkipEvent, Step: r.step, Reason: why}); err != nil {
-		return err
+// gradients computes those of the mean loss of the rows at hand, and returns their
+// summed loss. Only this can be stopped half-way: no weight changes meanwhile.
+func (r *Run) gradients(ctx context.Context) (sum float64, err error) {
+	if r.limit == nil || r.limitOf != ctx {
+		r.endLimit()
+		r.limit, r.limitOf = kernel.Until(ctx), ctx
 	}
-	if r.guard.bad%badLimit != 0 {
-		return nil
-	}
-	if r.guard.bad >= 3*badLimit {
-		return fmt.Errorf("%w: at step %d %s, and %d steps before it failed too; try a lower learning rate (now %g), or check the base for damaged weights",
-			ErrDiverged, r.step, why, r.guard.bad-1, r.Config.Rate)
-	}
-	return r.rollBack()
+	err = r.Pool.Under(r.limit, r.passes)
+	return r.sum, err
 }
 
-func (r *Run) rollBack() error {
+func (r *Run) endLimit() {
+	if r.limit != nil {
+		r.limit.Release()
+		r.limit = nil
+	}
+}
+
+// allPasses goes forward and back through the rows at hand.
+func (r *Run) allPasses() error {
+	scored, tokens := countScored(r.rows)
+	r.learner.clearGradients()
+	r.learner.router.begin(tokens)
+	r.sum = 0
+	for from := 0; from < len(r.rows); from += r.Config.Batch {
+		s, _ := r.learner.accumulate(r.rows[from:min(from+r.Config.Batch, len(r.rows))], 1/float32(scored))
+		r.sum += s
+	}
+	return nil
+}
+
+// refuse decides whether a step with this loss and gradient norm may be applied. If not,
+// it counts the step as done without it. Weights whose step may be applied are good ones,
+// and are remembered every so often.
+func (r *Run) refuse(ctx context.Context, loss, norm float64) (refused bool, err error) {
+	broken, due := notFinite(loss, norm), r.step >= r.guard.looked+goodEvery
+	if broken != "" || r.guard.looksBad(loss) || due && r.guard.average > r.guard.bound {
+		var atHand []int
+		if !finite(loss) {
+			atHand = r.drawn
+		}
+		if refused, err = r.checkWeights(ctx, atHand); err != nil {
+			return false, err
+		}
+	}
+	switch {
+	case refused:
+		r.step++
+	case broken != "":
+		r.step++
+		return true, r.skip(broken)
+	case due:
+		r.good.capture(r)
+		r.guard.looked, r.guard.failures = r.step, 0
+	}
+	return refused, nil
+}
+
+// skip leaves the weights as they are, since the step at hand cannot be computed: its
+// rows are not learned. The data go on.
+func (r *Run) skip(why string) error {
+	r.guard.skipped++
+	if err := r.report(Event{Type: SkipEvent, Step: r.step, Reason: why + ", although the weights are sound: its rows are not learned"}); err != nil {
+		return err
+	}
+	if r.guard.skipped >= skipLimit {
+		return fmt.Errorf("%w: at step %d %s, and the %d steps before it could not be computed either; check the base for damaged weights (qtool verify), and the data for rows that it cannot compute, or lower the learning rate",
+			ErrDiverged, r.step, why, r.guard.skipped-1)
+	}
+	return nil
+}
+
+// checkWeights looks whether the weights are sound, and if they are not puts the last
+// good ones back and lowers the learning rate: the same one would spoil them again. The
+// data go on. atHand are rows, if any, that could not be computed.
+func (r *Run) checkWeights(ctx context.Context, atHand []int) (rolledBack bool, err error) {
+	why, err := r.spoilt(ctx, atHand)
+	if why == "" || err != nil {
+		return false, err
+	}
 	r.good.restore(r)
-	return r.report(Event{Type: RollbackEvent, Step: r.step, Reason: fmt.Sprintf("%d steps failed in a row; back to the weights of step %d", r.guard.bad, r.good.step)})
+	r.guard.failures++
+	r.guard.rollbacks++
+	err = r.report(Event{Type: RollbackEvent, Step: r.step, Reason: fmt.Sprintf(
+		"%s: training diverged; back to the weights of step %d, and on with %g of the learning rate", why, r.good.step, r.guard.rateScale())})
+	if err == nil && r.guard.failures >= failureLimit {
+		err = fmt.Errorf("%w: %s, after %d rollbacks to step %d; try a much lower learning rate (it was %g, at last %g)",
+			ErrDiverged, why, r.guard.failures, r.good.step, r.Config.Rate, r.Config.Rate*r.guard.rateScale())
+	}
+	return true, err
 }
 
 func (r *Run) report(e Event) error {
@@ -260,12 +351,15 @@ func (r *Run) Measure(ctx context.Context, progress func(done int)) (float64, er
 	var sum float64
 	var scored int
 	for from := 0; from < len(r.HeldOut); from += r.Config.Batch {
-		if err := ctx.Err(); err != nil {
+		to := min(from+r.Config.Batch, len(r.HeldOut))
+		err := r.Pool.Within(ctx, func() error {
+			s, n := r.learner.loss(r.HeldOut[from:to])
+			sum, scored = sum+s, scored+n
+			return nil
+		})
+		if err != nil {
 			return 0, err
 		}
-		to := min(from+r.Config.Batch, len(r.HeldOut))
-		s, n := r.learner.loss(r.HeldOut[from:to])
-		sum, scored = sum+s, scored+n
 		if progress != nil {
 			progress(to)
 		}

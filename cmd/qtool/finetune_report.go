@@ -21,6 +21,8 @@ type finetuneReport struct {
 	MappedLimit int64              `json:"mapped_limit,omitempty"` // most bytes of the base in memory at once
 	Steps       int                `json:"steps"`
 	Skipped     int                `json:"skipped_steps"`
+	Rollbacks   []string           `json:"rollbacks,omitempty"`
+	Unrecorded  int                `json:"events_not_recorded,omitempty"` // that metrics.jsonl lacks
 	LastLoss    float64            `json:"last_loss"`
 	Sample      string             `json:"sample_prompt,omitempty"`
 	Before      finetuneMeasure    `json:"before"`
@@ -113,6 +115,15 @@ func (r *finetuneReport) print(w io.Writer) {
 		fmt.Fprintf(w, "prompt         %q\n", r.Sample)
 		fmt.Fprintf(w, "  before       %q\n", r.Before.Answer)
 		fmt.Fprintf(w, "  after        %q\n", r.After.Answer)
+	}
+	if r.Skipped > 0 {
+		fmt.Fprintf(w, "skipped        %d of %d steps could not be computed: their rows were not learned\n", r.Skipped, r.Steps)
+	}
+	for _, rollback := range r.Rollbacks {
+		fmt.Fprintf(w, "rolled back    %s\n", rollback)
+	}
+	if r.Unrecorded > 0 {
+		fmt.Fprintf(w, "not recorded   %d events are missing in metrics.jsonl, which could not be written\n", r.Unrecorded)
 	}
 	printExperts(w, r.Experts)
 	if r.LogitChange > 0 {

@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+
+	"github.com/gofrs/flock"
 
 	"qtool/fixtures"
 	"qtool/gguf"
@@ -41,7 +41,9 @@ type finetuning struct {
 	rows    []dataset.Row
 	heldOut []dataset.Row
 	report  finetuneReport
-	metrics *train.Metrics
+	metrics *train.Metrics // nil without --run-dir, or if it cannot be written
+	lock    *flock.Flock   // of the run directory
+	held    *atomicfile.Reservation
 	session *train.Run
 	steps   *Progress
 }
@@ -53,6 +55,13 @@ func (f *finetuning) close() {
 	if f.metrics != nil {
 		f.metrics.Close()
 	}
+	if f.session != nil {
+		f.session.Close()
+	}
+	f.held.Release()
+	if f.lock != nil {
+		f.lock.Unlock()
+	}
 	if f.base != nil {
 		f.base.Close()
 	}
@@ -63,7 +72,7 @@ func (f *finetuning) run(ctx context.Context) error {
 	const garbagePercent = 20
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	for _, stage := range []func(context.Context) error{
-		f.openBase, f.checkResult, f.readData, f.makeAdapter, f.prepare, f.before, f.train, f.after, f.verify, f.write,
+		f.openBase, f.checkResult, f.lockRunDir, f.readData, f.makeAdapter, f.prepare, f.before, f.train, f.after, f.verify, f.write,
 	} {
 		if err := stage(ctx); err != nil {
 			return err
@@ -243,7 +252,10 @@ func (f *finetuning) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := f.openRunDir(); err != nil {
+	if err := f.openRunDir(ctx); err != nil {
+		return err
+	}
+	if err := f.reserveSpace(); err != nil {
 		return err
 	}
 	f.decoder.LimitMapped(f.decoder.LargestPart()) // a rehearsal needs little of it
@@ -292,42 +304,6 @@ func (f *finetuning) identity(ctx context.Context) (map[string]string, error) {
 		"base": base.SHA256, "config": fmt.Sprintf("%+v", f.decoder.Config), "trained": what,
 		"rows": train.Fingerprint(f.rows), "held_out": train.Fingerprint(f.heldOut),
 	}, nil
-}
-
-func (f *finetuning) checkpoint() string {
-	if f.runDir == "" {
-		return ""
-	}
-	return filepath.Join(f.runDir, "checkpoint.gguf")
-}
-
-func (f *finetuning) metricsPath() string { return filepath.Join(f.runDir, "metrics.jsonl") }
-
-func (f *finetuning) openRunDir() (err error) {
-	if f.runDir == "" {
-		return nil
-	}
-	if err := atomicfile.MkdirAll(f.runDir, 0o777); err != nil {
-		return fmt.Errorf("making the run directory: %w", err)
-	}
-	_, err = os.Stat(f.checkpoint())
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && f.resume:
-		f.con.say("%s has no checkpoint yet: starting from the beginning", f.runDir)
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return fmt.Errorf("looking for a checkpoint: %w", err)
-	case !f.resume:
-		return usagef("finetune: %s holds the checkpoint of an earlier run; go on with --resume, or choose another --run-dir", f.runDir)
-	default:
-		if err := f.session.Resume(f.checkpoint()); err != nil {
-			return err
-		}
-		f.report.Steps = f.session.Step()
-		f.con.say("resuming after step %d", f.report.Steps)
-	}
-	f.metrics, err = train.OpenMetrics(f.metricsPath(), f.session.Step())
-	return err
 }
 
 // before measures what the model can do at the start. A resumed run that began
@@ -413,18 +389,21 @@ func (f *finetuning) event(e train.Event) error {
 		f.steps.Set(int64(e.Step))
 	case train.ExpertsEvent:
 		f.report.Experts = e.Experts
-	case train.SkipEvent, train.RollbackEvent:
+	case train.SkipEvent:
 		f.report.Skipped++
-		f.steps.Note("step %d: %s: %s", e.Step, e.Type, e.Reason)
+		f.steps.Note("step %d: skipped: %s", e.Step, e.Reason)
+	case train.RollbackEvent:
+		f.report.Rollbacks = append(f.report.Rollbacks, fmt.Sprintf("step %d: %s", e.Step, e.Reason))
+		f.steps.Note("step %d: rolled back: %s", e.Step, e.Reason)
+	case train.WarningEvent:
+		f.steps.Note("step %d: warning: %s", e.Step, e.Reason)
 	case train.EvalEvent:
 		if e.Step > 0 && e.Step < f.report.Plan.Steps {
 			f.steps.Note("step %d: held-out loss %.4f", e.Step, e.Loss)
 		}
 	}
-	if f.metrics == nil {
-		return nil
-	}
-	return f.metrics.Write(e)
+	f.record(e)
+	return nil
 }
 
 func (f *finetuning) after(ctx context.Context) (err error) {
@@ -438,6 +417,7 @@ func (f *finetuning) after(ctx context.Context) (err error) {
 // verify binds what will be written to a fresh decoder: it must fit and have an
 // effect. The file of an earlier run is not touched before.
 func (f *finetuning) verify(ctx context.Context) error {
+	f.session.Close()
 	f.session = nil
 	if f.adapter != nil {
 		f.decoder = nil // it may hold a converted copy of the base
@@ -460,6 +440,7 @@ func (f *finetuning) verify(ctx context.Context) error {
 // write writes the result and reads it back.
 func (f *finetuning) write(ctx context.Context) error {
 	f.report.Output = f.output()
+	f.held.Release()
 	if f.adapter == nil {
 		return gguf.WriteFile(ctx, f.full, f.decoder.Snapshot())
 	}

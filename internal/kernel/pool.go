@@ -34,7 +34,7 @@ type Pool struct {
 	call     atomic.Uint64
 	closed   atomic.Bool
 	_        apart
-	bound    atomic.Pointer[bound] // never nil
+	limit    atomic.Pointer[Limit] // never nil
 	helpers  []sleeper             // helpers[w-1] is worker w
 	finished sleeper               // the caller
 
@@ -67,7 +67,7 @@ type apart [128]byte
 type job struct {
 	task   Task
 	shares []remainder // of each worker
-	bound  *bound
+	limit  *Limit
 	fault  atomic.Pointer[fault]
 }
 
@@ -117,7 +117,7 @@ func (j *job) run(worker int) {
 			if !ok {
 				break
 			}
-			if j.bound.over.Load() {
+			if j.limit.over.Load() {
 				return
 			}
 			j.task.Do(worker, part)
@@ -169,7 +169,7 @@ func NewPool(workers int) *Pool {
 	workers = min(workers, helperMask)
 	p := &Pool{workers: workers, job: job{shares: make([]remainder, workers)}, helpers: make([]sleeper, workers-1), scratch: make([]scratch, workers)}
 	p.finished.wake = make(chan struct{}, 1)
-	p.bound.Store(new(bound))
+	p.limit.Store(new(Limit))
 	p.batch.init(p)
 	p.vectors.scratch = p.scratch
 	p.distance.init(workers)
@@ -234,7 +234,7 @@ func (p *Pool) Do(parts int, task Task) { p.do(parts, nil, task) }
 // do is Do where worker w begins with parts starts[w] to starts[w+1]-1; without
 // starts, with as many as the others.
 func (p *Pool) do(parts int, starts []int, task Task) {
-	within := p.bound.Load()
+	within := p.limit.Load()
 	within.check()
 	if p.rehearsing {
 		p.rehearse(parts, task)
@@ -250,7 +250,7 @@ func (p *Pool) do(parts int, starts []int, task Task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	j := &p.job
-	j.task, j.bound = task, within
+	j.task, j.limit = task, within
 	for w := range j.shares {
 		if starts != nil {
 			j.shares[w].set(starts[w], starts[w+1])

@@ -13,21 +13,28 @@ import (
 // begins anew.
 //
 // f uses p in the goroutine of the caller. Of nested calls the innermost counts.
-func (p *Pool) Within(ctx context.Context, f func() error) (err error) {
-	b, outer := new(bound), p.bound.Load()
-	b.over.Store(ctx.Err() != nil)
-	release := context.AfterFunc(ctx, func() { b.over.Store(true) })
-	p.bound.Store(b)
+func (p *Pool) Within(ctx context.Context, f func() error) error {
+	l := Until(ctx)
+	defer l.Release()
+	return p.Under(l, f)
+}
+
+// Under is Within, for many calls within the same context: it allocates nothing.
+func (p *Pool) Under(l *Limit, f func() error) (err error) {
+	if err := l.ctx.Err(); err != nil {
+		return err
+	}
+	outer := p.limit.Load()
+	p.limit.Store(l)
 	defer func() {
-		p.bound.Store(outer)
-		release()
+		p.limit.Store(outer)
 		switch r := recover(); r {
 		case nil:
-		case any((*stopped)(b)):
+		case any((*stopped)(l)):
 			if p.batch.begun {
 				p.batch.End()
 			}
-			err = ctx.Err()
+			err = l.ctx.Err()
 		default:
 			panic(r)
 		}
@@ -43,17 +50,29 @@ func (p *Pool) RunWithin(ctx context.Context, parts int, f func(worker, part int
 	})
 }
 
-// bound is the time that a pool may compute.
-type bound struct {
-	over atomic.Bool // never taken back
+// Limit is the time that a pool may compute.
+type Limit struct {
+	ctx     context.Context
+	over    atomic.Bool // never taken back
+	release func() bool
 }
 
+// Until is the time until ctx ends. It must be released.
+func Until(ctx context.Context) *Limit {
+	l := &Limit{ctx: ctx}
+	l.release = context.AfterFunc(ctx, func() { l.over.Store(true) })
+	return l
+}
+
+// Release lets go of the context.
+func (l *Limit) Release() { l.release() }
+
 // stopped is the panic of a computation whose time is over.
-type stopped bound
+type stopped Limit
 
 // check unwinds the caller if the time is over.
-func (b *bound) check() {
-	if b.over.Load() {
-		panic((*stopped)(b))
+func (l *Limit) check() {
+	if l.over.Load() {
+		panic((*stopped)(l))
 	}
 }

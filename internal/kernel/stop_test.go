@@ -13,7 +13,7 @@ import (
 // stop cancels and returns once the pool knows.
 func stop(p *Pool, cancel func()) {
 	cancel()
-	for !p.bound.Load().over.Load() {
+	for !p.limit.Load().over.Load() {
 		time.Sleep(time.Microsecond)
 	}
 }
@@ -29,7 +29,7 @@ func TestWorkStopsBetweenPartsWhenItsContextEnds(t *testing.T) {
 				if done.Add(1) == 1 {
 					stop(p, cancel)
 				}
-				for !p.bound.Load().over.Load() { // others wait for the first
+				for !p.limit.Load().over.Load() { // others wait for the first
 					time.Sleep(time.Microsecond)
 				}
 			})
@@ -85,7 +85,11 @@ func TestWhatIsNotStoppedPassesThrough(t *testing.T) {
 		t.Error(err)
 	}
 	cancel()
-	if err := p.Within(ctx, func() error { return nil }); err != nil { // nothing was left to stop
+	begun := func() error {
+		t.Error("began although the time is over")
+		return nil
+	}
+	if err := p.Within(ctx, begun); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	ran := false

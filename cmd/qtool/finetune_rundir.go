@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"qtool/internal/atomicfile"
+	"qtool/train"
+)
+
+func (f *finetuning) checkpoint() string {
+	if f.runDir == "" {
+		return ""
+	}
+	return filepath.Join(f.runDir, "checkpoint.gguf")
+}
+
+func (f *finetuning) metricsPath() string { return filepath.Join(f.runDir, "metrics.jsonl") }
+
+// lockWait is how long a run waits for the run directory: that long the system may take
+// to end a process that was just killed.
+const lockWait = 2 * time.Second
+
+// lockRunDir makes the run directory and keeps other runs out of it. The lock ends with
+// the process, whatever ends that.
+func (f *finetuning) lockRunDir(ctx context.Context) error {
+	if f.runDir == "" {
+		return nil
+	}
+	if err := atomicfile.MkdirAll(f.runDir, 0o777); err != nil {
+		return err
+	}
+	path := filepath.Join(f.runDir, "lock")
+	lock := flock.New(path)
+	wait, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	taken, err := lock.TryLockContext(wait, 20*time.Millisecond)
+	switch {
+	case taken:
+		f.lock = lock
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("another run is using the run directory %s; wait for its end, or choose another --run-dir", f.runDir)
+	}
+	return fmt.Errorf("locking the run directory %s: %w", f.runDir, err)
+}
+
+// openRunDir takes the run to where it stopped, if it is to go on, and opens its record.
+func (f *finetuning) openRunDir(ctx context.Context) error {
+	if f.runDir == "" {
+		return nil
+	}
+	there, err := f.checkpoints()
+	switch {
+	case err != nil:
+		return fmt.Errorf("looking for a checkpoint: %w", err)
+	case there == 0 && f.resume:
+		f.con.say("%s has no checkpoint yet: starting from the beginning", f.runDir)
+	case there > 0 && !f.resume:
+		return usagef("finetune: %s holds the checkpoint of an earlier run; go on with --resume, or choose another --run-dir", f.runDir)
+	case there > 0:
+		damage, err := f.session.Resume(ctx, f.checkpoint())
+		if err != nil {
+			return err
+		}
+		f.report.Steps = f.session.Step()
+		if damage != nil {
+			f.con.say("%v", damage)
+			f.con.say("going on from the checkpoint before it, %s", train.PreviousCheckpoint(f.checkpoint()))
+		}
+		f.con.say("resuming after step %d", f.report.Steps)
+	}
+	if f.metrics, err = train.OpenMetrics(f.metricsPath(), f.session.Step()); err != nil {
+		f.con.say("warning: %v; the run goes on without a record", err)
+	}
+	return nil
+}
+
+// checkpoints counts the checkpoints in the run directory.
+func (f *finetuning) checkpoints() (n int, err error) {
+	for _, path := range []string{f.checkpoint(), train.PreviousCheckpoint(f.checkpoint())} {
+		_, err := os.Stat(path)
+		switch {
+		case err == nil:
+			n++
+		case !errors.Is(err, fs.ErrNotExist):
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+// reserveSpace holds the disk space of the result and of the checkpoints, so that a disk
+// that is too full is an error now and not after hours.
+func (f *finetuning) reserveSpace() (err error) {
+	if f.runDir != "" {
+		there, err := f.checkpoints()
+		if err == nil {
+			err = f.session.ReserveSpace(there)
+		}
+		if err != nil {
+			return fmt.Errorf("the checkpoints would not fit: %w", err)
+		}
+	}
+	size := int64(1 << 16) // the header
+	result := f.decoder.Snapshot
+	if f.adapter != nil {
+		result = f.adapter.Model
+	}
+	for _, t := range result().Tensors() {
+		size += t.Size()
+	}
+	if f.held, err = atomicfile.Reserve(f.output(), size); err != nil {
+		return fmt.Errorf("the result would not fit: %w", err)
+	}
+	return nil
+}
+
+// record writes an event to metrics.jsonl. A record that cannot be written is no reason
+// to stop learning: it is said once, and what is missing is counted.
+func (f *finetuning) record(e train.Event) {
+	if f.metrics == nil {
+		return
+	}
+	if err := f.metrics.Write(e); err != nil {
+		if f.report.Unrecorded == 0 {
+			f.steps.Note("warning: %v; training goes on, and the record may have gaps", err)
+		}
+		f.report.Unrecorded++
+	}
+}
