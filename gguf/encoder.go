@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+
+	"qtool/internal/printable"
 )
 
 // image is one file about to be written.
@@ -54,17 +56,17 @@ func layOut(md *Metadata, tensors []*Tensor) (*image, error) {
 	var off int64
 	for i, t := range tensors {
 		if seen[t.Name] {
-			return nil, fmt.Errorf("tensor %s is there twice", quote(t.Name))
+			return nil, fmt.Errorf("tensor %s is there twice", printable.Quote(t.Name))
 		}
 		seen[t.Name] = true
 		size, err := checkedSize(t)
 		if err != nil {
-			return nil, fmt.Errorf("tensor %s: %w", quote(t.Name), err)
+			return nil, fmt.Errorf("tensor %s: %w", printable.Quote(t.Name), err)
 		}
 		b = appendTensor(b, t, off)
 		im.sizes[i], im.starts[i] = size, off
 		if off = padTo(off+size, alignment); off < 0 {
-			return nil, fmt.Errorf("tensor %s: the size of the file overflows", quote(t.Name))
+			return nil, fmt.Errorf("tensor %s: the size of the file overflows", printable.Quote(t.Name))
 		}
 	}
 	im.header = append(b, make([]byte, padTo(int64(len(b)), alignment)-int64(len(b)))...)
@@ -113,7 +115,7 @@ func appendKV(b []byte, kv KV) ([]byte, error) {
 		b, err = appendValue(b, t, kv.Value, 1)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("metadata key %s: %w", quote(kv.Key), err)
+		return nil, fmt.Errorf("metadata key %s: %w", printable.Quote(kv.Key), err)
 	}
 	return b, nil
 }

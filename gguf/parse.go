@@ -8,6 +8,8 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+
+	"qtool/internal/printable"
 )
 
 // The file, all numbers little-endian unless it says otherwise:
@@ -120,7 +122,7 @@ func (c *contents) readMetadata(d *decoder, n int) error {
 		if key == "" {
 			return d.fail(at, "the key is empty")
 		}
-		d.reading = fmt.Sprintf("metadata key %s", quote(key))
+		d.reading = fmt.Sprintf("metadata key %s", printable.Quote(key))
 		if c.metadata.Has(key) {
 			return d.fail(at, "the key is there twice")
 		}
@@ -172,7 +174,7 @@ func (c *contents) readTensors(d *decoder, n int) error {
 		if err != nil {
 			return err
 		}
-		d.reading = fmt.Sprintf("tensor %s", quote(name))
+		d.reading = fmt.Sprintf("tensor %s", printable.Quote(name))
 		if seen[name] {
 			return d.fail(at, "a tensor of that name is there twice")
 		}
@@ -248,7 +250,7 @@ func (c *contents) place(d *decoder) error {
 			limit = min(limit, c.extents[order[k+1]].off)
 		}
 		t, e := c.tensors[i], &c.extents[i]
-		d.reading = fmt.Sprintf("the data of tensor %s", quote(t.Name))
+		d.reading = fmt.Sprintf("the data of tensor %s", printable.Quote(t.Name))
 		if !t.Type.Known() {
 			t.RawSize = max(0, limit-e.off)
 			e.size = t.RawSize
@@ -261,7 +263,7 @@ func (c *contents) place(d *decoder) error {
 		}
 		if e.size > 0 && e.off+e.size > limit {
 			return d.fail(e.off, "its %d bytes overlap tensor %s, which begins after %d",
-				e.size, quote(c.tensors[order[k+1]].Name), limit-e.off)
+				e.size, printable.Quote(c.tensors[order[k+1]].Name), limit-e.off)
 		}
 		if e.off > end {
 			c.gaps = append(c.gaps, extent{end, e.off - end})
@@ -284,12 +286,4 @@ func (c *contents) place(d *decoder) error {
 func padTo(n int64, alignment int) int64 {
 	a := int64(alignment)
 	return (n + a - 1) / a * a
-}
-
-// quote shows a name from a file, shortened if it is absurd.
-func quote(name string) string {
-	if len(name) > 100 {
-		return fmt.Sprintf("%q... (%d bytes)", name[:100], len(name))
-	}
-	return fmt.Sprintf("%q", name)
 }

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"qtool/internal/printable"
 )
 
 // A file is written in parts, at multiples of their size: a worker fills one with the
@@ -126,7 +128,7 @@ func (p *partWriter) fill(b []byte, off int64) (int, error) {
 		from, to := at-start, min(end-start, size)
 		if from < to || size == 0 {
 			if err := p.read(i, b[at-off:][:max(0, to-from)], from); err != nil {
-				return int(at - off), fmt.Errorf("tensor %s: %w", quote(t.Name), err)
+				return int(at - off), fmt.Errorf("tensor %s: %w", printable.Quote(t.Name), err)
 			}
 			at = start + max(to, 0)
 		}

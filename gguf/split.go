@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"qtool/internal/printable"
 )
 
 // A split model is a row of files named NAME-00001-of-00003.gguf. The first
@@ -61,7 +63,7 @@ func (f *File) openShards(first *contents, o openOptions) error {
 		}
 		for _, t := range c.tensors {
 			if had := owner[t.Name]; had != 0 {
-				return f.shardError(no-1, "tensor %s is in shard %d too", quote(t.Name), had)
+				return f.shardError(no-1, "tensor %s is in shard %d too", printable.Quote(t.Name), had)
 			}
 			owner[t.Name] = no
 		}

@@ -185,7 +185,7 @@ func (a *Adapter) Attach(d *model.Decoder) error {
 	for _, p := range a.Pairs {
 		t, ok := targets[p.Tensor]
 		if reason := whyNot(d, t, p.Tensor, ok, a.MergeOnly); reason != "" {
-			return fmt.Errorf("%w: it has a pair for %s: %s", ErrMismatch, p.Tensor, reason)
+			return fmt.Errorf("%w: it has a pair for %q: %s", ErrMismatch, p.Tensor, reason)
 		}
 		a, b := p.shapes(t)
 		for _, half := range []struct {
@@ -193,7 +193,7 @@ func (a *Adapter) Attach(d *model.Decoder) error {
 			want []int
 		}{{p.A, a}, {p.B, b}} {
 			if !gguf.SameShape(half.Shape, half.want) {
-				return fmt.Errorf("%w: %s has shape %v, the base asks for %v", ErrMismatch, half.Name, half.Shape, half.want)
+				return fmt.Errorf("%w: tensor %q has shape %v, the base asks for %v", ErrMismatch, half.Name, half.Shape, half.want)
 			}
 		}
 	}

@@ -55,7 +55,7 @@ func fromModel(m gguf.Model, sparse bool) (*Adapter, error) {
 	a := &Adapter{Extra: m.Metadata().Clone()}
 	for _, want := range [][2]string{{keyType, "adapter"}, {keyAdapterType, "lora"}} {
 		if v, err := m.Metadata().Str(want[0]); err != nil || v != want[1] {
-			return nil, fmt.Errorf("%w: metadata key %s must be %q and is %q", ErrInvalid, want[0], want[1], v)
+			return nil, fmt.Errorf("%w: metadata key %q must be %q and is %q", ErrInvalid, want[0], want[1], v)
 		}
 	}
 	var err error
@@ -65,10 +65,10 @@ func fromModel(m gguf.Model, sparse bool) (*Adapter, error) {
 	if v, ok := m.Metadata().Get(keyAlpha); ok {
 		alpha, isFloat := v.(float32)
 		if !isFloat {
-			return nil, fmt.Errorf("%w: metadata key %s must be a float32 and is %T", ErrInvalid, keyAlpha, v)
+			return nil, fmt.Errorf("%w: metadata key %q must be a float32 and is %T", ErrInvalid, keyAlpha, v)
 		}
 		if !(math.Abs(float64(alpha)) <= math.MaxFloat32) {
-			return nil, fmt.Errorf("%w: metadata key %s is %g", ErrInvalid, keyAlpha, alpha)
+			return nil, fmt.Errorf("%w: metadata key %q is %g", ErrInvalid, keyAlpha, alpha)
 		}
 		a.Alpha = alpha
 	}
@@ -94,7 +94,7 @@ func (a *Adapter) readPairs(m gguf.Model, sparse bool) error {
 		if !isA {
 			var isB bool
 			if base, isB = strings.CutSuffix(t.Name, suffixB); !isB {
-				return fmt.Errorf("%w: tensor %s is neither %s nor %s", ErrInvalid, t.Name, suffixA, suffixB)
+				return fmt.Errorf("%w: tensor %q is neither %s nor %s", ErrInvalid, t.Name, suffixA, suffixB)
 			}
 		}
 		p := pairs[base]
@@ -131,10 +131,10 @@ func (a *Adapter) readPairs(m gguf.Model, sparse bool) error {
 // complete checks that both halves are there and agree on the rank.
 func (p *Pair) complete() error {
 	if p.A == nil || p.B == nil {
-		return fmt.Errorf("%w: %s has only one half of its pair", ErrInvalid, p.Tensor)
+		return fmt.Errorf("%w: %q has only one half of its pair", ErrInvalid, p.Tensor)
 	}
 	if strings.HasSuffix(p.Tensor, "_norm.weight") {
-		return fmt.Errorf("%w: it has a pair for %s, and llama.cpp ignores pairs on norms", ErrInvalid, p.Tensor)
+		return fmt.Errorf("%w: it has a pair for %q, and llama.cpp ignores pairs on norms", ErrInvalid, p.Tensor)
 	}
 	p.Rank = p.B.Shape[0]
 	rankOfA := p.A.Shape[1]
@@ -142,17 +142,17 @@ func (p *Pair) complete() error {
 		rankOfA = p.A.Shape[0]
 	}
 	if p.Rank < 1 || rankOfA != p.Rank {
-		return fmt.Errorf("%w: the halves of %s have shapes %v and %v, which do not share a rank", ErrInvalid, p.Tensor, p.A.Shape, p.B.Shape)
+		return fmt.Errorf("%w: the halves of %q have shapes %v and %v, which do not share a rank", ErrInvalid, p.Tensor, p.A.Shape, p.B.Shape)
 	}
 	return nil
 }
 
 func readParam(t *gguf.Tensor) (*nn.Param, error) {
 	if len(t.Shape) < 2 || len(t.Shape) > 3 {
-		return nil, fmt.Errorf("%w: tensor %s has %d dimensions, a half of a pair has 2 or 3", ErrInvalid, t.Name, len(t.Shape))
+		return nil, fmt.Errorf("%w: tensor %q has %d dimensions, a half of a pair has 2 or 3", ErrInvalid, t.Name, len(t.Shape))
 	}
 	if t.Elements() == 0 {
-		return nil, fmt.Errorf("%w: tensor %s has shape %v, which holds nothing", ErrInvalid, t.Name, t.Shape)
+		return nil, fmt.Errorf("%w: tensor %q has shape %v, which holds nothing", ErrInvalid, t.Name, t.Shape)
 	}
 	data, err := quantize.Decode(t)
 	if err != nil {
@@ -160,7 +160,7 @@ func readParam(t *gguf.Tensor) (*nn.Param, error) {
 	}
 	p := &nn.Param{Name: t.Name, Shape: t.Shape, Data: data}
 	if i := kernel.FirstNotFinite(p.Data); i >= 0 {
-		return nil, fmt.Errorf("%w: element %d of tensor %s is %g", ErrInvalid, i, t.Name, p.Data[i])
+		return nil, fmt.Errorf("%w: element %d of tensor %q is %g", ErrInvalid, i, t.Name, p.Data[i])
 	}
 	return p, nil
 }

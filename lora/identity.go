@@ -48,7 +48,7 @@ func Identify(ctx context.Context, m gguf.Model, progress func(done int64)) (Bas
 				break
 			}
 			if err != nil {
-				return Base{}, fmt.Errorf("reading tensor %s of the base: %w", t.Name, err)
+				return Base{}, fmt.Errorf("reading tensor %q of the base: %w", t.Name, err)
 			}
 		}
 		t.DontNeed()

@@ -51,7 +51,7 @@ func Select(d *model.Decoder, patterns []string, mergeOnly bool) ([]model.Target
 			}
 		}
 		if refused != nil && (hits == 0 || isName(p, refused.Tensor)) {
-			return nil, fmt.Errorf("target %q: an adapter for %s cannot be used as one: %s; --merge-only trains it for merging into the base", p, model.TargetName(refused.Tensor), refused.Refused)
+			return nil, fmt.Errorf("target %q: an adapter for %q cannot be used as one: %s; --merge-only trains it for merging into the base", p, model.TargetName(refused.Tensor), refused.Refused)
 		}
 		if hits == 0 {
 			return nil, nothingChosen(d, p)

@@ -44,13 +44,13 @@ func Convert(t *gguf.Tensor, to gguf.Type, importance []float32) (*gguf.Tensor, 
 		return nil, err
 	}
 	if len(t.Shape) == 0 {
-		return nil, fmt.Errorf("tensor %s: %w: it has no rows", t.Name, ErrUnsupported)
+		return nil, fmt.Errorf("tensor %q: %w: it has no rows", t.Name, ErrUnsupported)
 	}
 	if _, err := to.RowSize(t.Shape[0]); err != nil {
-		return nil, fmt.Errorf("tensor %s: %w", t.Name, err)
+		return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
 	if want := t.Shape[0] * matrices(t); importance != nil && len(importance) != want {
-		return nil, fmt.Errorf("tensor %s: its importance has %d weights, expected %d", t.Name, len(importance), want)
+		return nil, fmt.Errorf("tensor %q: its importance has %d weights, expected %d", t.Name, len(importance), want)
 	}
 	return &gguf.Tensor{Name: t.Name, Type: to, Shape: t.Shape, Data: newConversion(t, to, importance)}, nil
 }
@@ -202,7 +202,7 @@ func (c *conversion) convertStrip(dst, raw []byte, values []float32, first int, 
 		}
 		if overflows(c.to.typ, out) {
 			_, largest := extreme(row)
-			return fmt.Errorf("%w: tensor %s, row %d has values up to %g, too large for %v: choose BF16 or F32",
+			return fmt.Errorf("%w: tensor %q, row %d has values up to %g, too large for %v: choose BF16 or F32",
 				ErrInvalidWeights, c.tensor.Name, first+r, largest, c.to.typ)
 		}
 	}
@@ -213,14 +213,14 @@ func (c *conversion) convertStrip(dst, raw []byte, values []float32, first int, 
 func (c *conversion) refuse(first, i int, value float32) error {
 	row, column := c.position(first, i)
 	if math.Float32bits(value)&0x7f800000 == 0x7f800000 {
-		return fmt.Errorf("%w: tensor %s, row %d, column %d is %g, expected a finite number: the source is damaged",
+		return fmt.Errorf("%w: tensor %q, row %d, column %d is %g, expected a finite number: the source is damaged",
 			ErrInvalidWeights, c.tensor.Name, row, column, value)
 	}
 	instead := "BF16 or F32"
 	if c.to.typ == gguf.BF16 {
 		instead = "F32"
 	}
-	return fmt.Errorf("%w: tensor %s, row %d, column %d is %g, too large for %v: choose %s",
+	return fmt.Errorf("%w: tensor %q, row %d, column %d is %g, too large for %v: choose %s",
 		ErrInvalidWeights, c.tensor.Name, row, column, value, c.to.typ, instead)
 }
 
@@ -244,7 +244,7 @@ func readData(t *gguf.Tensor, off int64, size int, buf *[]byte) ([]byte, error) 
 	*buf = grown(*buf, size)
 	b := (*buf)[:size]
 	if k, err := t.Data.ReadAt(b, off); k < size {
-		return nil, fmt.Errorf("reading tensor %s at byte %d: got %d of %d bytes: %w", t.Name, off, k, size, err)
+		return nil, fmt.Errorf("reading tensor %q at byte %d: got %d of %d bytes: %w", t.Name, off, k, size, err)
 	}
 	return b, nil
 }
@@ -332,7 +332,7 @@ func overflows(t gguf.Type, b []byte) bool {
 // ReadAt converts the rows that hold the wanted bytes.
 func (c *conversion) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
-		return 0, fmt.Errorf("reading tensor %s at byte %d: before its start", c.tensor.Name, off)
+		return 0, fmt.Errorf("reading tensor %q at byte %d: before its start", c.tensor.Name, off)
 	}
 	short := int64(len(p)) > c.size()-off
 	if short {

@@ -20,10 +20,10 @@ type Sensitivity struct {
 // check makes sure that s fits t.
 func (s *Sensitivity) check(t *gguf.Tensor) error {
 	if want := t.Rows(); len(s.Rows) != want {
-		return fmt.Errorf("tensor %s: its sensitivity has %d rows, expected %d for shape %v", t.Name, len(s.Rows), want, t.Shape)
+		return fmt.Errorf("tensor %q: its sensitivity has %d rows, expected %d for shape %v", t.Name, len(s.Rows), want, t.Shape)
 	}
 	if want := t.Shape[0] * matrices(t); len(s.Columns) != want {
-		return fmt.Errorf("tensor %s: its sensitivity has %d columns, expected %d for shape %v", t.Name, len(s.Columns), want, t.Shape)
+		return fmt.Errorf("tensor %q: its sensitivity has %d columns, expected %d for shape %v", t.Name, len(s.Columns), want, t.Shape)
 	}
 	return nil
 }

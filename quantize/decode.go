@@ -11,7 +11,7 @@ import (
 func Decode(t *gguf.Tensor) ([]float32, error) {
 	codec, err := Lookup(t.Type)
 	if err != nil {
-		return nil, fmt.Errorf("tensor %s: %w", t.Name, err)
+		return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
 	data, err := t.Bytes()
 	if err != nil {

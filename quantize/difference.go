@@ -28,7 +28,7 @@ type Difference struct {
 // cannot be decoded; of one type that cannot be decoded only the bytes are compared.
 func Compare(ctx context.Context, a, b *gguf.Tensor, pool *kernel.Pool, tell func(values int)) (Difference, error) {
 	if !gguf.SameShape(a.Shape, b.Shape) {
-		return Difference{}, fmt.Errorf("tensor %s has shape %v, the other %v", a.Name, a.Shape, b.Shape)
+		return Difference{}, fmt.Errorf("tensor %q has shape %v, the other %v", a.Name, a.Shape, b.Shape)
 	}
 	codecA, errA := Lookup(a.Type)
 	codecB, errB := Lookup(b.Type)
@@ -39,7 +39,7 @@ func Compare(ctx context.Context, a, b *gguf.Tensor, pool *kernel.Pool, tell fun
 	}
 	for _, err := range []error{errA, errB} {
 		if err != nil {
-			return Difference{}, fmt.Errorf("tensor %s: %w", a.Name, err)
+			return Difference{}, fmt.Errorf("tensor %q: %w", a.Name, err)
 		}
 	}
 	type both struct{ a, b spanReader }

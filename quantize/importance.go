@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"qtool/gguf"
+	"qtool/internal/printable"
 )
 
 // ErrOtherImportance is in the chain of the error about importance that does not fit a
@@ -87,7 +88,7 @@ func (w *weighed) withImportance() (*conversion, error) {
 		c := *w.conversion
 		var err error
 		if c.importance, err = w.weights(); err != nil {
-			return nil, fmt.Errorf("tensor %s: %w", c.tensor.Name, err)
+			return nil, fmt.Errorf("tensor %q: %w", c.tensor.Name, err)
 		}
 		w.with = &c
 	}
@@ -154,9 +155,9 @@ func (p *Plan) missingImportance(name string, to gguf.Type) error {
 		return fmt.Errorf("%w to make it %v: give a file with --imatrix (qtool imatrix makes one), or %s or --type",
 			ErrNoImportance, to, way)
 	}
-	return fmt.Errorf("%w to make it %v: the one given with --imatrix has %d entries, but none for %s; "+
+	return fmt.Errorf("%w to make it %v: the one given with --imatrix has %d entries, but none for %q; "+
 		"make one whose text reaches this tensor, check --include-weights and --exclude-weights, or %s '%s=Q4_K'",
-		ErrNoImportance, to, len(p.opts.Importance.Names()), p.SourceName(name), way, name)
+		ErrNoImportance, to, len(p.opts.Importance.Names()), p.SourceName(name), way, printable.Text(name))
 }
 
 // needsImportance follows llama-quantize, which makes some types without importance for

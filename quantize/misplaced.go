@@ -3,6 +3,8 @@ package quantize
 import (
 	"fmt"
 	"sync/atomic"
+
+	"qtool/internal/printable"
 )
 
 // misplacement counts the blocks in which encodeIQ3_S, as ggml, stores weights where those
@@ -54,7 +56,7 @@ func (p *Plan) Misplaced() (lines []string) {
 	found := p.MisplacedBlocks()
 	for _, t := range p.Tensors {
 		if n := found[t.Name]; n > 0 {
-			lines = append(lines, fmt.Sprintf("%s: %d of %d blocks of 256", t.Name, n, t.ToBytes/int64(t.To.BlockBytes())))
+			lines = append(lines, fmt.Sprintf("%s: %d of %d blocks of 256", printable.Text(t.Name), n, t.ToBytes/int64(t.To.BlockBytes())))
 		}
 	}
 	if lines == nil {

@@ -95,9 +95,9 @@ func (r *typeRule) remark() string {
 	case r.decided > 0:
 		return ""
 	case r.beaten != "":
-		return fmt.Sprintf("tensor type %s has no effect: what it finds, such as %s, is decided by an option before it", r.text, r.beaten)
+		return fmt.Sprintf("tensor type %s has no effect: what it finds, such as %q, is decided by an option before it", r.text, r.beaten)
 	case r.excepted != "":
-		return fmt.Sprintf("tensor type %s has no effect: what it finds, such as %s, is never quantized", r.text, r.excepted)
+		return fmt.Sprintf("tensor type %s has no effect: what it finds, such as %q, is never quantized", r.text, r.excepted)
 	}
 	return fmt.Sprintf("tensor type %s has no effect: no tensor's name contains the pattern", r.text)
 }

@@ -91,7 +91,7 @@ func NewPlan(m gguf.Model, opts Options) (*Plan, error) {
 	}
 	for _, t := range tensors {
 		if err := p.add(t, c); err != nil {
-			return nil, fmt.Errorf("tensor %s: %w", t.Name, err)
+			return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
 		}
 	}
 	p.remark(c)
@@ -128,7 +128,7 @@ func (p *Plan) waits(t *PlannedTensor, err error) bool {
 	}
 	if !p.waiting[need] {
 		p.waiting[need] = true
-		p.Remarks = append(p.Remarks, fmt.Sprintf("tensor %s: %v", t.Name, err))
+		p.Remarks = append(p.Remarks, fmt.Sprintf("tensor %q: %v", t.Name, err))
 	}
 	t.Note = strings.TrimPrefix(t.Note+"; "+need, "; ")
 	return true

@@ -167,10 +167,10 @@ func elementsAt(v reflect.Value, layers []int) gguf.Value {
 func (p *pruned) remarkPeriods(md *gguf.Metadata, arch string, kept []int) {
 	for _, name := range periods {
 		n, err := md.Int(arch + "." + name)
-		source := fmt.Sprintf("%s.%s says that every %d. layer", arch, name, n)
+		source := fmt.Sprintf("%q says that every %d. layer", arch+"."+name, n)
 		if err != nil && name == periods[0] && !md.Has(arch+"."+name) {
 			n = builtInPeriods[arch]
-			source = fmt.Sprintf("in the architecture %s every %d. layer", arch, n)
+			source = fmt.Sprintf("in the architecture %q every %d. layer", arch, n)
 		}
 		if n < 2 {
 			continue

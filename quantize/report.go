@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+
+	"qtool/internal/printable"
 )
 
 // Elements is the number of weights in the model.
@@ -50,7 +52,7 @@ func (p *Plan) String() string {
 			to = "="
 		}
 		shape := strings.ReplaceAll(strings.Trim(fmt.Sprint(t.Shape), "[]"), " ", " x ")
-		fmt.Fprintf(w, "%s\t%s\t%v\t%s\t%d\t%s%s\n", t.Name, shape, t.From, to, t.ToBytes, t.Estimate, t.Note)
+		fmt.Fprintf(w, "%s\t%s\t%v\t%s\t%d\t%s%s\n", printable.Text(t.Name), shape, t.From, to, t.ToBytes, t.Estimate, t.Note)
 	}
 	w.Flush()
 	b.WriteString(p.Target.String())
@@ -80,9 +82,9 @@ func (p *Plan) Notes() []string {
 	}
 	for i, note := range order {
 		g := groups[note]
-		order[i] = g.first + ": " + note
+		order[i] = printable.Text(g.first) + ": " + note
 		if g.others > 0 {
-			order[i] = fmt.Sprintf("%s and %d others: %s", g.first, g.others, note)
+			order[i] = fmt.Sprintf("%s and %d others: %s", printable.Text(g.first), g.others, note)
 		}
 	}
 	return order

@@ -168,7 +168,7 @@ func (item *candidates) add(c *choice, types []gguf.Type) error {
 			c.barred[to]++
 			continue
 		case err != nil:
-			return fmt.Errorf("tensor %s: %w", t.Name, err)
+			return fmt.Errorf("tensor %q: %w", t.Name, err)
 		}
 		if bytes < t.Size() {
 			item.types, item.bytes = append(item.types, to), append(item.bytes, bytes)
@@ -202,7 +202,7 @@ func (item *candidates) measure(ctx context.Context, c *choice, pool *kernel.Poo
 	t := item.tensor
 	importance, err := c.plan.importance(t)
 	if err != nil {
-		return fmt.Errorf("tensor %s: %w", t.Name, err)
+		return fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
 	s, columns := c.target.Sensitivity[c.plan.SourceName(t.Name)], importance
 	if s != nil {

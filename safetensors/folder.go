@@ -71,7 +71,7 @@ func (f *Folder) openShards(dir, indexPath string, haveSingle bool) error {
 	}
 	shards := slices.Compact(slices.Sorted(maps.Values(weightMap)))
 	if haveSingle && !slices.Contains(shards, SingleFile) {
-		return fmt.Errorf("opening %s: it holds both %s and an %s that does not list it; remove one of the two", dir, SingleFile, IndexFile)
+		return fmt.Errorf("%w: %s holds both %s and an %s that does not list it; remove one of the two", ErrFormat, dir, SingleFile, IndexFile)
 	}
 	for _, shard := range shards {
 		if !filepath.IsLocal(filepath.FromSlash(shard)) {
@@ -86,7 +86,7 @@ func (f *Folder) openShards(dir, indexPath string, haveSingle bool) error {
 		}
 		for _, t := range f.Files[len(f.Files)-1].Tensors() {
 			if want := weightMap[t.Name]; want != shard {
-				return disagree(indexPath, t.Name, "the shard %s holds it, the index says %q", shard, want)
+				return disagree(indexPath, t.Name, "the shard %q holds it, the index says %q", shard, want)
 			}
 		}
 	}

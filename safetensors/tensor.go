@@ -39,7 +39,7 @@ func (t *Tensor) Bytes() ([]byte, error) {
 	}
 	b := make([]byte, t.Size())
 	if n, err := t.Data.ReadAt(b, 0); n < len(b) {
-		return nil, fmt.Errorf("reading tensor %s: got %d of %d bytes: %w", t.Name, n, len(b), err)
+		return nil, fmt.Errorf("reading tensor %q: got %d of %d bytes: %w", t.Name, n, len(b), err)
 	}
 	return b, nil
 }

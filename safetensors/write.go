@@ -29,7 +29,7 @@ func Write(ctx context.Context, w io.Writer, tensors []*Tensor, metadata map[str
 	}
 	for _, t := range ordered {
 		if err := writeData(out, t); err != nil {
-			return fmt.Errorf("writing tensor %s: %w", t.Name, err)
+			return fmt.Errorf("writing tensor %q: %w", t.Name, err)
 		}
 	}
 	return nil
@@ -62,11 +62,11 @@ func encodeHeader(ordered []*Tensor, metadata map[string]string) ([]byte, error)
 		seen[t.Name] = true
 		size, err := t.DType.Size(t.Shape)
 		if err != nil {
-			return nil, fmt.Errorf("tensor %s: %w", t.Name, err)
+			return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
 		}
 		end := begin + size
 		if end < begin {
-			return nil, fmt.Errorf("tensor %s: the file would be larger than can be addressed", t.Name)
+			return nil, fmt.Errorf("tensor %q: the file would be larger than can be addressed", t.Name)
 		}
 		if i > 0 || metadata != nil {
 			b.WriteByte(',')

@@ -251,7 +251,7 @@ func checkKind(md *gguf.Metadata) error {
 func readFloats(m gguf.Model, name string, n int) ([]float32, error) {
 	t, ok := m.Tensor(name)
 	if !ok || t.Type != gguf.F32 || t.Elements() != n {
-		return nil, fmt.Errorf("tensor %s is missing or does not have %d float32 elements", name, n)
+		return nil, fmt.Errorf("tensor %q is missing or does not have %d float32 elements", name, n)
 	}
 	b, err := t.Bytes()
 	if err != nil {

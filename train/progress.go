@@ -10,6 +10,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/dataset"
+	"qtool/internal/printable"
 )
 
 // errDamaged is in the chain of the error about a checkpoint that is not what was
@@ -123,7 +124,7 @@ func differences(there, here map[string]string) (list []string) {
 		a, inA := there[name]
 		b, inB := here[name]
 		if a != b || inA != inB {
-			list = append(list, fmt.Sprintf("%s: %s there, %s here", name, excerpt(a, b), excerpt(b, a)))
+			list = append(list, fmt.Sprintf("%s: %s there, %s here", printable.Text(name), excerpt(a, b), excerpt(b, a)))
 		}
 	}
 	return list
@@ -145,5 +146,5 @@ func excerpt(text, other string) string {
 	if text == "" {
 		return "nothing"
 	}
-	return text
+	return printable.Text(text)
 }

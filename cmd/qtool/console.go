@@ -8,6 +8,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"qtool/internal/printable"
 )
 
 // consoleFlags are the flags that every command has.
@@ -32,7 +34,8 @@ func threadsFlag() cli.Flag {
 		}}
 }
 
-// console is where a command reads and prints: data to out, all else to err.
+// console is where a command reads and prints: data to out, all else to err. Both
+// escape what could steer a terminal.
 type console struct {
 	in                   io.Reader
 	out, err             io.Writer
@@ -68,10 +71,27 @@ func (c *console) printJSON(v any) error {
 	return e.Encode(v)
 }
 
+// text is where a model's own text goes: as it is, so that a file or another program
+// gets the bytes that the model made, but escaped like all else on a terminal.
+func (c *console) text() io.Writer {
+	if w, ok := c.out.(*printable.Writer); ok && !isTerminal(w) {
+		return w.Raw()
+	}
+	return c.out
+}
+
 // isTerminal reports whether v, a reader or a writer, is a terminal.
 func isTerminal(v any) bool {
-	f, ok := v.(*os.File)
+	f, ok := unwrapped(v).(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// unwrapped is the writer that a [printable.Writer] writes to, and any other v itself.
+func unwrapped(v any) any {
+	if w, ok := v.(*printable.Writer); ok {
+		return w.Unwrap()
+	}
+	return v
 }
 
 // formatBytes gives a size to three digits or so: "1.2 MiB".

@@ -11,6 +11,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/kernel"
+	"qtool/internal/printable"
 	"qtool/quantize"
 )
 
@@ -161,7 +162,7 @@ func (r *diffReport) compare(c *cli.Context, con *console, a, b gguf.Model) erro
 			bar.Add(int64(t.Elements()))
 			continue
 		}
-		bar.Remark("%s", t.Name)
+		bar.Remark("%s", printable.Text(t.Name))
 		ch := tensorChange{Name: t.Name, TypeA: t.Type.String(), TypeB: o.Type.String(), ShapeA: t.Shape, ShapeB: o.Shape}
 		d, err := quantize.Difference{}, error(nil)
 		if !gguf.SameShape(t.Shape, o.Shape) {
@@ -210,11 +211,11 @@ func (r *diffReport) judge(c *cli.Context) error {
 	for _, t := range r.Tensors {
 		switch {
 		case t.Difference == nil:
-			return fmt.Errorf("%w: tensor %s: %s", errDiffers, t.Name, t.Note)
+			return fmt.Errorf("%w: tensor %q: %s", errDiffers, t.Name, t.Note)
 		case t.NotFinite > 0 && !t.Identical:
-			return fmt.Errorf("%w: tensor %s has %d values that are not finite", errDiffers, t.Name, t.NotFinite)
+			return fmt.Errorf("%w: tensor %q has %d values that are not finite", errDiffers, t.Name, t.NotFinite)
 		case t.Relative > limit:
-			return fmt.Errorf("%w: tensor %s has a relative error of %.3g, more than %g", errDiffers, t.Name, t.Relative, limit)
+			return fmt.Errorf("%w: tensor %q has a relative error of %.3g, more than %g", errDiffers, t.Name, t.Relative, limit)
 		}
 	}
 	return nil
@@ -229,7 +230,7 @@ func (r *diffReport) print(out io.Writer) error {
 		return e.text()
 	}
 	for _, ch := range r.Metadata {
-		fmt.Fprintf(w, "%s\t%s\t-> %s\n", printable(ch.Key), side(ch.A), side(ch.B))
+		fmt.Fprintf(w, "%s\t%s\t-> %s\n", printable.Text(ch.Key), side(ch.A), side(ch.B))
 	}
 	w.Flush()
 	for _, only := range []struct {
@@ -237,17 +238,17 @@ func (r *diffReport) print(out io.Writer) error {
 		list []tensorReport
 	}{{r.A, r.OnlyA}, {r.B, r.OnlyB}} {
 		for _, t := range only.list {
-			fmt.Fprintf(w, "%s\t%s\t%s\tonly in %s\n", printable(t.Name), t.Type, formatShape(t.Shape), only.in)
+			fmt.Fprintf(w, "%s\t%s\t%s\tonly in %s\n", printable.Text(t.Name), t.Type, formatShape(t.Shape), only.in)
 		}
 	}
 	w.Flush()
 	fmt.Fprintf(w, "tensor\ttypes\tmax error\tRMSE\trelative\tcosine\n")
 	for _, t := range r.Tensors {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", printable(t.Name), t.types(), t.numbers())
+		fmt.Fprintf(w, "%s\t%s\t%s\n", printable.Text(t.Name), t.types(), t.numbers())
 	}
 	fmt.Fprintf(w, "%d tensors in both, %d identical", len(r.Tensors), r.Identical)
 	if r.Worst != "" {
-		fmt.Fprintf(w, ", largest relative error %.4g (%s)", r.Largest, printable(r.Worst))
+		fmt.Fprintf(w, ", largest relative error %.4g (%s)", r.Largest, printable.Text(r.Worst))
 	}
 	fmt.Fprintln(w)
 	return w.Flush()

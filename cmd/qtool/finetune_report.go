@@ -8,6 +8,7 @@ import (
 
 	"qtool/internal/dataset"
 	"qtool/internal/model"
+	"qtool/internal/printable"
 	"qtool/train"
 )
 
@@ -44,7 +45,7 @@ func (r *finetuneReport) printPlan(f *finetuning) {
 	p, say := &r.Plan, f.con.say
 	say("base      %s: %s, %d layers, context %d", r.Model, f.decoder.Architecture, f.decoder.Layers, f.decoder.Context)
 	if f.adapter != nil {
-		say("train     %d pairs, %d parameters, on %s", len(f.adapter.Pairs), p.Parameters, strings.Join(pairNames(f), " "))
+		say("train     %d pairs, %d parameters, on %s", len(f.adapter.Pairs), p.Parameters, strings.Join(printable.Texts(pairNames(f)), " "))
 	} else {
 		say("train     all weights, %d parameters", p.Parameters)
 	}

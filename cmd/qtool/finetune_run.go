@@ -346,7 +346,7 @@ func (f *finetuning) evaluate(ctx context.Context, measure func(context.Context,
 // that is not, if there is one.
 func (f *finetuning) blame(err error) error {
 	if tensor, index := f.decoder.FindNotFinite(); tensor != "" {
-		return fmt.Errorf("%s: %w: element %d of tensor %s is not a finite number; get an undamaged copy of the model", f.report.Model, model.ErrInvalid, index, tensor)
+		return fmt.Errorf("%s: %w: element %d of tensor %q is not a finite number; get an undamaged copy of the model", f.report.Model, model.ErrInvalid, index, tensor)
 	}
 	return err
 }

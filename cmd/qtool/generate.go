@@ -22,6 +22,8 @@ func generateCommand() *cli.Command {
 qtool generate model.gguf --prompt "Once upon a time"
 qtool generate model.gguf --lora adapter.gguf --prompt "Question: why?" --temperature 0`,
 		Description: `The continuation is printed as it comes; --echo prints the prompt before it.
+A file or another program gets the model's bytes as they are; on a terminal, control
+characters among them are escaped.
 The texts of special tokens in the prompt stand for those tokens. The same
 command gives the same text: choose another --seed for another one.`,
 		Flags: []cli.Flag{
@@ -98,7 +100,7 @@ func runGenerate(c *cli.Context) error {
 		return con.printJSON(describeGeneration(prompt, g))
 	}
 	if c.Bool("echo") {
-		io.WriteString(con.out, prompt)
+		io.WriteString(con.text(), prompt)
 	}
 	return streamGeneration(c.Context, con, l.session(), ids, opt)
 }
@@ -119,7 +121,7 @@ func streamGeneration(ctx context.Context, con *console, s *infer.Session, ids [
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	g, err := s.Generate(ctx, ids, opt, func(text string) {
-		if _, err := io.WriteString(con.out, text); err != nil {
+		if _, err := io.WriteString(con.text(), text); err != nil {
 			stop(fmt.Errorf("writing the text: %w", err))
 		}
 	})

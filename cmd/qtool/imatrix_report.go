@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qtool/internal/printable"
 	"qtool/quantize/imatrix"
 )
 
@@ -42,7 +43,7 @@ func neverRoutedOf(m *imatrix.Matrix) []neverRouted {
 }
 
 func (n neverRouted) String() string {
-	return fmt.Sprintf("%s: no token was routed to %s", printable(n.Tensor), describeUnused(n.Experts, n.Of))
+	return fmt.Sprintf("%s: no token was routed to %s", printable.Text(n.Tensor), describeUnused(n.Experts, n.Of))
 }
 
 // finishImatrix writes the file and reports.

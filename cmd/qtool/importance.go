@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
+	"qtool/internal/printable"
 	"qtool/quantize"
 	"qtool/quantize/imatrix"
 )
@@ -63,7 +64,7 @@ func describeChunks(m *imatrix.Matrix) string {
 	if len(m.Datasets) > 0 {
 		s += " of " + strings.Join(m.Datasets, ", ")
 	}
-	return printable(s)
+	return printable.Text(s)
 }
 
 // report names the weights of plan that importance does not reach.
@@ -119,7 +120,7 @@ func describeUnused(unused []int, all int) string {
 // abbreviate joins the first names and counts the others.
 func abbreviate(names []string, shown int) string {
 	if len(names) <= shown {
-		return strings.Join(names, ", ")
+		return strings.Join(printable.Texts(names), ", ")
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
+	return fmt.Sprintf("%s and %d more", strings.Join(printable.Texts(names[:shown]), ", "), len(names)-shown)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
+	"qtool/internal/printable"
 	"qtool/lora"
 	"qtool/quantize/imatrix"
 )
@@ -192,7 +193,7 @@ func (r *inspectReport) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s: %s\n\n", r.Path, r.Format)
 	for _, e := range r.Metadata {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", printable(e.Key), e.Type, e.text())
+		fmt.Fprintf(w, "%s\t%s\t%s\n", printable.Text(e.Key), e.Type, e.text())
 	}
 	if r.Imatrix != nil && !r.all {
 		if w.Flush(); len(r.Metadata) > 0 {
@@ -203,7 +204,7 @@ func (r *inspectReport) print(out io.Writer) error {
 	}
 	fmt.Fprintln(w)
 	for _, t := range r.Tensors {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", printable(t.Name), t.Type, formatShape(t.Shape), formatBytes(t.Bytes))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", printable.Text(t.Name), t.Type, formatShape(t.Shape), formatBytes(t.Bytes))
 	}
 	fmt.Fprintln(w)
 	for _, t := range r.Types {
@@ -223,9 +224,9 @@ func (r *inspectReport) print(out io.Writer) error {
 }
 
 func (a *adapterReport) print(w io.Writer) {
-	fmt.Fprintf(w, "\nadapter for %s: %d pairs, %d parameters, alpha %g\n", printable(a.Architecture), len(a.Pairs), a.Parameters, a.Alpha)
+	fmt.Fprintf(w, "\nadapter for %s: %d pairs, %d parameters, alpha %g\n", printable.Text(a.Architecture), len(a.Pairs), a.Parameters, a.Alpha)
 	for _, p := range a.Pairs {
-		fmt.Fprintf(w, "%s\trank %d\tscale %g\tA %s\tB %s\n", printable(p.Tensor), p.Rank, p.Scale, formatShape(p.A), formatShape(p.B))
+		fmt.Fprintf(w, "%s\trank %d\tscale %g\tA %s\tB %s\n", printable.Text(p.Tensor), p.Rank, p.Scale, formatShape(p.A), formatShape(p.B))
 	}
 }
 

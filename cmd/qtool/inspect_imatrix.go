@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"qtool/gguf"
+	"qtool/internal/printable"
 	"qtool/quantize/imatrix"
 )
 
@@ -108,7 +109,7 @@ func (r *matrixReport) print(w io.Writer) {
 		}
 		fmt.Fprintf(t, "%d\t%.2f\t%s\t%.4f\t%.4f\t%.4f\t%.4f\t%s\t%.4f\t%s\t%s\t%s\t  %s\n",
 			e.Columns, e.Sum, percent(e.Share), e.Min, e.Max, e.Mean, e.Deviation, percent(e.Active),
-			e.Entropy, percent(e.Evenness), percent(e.Outstanding), cosine, printable(e.Tensor))
+			e.Entropy, percent(e.Evenness), percent(e.Outstanding), cosine, printable.Text(e.Tensor))
 	}
 	t.Flush()
 	fmt.Fprintln(w)

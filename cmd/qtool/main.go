@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"qtool/internal/kernel"
+	"qtool/internal/printable"
 )
 
 func main() {
@@ -19,9 +20,12 @@ func main() {
 }
 
 // run executes one command line, without the program's name, and returns its exit
-// code. An error is printed to stderr, once.
+// code. An error is printed to stderr, once. What commands write to stdout is escaped
+// where it could steer a terminal, and a write to it that failed fails the command.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	app := newApp(stdin, stdout, stderr)
+	out, errs := printable.NewWriter(stdout), printable.NewWriter(stderr)
+	defer errs.Flush()
+	app := newApp(stdin, out, errs)
 	args, err := orderArgs(app, args)
 	if tierErr := kernel.EnvironmentError(); tierErr != nil {
 		err = usagef("%v", tierErr)
@@ -29,12 +33,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		err = app.RunContext(ctx, append([]string{app.Name}, args...))
 	}
+	if writeErr := out.Flush(); err == nil && writeErr != nil {
+		err = fmt.Errorf("writing to standard output: %w", writeErr)
+	}
 	code := exitCode(ctx, err)
 	switch {
 	case code == exitInterrupted:
-		fmt.Fprintln(stderr, "qtool: interrupted")
+		fmt.Fprintln(errs, "qtool: interrupted")
 	case err != nil:
-		fmt.Fprintf(stderr, "qtool: %v\n", err)
+		fmt.Fprintf(errs, "qtool: %v\n", err)
 	}
 	return code
 }

@@ -6,9 +6,9 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"qtool/gguf"
+	"qtool/internal/printable"
 )
 
 // What inspect shows of long values, unless everything is asked for.
@@ -97,9 +97,9 @@ func (e metadataEntry) text() string {
 	switch v := e.Value.(type) {
 	case string:
 		if e.Length > 0 {
-			return fmt.Sprintf("%s… (%d bytes)", printable(v), e.Length)
+			return fmt.Sprintf("%s… (%d bytes)", printable.Text(v), e.Length)
 		}
-		return printable(v)
+		return printable.Text(v)
 	case []any:
 		list := elements(v)
 		if e.Length > 0 {
@@ -124,14 +124,4 @@ func elements(list []any) string {
 		}
 	}
 	return strings.Join(texts, ", ")
-}
-
-// printable is s as it is if all of it can be printed, else quoted.
-func printable(s string) string {
-	for _, r := range s {
-		if !unicode.IsPrint(r) {
-			return strconv.Quote(s)
-		}
-	}
-	return s
 }

@@ -2,9 +2,12 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+
+	"qtool/internal/printable"
 )
 
 // When a job that shows no bar tells how far it is.
@@ -38,7 +41,7 @@ func (p *Progress) Start(total int64, unit, label string) {
 		return
 	}
 	p.bar = progressbar.NewOptions64(total,
-		progressbar.OptionSetWriter(p.con.err),
+		progressbar.OptionSetWriter(unwrapped(p.con.err).(io.Writer)), // the bar's own sequences are meant
 		progressbar.OptionSetDescription(label),
 		progressbar.OptionShowBytes(unit == "bytes"),
 		progressbar.OptionUseIECUnits(true),
@@ -55,7 +58,7 @@ func (p *Progress) Start(total int64, unit, label string) {
 func (p *Progress) Remark(format string, args ...any) {
 	p.remark = ", " + fmt.Sprintf(format, args...)
 	if p.bar != nil {
-		p.bar.Describe(p.label + p.remark)
+		p.bar.Describe(printable.Escape(p.label + p.remark))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
+	"qtool/internal/printable"
 	"qtool/quantize"
 )
 
@@ -328,7 +329,7 @@ func writeModel(c *cli.Context, con *console, m gguf.Model, output string, split
 	defer bar.Done()
 	bar.Start(total, "bytes", "writing")
 	err = gguf.WriteFile(c.Context, output, m, append(split, gguf.WithThreads(c.Int("threads")), gguf.WithProgress(func(t *gguf.Tensor, written, _ int64) {
-		bar.Remark("%s", t.Name)
+		bar.Remark("%s", printable.Text(t.Name))
 		bar.Set(written)
 	}))...)
 	return files, err

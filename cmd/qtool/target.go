@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
+	"qtool/internal/printable"
 	"qtool/quantize"
 )
 
@@ -83,7 +84,7 @@ func makePlan(c *cli.Context, con *console, m modelFile, opts quantize.Options, 
 			bar.Start(total, "values", "trying types")
 			started = true
 		}
-		bar.Remark("%s", t.Name)
+		bar.Remark("%s", printable.Text(t.Name))
 		bar.Set(done)
 	}
 	return quantize.NewTargetPlan(c.Context, m, opts, *target)

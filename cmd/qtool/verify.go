@@ -10,6 +10,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/kernel"
+	"qtool/internal/printable"
 	"qtool/lora"
 	"qtool/quantize"
 )
@@ -79,7 +80,7 @@ func runVerify(c *cli.Context) error {
 		err = r.print(con.out)
 	}
 	if err == nil && !r.Verified {
-		err = fmt.Errorf("%s: %w: %d of %d tensors are damaged, the first is %s", args[0], quantize.ErrInvalidWeights, len(r.Damaged), r.Total, r.Damaged[0].Tensor)
+		err = fmt.Errorf("%s: %w: %d of %d tensors are damaged, the first is %q", args[0], quantize.ErrInvalidWeights, len(r.Damaged), r.Total, r.Damaged[0].Tensor)
 	}
 	return err
 }
@@ -92,7 +93,7 @@ func (r *verifyReport) examine(c *cli.Context, con *console, m gguf.Model) error
 	defer bar.Done()
 	bar.Start(int64(elementsOf(m)), "values", "verifying")
 	for _, t := range m.Tensors() {
-		bar.Remark("%s", t.Name)
+		bar.Remark("%s", printable.Text(t.Name))
 		h, err := quantize.Examine(c.Context, t, pool, func(n int) { bar.Add(int64(n)) })
 		t.DontNeed()
 		r.Total++
@@ -118,10 +119,10 @@ func (r *verifyReport) examine(c *cli.Context, con *console, m gguf.Model) error
 func (r *verifyReport) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, f := range r.Damaged {
-		fmt.Fprintf(w, "damaged\t%s\t%s\t%s\n", printable(f.Tensor), f.Type, f.Text)
+		fmt.Fprintf(w, "damaged\t%s\t%s\t%s\n", printable.Text(f.Tensor), f.Type, f.Text)
 	}
 	for _, f := range r.Remarks {
-		fmt.Fprintf(w, "remark\t%s\t%s\t%s\n", printable(f.Tensor), f.Type, f.Text)
+		fmt.Fprintf(w, "remark\t%s\t%s\t%s\n", printable.Text(f.Tensor), f.Type, f.Text)
 	}
 	if r.Verified {
 		fmt.Fprintf(w, "%s: %s is whole: %d tensors, %d values, %s\n", r.Path, r.Kind, r.Total, r.Values, formatBytes(r.Bytes))

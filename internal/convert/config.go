@@ -10,6 +10,8 @@ import (
 	"maps"
 	"math"
 	"os"
+
+	"qtool/internal/printable"
 )
 
 // maxConfig is far above any real config.json.
@@ -78,7 +80,7 @@ func (c *config) has(keys ...string) bool { _, v := c.first(keys); return v != n
 
 func (c *config) fail(key, want string, found any) {
 	if c.err == nil {
-		c.err = invalid("reading %s: field %q: expected %s, found %v", c.where, key, want, found)
+		c.err = invalid("reading %s: field %q: expected %s, found %s", c.where, key, want, printable.Text(fmt.Sprint(found)))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/printable"
 	"qtool/safetensors"
 )
 
@@ -85,7 +86,7 @@ func findFamily(c *config) (*family, error) {
 		}
 	}
 	return nil, refuse("the architecture %s is not handled; these are: %s",
-		strings.Join(names, ", "), strings.Join(Supported(), ", "))
+		strings.Join(printable.Texts(names), ", "), strings.Join(Supported(), ", "))
 }
 
 func assemble(dir string, c *config, fam *family, folder *safetensors.Folder, opts Options) (gguf.Model, error) {

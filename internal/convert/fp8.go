@@ -42,7 +42,7 @@ func checkQuantization(c *config) error {
 	if q.err != nil {
 		return q.err
 	}
-	return refuse("its weights are already quantized (quantization_config, method %s), and of such only floats of 8 bits and MXFP4 are converted; use the original weights", detail)
+	return refuse("its weights are already quantized (quantization_config, method %q), and of such only floats of 8 bits and MXFP4 are converted; use the original weights", detail)
 }
 
 // blockOf is the block that shares a scale, rows and columns; 0, 0 if config.json gives
@@ -136,7 +136,7 @@ func (f *folder8) scalesOf(weight *safetensors.Tensor) (*scales, error) {
 		}
 	}
 	if f.scaled {
-		return nil, invalid("the tensor %s is stored as %v, but %s is missing from the folder", weight.Name, weight.DType, scaleNames(weight.Name)[0])
+		return nil, invalid("the tensor %q is stored as %v, but %q is missing from the folder", weight.Name, weight.DType, scaleNames(weight.Name)[0])
 	}
 	return nil, nil
 }
@@ -148,11 +148,11 @@ func (f *folder8) fitted(weight, s *safetensors.Tensor) (*scales, error) {
 	switch s.DType {
 	case safetensors.F32, safetensors.F16, safetensors.BF16, safetensors.F8_E8M0:
 	default:
-		return nil, refuse("the scales %s are stored as %v; F32, F16, BF16 and F8_E8M0 are converted", s.Name, s.DType)
+		return nil, refuse("the scales %q are stored as %v; F32, F16, BF16 and F8_E8M0 are converted", s.Name, s.DType)
 	}
 	n, matrices := len(weight.Shape), 1
 	if n != 2 && n != 3 {
-		return nil, refuse("the tensor %s has scales and the shape %v; those with two or three axes are converted", weight.Name, weight.Shape)
+		return nil, refuse("the tensor %q has scales and the shape %v; those with two or three axes are converted", weight.Name, weight.Shape)
 	}
 	rows, columns := weight.Shape[n-2], weight.Shape[n-1]
 	if n == 3 {
@@ -190,7 +190,7 @@ func (f *folder8) fitted(weight, s *safetensors.Tensor) (*scales, error) {
 
 // unfit is the error about scales of a shape that fits no weight.
 func (f *folder8) unfit(s *safetensors.Tensor, rows int) error {
-	return invalid("the scales %s have the shape %v, which is none of one for the tensor, one for each of %d rows, "+
+	return invalid("the scales %q have the shape %v, which is none of one for the tensor, one for each of %d rows, "+
 		"or one for each block of %d x %d (weight_block_size in config.json)", s.Name, s.Shape, rows, f.blockRows, f.blockColumns)
 }
 

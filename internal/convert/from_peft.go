@@ -48,7 +48,7 @@ func (l *Layout) fromPEFT(p *PEFT) (gguf.Model, error) {
 			return nil, err
 		}
 		if pairs[w] != nil {
-			return nil, invalid("there are two pairs on %s", w)
+			return nil, invalid("there are two pairs on %q", w)
 		}
 		if pairs[w], err = e.read(w, exchanged, scales); err != nil {
 			return nil, err
@@ -181,7 +181,7 @@ func peftEntries(tensors []*safetensors.Tensor) ([]*peftEntry, error) {
 			continue
 		}
 		if len(t.Shape) != 2 || t.Shape[0] == 0 || t.Shape[1] == 0 {
-			return nil, invalid("the tensor %s has shape %v, a half of a pair is a matrix", t.Name, t.Shape)
+			return nil, invalid("the tensor %q has shape %v, a half of a pair is a matrix", t.Name, t.Shape)
 		}
 		place := fmt.Sprintf("%s %d", module, depth)
 		e := byPlace[place]
@@ -195,13 +195,13 @@ func peftEntries(tensors []*safetensors.Tensor) ([]*peftEntry, error) {
 			into = &e.b
 		}
 		if *into != nil {
-			return nil, invalid("the tensors %s and %s are the same half of one pair", (*into).Name, t.Name)
+			return nil, invalid("the tensors %q and %q are the same half of one pair", (*into).Name, t.Name)
 		}
 		*into, e.embedding = t, strings.HasPrefix(half, "embedding")
 	}
 	for _, e := range entries {
 		if e.a == nil || e.b == nil {
-			return nil, invalid("only one half of the pair on %s is there", e.module)
+			return nil, invalid("only one half of the pair on %q is there", e.module)
 		}
 	}
 	if len(entries) == 0 {
@@ -239,7 +239,7 @@ func (l *Layout) candidates(module string) []*weight {
 func (l *Layout) weightOf(e *peftEntry, s *peftScales) (w *weight, exchanged bool, err error) {
 	found := l.candidates(e.module)
 	if found == nil {
-		return nil, false, refuse("it has a pair on %s, which the %s architecture has no weight for", e.module, l.arch)
+		return nil, false, refuse("it has a pair on %q, which the %s architecture has no weight for", e.module, l.arch)
 	}
 	in, out := e.a.Shape[1], e.b.Shape[0]
 	var second *weight
@@ -258,7 +258,7 @@ func (l *Layout) weightOf(e *peftEntry, s *peftScales) (w *weight, exchanged boo
 	if second != nil {
 		return second, true, nil
 	}
-	return nil, false, invalid("the pair on %s is of %d columns and %d rows, the weights there are of %s", e.module, in, out, shapesOf(found))
+	return nil, false, invalid("the pair on %q is of %d columns and %d rows, the weights there are of %s", e.module, in, out, shapesOf(found))
 }
 
 func shapesOf(weights []*weight) string {
@@ -274,7 +274,7 @@ func (e *peftEntry) read(w *weight, turned bool, s *peftScales) ([]*pair, error)
 	n := max(1, w.matrices)
 	total := e.a.Shape[0]
 	if total != e.b.Shape[1] || total%n != 0 {
-		return nil, invalid("the halves of the pair on %s have shapes %v and %v, which do not share a rank (of each of %d matrices)", e.module, e.a.Shape, e.b.Shape, n)
+		return nil, invalid("the halves of the pair on %q have shapes %v and %v, which do not share a rank (of each of %d matrices)", e.module, e.a.Shape, e.b.Shape, n)
 	}
 	a, err := floatsOf(e.a)
 	if err != nil {
@@ -325,5 +325,5 @@ func floatsOf(t *safetensors.Tensor) ([]float32, error) {
 		decoder(t.DType, gguf.F32)(decoded, raw)
 		return gguf.DecodeFloat32(decoded), nil
 	}
-	return nil, refuse("the tensor %s is stored as %v; F64, F32, F16 and BF16 are converted", t.Name, t.DType)
+	return nil, refuse("the tensor %q is stored as %v; F64, F32, F16 and BF16 are converted", t.Name, t.DType)
 }

@@ -100,7 +100,7 @@ func checkGemma3Layers(c *config) {
 	}
 	for i, kind := range c.strings("layer_types") {
 		if windowed := kind == "sliding_attention"; windowed == ((i+1)%period == 0) {
-			c.refuse("the gemma3 architecture has a window in all but every %dth layer, config.json says that layer %d is %s (layer_types)", period, i, kind)
+			c.refuse("the gemma3 architecture has a window in all but every %dth layer, config.json says that layer %d is %q (layer_types)", period, i, kind)
 		}
 	}
 }

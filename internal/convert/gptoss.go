@@ -10,7 +10,7 @@ var gptoss = family{
 		}
 		for i, kind := range c.strings("layer_types") {
 			if windowed := kind == "sliding_attention"; windowed != (i%2 == 0) {
-				c.refuse("the gpt-oss architecture has a window in every other layer, config.json says that layer %d is %s (layer_types)", i, kind)
+				c.refuse("the gpt-oss architecture has a window in every other layer, config.json says that layer %d is %q (layer_types)", i, kind)
 			}
 		}
 	},

@@ -27,7 +27,7 @@ func layoutOfGGUF(m gguf.Model) (*Layout, error) {
 	}
 	i := slices.IndexFunc(all, func(f *family) bool { return f.arch == arch })
 	if i < 0 {
-		return nil, refuse("the architecture %s is not handled", arch)
+		return nil, refuse("the architecture %q is not handled", arch)
 	}
 	fam := all[i]
 	k := &keys{md: m.Metadata(), arch: arch}
@@ -77,7 +77,7 @@ func (k *keys) int(key string, def int) int {
 	}
 	const limit = 1 << 31
 	if err == nil && (n < 0 || n >= limit) {
-		err = fmt.Errorf("metadata key %s is %v, expected less than 2^31", key, v)
+		err = fmt.Errorf("metadata key %q is %v, expected less than 2^31", key, v)
 	}
 	if err != nil {
 		if k.err == nil {
@@ -93,7 +93,7 @@ func (k *keys) need(key string) int {
 	n := k.int(key, 0)
 	if n == 0 {
 		if k.err == nil {
-			k.err = fmt.Errorf("metadata key %s.%s is missing or 0", k.arch, key)
+			k.err = fmt.Errorf("metadata key %q is missing or 0", k.arch+"."+key)
 		}
 		return 1
 	}
@@ -151,7 +151,7 @@ func (l *Layout) fit(m gguf.Model) error {
 		if want := t.shape(); !gguf.SameShape(x.Shape, want) {
 			t.matrices, t.zeros = t.matrices-t.zeros, 0 // some files have no expert of zeros
 			if !gguf.SameShape(x.Shape, t.shape()) {
-				return invalid("the tensor %s has shape %v, the metadata give %v", x.Name, x.Shape, want)
+				return invalid("the tensor %q has shape %v, the metadata give %v", x.Name, x.Shape, want)
 			}
 		}
 		targets = append(targets, t)

@@ -1,6 +1,10 @@
 package convert
 
-import "fmt"
+import (
+	"fmt"
+
+	"qtool/internal/printable"
+)
 
 // llama is Llama 1 to 3, Mistral and Mixtral. The sliding window of the first
 // Mistral has no place in the architecture, which attends to the whole context.
@@ -36,7 +40,7 @@ func checkSmolLM3(c *config) {
 	list, _ := c.fields["no_rope_layers"].([]any)
 	for i, v := range list {
 		if rotates := fmt.Sprint(v) == "1"; rotates == ((i+1)%period == 0) {
-			c.refuse("the smollm3 architecture leaves every %dth layer without rotation, config.json does not (no_rope_layers, element %d is %v)", period, i, v)
+			c.refuse("the smollm3 architecture leaves every %dth layer without rotation, config.json does not (no_rope_layers, element %d is %s)", period, i, printable.Text(fmt.Sprint(v)))
 		}
 	}
 }

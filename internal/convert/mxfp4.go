@@ -32,16 +32,16 @@ func (x *recipe) makePacked(folder *folder8, used map[string]bool) (*gguf.Tensor
 	for i, name := range x.sources {
 		s, ok := folder.Tensor(name)
 		if !ok {
-			return nil, invalid("the tensor %s, needed for %s, is missing from the folder", name, x.name)
+			return nil, invalid("the tensor %q, needed for %q, is missing from the folder", name, x.name)
 		}
 		if want := x.sourceShape[:4-i]; !slices.Equal(s.Shape, want) || s.DType != safetensors.U8 {
-			return nil, invalid("the tensor %s is %v %v, config.json gives U8 %v", name, s.DType, s.Shape, want)
+			return nil, invalid("the tensor %q is %v %v, config.json gives U8 %v", name, s.DType, s.Shape, want)
 		}
 		used[name] = true
 		parts = append(parts, s)
 	}
 	if x.shape[0]%32 != 0 {
-		return nil, invalid("the rows of %s have %d elements, MXFP4 takes blocks of 32", x.name, x.shape[0])
+		return nil, invalid("the rows of %q have %d elements, MXFP4 takes blocks of 32", x.name, x.shape[0])
 	}
 	data := &repacked{blocks: parts[0].Data, scales: parts[1].Data, perRow: x.shape[0] / 32, rows: x.shape[1], pieces: x.shape[2], cut: x.cut}
 	return &gguf.Tensor{Name: x.name, Shape: x.shape, Type: gguf.MXFP4, Data: data}, nil

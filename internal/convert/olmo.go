@@ -17,7 +17,7 @@ var olmo2 = family{
 		}
 		for i, kind := range c.strings("layer_types") {
 			if windowed := kind == "sliding_attention"; windowed && !c.has("sliding_window") || c.has("sliding_window") && windowed == ((i+1)%olmo3Period == 0) {
-				c.refuse("a window in all but every %dth layer is handled, config.json says that layer %d is %s (layer_types)", olmo3Period, i, kind)
+				c.refuse("a window in all but every %dth layer is handled, config.json says that layer %d is %q (layer_types)", olmo3Period, i, kind)
 			}
 		}
 	},

@@ -106,7 +106,7 @@ func (s *peftScales) scale(p *pair, names []string) error {
 		p.over = math.Sqrt(p.over)
 	}
 	if p.alpha == 0 || math.IsInf(p.alpha, 0) || math.IsNaN(p.alpha) {
-		return invalid("the alpha of %s is %g", names[0], p.alpha)
+		return invalid("the alpha of %q is %g", names[0], p.alpha)
 	}
 	return nil
 }
@@ -183,11 +183,11 @@ func peftName(name string) (module, half string, depth int, err error) {
 	}
 	switch {
 	case strings.Contains(name, "lora_magnitude_vector"):
-		err = refuse("the tensor %s is a magnitude of DoRA, which is no pair", name)
+		err = refuse("the tensor %q is a magnitude of DoRA, which is no pair", name)
 	case strings.HasSuffix(name, ".bias"):
-		err = refuse("the tensor %s changes a bias", name)
+		err = refuse("the tensor %q changes a bias", name)
 	default:
-		err = refuse("the tensor %s is no half of a LoRA pair: a whole weight that was trained (modules_to_save), or a vocabulary that grew", name)
+		err = refuse("the tensor %q is no half of a LoRA pair: a whole weight that was trained (modules_to_save), or a vocabulary that grew", name)
 	}
 	return "", "", 0, err
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/printable"
 	"qtool/safetensors"
 )
 
@@ -37,7 +38,7 @@ func (r *recipes) resolve(folder *folder8) ([]*gguf.Tensor, error) {
 	if len(unexpected) > 0 {
 		slices.Sort(unexpected)
 		return nil, refuse("the folder holds %d tensors that the architecture does not have: %s",
-			len(unexpected), strings.Join(unexpected[:min(5, len(unexpected))], ", "))
+			len(unexpected), strings.Join(printable.Texts(unexpected[:min(5, len(unexpected))]), ", "))
 	}
 	return out, nil
 }
@@ -72,7 +73,7 @@ func (x *recipe) make(folder *folder8, used map[string]bool) (*gguf.Tensor, erro
 			return nil, nil
 		}
 		if !ok {
-			return nil, invalid("the tensor %s, needed for %s, is missing from the folder", name, x.name)
+			return nil, invalid("the tensor %q, needed for %q, is missing from the folder", name, x.name)
 		}
 		if err := x.checkShape(s); err != nil {
 			return nil, err
@@ -106,7 +107,7 @@ func (x *recipe) checkShape(s *safetensors.Tensor) error {
 		want = x.sourceShape
 	}
 	if !slices.Equal(want, s.Shape) {
-		return invalid("the tensor %s has shape %v, config.json gives %v", s.Name, s.Shape, want)
+		return invalid("the tensor %q has shape %v, config.json gives %v", s.Name, s.Shape, want)
 	}
 	return nil
 }
@@ -131,7 +132,7 @@ func (x *recipe) targetType(sources []sourceTensor) (gguf.Type, error) {
 				types[i] = gguf.F32
 			}
 		default:
-			return 0, refuse("the tensor %s is stored as %v; F64, F32, F16, BF16, F8_E4M3 and F8_E5M2 are converted", s.Name, s.DType)
+			return 0, refuse("the tensor %q is stored as %v; F64, F32, F16, BF16, F8_E4M3 and F8_E5M2 are converted", s.Name, s.DType)
 		}
 	}
 	name := x.name

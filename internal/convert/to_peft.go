@@ -52,7 +52,7 @@ func (l *Layout) readTargets(adapter gguf.Model) (map[*target][]*pair, error) {
 	md := adapter.Metadata()
 	for key, want := range map[string]string{"general.type": "adapter", "adapter.type": "lora", "general.architecture": l.arch} {
 		if v, err := md.Str(key); err != nil || v != want {
-			return nil, invalid("metadata key %s must be %q and is %q", key, want, v)
+			return nil, invalid("metadata key %q must be %q and is %q", key, want, v)
 		}
 	}
 	if md.Has("adapter.alora.invocation_tokens") {
@@ -68,17 +68,17 @@ func (l *Layout) readTargets(adapter gguf.Model) (map[*target][]*pair, error) {
 		if !isA {
 			name, isB := strings.CutSuffix(a.Name, ".lora_b")
 			if _, ok := adapter.Tensor(name + ".lora_a"); !isB || !ok {
-				return nil, invalid("the tensor %s is no half of a pair that is there whole", a.Name)
+				return nil, invalid("the tensor %q is no half of a pair that is there whole", a.Name)
 			}
 			continue
 		}
 		t, b := l.byName[name], (*gguf.Tensor)(nil)
 		if t == nil {
-			return nil, refuse("it has a pair on %s, which the model does not have", name)
+			return nil, refuse("it has a pair on %q, which the model does not have", name)
 		}
 		b, ok := adapter.Tensor(name + ".lora_b")
 		if !ok {
-			return nil, invalid("only one half of the pair on %s is there", name)
+			return nil, invalid("only one half of the pair on %q is there", name)
 		}
 		if pairs[t], err = t.read(a, b, alpha); err != nil {
 			return nil, err
@@ -99,7 +99,7 @@ func (t *target) read(a, b *gguf.Tensor, alpha float64) ([]*pair, error) {
 		wantA, wantB = append(wantA, n), append(wantB, n)
 	}
 	if rank < 1 || !gguf.SameShape(a.Shape, wantA) || !gguf.SameShape(b.Shape, wantB) {
-		return nil, invalid("the halves of the pair on %s have shapes %v and %v, the weight asks for %v and %v", t.name, a.Shape, b.Shape, wantA, wantB)
+		return nil, invalid("the halves of the pair on %q have shapes %v and %v, the weight asks for %v and %v", t.name, a.Shape, b.Shape, wantA, wantB)
 	}
 	as, err := ggufFloats(a)
 	if err != nil {
@@ -122,7 +122,7 @@ func (t *target) read(a, b *gguf.Tensor, alpha float64) ([]*pair, error) {
 		p.a, p.b = as[m*rank*p.in:][:rank*p.in], bs[m*rank*p.out:][:rank*p.out]
 		switch idle := allZero(p.b); {
 		case m >= n-t.zeros && !idle:
-			return nil, refuse("the pair on %s changes the expert that computes nothing, which the folder does not have", t.name)
+			return nil, refuse("the pair on %q changes the expert that computes nothing, which the folder does not have", t.name)
 		case n == 1 || !idle || !allZero(p.a):
 			pairs[m] = p
 		}
@@ -151,7 +151,7 @@ func ggufFloats(t *gguf.Tensor) ([]float32, error) {
 		}
 		return out, nil
 	}
-	return nil, refuse("the tensor %s is stored as %v; F32, F16 and BF16 are converted", t.Name, t.Type)
+	return nil, refuse("the tensor %q is stored as %v; F32, F16 and BF16 are converted", t.Name, t.Type)
 }
 
 // peftWriter collects the pairs of weights.

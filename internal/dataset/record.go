@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"qtool/internal/chat"
+	"qtool/internal/printable"
 )
 
 // record is one entry of a file in the form it was written.
@@ -103,11 +104,12 @@ func firstKeys(o object) []string {
 	return keys
 }
 
+// excerpt is the beginning of b, quoted if not all of it can be printed.
 func excerpt(b []byte) string {
 	if len(b) > 40 {
-		return strings.ToValidUTF8(string(b[:40]), "") + "…"
+		return printable.Text(strings.ToValidUTF8(string(b[:40]), "") + "…")
 	}
-	return string(b)
+	return printable.Text(string(b))
 }
 
 // value decodes one field; kind names what was expected.

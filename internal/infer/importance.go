@@ -123,7 +123,7 @@ func (c *collector) chunk(ctx context.Context, run *Importance, text []int32) er
 	}
 	for _, e := range c.pending.Entries() {
 		if i := kernel.FirstNotFinite(e.Sums); i >= 0 {
-			return fmt.Errorf("%w: what %s is multiplied with is not finite in column %d; weights before it may be damaged",
+			return fmt.Errorf("%w: what %q is multiplied with is not finite in column %d; weights before it may be damaged",
 				model.ErrInvalid, e.Name, i%(len(e.Sums)/len(e.Counts)))
 		}
 	}

@@ -82,7 +82,7 @@ func ImportanceID(ctx context.Context, src gguf.Model, tokens []int32, run *Impo
 		fmt.Fprintf(hash, "%q %v %v\n", t.Name, t.Type, t.Shape)
 		b := make([]byte, min(probe, t.Size()))
 		if n, err := t.Data.ReadAt(b, 0); n < len(b) {
-			return "", fmt.Errorf("reading tensor %s: %w", t.Name, err)
+			return "", fmt.Errorf("reading tensor %q: %w", t.Name, err)
 		}
 		hash.Write(b)
 	}

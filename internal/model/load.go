@@ -8,6 +8,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/kernel"
 	"qtool/internal/nn"
+	"qtool/internal/printable"
 	"qtool/quantize"
 )
 
@@ -228,7 +229,7 @@ func (b *binder) tensor(name string, shape ...int) *gguf.Tensor {
 	}
 	t, ok := b.src.Tensor(name)
 	if !ok {
-		b.fail(fmt.Errorf("%w: tensor %s is missing", ErrInvalid, name))
+		b.fail(fmt.Errorf("%w: tensor %q is missing", ErrInvalid, name))
 		return nil
 	}
 	b.used[name] = true
@@ -236,7 +237,7 @@ func (b *binder) tensor(name string, shape ...int) *gguf.Tensor {
 		for len(shape) > 1 && shape[len(shape)-1] == 1 {
 			shape = shape[:len(shape)-1]
 		}
-		b.fail(fmt.Errorf("%w: tensor %s has shape %v, the metadata asks for %v", ErrInvalid, name, t.Shape, shape))
+		b.fail(fmt.Errorf("%w: tensor %q has shape %v, the metadata asks for %v", ErrInvalid, name, t.Shape, shape))
 		return nil
 	}
 	return t
@@ -267,7 +268,7 @@ func (b *binder) frozenVector(name string, shape ...int) *nn.Param {
 	}
 	p := &nn.Param{Name: name, Shape: t.Shape, Data: data}
 	if i := kernel.FirstNotFinite(p.Data); i >= 0 {
-		b.fail(fmt.Errorf("%w: element %d of tensor %s is %g; the file is damaged or was badly converted", ErrInvalid, i, name, p.Data[i]))
+		b.fail(fmt.Errorf("%w: element %d of tensor %q is %g; the file is damaged or was badly converted", ErrInvalid, i, name, p.Data[i]))
 	}
 	return p
 }
@@ -321,7 +322,7 @@ func (b *binder) trainedMatrix(t *gguf.Tensor, in, out, experts int) *nn.Param {
 	const most = 1 << 31
 	n := t.Elements()
 	if n > most {
-		b.fail(fmt.Errorf("%w: training all weights, of which %s alone has %d", ErrUnsupported, t.Name, n))
+		b.fail(fmt.Errorf("%w: training all weights, of which %q alone has %d", ErrUnsupported, t.Name, n))
 		return &nn.Param{Shape: t.Shape}
 	}
 	if len(b.floats) < n {
@@ -338,7 +339,7 @@ func (b *binder) emptyWeight(t *gguf.Tensor, in, out, experts int) *nn.Weight {
 	const most = 1 << 36
 	size := int64(out) * t.RowBytes()
 	if size > most {
-		b.fail(fmt.Errorf("%w: a matrix of %s would have %d bytes", ErrUnsupported, t.Name, size))
+		b.fail(fmt.Errorf("%w: a matrix of %q would have %d bytes", ErrUnsupported, t.Name, size))
 		return nil
 	}
 	if int64(len(b.none)) < size {
@@ -361,7 +362,7 @@ func storedMatrix(t *gguf.Tensor, data []byte, rows, cols int) (kernel.Matrix, e
 	}
 	codec, err := quantize.Lookup(t.Type)
 	if err != nil {
-		return kernel.Matrix{}, fmt.Errorf("tensor %s: %w", t.Name, err)
+		return kernel.Matrix{}, fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
 	return kernel.EncodedMatrix(data, rows, cols, int(t.RowBytes()), codec.DecodeRow).OfType(t.Type.String()), nil
 }
@@ -380,7 +381,7 @@ func (b *binder) checkLeftover() error {
 	}
 	shown := left[:min(3, len(left))]
 	return fmt.Errorf("%w: %s has %d tensors that the decoder does not know: %s",
-		ErrUnsupported, b.arch.name, len(left), strings.Join(shown, ", "))
+		ErrUnsupported, b.arch.name, len(left), strings.Join(printable.Texts(shown), ", "))
 }
 
 // skipped reports whether a tensor belongs to a block that is not computed.

@@ -383,7 +383,7 @@ func looksSpecial(t string) bool {
 func (v *Vocab) takeBPE(file *hfTokenizer, config *hfConfig, opts HFOptions) error {
 	for _, n := range file.Normalizer.steps() {
 		if n.Type != "NFC" {
-			return fmt.Errorf("%w: the normalizer %s before byte-level BPE", ErrUnsupported, n.Type)
+			return fmt.Errorf("%w: the normalizer %q before byte-level BPE", ErrUnsupported, n.Type)
 		}
 	}
 	v.Model = ModelBPE

@@ -88,7 +88,7 @@ func (s *hfStep) cut() (pattern, behavior string, err error) {
 		}
 		return "", "", nil
 	}
-	return "", "", fmt.Errorf("%w: the pre-tokenizer %s", ErrUnsupported, s.Type)
+	return "", "", fmt.Errorf("%w: the pre-tokenizer %q", ErrUnsupported, s.Type)
 }
 
 // runCutters applies the steps one after the other, each on every piece of the one

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"qtool/internal/printable"
 )
 
 // Parts of published expressions.
@@ -229,11 +231,11 @@ func describe(pre *hfStep) string {
 		pattern, behavior, _ := s.cut()
 		switch {
 		case s.Type == "Split":
-			parts = append(parts, fmt.Sprintf("Split at %q, %s", abridge(pattern), behavior))
+			parts = append(parts, fmt.Sprintf("Split at %q, %s", abridge(pattern), printable.Text(behavior)))
 		case pattern == "":
-			parts = append(parts, s.Type)
+			parts = append(parts, printable.Text(s.Type))
 		default:
-			parts = append(parts, fmt.Sprintf("%s at %q", s.Type, pattern))
+			parts = append(parts, fmt.Sprintf("%s at %q", printable.Text(s.Type), pattern))
 		}
 	}
 	if parts == nil {

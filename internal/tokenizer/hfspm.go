@@ -42,7 +42,7 @@ func (v *Vocab) takeBlanks(file *hfTokenizer) error {
 		case n.Type == "Replace" && n.Pattern.String != nil && *n.Pattern.String == " " && n.Content == blankMark:
 			marked = true
 		default:
-			return fmt.Errorf("%w: the normalizer %s before sentencepiece-like BPE", ErrUnsupported, n.Type)
+			return fmt.Errorf("%w: the normalizer %q before sentencepiece-like BPE", ErrUnsupported, n.Type)
 		}
 	}
 	for _, p := range file.PreTokenizer.steps() {
@@ -60,7 +60,7 @@ func (v *Vocab) takeBlanks(file *hfTokenizer) error {
 		case p.Type == "Split" && p.Pattern.String != nil && *p.Pattern.String == " " && marked:
 			// there are no blanks left to split at
 		default:
-			return fmt.Errorf("%w: the pre-tokenizer %s before sentencepiece-like BPE", ErrUnsupported, p.Type)
+			return fmt.Errorf("%w: the pre-tokenizer %q before sentencepiece-like BPE", ErrUnsupported, p.Type)
 		}
 	}
 	if !marked {

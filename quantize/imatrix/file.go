@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"qtool/gguf"
+	"qtool/internal/printable"
 )
 
 // File is an imatrix whose entries are read when they are asked for: that of a model of
@@ -70,7 +71,7 @@ func (f *File) index(file *os.File) error {
 		f.entries[at.name] = func() (*Entry, error) {
 			data := make([]byte, 4*at.values)
 			if _, err := file.ReadAt(data, at.offset); err != nil {
-				return nil, fmt.Errorf("reading entry %s at offset %d: %w", quote(at.name), at.offset, err)
+				return nil, fmt.Errorf("reading entry %s at offset %d: %w", printable.Quote(at.name), at.offset, err)
 			}
 			e := at.entry(data)
 			return e, e.valid()

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"qtool/gguf"
+	"qtool/internal/printable"
 )
 
 // The legacy form, all numbers little-endian:
@@ -127,7 +128,7 @@ func (l *legacyReader) entry() (at legacyEntry, err error) {
 	if at.name, err = l.string(1); err != nil {
 		return at, err
 	}
-	l.reading = "entry " + quote(at.name)
+	l.reading = "entry " + printable.Quote(at.name)
 	if at.calls, err = l.number(0); err != nil {
 		return at, err
 	}
@@ -194,7 +195,7 @@ func (m *Matrix) AppendLegacy(b []byte) ([]byte, error) {
 		values, calls := e.legacyValues(m.ChunkSize)
 		if len(values) > math.MaxInt32 || calls > math.MaxInt32 {
 			return nil, fmt.Errorf("entry %s: %d values and %d chunks are more than the legacy form can hold; write the GGUF form",
-				quote(e.Name), len(values), calls)
+				printable.Quote(e.Name), len(values), calls)
 		}
 		b = appendLegacyString(b, e.Name)
 		b = binary.LittleEndian.AppendUint32(b, uint32(calls))

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	"qtool/internal/printable"
 )
 
 // ErrFormat is in the chain of every error about a file that is no valid imatrix.
@@ -70,7 +72,7 @@ func (m *Matrix) Add(e *Entry) error {
 
 func (e *Entry) valid() error {
 	if err := e.check(); err != nil {
-		return fmt.Errorf("%w: entry %s: %w", ErrFormat, quote(e.Name), err)
+		return fmt.Errorf("%w: entry %s: %w", ErrFormat, printable.Quote(e.Name), err)
 	}
 	return nil
 }
@@ -159,7 +161,7 @@ func (m *Matrix) CountTokens(chunkSize int) error {
 			e.Counts[i] *= int64(chunkSize)
 		}
 		if err := e.check(); err != nil {
-			return fmt.Errorf("%w: entry %s, in tokens: %w", ErrFormat, quote(e.Name), err)
+			return fmt.Errorf("%w: entry %s, in tokens: %w", ErrFormat, printable.Quote(e.Name), err)
 		}
 	}
 	m.ChunkSize = chunkSize
@@ -176,7 +178,7 @@ func (m *Matrix) Merge(other *Matrix) error {
 			continue
 		}
 		if err := e.merge(o); err != nil {
-			return fmt.Errorf("%w: entry %s: %w", ErrFormat, quote(o.Name), err)
+			return fmt.Errorf("%w: entry %s: %w", ErrFormat, printable.Quote(o.Name), err)
 		}
 	}
 	m.Datasets = append(m.Datasets, other.Datasets...)
@@ -211,12 +213,4 @@ func (m *Matrix) mostCounted() int {
 		most = max(most, slices.Max(e.Counts))
 	}
 	return int(most)
-}
-
-// quote shows a name from a file, shortened if it is absurd.
-func quote(name string) string {
-	if len(name) > 100 {
-		return fmt.Sprintf("%q... (%d bytes)", name[:100], len(name))
-	}
-	return fmt.Sprintf("%q", name)
 }

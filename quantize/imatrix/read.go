@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/printable"
 )
 
 // The metadata keys and tensor names of the GGUF form.
@@ -128,7 +129,7 @@ func (m *Matrix) pairs(src gguf.Model) ([]pair, error) {
 	for _, t := range src.Tensors() {
 		if name, ok := strings.CutSuffix(t.Name, suffixCounts); ok {
 			if _, ok := src.Tensor(name + suffixSums); !ok {
-				return nil, fmt.Errorf("%w: there is a tensor %s, but no %s", ErrFormat, quote(t.Name), quote(name+suffixSums))
+				return nil, fmt.Errorf("%w: there is a tensor %s, but no %s", ErrFormat, printable.Quote(t.Name), printable.Quote(name+suffixSums))
 			}
 			continue
 		}
@@ -139,7 +140,7 @@ func (m *Matrix) pairs(src gguf.Model) ([]pair, error) {
 		}
 		counts, ok := src.Tensor(name + suffixCounts)
 		if !ok {
-			return nil, fmt.Errorf("%w: there is a tensor %s, but no %s", ErrFormat, quote(t.Name), quote(name+suffixCounts))
+			return nil, fmt.Errorf("%w: there is a tensor %s, but no %s", ErrFormat, printable.Quote(t.Name), printable.Quote(name+suffixCounts))
 		}
 		all = append(all, pair{name, t, counts})
 	}
@@ -154,12 +155,12 @@ func (p pair) entry() (*Entry, error) {
 	e := &Entry{Name: p.name}
 	for _, t := range []*gguf.Tensor{p.sums, p.counts} {
 		if t.Type != gguf.F32 {
-			return nil, fmt.Errorf("%w: tensor %s is %v, expected F32", ErrFormat, quote(t.Name), t.Type)
+			return nil, fmt.Errorf("%w: tensor %s is %v, expected F32", ErrFormat, printable.Quote(t.Name), t.Type)
 		}
 	}
 	if n := p.counts.Elements(); n != 1 && n != p.sums.Rows() {
 		return nil, fmt.Errorf("%w: tensor %s has the shape %v, expected a count for each of the %d rows of %s, or one",
-			ErrFormat, quote(p.counts.Name), p.counts.Shape, p.sums.Rows(), quote(p.sums.Name))
+			ErrFormat, printable.Quote(p.counts.Name), p.counts.Shape, p.sums.Rows(), printable.Quote(p.sums.Name))
 	}
 	data, err := p.sums.Bytes()
 	if err != nil {
@@ -171,7 +172,7 @@ func (p pair) entry() (*Entry, error) {
 	}
 	for i, c := range gguf.DecodeFloat32(data) {
 		if !(c >= 0 && c <= 1<<53) {
-			return nil, fmt.Errorf("%w: tensor %s: count %d is %g", ErrFormat, quote(p.counts.Name), i, c)
+			return nil, fmt.Errorf("%w: tensor %s: count %d is %g", ErrFormat, printable.Quote(p.counts.Name), i, c)
 		}
 		e.Counts = append(e.Counts, int64(math.Round(float64(c))))
 	}
