@@ -9,6 +9,7 @@ import (
 	"github.com/dlclark/regexp2"
 
 	"qtool/gguf"
+	"qtool/internal/printable"
 )
 
 // TypePattern gives the tensors whose names it finds a type. The zero value finds none.
@@ -95,9 +96,9 @@ func (r *typeRule) remark() string {
 	case r.decided > 0:
 		return ""
 	case r.beaten != "":
-		return fmt.Sprintf("tensor type %s has no effect: what it finds, such as %q, is decided by an option before it", r.text, r.beaten)
+		return fmt.Sprintf("tensor type %s has no effect: what it finds, such as %s, is decided by an option before it", r.text, printable.Text(r.beaten))
 	case r.excepted != "":
-		return fmt.Sprintf("tensor type %s has no effect: what it finds, such as %q, is never quantized", r.text, r.excepted)
+		return fmt.Sprintf("tensor type %s has no effect: what it finds, such as %s, is never quantized", r.text, printable.Text(r.excepted))
 	}
 	return fmt.Sprintf("tensor type %s has no effect: no tensor's name contains the pattern", r.text)
 }

@@ -186,7 +186,7 @@ func TestScalesThatDoNotFitAreRefused(t *testing.T) {
 			f.scaledWeight(t, down, down+"_scale_inv", 3, 4, safetensors.F32, 6, 3)
 			f.scaledWeight(t, up, up+"_scale_inv", testFF, testEmbed, safetensors.F32, 1)
 			f.remove(up + "_scale_inv")
-		}, "up_proj.weight_scale_inv is missing"},
+		}, `up_proj.weight_scale_inv" is missing`},
 		"scales of nothing": {func(f *folder) { f.add(down+"_scale", 1) }, down + "_scale"},
 		"a block of one side": {func(f *folder) {
 			f.config["quantization_config"] = map[string]any{"quant_method": "fp8", "weight_block_size": []int{3}}
@@ -194,7 +194,7 @@ func TestScalesThatDoNotFitAreRefused(t *testing.T) {
 		"a block of no columns": {func(f *folder) {
 			f.config["quantization_config"] = map[string]any{"quant_method": "fp8", "weight_block_size": []int{3, 0}}
 		}, "from 1 to"},
-		"integers": {func(f *folder) { f.config["quantization_config"] = map[string]any{"quant_method": "gptq"} }, "method gptq"},
+		"integers": {func(f *folder) { f.config["quantization_config"] = map[string]any{"quant_method": "gptq"} }, `method "gptq"`},
 		"packed": {func(f *folder) {
 			f.config["quantization_config"] = map[string]any{"quant_method": "compressed-tensors", "format": "pack-quantized"}
 		}, "compressed-tensors pack-quantized"},

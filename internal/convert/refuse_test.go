@@ -37,8 +37,8 @@ func TestAFolderThatContradictsItselfIsRefused(t *testing.T) {
 		change func(*folder)
 		says   string
 	}{
-		"missing tensor":      {func(f *folder) { f.remove(q) }, q + ", needed for blk.1.attn_q.weight, is missing"},
-		"missing head":        {func(f *folder) { f.remove("lm_head.weight") }, "needed for output.weight"},
+		"missing tensor":      {func(f *folder) { f.remove(q) }, q + `", needed for "blk.1.attn_q.weight", is missing`},
+		"missing head":        {func(f *folder) { f.remove("lm_head.weight") }, `needed for "output.weight"`},
 		"missing bias":        {func(f *folder) { f.config["attention_bias"] = true }, "q_proj.bias"},
 		"unexpected tensor":   {func(f *folder) { f.add("model.extra.weight", 2) }, "model.extra.weight"},
 		"too many layers":     {func(f *folder) { f.config["num_hidden_layers"] = 1 << 30 }, "1073741824 layers"},
