@@ -5,8 +5,13 @@ import (
 	"fmt"
 )
 
-// ErrFormat is in the chain of every error about bytes that are not valid GGUF.
+// ErrFormat is in the chain of every error about bytes that are not valid GGUF, and
+// about a metadata value of another type than the key has.
 var ErrFormat = errors.New("invalid GGUF")
+
+// ErrShard is in the chain of the error about a file of a split model that is not
+// the one to open.
+var ErrShard = errors.New("not the first shard")
 
 // FormatError says where a file stops being valid and what was being read there.
 type FormatError struct {

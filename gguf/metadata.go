@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/exp/constraints"
+
+	"qtool/internal/printable"
 )
 
 // ErrMissing is in the chain of every error about a key that is not there.
@@ -28,7 +30,7 @@ type KV struct {
 
 // Metadata is an ordered set of keys with typed values. The zero value is empty
 // and ready. Typed getters fail with [ErrMissing] if the key is absent and with
-// another error if its value has another type.
+// [ErrFormat] if its value has another type.
 type Metadata struct {
 	kvs   []KV
 	index map[string]int
@@ -94,13 +96,13 @@ func (m *Metadata) Clone() *Metadata {
 func (m *Metadata) want(key string) (Value, error) {
 	v, ok := m.Get(key)
 	if !ok {
-		return nil, fmt.Errorf("metadata key %q: %w", key, ErrMissing)
+		return nil, fmt.Errorf("metadata key %s: %w", printable.Quote(key), ErrMissing)
 	}
 	return v, nil
 }
 
 func mismatch(key, want string, v Value) error {
-	return fmt.Errorf("metadata key %q: expected %s, found %T", key, want, v)
+	return fmt.Errorf("%w: metadata key %s: expected %s, found %T", ErrFormat, printable.Quote(key), want, v)
 }
 
 // Str returns a string value.

@@ -93,11 +93,11 @@ func (f *File) shardPrefix(first *contents, count int) (string, error) {
 		if ShardPath(prefix, no+1, count) == path {
 			first = ShardPath(prefix, 1, count)
 		}
-		return "", fmt.Errorf("%s is shard %d of %d: open the first one: %s", path, no+1, count, first)
+		return "", fmt.Errorf("%w: %s is shard %d of %d: open the first one: %s", ErrShard, path, no+1, count, first)
 	}
 	if ShardPath(prefix, 1, count) != path {
-		return "", fmt.Errorf("%s is the first of %d shards, but its name does not end in %s, so the others cannot be found: rename it",
-			path, count, filepath.Base(ShardPath("", 1, count)))
+		return "", fmt.Errorf("%w by its name: %s is the first of %d shards, but does not end in %s, so the others cannot be found: rename it",
+			ErrShard, path, count, filepath.Base(ShardPath("", 1, count)))
 	}
 	return prefix, nil
 }

@@ -62,7 +62,9 @@ func NewPlan(m gguf.Model, opts Options) (*Plan, error) {
 		applyOverrides(md, opts.Overrides)
 		m = gguf.Assemble(md, m.Tensors())
 	}
-	if kind, _ := m.Metadata().Str("general.type"); kind != "" && kind != "model" {
+	if kind, err := gguf.Or(m.Metadata().Str("general.type"))("model"); err != nil {
+		return nil, err
+	} else if kind != "" && kind != "model" {
 		return nil, fmt.Errorf("%w: this file is of general.type %q; only models can be quantized", ErrUnsupported, kind)
 	}
 	p := &Plan{FileType: mix.name, source: m, waiting: map[string]bool{}, id: mix.id, opts: opts}

@@ -104,7 +104,7 @@ func checkTokens(d *model.Decoder, rows []dataset.Row) error {
 			}
 			for _, t := range doc.Labels {
 				if t != dataset.Unscored && (t < 0 || int(t) >= d.Vocabulary) {
-					return fmt.Errorf("label %d is outside the vocabulary of %d tokens", t, d.Vocabulary)
+					return fmt.Errorf("%w: label %d is outside the vocabulary of %d tokens", model.ErrInvalid, t, d.Vocabulary)
 				}
 			}
 		}

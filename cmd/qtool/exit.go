@@ -11,7 +11,9 @@ import (
 	"qtool/internal/chat"
 	"qtool/internal/convert"
 	"qtool/internal/dataset"
+	"qtool/internal/infer"
 	"qtool/internal/model"
+	"qtool/internal/sensitivity"
 	"qtool/internal/tokenizer"
 	"qtool/lora"
 	"qtool/quantize"
@@ -48,6 +50,8 @@ var codes = []struct {
 	{quantize.ErrUnknownType, exitUsage},
 	{quantize.ErrNoImportance, exitUsage},
 	{quantize.ErrNoLayer, exitUsage},
+	{gguf.ErrShard, exitUsage},
+	{infer.ErrRequest, exitUsage},
 	{quantize.ErrUnsupported, exitUnsupported},
 	{convert.ErrUnsupported, exitUnsupported},
 	{model.ErrUnsupported, exitUnsupported},
@@ -57,6 +61,7 @@ var codes = []struct {
 	{errDiffers, exitMismatch},
 	{lora.ErrMismatch, exitMismatch},
 	{lora.ErrNoEffect, exitMismatch},
+	{lora.ErrNotFinite, exitMismatch},
 	{gguf.ErrFormat, exitInvalid},
 	{gguf.ErrMissing, exitInvalid},
 	{safetensors.ErrFormat, exitInvalid},
@@ -70,6 +75,8 @@ var codes = []struct {
 	{lora.ErrInvalid, exitInvalid},
 	{dataset.ErrFormat, exitInvalid},
 	{dataset.ErrEmpty, exitInvalid},
+	{infer.ErrShort, exitInvalid},
+	{sensitivity.ErrShort, exitInvalid},
 	{train.ErrCheckpoint, exitInvalid},
 }
 

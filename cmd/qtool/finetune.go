@@ -27,12 +27,12 @@ DATA is plain text, or JSON lines of {"text"}, {"prompt","completion"},
 {"messages":[{"role","content"}]} or {"input_ids","labels"}, or a folder with
 train.jsonl and valid.jsonl. Answers are learned, questions are not.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the base `MODEL` (default: embedded)"},
+			inputFlag(&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the base `MODEL` (default: embedded)"}),
 			preFlag(),
-			&cli.StringFlag{Name: "data", Aliases: []string{"d"}, Usage: "`FILE` or folder to learn from (default: embedded)"},
+			inputFlag(&cli.StringFlag{Name: "data", Aliases: []string{"d"}, Usage: "`FILE` or folder to learn from (default: embedded)"}),
 			&cli.StringFlag{Name: "adapter", Aliases: []string{"o"}, Usage: "write the adapter to `OUT.gguf`"},
 			&cli.StringFlag{Name: "full", Usage: "train all weights of a small model instead, and write the model to `OUT.gguf`"},
-			&cli.StringFlag{Name: "init-adapter", Usage: "start from the adapter in `FILE`"},
+			inputFlag(&cli.StringFlag{Name: "init-adapter", Usage: "start from the adapter in `FILE`"}),
 
 			&cli.IntFlag{Name: "rank", Aliases: []string{"r"}, Value: 16, Usage: "rank of the pairs"},
 			&cli.Float64Flag{Name: "alpha", Value: 32, Usage: "scale of the pairs, times the rank"},

@@ -34,10 +34,10 @@ first token if the model adds one.
 A run that was interrupted leaves OUT.progress, from which --resume goes on to the
 same result; OUT itself appears when it is complete. qtool inspect describes it.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "data", Aliases: []string{"f"}, Usage: "run the text of `FILE`; \"-\" is standard input"},
+			inputFlag(&cli.StringFlag{Name: "data", Aliases: []string{"f"}, Usage: "run the text of `FILE`; \"-\" is standard input"}),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "imatrix.gguf", Usage: "write to `OUT`; the legacy form if it ends in .dat"},
 			&cli.BoolFlag{Name: "legacy", Usage: "write the legacy form, whatever the name"},
-			&cli.StringSliceFlag{Name: "in-file", Usage: "add what is in the imatrix `FILE`, in either form; may be repeated"},
+			inputsFlag(&cli.StringSliceFlag{Name: "in-file", Usage: "add what is in the imatrix `FILE`, in either form; may be repeated"}),
 			&cli.IntFlag{Name: "chunk-size", Aliases: []string{"ctx-size", "c"}, Usage: "chunks of `N` tokens", DefaultText: "512, or the model's context if that is less"},
 			&cli.IntFlag{Name: "chunks", Usage: "run `N` chunks at most", DefaultText: "all"},
 			&cli.IntFlag{Name: "from-chunk", Aliases: []string{"chunk"}, Usage: "leave out the first `N` chunks of the text"},

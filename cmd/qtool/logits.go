@@ -81,7 +81,13 @@ func runLogits(c *cli.Context) error {
 // idsToRun reads --tokens or --prompt.
 func idsToRun(c *cli.Context, con *console, l *loaded) ([]int32, error) {
 	if c.IsSet("tokens") {
-		return parseIDs(c.String("tokens"))
+		ids, err := parseIDs(c.String("tokens"))
+		for _, id := range ids {
+			if id < 0 || int(id) >= l.decoder.Vocabulary {
+				return nil, usagef("logits: token %d is outside the vocabulary; the model has the ids 0 to %d", id, l.decoder.Vocabulary-1)
+			}
+		}
+		return ids, err
 	}
 	tok, err := l.tokenizer()
 	if err != nil {
@@ -107,6 +113,9 @@ func idsFile(list string) string {
 // with "@".
 func parseIDs(list string) ([]int32, error) {
 	if path := idsFile(list); path != "" {
+		if err := found("--tokens: ", path); err != nil {
+			return nil, err
+		}
 		b, err := os.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("reading token ids: %w", err)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -32,10 +31,11 @@ func openModel(s source) (modelFile, error) {
 	if strings.HasPrefix(path, "ollama:") {
 		return nil, unsupportedf("%s: models of Ollama's store cannot be opened yet; give the path of a .gguf file", path)
 	}
+	if err := found("", path); err != nil {
+		return nil, err
+	}
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("there is no file or folder %s", path)
 	case err != nil:
 		return nil, fmt.Errorf("opening the model: %w", err)
 	case info.IsDir():
@@ -68,7 +68,7 @@ type loaded struct {
 }
 
 func adapterFlag() cli.Flag {
-	return &cli.StringFlag{Name: "lora", Usage: "run with the LoRA adapter `A` (a .gguf file)"}
+	return inputFlag(&cli.StringFlag{Name: "lora", Usage: "run with the LoRA adapter `A` (a .gguf file)"})
 }
 
 // loadForRun opens a model and makes it ready, with the adapter at

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -9,6 +12,37 @@ import (
 
 	"qtool/internal/tokenizer"
 )
+
+// inputFlag is a flag that names a file or folder to read, which must be there; "-" is
+// standard input.
+func inputFlag(f *cli.StringFlag) cli.Flag {
+	f.Action = func(_ *cli.Context, path string) error { return found("--"+f.Name+": ", path) }
+	return f
+}
+
+// inputsFlag is inputFlag for a flag that may be repeated.
+func inputsFlag(f *cli.StringSliceFlag) cli.Flag {
+	f.Action = func(_ *cli.Context, paths []string) error {
+		for _, path := range paths {
+			if err := found("--"+f.Name+": ", path); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return f
+}
+
+// found is an error, begun with where, if there is nothing at path.
+func found(where, path string) error {
+	if path == "-" {
+		return nil
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%sthere is no file or folder %s", where, path)
+	}
+	return nil
+}
 
 // source is a model as the user names it.
 type source struct {

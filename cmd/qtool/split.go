@@ -139,6 +139,9 @@ func runJoin(c *cli.Context) error {
 
 // openGGUF opens a GGUF file with the type and order of its tensors as they are.
 func openGGUF(path string) (*gguf.File, error) {
+	if err := found("", path); err != nil {
+		return nil, err
+	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil, usagef("%s is a folder; give a GGUF file, or write this model with qtool quantize --type COPY --split-max-size", path)
 	}

@@ -16,7 +16,7 @@ func targetFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "target-size", Usage: "choose types so that the file has at most `SIZE`, such as 4.2GiB, and loses the least"},
 		&cli.Float64Flag{Name: "target-bpw", Usage: "the same for a mean of `BITS` per weight, without metadata"},
-		&cli.StringFlag{Name: "calibration", Usage: "with a target: measure how much each weight matters on the text of `FILE`"},
+		inputFlag(&cli.StringFlag{Name: "calibration", Usage: "with a target: measure how much each weight matters on the text of `FILE`"}),
 		&cli.IntFlag{Name: "calibration-tokens", Value: 4096, Usage: "read `N` tokens of it"},
 		&cli.StringFlag{Name: "target-types", Usage: "types to choose from: `TYPE,…` (default: those of the mixes)"},
 	}

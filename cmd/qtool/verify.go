@@ -67,7 +67,11 @@ func runVerify(c *cli.Context) error {
 	if err := r.examine(c, con, m); err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
-	if kind, _ := m.Metadata().Str("general.type"); kind == "adapter" && len(r.Damaged) == 0 {
+	kind, err := gguf.Or(m.Metadata().Str("general.type"))("model")
+	if err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	if kind == "adapter" && len(r.Damaged) == 0 {
 		r.Kind = "adapter"
 		if _, err := lora.FromModel(m); err != nil {
 			return fmt.Errorf("%s: %w", args[0], err)

@@ -44,11 +44,8 @@ func (s *Session) NewImportance(chunkSize int) (*Importance, error) {
 	if chunkSize == 0 {
 		chunkSize = min(512, s.Decoder.Context)
 	}
-	switch {
-	case chunkSize < 4:
-		return nil, fmt.Errorf("chunks of %d tokens are too short; expected at least 4", chunkSize)
-	case chunkSize > s.Decoder.Context:
-		return nil, fmt.Errorf("chunks of %d tokens are longer than the model's context of %d", chunkSize, s.Decoder.Context)
+	if err := checkContext("a chunk", chunkSize, s.Decoder.Context); err != nil {
+		return nil, err
 	}
 	return &Importance{Matrix: imatrix.New(chunkSize)}, nil
 }
@@ -66,7 +63,7 @@ func (s *Session) CollectImportance(ctx context.Context, tokens []int32, run *Im
 		end = min(end, opt.First+opt.Chunks)
 	}
 	if end <= opt.First {
-		return fmt.Errorf("the text has %d tokens, too few for chunk %d of %d tokens: give more text or smaller chunks", len(tokens), opt.First, n)
+		return fmt.Errorf("%w: it has %d tokens, too few for chunk %d of %d tokens: give more text or smaller chunks", ErrShort, len(tokens), opt.First, n)
 	}
 	if err := s.Decoder.CheckTokens(tokens); err != nil {
 		return err

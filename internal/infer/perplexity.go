@@ -79,13 +79,11 @@ func eachWindow(sessions []*Session, tokens []int32, opt PerplexityOptions, sofa
 
 // windows checks the request and counts the windows of n tokens.
 func (s *Session) windows(tokens []int32, n int) (int, error) {
-	switch {
-	case n < 4:
-		return 0, fmt.Errorf("a context of %d tokens is too short; expected at least 4", n)
-	case n > s.Decoder.Context:
-		return 0, fmt.Errorf("a context of %d tokens is more than the model's %d", n, s.Decoder.Context)
-	case len(tokens) < 2*n:
-		return 0, fmt.Errorf("the text has %d tokens; windows of %d need at least %d: give more text or a smaller context", len(tokens), n, 2*n)
+	if err := checkContext("a window", n, s.Decoder.Context); err != nil {
+		return 0, err
+	}
+	if len(tokens) < 2*n {
+		return 0, fmt.Errorf("%w: it has %d tokens; windows of %d need at least %d: give more text or a smaller context", ErrShort, len(tokens), n, 2*n)
 	}
 	return len(tokens) / n, s.Decoder.CheckTokens(tokens)
 }

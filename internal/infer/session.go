@@ -45,10 +45,10 @@ func (s *Session) Logits(ctx context.Context, tokens []int32, emit func(row []fl
 // check reports tokens that the model cannot take.
 func (s *Session) check(tokens []int32) error {
 	if len(tokens) == 0 {
-		return fmt.Errorf("there are no tokens to run the model on")
+		return fmt.Errorf("%w: there are no tokens to begin with; give a text that is not empty", ErrRequest)
 	}
 	if n := s.Decoder.Context; len(tokens) > n {
-		return fmt.Errorf("%d tokens are more than the model's context of %d", len(tokens), n)
+		return fmt.Errorf("%w: %d tokens are more than the model's context of %d; give a shorter text", ErrRequest, len(tokens), n)
 	}
 	return s.Decoder.CheckTokens(tokens)
 }

@@ -94,14 +94,15 @@ func TestPerplexityNeedsTwoWindowsWithinTheContext(t *testing.T) {
 	s := tiny(t, 64)
 	for _, c := range []struct {
 		tokens, context int
+		kind            error
 		want            string
 	}{
-		{31, 16, "at least 32"},
-		{200, 65, "more than the model's 64"},
-		{200, 3, "at least 4"},
+		{31, 16, infer.ErrShort, "at least 32"},
+		{200, 65, infer.ErrRequest, "longer than the model's context of 64"},
+		{200, 3, infer.ErrRequest, "at least 4"},
 	} {
 		_, err := s.Perplexity(context.Background(), someTokens(c.tokens), infer.PerplexityOptions{Context: c.context})
-		if err == nil || !strings.Contains(err.Error(), c.want) {
+		if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d tokens in windows of %d: %v", c.tokens, c.context, err)
 		}
 	}

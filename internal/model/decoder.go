@@ -141,7 +141,7 @@ func (b *Batch) follow(c *Cache) {
 func (d *Decoder) CheckTokens(tokens []int32) error {
 	for i, id := range tokens {
 		if id < 0 || int(id) >= d.Vocabulary {
-			return fmt.Errorf("token %d at position %d is outside the vocabulary of %d tokens", id, i, d.Vocabulary)
+			return fmt.Errorf("%w: token %d at position %d is outside the vocabulary of %d tokens", ErrInvalid, id, i, d.Vocabulary)
 		}
 	}
 	return nil

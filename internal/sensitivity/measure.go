@@ -2,6 +2,7 @@ package sensitivity
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -12,6 +13,9 @@ import (
 	"qtool/internal/nn"
 	"qtool/quantize"
 )
+
+// ErrShort is in the chain of the error about a text of too few tokens.
+var ErrShort = errors.New("too little text for calibration")
 
 // Options say how to measure.
 type Options struct {
@@ -40,14 +44,14 @@ func Measure(ctx context.Context, d *model.Decoder, tokens []int32, pool *kernel
 		n = min(256, d.Context)
 	}
 	if n < 2 || n > d.Context {
-		return nil, fmt.Errorf("windows of %d tokens: expected 2 to %d, the model's context", n, d.Context)
+		return nil, fmt.Errorf("%w: windows of %d tokens; expected 2 to %d, the model's context", model.ErrUnsupported, n, d.Context)
 	}
 	if opt.Tokens > 0 {
 		tokens = tokens[:min(len(tokens), opt.Tokens)]
 	}
 	windows := len(tokens) / n
 	if windows == 0 {
-		return nil, fmt.Errorf("the text has %d tokens; at least a window of %d is needed", len(tokens), n)
+		return nil, fmt.Errorf("%w: it has %d tokens; at least a window of %d is needed", ErrShort, len(tokens), n)
 	}
 	if err := d.CheckTokens(tokens); err != nil {
 		return nil, err
