@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"qtool/gguf"
+)
+
+// judge fails the test if a file that may be bad led to anything but a result, or a
+// refusal of one line that blames the file (3), says that it is not supported (4), or
+// that it does not fit another (5).
+func judge(t *testing.T, what, line string, o outcome) {
+	t.Helper()
+	switch o.code {
+	case exitDone, exitInvalid, exitUnsupported, exitMismatch:
+	default:
+		t.Errorf("%s: qtool %s: exit code %d: %s", what, line, o.code, o.stderr)
+		return
+	}
+	if n := strings.Count(o.stderr, "qtool: "); o.code != exitDone && (n != 1 || strings.Index(o.stderr, "\n") < 0) {
+		t.Errorf("%s: qtool %s: expected one line of error, got %q", what, line, o.stderr)
+	}
+}
+
+// ofOtherType lists values that a key with the value v should not have.
+func ofOtherType(v gguf.Value) []gguf.Value {
+	all := []gguf.Value{"text", uint32(1), float32(0.5), true, []string{"a"}, []uint32{1}, gguf.Arrays{[]uint8{1}}}
+	return slices.DeleteFunc(all, func(o gguf.Value) bool { return fmt.Sprintf("%T", o) == fmt.Sprintf("%T", v) })
+}
+
+// spoilKeys writes m to path with each key missing, or of another type, in turn.
+func spoilKeys(t *testing.T, source, path string, each func(what string)) {
+	t.Helper()
+	f, err := gguf.Open(source, gguf.WithoutMapping())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	write := func(what string, md *gguf.Metadata) {
+		if err := gguf.WriteFile(context.Background(), path, gguf.Assemble(md, f.Tensors())); err != nil {
+			t.Fatal(err)
+		}
+		each(what)
+	}
+	for k, kv := range f.Metadata().All() {
+		md := f.Metadata().Clone()
+		md.Delete(kv.Key)
+		write(kv.Key+" missing", md)
+		others := ofOtherType(kv.Value)
+		if testing.Short() {
+			others = others[k%len(others):][:1]
+		}
+		for _, v := range others {
+			md := f.Metadata().Clone()
+			md.Set(kv.Key, v)
+			write(fmt.Sprintf("%s as %T", kv.Key, v), md)
+		}
+	}
+}
+
+func TestMetadataOfAWrongTypeIsNeverAFailureOfTheProgram(t *testing.T) {
+	enterWorkshop(t)
+	for _, k := range []struct {
+		source   string
+		commands []string
+	}{{"m.gguf", onModels}, {"a.gguf", onAdapters}, {"i.gguf", onMatrices}} {
+		spoilKeys(t, k.source, "bad.gguf", func(what string) {
+			endAll(t, k.commands, "bad.gguf", func(line string, o outcome) { judge(t, what, line, o) })
+		})
+	}
+}
+
+func TestADamagedFileIsNeverAFailureOfTheProgram(t *testing.T) {
+	enterWorkshop(t)
+	rounds := 40
+	if testing.Short() {
+		rounds = 4
+	}
+	for _, k := range []struct {
+		source   string
+		commands []string
+	}{{"m.gguf", onFiles}, {"a.gguf", onAdapters}, {"i.gguf", onMatrices}, {"i.dat", onMatrices}} {
+		good, err := os.ReadFile(k.source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := rand.New(rand.NewPCG(1, 2))
+		for range rounds {
+			b := slices.Clone(good)
+			what := ""
+			if r.IntN(2) == 0 {
+				b = b[:r.IntN(len(b))]
+				what = fmt.Sprintf("%s cut to %d bytes", k.source, len(b))
+			} else {
+				at := r.IntN(min(len(b), 3000))
+				b[at] ^= byte(1 + r.IntN(255))
+				what = fmt.Sprintf("%s with byte %d as %#x", k.source, at, b[at])
+			}
+			bad := "bad" + filepath.Ext(k.source)
+			if err := os.WriteFile(bad, b, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			endAll(t, k.commands, bad, func(line string, o outcome) { judge(t, what, line, o) })
+		}
+	}
+}
+
+// spoilJSON writes the object in the file at path with each field missing, or of
+// another type, in turn, and restores it.
+func spoilJSON(t *testing.T, path string, each func(what string)) {
+	t.Helper()
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.WriteFile(path, good, 0o666)
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(good, &object); err != nil {
+		t.Fatal(err)
+	}
+	keys := make([]string, 0, len(object))
+	for key := range object {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for k, key := range keys {
+		values := []string{"", `"text"`, `-1`, `0.5`, `true`, `[]`, `[1]`, `{}`, `{"a":[null]}`, `1e999`}
+		if testing.Short() {
+			values = values[k%len(values):][:1]
+		}
+		for _, v := range values {
+			changed := map[string]json.RawMessage{}
+			for name, old := range object {
+				changed[name] = old
+			}
+			what := key + " as " + v
+			if changed[key] = json.RawMessage(v); v == "" {
+				delete(changed, key)
+				what = key + " missing"
+			}
+			b, err := json.Marshal(changed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, b, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			each(filepath.Base(path) + ": " + what)
+		}
+	}
+}
+
+func TestAFieldOfAWrongTypeIsNeverAFailureOfTheProgram(t *testing.T) {
+	enterWorkshop(t)
+	commands := []string{"inspect %", "quantize --dry-run %", "generate % --prompt one -n 2", "tokenize % one", "verify %"}
+	files, err := filepath.Glob("hf/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, path := range files {
+		spoilJSON(t, path, func(what string) {
+			endAll(t, commands, "hf", func(line string, o outcome) { judge(t, what, line, o) })
+		})
+	}
+}
