@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"qtool/internal/printable"
 )
 
 // The metadata of a file can hold hashes of all else in it. Each is an array of lines:
@@ -159,11 +161,11 @@ func metadataLines(md *Metadata) ([]string, error) {
 func valueSum(kv KV) (string, error) {
 	t, err := valueTypeOf(kv.Value)
 	if err != nil {
-		return "", fmt.Errorf("metadata key %s: %w", quote(kv.Key), err)
+		return "", fmt.Errorf("metadata key %s: %w", printable.Quote(kv.Key), err)
 	}
 	b, err := appendValue(binary.LittleEndian.AppendUint32(nil, uint32(t)), t, kv.Value, 1)
 	if err != nil {
-		return "", fmt.Errorf("metadata key %s: %w", quote(kv.Key), err)
+		return "", fmt.Errorf("metadata key %s: %w", printable.Quote(kv.Key), err)
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:]), nil

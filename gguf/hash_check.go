@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"qtool/internal/printable"
 )
 
 // HashError says what in a file is not as it was written. It matches [ErrFormat].
@@ -26,9 +28,9 @@ func (e *HashError) Error() string {
 	what := "the file"
 	switch {
 	case e.Tensor != "":
-		what = "tensor " + quote(e.Tensor)
+		what = "tensor " + printable.Quote(e.Tensor)
 	case e.Key != "":
-		what = "metadata key " + quote(e.Key)
+		what = "metadata key " + printable.Quote(e.Key)
 	}
 	return fmt.Sprintf("%s %s", what, e.Reason)
 }
@@ -132,7 +134,7 @@ func sumOf(ctx context.Context, name string, data io.ReaderAt, size int64) (stri
 		}
 		n, err := data.ReadAt(buf[:min(chunk, size-off)], off)
 		if n == 0 {
-			return "", fmt.Errorf("reading tensor %s: got %d of %d bytes: %w", quote(name), off, size, errors.Join(err, io.ErrUnexpectedEOF))
+			return "", fmt.Errorf("reading tensor %s: got %d of %d bytes: %w", printable.Quote(name), off, size, errors.Join(err, io.ErrUnexpectedEOF))
 		}
 		h.Write(buf[:n])
 		off += int64(n)
@@ -244,7 +246,7 @@ func (c *hashComparison) readLines() *HashError {
 		}
 	}
 	damaged := func(key string, i int, line string) *HashError {
-		return &HashError{Key: key, Reason: fmt.Sprintf("is damaged: line %d is %s", i+1, quote(line))}
+		return &HashError{Key: key, Reason: fmt.Sprintf("is damaged: line %d is %s", i+1, printable.Quote(line))}
 	}
 	tensors, _ := md.Strings(keyHashTensors)
 	for i, line := range tensors {
@@ -297,7 +299,7 @@ func (c *hashComparison) compareMetadata() (damage []*HashError, err error) {
 		c.report.Added = append(c.report.Added, kv.Key)
 		switch was, ok := removed[sum]; {
 		case ok:
-			damage = append(damage, &HashError{Key: kv.Key, Reason: fmt.Sprintf("is damaged: its value is that of %s, which is missing", quote(was))})
+			damage = append(damage, &HashError{Key: kv.Key, Reason: fmt.Sprintf("is damaged: its value is that of %s, which is missing", printable.Quote(was))})
 		case kv.Key == keyHashTensors:
 			damage = append(damage, &HashError{Key: keyHashMetadata, Reason: "is damaged: it lacks a hash of " + keyHashTensors})
 		}
@@ -379,7 +381,7 @@ func (c *hashComparison) renamed() (damage []*HashError) {
 			continue
 		}
 		found[k] = true
-		damage = append(damage, &HashError{Tensor: t.Name, Reason: fmt.Sprintf("is damaged in the header: its data are those of %s; get an undamaged copy", quote(c.missing[k].name))})
+		damage = append(damage, &HashError{Tensor: t.Name, Reason: fmt.Sprintf("is damaged in the header: its data are those of %s; get an undamaged copy", printable.Quote(c.missing[k].name))})
 	}
 	var missing []tensorLine
 	for k, l := range c.missing {
