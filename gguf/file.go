@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"slices"
 
+	"qtool/internal/input"
 	"qtool/internal/mmap"
 )
 
@@ -26,7 +27,7 @@ type File struct {
 
 // source is where a file's bytes come from.
 type source struct {
-	file    *os.File
+	file    *input.File
 	mapping *mmap.Mapping // nil if the file is read instead
 }
 
@@ -105,9 +106,9 @@ func newFile(c *contents) *File {
 
 // openOne opens the file at path alone and parses it.
 func openOne(path string, o openOptions) (*source, *contents, error) {
-	file, err := os.Open(path)
+	file, err := input.Open(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("opening a model: %w", err)
+		return nil, nil, fmt.Errorf("opening a GGUF file: %w", err)
 	}
 	s := &source{file: file}
 	c, err := s.parse(o)
@@ -124,20 +125,13 @@ func openOne(path string, o openOptions) (*source, *contents, error) {
 }
 
 func (s *source) parse(o openOptions) (*contents, error) {
-	info, err := s.file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("expected a GGUF file, found a %s", kindOf(info.Mode()))
-	}
-	c, err := parse(s.file, info.Size(), o.noData)
+	c, err := parse(s.file, s.file.Size(), o.noData)
 	if err != nil {
 		return nil, err
 	}
 	if !o.noMapping {
 		// Without a mapping everything works too, only slower.
-		s.mapping, _ = mmap.Map(s.file, info.Size())
+		s.mapping, _ = mmap.Map(s.file.File, s.file.Size())
 	}
 	if o.noData {
 		c.attach(func(extent) io.ReaderAt { return absent{} })
@@ -145,13 +139,6 @@ func (s *source) parse(o openOptions) (*contents, error) {
 	}
 	c.attach(s.data)
 	return c, nil
-}
-
-func kindOf(m os.FileMode) string {
-	if m.IsDir() {
-		return "folder"
-	}
-	return "special file (" + m.Type().String() + ")"
 }
 
 func (s *source) data(e extent) io.ReaderAt {
@@ -166,7 +153,7 @@ func (s *source) close() error {
 	if s.mapping != nil {
 		err = s.mapping.Close()
 	}
-	if e := s.file.Close(); err == nil && !errors.Is(e, os.ErrClosed) {
+	if e := s.file.Close(); err == nil && !errors.Is(e, fs.ErrClosed) {
 		err = e
 	}
 	return err
@@ -198,6 +185,17 @@ func (f *File) Paths() []string { return slices.Clone(f.paths) }
 // ShardSizes is the number of tensors of each file, in the order of [File.Paths]; none
 // after [Parse]. Tensors lists those of the first shard first.
 func (f *File) ShardSizes() []int { return slices.Clone(f.shards) }
+
+// Unchanged fails with [input.ErrChanged] if one of the files is not what it was when it
+// was opened.
+func (f *File) Unchanged() error {
+	for _, s := range f.sources {
+		if err := s.file.Unchanged(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Close releases the files. Views of tensor data must not be used after it. A
 // second call does nothing.

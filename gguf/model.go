@@ -14,6 +14,14 @@ type Model interface {
 	Tensors() []*Tensor
 	// Tensor finds a tensor by name.
 	Tensor(name string) (*Tensor, bool)
+	Source
+}
+
+// Source is what data was read from, or is.
+type Source interface {
+	// Unchanged fails if a file that the data comes from is not what it was when it was
+	// opened, so that what was read before and what was read since do not belong together.
+	Unchanged() error
 }
 
 // Tensor is one named tensor. Shape is in ggml order: Shape[0] is the length of
@@ -139,10 +147,11 @@ func SameShape(a, b []int) bool {
 	return true
 }
 
-// Assemble makes a Model of metadata and tensors. Names must be unique; it
-// panics otherwise, since a caller that builds names owns that rule.
-func Assemble(md *Metadata, tensors []*Tensor) Model {
-	a := &assembled{md: md, tensors: tensors, index: make(map[string]*Tensor, len(tensors))}
+// Assemble makes a Model of metadata and tensors. from are the models and files that it is
+// made of: it is unchanged as long as they are. Names must be unique; it panics otherwise,
+// since a caller that builds names owns that rule.
+func Assemble(md *Metadata, tensors []*Tensor, from ...Source) Model {
+	a := &assembled{md: md, tensors: tensors, index: make(map[string]*Tensor, len(tensors)), from: from}
 	for _, t := range tensors {
 		if _, dup := a.index[t.Name]; dup {
 			panic("gguf: two tensors are named " + t.Name)
@@ -156,6 +165,16 @@ type assembled struct {
 	md      *Metadata
 	tensors []*Tensor
 	index   map[string]*Tensor
+	from    []Source
+}
+
+func (a *assembled) Unchanged() error {
+	for _, s := range a.from {
+		if err := s.Unchanged(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *assembled) Metadata() *Metadata { return a.md }

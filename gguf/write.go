@@ -108,8 +108,8 @@ func Write(ctx context.Context, w io.Writer, m Model, opts ...WriteOption) error
 }
 
 // WriteFile writes m to the file at path as [Write] does. The file gets its name
-// only when it is complete; until then, and after an error, a file that was
-// there before stays as it was.
+// only when it is complete and what m is made of is unchanged; until then, and after an
+// error, a file that was there before stays as it was.
 //
 // A split that needs several shards writes them to the names of [ShardPath]
 // instead; [ShardPaths] lists them beforehand. They get their names once all
@@ -155,6 +155,9 @@ func WriteFile(ctx context.Context, path string, m Model, opts ...WriteOption) e
 		if err := shards[0].writeHashes(files[0], m.Tensors(), out.sums); err != nil {
 			return fmt.Errorf("writing %s: %w", paths[0], err)
 		}
+	}
+	if err := m.Unchanged(); err != nil {
+		return fmt.Errorf("%s is not written: %w", path, err)
 	}
 	return atomicfile.CommitSet(files[0], files[1:]...)
 }

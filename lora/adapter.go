@@ -21,6 +21,8 @@ type Adapter struct {
 	MergeOnly bool
 	// Extra are further metadata keys of the file, kept when it is written.
 	Extra *gguf.Metadata
+
+	base gguf.Source // of the decoder that it was made for or attached to last; nil if there is none
 }
 
 // Pair is the two halves bound to one base tensor, in GGUF orientation: A is
@@ -82,7 +84,7 @@ func New(d *model.Decoder, c Config) (*Adapter, error) {
 		return nil, err
 	}
 	rng := rand.New(rand.NewPCG(c.Seed, 0x6c6f7261))
-	a := &Adapter{Architecture: d.Architecture, Alpha: c.Alpha, Extra: &gguf.Metadata{}}
+	a := &Adapter{Architecture: d.Architecture, Alpha: c.Alpha, Extra: &gguf.Metadata{}, base: d.Source()}
 	for _, t := range chosen {
 		a.MergeOnly = a.MergeOnly || t.Refused != ""
 	}
@@ -197,6 +199,7 @@ func (a *Adapter) Attach(d *model.Decoder) error {
 			}
 		}
 	}
+	a.base = d.Source()
 	Detach(d)
 	for _, p := range a.Pairs {
 		p.Pair.Scale = a.Scale(p.Rank)

@@ -37,6 +37,9 @@ func open(path string, from func(gguf.Model) (*Adapter, error)) (*Adapter, error
 	}
 	defer f.Close()
 	a, err := from(f)
+	if err == nil {
+		err = f.Unchanged()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading adapter %s: %w", path, err)
 	}
@@ -185,10 +188,14 @@ func (a *Adapter) Model() gguf.Model {
 	for _, p := range a.Pairs {
 		tensors = append(tensors, p.tensors()...)
 	}
-	return gguf.Assemble(md, tensors)
+	if a.base == nil {
+		return gguf.Assemble(md, tensors)
+	}
+	return gguf.Assemble(md, tensors, a.base)
 }
 
-// WriteFile writes the adapter; the file appears whole or not at all.
+// WriteFile writes the adapter; the file appears whole or not at all, and not if the base
+// is no longer what it was.
 func (a *Adapter) WriteFile(ctx context.Context, path string) error {
 	if err := gguf.WriteFile(ctx, path, a.Model()); err != nil {
 		return fmt.Errorf("writing adapter: %w", err)

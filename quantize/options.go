@@ -33,6 +33,8 @@ type Options struct {
 	// Importance is that of the source's weights. nil is no importance at all, which some
 	// rules of a mix look at.
 	Importance Importance
+	// Inputs are files beside the model that the plan is made with, such as that of Importance.
+	Inputs []gguf.Source
 	// DryRun makes a plan also of what would be refused: quantized weights without
 	// AllowRequantize, and types that need importance. The notes of the tensors tell.
 	DryRun bool

@@ -60,7 +60,7 @@ func NewPlan(m gguf.Model, opts Options) (*Plan, error) {
 	if len(opts.Overrides) > 0 {
 		md := m.Metadata().Clone()
 		applyOverrides(md, opts.Overrides)
-		m = gguf.Assemble(md, m.Tensors())
+		m = gguf.Assemble(md, m.Tensors(), m)
 	}
 	if kind, err := gguf.Or(m.Metadata().Str("general.type"))("model"); err != nil {
 		return nil, err
@@ -187,7 +187,7 @@ func (p *Plan) Model() gguf.Model {
 			Data: p.converted(src, pt.To),
 		}
 	}
-	return gguf.Assemble(p.metadata(), tensors)
+	return gguf.Assemble(p.metadata(), tensors, append(p.opts.Inputs, p.source)...)
 }
 
 // droppedKeys hold of the source file, not of the new one.

@@ -60,7 +60,7 @@ func prune(m gguf.Model, layers []int) (*pruned, error) {
 	p.pruneMetadata(md, arch, kept, count)
 	md.Delete(key)
 	md.Set(key, uint32(len(kept)))
-	p.Model = gguf.Assemble(md, tensors)
+	p.Model = gguf.Assemble(md, tensors, m)
 	return p, nil
 }
 

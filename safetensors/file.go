@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
+	"qtool/internal/input"
 	"qtool/internal/mmap"
 )
 
@@ -18,7 +18,7 @@ type File struct {
 
 	tensors []*Tensor
 	index   map[string]*Tensor
-	file    *os.File      // nil if parsed from a reader
+	file    *input.File   // nil if parsed from a reader
 	mapping *mmap.Mapping // nil if the file is read instead
 }
 
@@ -33,7 +33,7 @@ func Parse(r io.ReaderAt, size int64) (*File, error) { return parse("", r, size)
 // shorter while it is open: reading what is gone fails, but a view from
 // [Tensor.Bytes] that was taken before stops the program.
 func Open(path string) (*File, error) {
-	file, err := os.Open(path)
+	file, err := input.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening safetensors: %w", err)
 	}
@@ -45,21 +45,14 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
-func openFile(path string, file *os.File) (*File, error) {
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("opening %s: expected a safetensors file, found a folder or special file", path)
-	}
-	f, err := parse(path, file, info.Size())
+func openFile(path string, file *input.File) (*File, error) {
+	f, err := parse(path, file, file.Size())
 	if err != nil {
 		return nil, err
 	}
 	f.file = file
 	// Without a mapping everything works too, only slower.
-	if f.mapping, _ = mmap.Map(file, info.Size()); f.mapping != nil {
+	if f.mapping, _ = mmap.Map(file.File, file.Size()); f.mapping != nil {
 		for _, t := range f.tensors {
 			s := t.Data.(*section)
 			s.r, s.mapping = f.mapping, f.mapping
@@ -93,6 +86,14 @@ func (f *File) Tensors() []*Tensor { return f.tensors }
 func (f *File) Tensor(name string) (*Tensor, bool) {
 	t, ok := f.index[name]
 	return t, ok
+}
+
+// Unchanged fails with [input.ErrChanged] if the file is not what it was when it was opened.
+func (f *File) Unchanged() error {
+	if f.file == nil {
+		return nil
+	}
+	return f.file.Unchanged()
 }
 
 // Close releases the file. Views of tensor bytes die with it.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"qtool/internal/input"
 )
 
 // The names of a model's files in a folder.
@@ -118,14 +120,10 @@ func (f *Folder) add(path string) error {
 
 // readIndex gives the file of each tensor.
 func readIndex(path string) (map[string]string, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, err
+	text, err := input.ReadFile(path, MaxHeader)
+	if errors.Is(err, input.ErrTooLarge) {
+		return nil, &FormatError{path, 0, "index", err.Error()}
 	}
-	if st.Size() > MaxHeader {
-		return nil, &FormatError{path, 0, "index", fmt.Sprintf("expected at most %d bytes, found %d", MaxHeader, st.Size())}
-	}
-	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +162,17 @@ func (f *Folder) Tensors() []*Tensor { return f.tensors }
 func (f *Folder) Tensor(name string) (*Tensor, bool) {
 	t, ok := f.index[name]
 	return t, ok
+}
+
+// Unchanged fails with [input.ErrChanged] if one of the files is not what it was when it
+// was opened.
+func (f *Folder) Unchanged() error {
+	for _, file := range f.Files {
+		if err := file.Unchanged(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close closes all files.

@@ -11,6 +11,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/atomicfile"
+	"qtool/internal/input"
 )
 
 // ErrCheckpoint is in the chain of every error about a checkpoint that cannot
@@ -111,7 +112,9 @@ func (r *Run) save() error {
 // saveOnTheWay is save for a run that goes on: that the disk is full now must not cost
 // what was learned. The next checkpoint may find room.
 func (r *Run) saveOnTheWay() error {
-	if err := r.save(); err != nil {
+	if err := r.save(); errors.Is(err, input.ErrChanged) {
+		return err
+	} else if err != nil {
 		return r.report(Event{Type: WarningEvent, Step: r.step, Reason: fmt.Sprintf("%v; training goes on, and tries again at the next checkpoint", err)})
 	}
 	return nil
@@ -141,7 +144,7 @@ func (r *Run) checkpoint() (gguf.Model, error) {
 				gguf.Float32Tensor(p.Name+goodSuffix+suffix, p.Shape, r.good.data[3*i+k]))
 		}
 	}
-	return gguf.Assemble(md, tensors), nil
+	return gguf.Assemble(md, tensors, r.Decoder.Source()), nil
 }
 
 // Resume continues from the checkpoint at path, as if the run had never stopped, or

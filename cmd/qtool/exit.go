@@ -12,6 +12,7 @@ import (
 	"qtool/internal/convert"
 	"qtool/internal/dataset"
 	"qtool/internal/infer"
+	"qtool/internal/input"
 	"qtool/internal/model"
 	"qtool/internal/sensitivity"
 	"qtool/internal/tokenizer"
@@ -78,6 +79,9 @@ var codes = []struct {
 	{infer.ErrShort, exitInvalid},
 	{sensitivity.ErrShort, exitInvalid},
 	{train.ErrCheckpoint, exitInvalid},
+	{input.ErrNotRegular, exitInvalid},
+	{input.ErrTooLarge, exitInvalid},
+	{input.ErrCount, exitInvalid},
 }
 
 func exitCode(ctx context.Context, err error) int {

@@ -4,17 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
 	"qtool/gguf"
+	"qtool/internal/input"
 )
+
+// maxText is the most bytes of a text, as in package dataset.
+const maxText = 1 << 30
 
 // readInput reads the file at path, or standard input if path is "-".
 func readInput(ctx context.Context, con *console, path string) (string, error) {
 	if path != "-" {
-		b, err := os.ReadFile(path)
+		b, err := input.ReadFile(path, maxText)
+		if errors.Is(err, input.ErrNotRegular) {
+			err = fmt.Errorf("%w, or \"-\" to read standard input", err)
+		}
 		return string(b), err
 	}
 	type result struct {
@@ -24,7 +30,7 @@ func readInput(ctx context.Context, con *console, path string) (string, error) {
 	// Reading a terminal cannot be interrupted, so it is left behind when ctx ends.
 	read := make(chan result, 1)
 	go func() {
-		b, err := io.ReadAll(con.in)
+		b, err := input.ReadAll(con.in, "standard input", 0, maxText)
 		read <- result{b, err}
 	}()
 	select {

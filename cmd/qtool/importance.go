@@ -27,6 +27,14 @@ func (i *importance) Close() error {
 	return i.file.Close()
 }
 
+// inputs are the files that importance is read from.
+func (i *importance) inputs() []gguf.Source {
+	if i.file == nil {
+		return nil
+	}
+	return []gguf.Source{i.file}
+}
+
 // importanceFor opens --imatrix, as far as the flags that select from it say. The caller
 // closes it.
 func importanceFor(c *cli.Context, con *console) (*importance, error) {

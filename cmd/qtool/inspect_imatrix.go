@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"text/tabwriter"
 
 	"qtool/gguf"
+	"qtool/internal/input"
 	"qtool/internal/printable"
 	"qtool/quantize/imatrix"
 )
@@ -79,7 +79,7 @@ func inspectLegacyImatrix(path string, notModel error) (*inspectReport, error) {
 	if !errors.Is(notModel, gguf.ErrFormat) {
 		return nil, notModel
 	}
-	f, err := os.Open(path)
+	f, err := input.Open(path)
 	if err != nil {
 		return nil, notModel
 	}

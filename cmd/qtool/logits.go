@@ -2,12 +2,12 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"qtool/internal/input"
 	"qtool/internal/model"
 	"qtool/internal/tokenizer"
 )
@@ -116,7 +116,7 @@ func parseIDs(list string) ([]int32, error) {
 		if err := found("--tokens: ", path); err != nil {
 			return nil, err
 		}
-		b, err := os.ReadFile(path)
+		b, err := input.ReadFile(path, maxText)
 		if err != nil {
 			return nil, fmt.Errorf("reading token ids: %w", err)
 		}
@@ -151,6 +151,9 @@ func writeLogits(c *cli.Context, con *console, l *loaded, ids []int32, shape []i
 	})
 	if err != nil {
 		return err
+	}
+	if err := l.file.Unchanged(); err != nil {
+		return fmt.Errorf("%s is not written: %w", output, err)
 	}
 	return w.Commit()
 }

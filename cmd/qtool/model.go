@@ -40,8 +40,6 @@ func openModel(s source) (modelFile, error) {
 		return nil, fmt.Errorf("opening the model: %w", err)
 	case info.IsDir():
 		return opened(convert.OpenWith(path, convert.Options{Pre: s.pre}))
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is neither a file nor a folder", path)
 	case filepath.Ext(path) == ".safetensors":
 		return nil, usagef("%s is one file of a Hugging Face model; give its folder, %s", path, filepath.Dir(path))
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
+	"qtool/internal/input"
 	"qtool/internal/printable"
 	"qtool/quantize"
 )
@@ -93,6 +93,7 @@ func runQuantize(c *cli.Context) error {
 		return err
 	}
 	defer importance.Close()
+	opts.Inputs = importance.inputs()
 	opts.Importance, opts.Metadata = importance.weights, importance.metadata
 	from, err := modelSource(c, args[0])
 	if err != nil {
@@ -156,6 +157,9 @@ func quantizeOptions(c *cli.Context) (opts quantize.Options, err error) {
 	return opts, err
 }
 
+// maxTypeFile is far above any real list of types.
+const maxTypeFile = 64 << 20
+
 // tensorTypes reads --tensor-type and --tensor-type-file.
 func tensorTypes(c *cli.Context) ([]quantize.TypePattern, error) {
 	var all []quantize.TypePattern
@@ -167,7 +171,7 @@ func tensorTypes(c *cli.Context) ([]quantize.TypePattern, error) {
 		all = append(all, p)
 	}
 	for _, path := range c.StringSlice("tensor-type-file") {
-		text, err := os.ReadFile(path)
+		text, err := input.ReadFile(path, maxTypeFile)
 		if err != nil {
 			return nil, fmt.Errorf("--tensor-type-file: %w", err)
 		}

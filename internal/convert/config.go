@@ -5,12 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"math"
-	"os"
 
+	"qtool/internal/input"
 	"qtool/internal/printable"
 )
 
@@ -42,17 +41,12 @@ func readConfig(path string) (*config, error) {
 }
 
 func readJSON(path string) (map[string]any, error) {
-	f, err := os.Open(path)
+	text, err := input.ReadFile(path, maxConfig)
+	if errors.Is(err, input.ErrTooLarge) {
+		return nil, invalid("%v", err)
+	}
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxConfig {
-		return nil, invalid("reading %s: expected at most %d bytes", path, maxConfig)
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()

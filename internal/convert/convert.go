@@ -141,7 +141,7 @@ func assemble(dir string, c *config, fam *family, folder *safetensors.Folder, op
 	}
 	w.md.Set("general.quantization_version", uint32(2))
 	vocab.WriteMetadata(w.md)
-	return gguf.Assemble(w.md, tensors), nil
+	return gguf.Assemble(w.md, tensors, folder), nil
 }
 
 // refuse makes an error about an option that is not handled, invalid one about

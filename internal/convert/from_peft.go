@@ -26,6 +26,9 @@ import (
 // or is on a weight that the model does not have, is refused with [ErrUnsupported].
 func (l *Layout) FromPEFT(p *PEFT) (gguf.Model, error) {
 	m, err := l.fromPEFT(p)
+	if err == nil { // all of it is in memory
+		err = p.Unchanged()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("converting the PEFT adapter: %w", err)
 	}

@@ -65,6 +65,14 @@ func openPEFT(dir string) (*PEFT, error) {
 	return &PEFT{fields, f.Tensors(), f}, nil
 }
 
+// Unchanged fails if the file of an adapter that was opened is not what it was then.
+func (p *PEFT) Unchanged() error {
+	if p.file == nil {
+		return nil
+	}
+	return p.file.Unchanged()
+}
+
 // Close releases the file of an adapter that was opened.
 func (p *PEFT) Close() error {
 	if p.file == nil {

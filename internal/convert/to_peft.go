@@ -26,6 +26,9 @@ import (
 // a language model in one that sees images as transformers 4.52 and later do.
 func (l *Layout) ToPEFT(adapter gguf.Model, base string) (*PEFT, error) {
 	p, err := l.toPEFT(adapter, base)
+	if err == nil { // all of it is in memory
+		err = adapter.Unchanged()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("converting the adapter to PEFT: %w", err)
 	}

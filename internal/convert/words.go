@@ -3,8 +3,8 @@ package convert
 import (
 	"errors"
 	"fmt"
-	"os"
 
+	"qtool/internal/input"
 	"qtool/internal/tokenizer"
 )
 
@@ -15,7 +15,7 @@ func (f *family) readVocab(dir string, d *dims, opts Options) (*tokenizer.Vocab,
 	if f.words != nil {
 		f.words(&known, d)
 	}
-	vocab, err := tokenizer.VocabFromHF(os.DirFS(dir), known)
+	vocab, err := tokenizer.VocabFromHF(input.Folder(dir), known)
 	if errors.Is(err, tokenizer.ErrUnsupported) {
 		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}

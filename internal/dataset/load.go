@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"qtool/internal/chat"
+	"qtool/internal/input"
 )
 
 // Options say how records become examples.
@@ -86,7 +87,7 @@ func inFolder(folder, stem string) string {
 }
 
 func loadFile(path string, tok Tokenizer, opts Options) (*Data, error) {
-	f, err := os.Open(path)
+	f, err := input.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the data: %w", err)
 	}

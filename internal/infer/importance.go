@@ -69,6 +69,7 @@ func (s *Session) CollectImportance(ctx context.Context, tokens []int32, run *Im
 		return err
 	}
 	run.Next = max(run.Next, opt.First)
+	run.Matrix.MadeFrom(s.Decoder.Source())
 	c := &collector{session: s, opt: opt, pending: imatrix.New(n), cache: s.Decoder.NewCache()}
 	s.tape.Observe = c.observe
 	defer func() { s.tape.Observe = nil }()

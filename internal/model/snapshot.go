@@ -36,6 +36,9 @@ func (d *Decoder) SourceBytes() (n int64) {
 	return n
 }
 
+// Source is what the decoder was made of.
+func (d *Decoder) Source() gguf.Source { return d.source.Model }
+
 // Snapshot is the model with its trained weights, as F32 in their own memory; the
 // other tensors are those of the source.
 func (d *Decoder) Snapshot() gguf.Model {
@@ -52,5 +55,5 @@ func (d *Decoder) Snapshot() gguf.Model {
 		}
 		tensors = append(tensors, t)
 	}
-	return gguf.Assemble(md, tensors)
+	return gguf.Assemble(md, tensors, d.source)
 }

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
+	"qtool/internal/input"
 )
 
 // hfTokenizer is tokenizer.json as far as it matters here.
@@ -264,21 +266,26 @@ const maxFile = 256 << 20
 
 // readFile gives nil if there is no such file.
 func readFile(fsys fs.FS, name string) ([]byte, error) {
-	info, err := fs.Stat(fsys, name)
+	f, err := fsys.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxFile) {
-		return nil, fmt.Errorf("%w: reading %s: expected a file of at most %d bytes", ErrInvalid, name, maxFile)
-	}
-	data, err := fs.ReadFile(fsys, name)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	if data == nil {
-		data = []byte{}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	return data, nil
+	if err := input.Regular(name, info); err != nil {
+		return nil, err
+	}
+	data, err := input.ReadAll(f, name, info.Size(), maxFile)
+	if errors.Is(err, input.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return data, err
 }
 
 // readJSON reports whether the file is there.

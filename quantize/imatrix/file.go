@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 
 	"qtool/gguf"
+	"qtool/internal/input"
 	"qtool/internal/printable"
 )
 
@@ -17,13 +17,19 @@ import (
 type File struct {
 	Header  *Matrix // everything but the entries
 	path    string
-	file    io.Closer
+	file    openFile
 	entries map[string]func() (*Entry, error)
+}
+
+// openFile is the file of either form.
+type openFile interface {
+	io.Closer
+	gguf.Source
 }
 
 // Open opens the imatrix at path, in either form. The caller closes it.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, err := input.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening an imatrix: %w", err)
 	}
@@ -61,12 +67,8 @@ func openGGUF(path string) (*File, error) {
 }
 
 // index finds the entries of the legacy form.
-func (f *File) index(file *os.File) error {
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	l := &legacyReader{r: bufio.NewReaderSize(io.NewSectionReader(file, 0, info.Size()), 64<<10), size: info.Size()}
+func (f *File) index(file *input.File) (err error) {
+	l := &legacyReader{r: bufio.NewReaderSize(io.NewSectionReader(file, 0, file.Size()), 64<<10), size: file.Size()}
 	f.Header, err = l.parse(func(_ *Matrix, at legacyEntry) error {
 		f.entries[at.name] = func() (*Entry, error) {
 			data := make([]byte, 4*at.values)
@@ -108,6 +110,9 @@ func (f *File) Weights(name string) ([]float32, error) {
 	}
 	return e.Weights(), nil
 }
+
+// Unchanged fails if the file is not what it was when it was opened.
+func (f *File) Unchanged() error { return f.file.Unchanged() }
 
 // Close closes the file; entries are not readable afterwards.
 func (f *File) Close() error { return f.file.Close() }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"qtool/gguf"
 	"qtool/internal/printable"
 )
 
@@ -23,6 +24,7 @@ type Matrix struct {
 	// Unread names tensors of the file that are of no kind known here.
 	Unread []string
 
+	from    []gguf.Source // what it was measured on
 	entries map[string]*Entry
 }
 
@@ -59,6 +61,10 @@ func (m *Matrix) Entry(name string) (*Entry, bool) {
 	e, ok := m.entries[name]
 	return e, ok
 }
+
+// MadeFrom says that what is added from now on is measured on s, so that m is not written
+// if that changes.
+func (m *Matrix) MadeFrom(s gguf.Source) { m.from = append(m.from, s) }
 
 // Add puts e in, in place of one of the same name. Its sums must be finite and not
 // negative, its counts not negative, and the number of counts must divide that of sums.

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/input"
 	"qtool/internal/printable"
 )
 
@@ -28,19 +28,15 @@ const (
 
 // Read reads the imatrix at path, in either form.
 func Read(path string) (*Matrix, error) {
-	f, err := os.Open(path)
+	f, err := input.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening an imatrix: %w", err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("opening an imatrix: %w", err)
+	m, err := Parse(f, f.Size())
+	if err == nil {
+		err = f.Unchanged()
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("opening an imatrix: %s is no file", path)
-	}
-	m, err := Parse(f, info.Size())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -31,7 +31,7 @@ func (m *Matrix) Model() gguf.Model {
 		tensors = append(tensors,
 			gguf.Float32Tensor(e.Name+suffixSums, sums, e.Sums), gguf.Float32Tensor(e.Name+suffixCounts, one, counts))
 	}
-	return gguf.Assemble(md, tensors)
+	return gguf.Assemble(md, tensors, m.from...)
 }
 
 // LegacyName reports whether path has the ending that the legacy form goes by.
@@ -45,6 +45,11 @@ func (m *Matrix) WriteFile(ctx context.Context, path string, legacy bool) error 
 	}
 	if err := context.Cause(ctx); err != nil {
 		return err
+	}
+	for _, s := range m.from {
+		if err := s.Unchanged(); err != nil {
+			return fmt.Errorf("%s is not written: %w", path, err)
+		}
 	}
 	b, err := m.AppendLegacy(nil)
 	if err != nil {
