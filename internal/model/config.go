@@ -1,11 +1,9 @@
 package model
 
 import (
-	"fmt"
 	"math"
 	"slices"
 
-	"qtool/gguf"
 	"qtool/internal/nn"
 )
 
@@ -63,8 +61,12 @@ const (
 	maxExperts = 512
 )
 
+// maxHeadDim is far more than any model has: the angles of each dimension are computed
+// before the weights of the heads are looked at.
+const maxHeadDim = 1 << 16
+
 // common reads the keys that all architectures share.
-func (k *keys) common(src gguf.Model) *Config {
+func (k *keys) common() *Config {
 	c := &Config{
 		Architecture: k.arch,
 		Context:      k.needInt("context_length"),
@@ -75,39 +77,31 @@ func (k *keys) common(src gguf.Model) *Config {
 		ExpertsUsed:  k.int("expert_used_count", 0),
 	}
 	c.Name, _ = k.md.Str("general.name")
-	if k.err != nil {
-		return c
-	}
-	if tensors := len(src.Tensors()); c.Layers > min(tensors, maxLayers) {
-		k.fail(fmt.Errorf("%w: %s.block_count is %d; the file has %d tensors, and llama.cpp takes %d layers at most", ErrInvalid, k.arch, c.Layers, tensors, maxLayers))
-		return c
+	if c.Layers > maxLayers {
+		refuseAs(ErrInvalid, "%s.block_count is %d; llama.cpp takes %d layers at most", k.arch, c.Layers, maxLayers)
 	}
 	c.Heads = k.perLayer("attention.head_count", c.Layers, nil)
 	c.KVHeads = k.perLayer("attention.head_count_kv", c.Layers, c.Heads)
 	c.FeedForward = k.perLayer("feed_forward_length", c.Layers, nil)
-	if k.err != nil {
-		return c
-	}
 	if !k.bool("attention.causal", true) {
-		k.fail(fmt.Errorf("%w: attention that sees the tokens behind it (%s.attention.causal)", ErrUnsupported, k.arch))
+		refuseAs(ErrUnsupported, "attention that sees the tokens behind it (%s.attention.causal)", k.arch)
 	}
 	if !(c.NormEpsilon >= 0) {
-		k.fail(fmt.Errorf("%w: %s.attention.layer_norm_rms_epsilon is %g", ErrInvalid, k.arch, c.NormEpsilon))
+		refuseAs(ErrInvalid, "%s.attention.layer_norm_rms_epsilon is %g", k.arch, c.NormEpsilon)
 	}
 	for l := range c.Heads {
 		if h, kv := c.Heads[l], c.KVHeads[l]; h <= 0 || kv <= 0 || h%kv != 0 {
-			k.fail(fmt.Errorf("%w: layer %d has %d attention heads over %d key heads", ErrInvalid, l, h, kv))
-			return c
+			refuseAs(ErrInvalid, "layer %d has %d attention heads over %d key heads", l, h, kv)
 		}
 	}
 	perHead := c.Embedding / c.Heads[0]
 	c.HeadDim = k.int("attention.key_length", perHead)
 	c.ValueDim = k.int("attention.value_length", perHead)
-	if c.HeadDim < 1 || c.ValueDim < 1 {
-		k.fail(fmt.Errorf("%w: heads have %d dimensions and values %d", ErrInvalid, c.HeadDim, c.ValueDim))
+	if c.HeadDim < 1 || c.ValueDim < 1 || c.HeadDim > maxHeadDim {
+		refuseAs(ErrInvalid, "heads have %d dimensions and values %d, expected 1 to %d", c.HeadDim, c.ValueDim, maxHeadDim)
 	}
 	if c.ExpertsUsed > c.Experts || c.Experts > 0 && c.ExpertsUsed == 0 || c.Experts > maxExperts {
-		k.fail(fmt.Errorf("%w: %d of %d experts are used per token; llama.cpp takes %d at most", ErrInvalid, c.ExpertsUsed, c.Experts, maxExperts))
+		refuseAs(ErrInvalid, "%d of %d experts are used per token; llama.cpp takes %d at most", c.ExpertsUsed, c.Experts, maxExperts)
 	}
 	c.Rope = k.rope(c)
 	c.AttentionScale = float32(1 / math.Sqrt(float64(c.HeadDim)))
@@ -127,13 +121,13 @@ func (k *keys) rope(c *Config) nn.RopeOptions {
 		OriginalContext: k.int("rope.scaling.original_context_length", c.Context),
 	}
 	if o.Dims%2 != 0 || o.Dims <= 0 || o.Dims > c.HeadDim || !(o.Base > 0) {
-		k.fail(fmt.Errorf("%w: rotary embedding of %d dimensions with base %g on heads of %d", ErrInvalid, o.Dims, o.Base, c.HeadDim))
+		refuseAs(ErrInvalid, "rotary embedding of %d dimensions with base %g on heads of %d", o.Dims, o.Base, c.HeadDim)
 	}
 	kind := k.string("rope.scaling.type", "linear")
 	if factor := k.float("rope.scaling.factor", k.float("rope.scale_linear", 0)); factor > 0 {
 		o.FreqScale = 1 / factor
 	} else if factor < 0 {
-		k.fail(fmt.Errorf("%w: %s.rope.scaling.factor is %g", ErrInvalid, k.arch, factor))
+		refuseAs(ErrInvalid, "%s.rope.scaling.factor is %g", k.arch, factor)
 	}
 	switch kind {
 	case "none":
@@ -149,7 +143,7 @@ func (k *keys) rope(c *Config) nn.RopeOptions {
 			o.AttnFactor = 1 / (1 + 0.1*math.Log(f))
 		}
 	default:
-		k.fail(fmt.Errorf("%w: rope scaling %q; known are none, linear, yarn and longrope", ErrUnsupported, kind))
+		refuseAs(ErrUnsupported, "rope scaling %q; known are none, linear, yarn and longrope", kind)
 	}
 	o.AttnFactor *= k.float("rope.scaling.attn_factor", 1)
 	return o

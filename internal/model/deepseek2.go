@@ -1,7 +1,6 @@
 package model
 
 import (
-	"fmt"
 	"math"
 	"slices"
 
@@ -29,7 +28,7 @@ func configureDeepSeek2(k *keys, c *Config) {
 	k.storedRouting(c, 0, k.deepSeekGating(c))
 	c.Temperature = Temperature{k.float("attention.temperature_scale", 0), k.int("attention.temperature_length", 0)}
 	if c.Temperature.Scale != 0 && c.Temperature.Length == 0 {
-		k.fail(fmt.Errorf("%w: %s.attention.temperature_scale is %g, but there is no temperature_length", ErrInvalid, k.arch, c.Temperature.Scale))
+		refuseAs(ErrInvalid, "%s.attention.temperature_scale is %g, but there is no temperature_length", k.arch, c.Temperature.Scale)
 	}
 	// As in llama.cpp, which stores a tenth of mscale_all_dim: the scores are
 	// multiplied by the square of what YaRN adds to sine and cosine.

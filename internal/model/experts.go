@@ -1,8 +1,6 @@
 package model
 
 import (
-	"fmt"
-
 	"qtool/internal/nn"
 )
 
@@ -116,10 +114,10 @@ func (k *keys) routing(c *Config, s nn.RouterSpec) {
 		return
 	}
 	if s.Identity > 0 {
-		k.fail(fmt.Errorf("%w: groups of experts (%s.expert_group_count) beside identity experts", ErrUnsupported, k.arch))
+		refuseAs(ErrUnsupported, "groups of experts (%s.expert_group_count) beside identity experts", k.arch)
 	}
 	if c.Experts%s.Groups != 0 || s.GroupsUsed < 1 || s.GroupsUsed >= s.Groups || s.Used > c.Experts/s.Groups*s.GroupsUsed {
-		k.fail(fmt.Errorf("%w: %d of %d experts are chosen within %d of %d groups", ErrInvalid, s.Used, c.Experts, s.GroupsUsed, s.Groups))
+		refuseAs(ErrInvalid, "%d of %d experts are chosen within %d of %d groups", s.Used, c.Experts, s.GroupsUsed, s.Groups)
 	}
 }
 
@@ -140,7 +138,7 @@ func (k *keys) storedRouting(c *Config, identity int, def nn.Gating) {
 	case 3:
 		s.Gating = nn.GateChosen
 	default:
-		k.fail(fmt.Errorf("%w: %s.%s is %d; known are 1 (softmax), 2 (sigmoid) and 3 (softmax over the chosen)", ErrUnsupported, k.arch, name, kind))
+		refuseAs(ErrUnsupported, "%s.%s is %d; known are 1 (softmax), 2 (sigmoid) and 3 (softmax over the chosen)", k.arch, name, kind)
 	}
 	k.routing(c, s)
 }

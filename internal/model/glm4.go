@@ -1,7 +1,6 @@
 package model
 
 import (
-	"fmt"
 	"slices"
 
 	"qtool/internal/nn"
@@ -28,6 +27,6 @@ const glmCrash = "llama.cpp asks for full precision there, and stops with an ass
 // images have.
 func refuseImages(k *keys) {
 	if sections, _ := k.md.Ints(k.arch + ".rope.dimension_sections"); slices.ContainsFunc(sections, func(n int) bool { return n > 0 }) {
-		k.fail(fmt.Errorf("%w: %s with positions in several dimensions (%s.rope.dimension_sections)", ErrUnsupported, k.arch, k.arch))
+		refuseAs(ErrUnsupported, "%s with positions in several dimensions (%s.rope.dimension_sections)", k.arch, k.arch)
 	}
 }

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"fmt"
 	"slices"
 
 	"qtool/internal/nn"
@@ -29,6 +28,6 @@ func configureGPTOSS(k *keys, c *Config) {
 	c.WindowRope.Base = k.float("rope.freq_base_swa", c.Rope.Base)
 	k.routing(c, nn.RouterSpec{Gating: nn.GateChosen})
 	if c.Rope.Dims != c.HeadDim {
-		k.fail(fmt.Errorf("%w: %s.rope.dimension_count is %d, but heads have %d dimensions", ErrInvalid, k.arch, c.Rope.Dims, c.HeadDim))
+		refuseAs(ErrInvalid, "%s.rope.dimension_count is %d, but heads have %d dimensions", k.arch, c.Rope.Dims, c.HeadDim)
 	}
 }

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"fmt"
 	"slices"
 
 	"qtool/internal/nn"
@@ -21,8 +20,8 @@ var granite = architecture{
 // configureGranite reads the four multipliers of Granite, and whether it rotates.
 func configureGranite(k *keys, c *Config) {
 	divisor := k.needFloat("logit_scale")
-	if divisor == 0 && k.err == nil {
-		k.fail(fmt.Errorf("%w: %s.logit_scale is 0", ErrInvalid, k.arch))
+	if divisor == 0 {
+		refuseAs(ErrInvalid, "%s.logit_scale is 0", k.arch)
 	}
 	c.LogitScale = float32(1 / divisor)
 	c.ResidualScale = float32(k.float("residual_scale", 0))
@@ -34,6 +33,6 @@ func configureGranite(k *keys, c *Config) {
 		c.Unrotated = slices.Repeat([]bool{true}, c.Layers)
 	}
 	if k.md.Has(k.arch + ".deepstack_mapping") {
-		k.fail(fmt.Errorf("%w: %s with images (%s.deepstack_mapping)", ErrUnsupported, k.arch, k.arch))
+		refuseAs(ErrUnsupported, "%s with images (%s.deepstack_mapping)", k.arch, k.arch)
 	}
 }

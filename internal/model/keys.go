@@ -6,38 +6,32 @@ import (
 	"math"
 
 	"qtool/gguf"
+	"qtool/internal/input"
 )
 
-// keys reads an architecture's metadata and keeps the first error.
+// keys reads an architecture's metadata. What it returns was read and is possible; a key
+// that is not ends the loading, see [refusal].
 type keys struct {
-	md   *gguf.Metadata
-	arch string
-	err  error
+	md     *gguf.Metadata
+	counts *gguf.Counts
+	arch   string
 }
 
-func (k *keys) fail(err error) {
-	if k.err == nil && err != nil {
-		k.err = err
-	}
+func newKeys(src gguf.Model, arch string) *keys {
+	return &keys{src.Metadata(), gguf.CountsOf(src, arch), arch}
 }
 
-// needInt is a required positive integer.
+// needInt is a required positive count.
 func (k *keys) needInt(name string) int {
-	n, err := k.md.Int(k.arch + "." + name)
-	if err == nil && (n <= 0 || n > 1<<31-1) {
-		err = fmt.Errorf("%w: %s.%s is %d", ErrInvalid, k.arch, name, n)
-	}
-	k.fail(asInvalid(err))
+	n, err := k.counts.Int(name, 1)
+	refuseBecause(asInvalid(err))
 	return n
 }
 
-// int is an optional non-negative integer.
+// int is an optional count.
 func (k *keys) int(name string, def int) int {
-	n, err := gguf.Or(k.md.Int(k.arch + "." + name))(def)
-	if err == nil && (n < 0 || n > 1<<31-1) {
-		err = fmt.Errorf("%w: %s.%s is %d", ErrInvalid, k.arch, name, n)
-	}
-	k.fail(asInvalid(err))
+	n, err := gguf.Or(k.counts.Int(name, 0))(def)
+	refuseBecause(asInvalid(err))
 	return n
 }
 
@@ -52,23 +46,23 @@ func (k *keys) float(name string, def float64) float64 {
 // finite refuses NaN and infinities.
 func (k *keys) finite(name string) func(v float64, err error) float64 {
 	return func(v float64, err error) float64 {
-		if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
-			err = fmt.Errorf("%w: %s.%s is %g", ErrInvalid, k.arch, name, v)
+		refuseBecause(asInvalid(err))
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			refuseAs(ErrInvalid, "%s.%s is %g", k.arch, name, v)
 		}
-		k.fail(asInvalid(err))
 		return v
 	}
 }
 
 func (k *keys) string(name, def string) string {
 	v, err := gguf.Or(k.md.Str(k.arch + "." + name))(def)
-	k.fail(asInvalid(err))
+	refuseBecause(asInvalid(err))
 	return v
 }
 
 func (k *keys) bool(name string, def bool) bool {
 	v, err := gguf.Or(k.md.Bool(k.arch + "." + name))(def)
-	k.fail(asInvalid(err))
+	refuseBecause(asInvalid(err))
 	return v
 }
 
@@ -76,12 +70,13 @@ func (k *keys) bool(name string, def bool) bool {
 // for a missing key, which without it is an error. The result always has one
 // element for each layer.
 func (k *keys) perLayer(name string, layers int, def []int) []int {
-	full := k.arch + "." + name
-	switch out, err := k.md.Ints(full); {
+	switch out, err := k.counts.Ints(name, 0); {
 	case err == nil && len(out) == layers:
 		return out
 	case err == nil:
-		k.fail(fmt.Errorf("%w: %s has %d elements for %d layers", ErrInvalid, full, len(out), layers))
+		refuseAs(ErrInvalid, "%s.%s has %d elements for %d layers", k.arch, name, len(out), layers)
+	case errors.Is(err, input.ErrCount):
+		refuseBecause(asInvalid(err))
 	case errors.Is(err, gguf.ErrMissing) && def != nil:
 		return def
 	}

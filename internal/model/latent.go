@@ -1,7 +1,6 @@
 package model
 
 import (
-	"fmt"
 	"math"
 
 	"qtool/internal/nn"
@@ -140,7 +139,7 @@ func (k *keys) latents(c *Config) {
 		KeyDim: k.int("attention.key_length_mla", c.HeadDim), ValueDim: k.int("attention.value_length_mla", c.ValueDim),
 	}
 	if s := c.Latent; s.KeyDim <= c.Rope.Dims || s.ValueDim < 1 {
-		k.fail(fmt.Errorf("%w: keys of %d dimensions, of which %d rotate, and values of %d", ErrInvalid, s.KeyDim, c.Rope.Dims, s.ValueDim))
+		refuseAs(ErrInvalid, "keys of %d dimensions, of which %d rotate, and values of %d", s.KeyDim, c.Rope.Dims, s.ValueDim)
 	}
 	c.Rope.Last = true
 	c.AttentionScale = float32(1 / math.Sqrt(float64(c.Latent.KeyDim)))

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"fmt"
 	"slices"
 
 	"qtool/internal/nn"
@@ -13,7 +12,7 @@ var llama = architecture{
 	pairing: nn.RopeNorm,
 	configure: func(k *keys, c *Config) {
 		if c.Rope.Dims != c.HeadDim {
-			k.fail(fmt.Errorf("%w: llama.rope.dimension_count is %d, but heads have %d dimensions", ErrInvalid, c.Rope.Dims, c.HeadDim))
+			refuseAs(ErrInvalid, "llama.rope.dimension_count is %d, but heads have %d dimensions", c.Rope.Dims, c.HeadDim)
 		}
 		k.routing(c, nn.RouterSpec{Normalize: true})
 	},

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,9 +33,10 @@ func ContextLength(src gguf.Model) (int, error) {
 	if err != nil {
 		return 0, asInvalid(err)
 	}
-	k := &keys{md: src.Metadata(), arch: arch}
-	n := k.needInt("context_length")
-	return n, k.err
+	k := newKeys(src, arch)
+	n := 0
+	err = refused(func() { n = k.needInt("context_length") })
+	return n, err
 }
 
 // source is the model that a decoder was made of. Weights that are not trained
@@ -59,40 +61,43 @@ func Load(src gguf.Model, opt Options) (*Decoder, error) {
 }
 
 // load is Load for a known architecture.
-func load(src gguf.Model, arch *architecture, opt Options) (*Decoder, error) {
-	k := &keys{md: src.Metadata(), arch: arch.name}
-	c := k.common(src)
-	if k.err == nil && arch.configure != nil {
-		arch.configure(k, c)
-	}
-	if k.err != nil {
-		return nil, k.err
-	}
-	if c.Experts > 0 && !arch.experts {
-		return nil, fmt.Errorf("%w: %s with %d experts", ErrUnsupported, arch.name, c.Experts)
-	}
-	c.Rope.Pairing, c.WindowRope.Pairing = arch.pairing, arch.pairing
-	b := &binder{src: src, arch: arch, opt: opt, used: map[string]bool{}, d: &Decoder{Config: *c, source: source{src}}}
-	b.bind()
-	if b.err != nil {
-		return nil, b.err
-	}
-	if err := b.checkLeftover(); err != nil {
+func load(src gguf.Model, arch *architecture, opt Options) (d *Decoder, err error) {
+	err = refused(func() {
+		c := configOf(src, arch)
+		b := &binder{src: src, arch: arch, opt: opt, used: map[string]bool{}, d: &Decoder{Config: *c, source: source{src}}}
+		b.bind()
+		b.checkLeftover()
+		d = b.d
+	})
+	if err != nil {
 		return nil, err
 	}
-	b.d.LimitMapped(opt.Mapped)
-	return b.d, nil
+	d.LimitMapped(opt.Mapped)
+	return d, nil
 }
 
-// binder finds the decoder's tensors by name, checks their shapes and keeps the
-// first error.
+// configOf reads the metadata of src.
+func configOf(src gguf.Model, arch *architecture) *Config {
+	k := newKeys(src, arch.name)
+	c := k.common()
+	if arch.configure != nil {
+		arch.configure(k, c)
+	}
+	if c.Experts > 0 && !arch.experts {
+		refuseAs(ErrUnsupported, "%s with %d experts", arch.name, c.Experts)
+	}
+	c.Rope.Pairing, c.WindowRope.Pairing = arch.pairing, arch.pairing
+	return c
+}
+
+// binder finds the decoder's tensors by name and checks their shapes. What it returns is
+// bound; a tensor that cannot be ends the loading, see [refusal].
 type binder struct {
 	src  gguf.Model
 	arch *architecture
 	opt  Options
 	used map[string]bool
 	d    *Decoder
-	err  error
 
 	// With Options.Shapes: as many zeros as were needed at once.
 	none   []byte
@@ -109,7 +114,7 @@ func (b *binder) bind() {
 	if d.Windowed != nil {
 		windowRope = b.rope(d.WindowRope)
 	}
-	for l := 0; l < d.Layers && b.err == nil; l++ {
+	for l := range d.Layers {
 		r := rope
 		switch {
 		case d.Unrotated != nil && d.Unrotated[l]:
@@ -138,9 +143,6 @@ func (b *binder) head() *nn.Linear {
 	d := b.d
 	own := b.has("output.weight")
 	if b.arch.head == tiedHead || b.arch.head == anyHead && !own {
-		if b.err != nil {
-			return nil
-		}
 		return &nn.Linear{Weight: d.embed.Weight, Bias: b.bias("output", d.Vocabulary, 1)}
 	}
 	head := b.linear("output", d.Embedding, d.Vocabulary, 1)
@@ -152,12 +154,11 @@ func (b *binder) head() *nn.Linear {
 func (b *binder) embedding() *nn.Linear {
 	t, ok := b.src.Tensor("token_embd.weight")
 	if !ok || len(t.Shape) < 2 {
-		b.fail(fmt.Errorf("%w: there is no matrix token_embd.weight", ErrInvalid))
-		return nil
+		refuseAs(ErrInvalid, "there is no matrix token_embd.weight")
 	}
 	b.d.Vocabulary = t.Shape[1]
 	if tokens, err := b.src.Metadata().Strings("tokenizer.ggml.tokens"); err == nil && len(tokens) != t.Shape[1] {
-		b.fail(fmt.Errorf("%w: token_embd.weight has %d rows, but the vocabulary has %d tokens", ErrInvalid, t.Shape[1], len(tokens)))
+		refuseAs(ErrInvalid, "token_embd.weight has %d rows, but the vocabulary has %d tokens", t.Shape[1], len(tokens))
 	}
 	return &nn.Linear{Weight: b.weight("token_embd.weight", b.d.Embedding, t.Shape[1], 1)}
 }
@@ -192,9 +193,7 @@ func (b *binder) targetLinear(name string, in, out, experts int) *nn.Linear {
 }
 
 func (b *binder) target(tensor string, l *nn.Linear, transposed bool) {
-	if b.err == nil {
-		b.d.targets = append(b.d.targets, Target{Tensor: tensor, Linear: l, Transposed: transposed, Refused: b.arch.whyRefused(tensor)})
-	}
+	b.d.targets = append(b.d.targets, Target{Tensor: tensor, Linear: l, Transposed: transposed, Refused: b.arch.whyRefused(tensor)})
 }
 
 // linear binds name.weight and, where the architecture may have one, name.bias.
@@ -216,29 +215,18 @@ var projectionNames = []string{"attn_q", "attn_k", "attn_v", "attn_qkv"}
 
 func (b *binder) has(name string) bool { _, ok := b.src.Tensor(name); return ok }
 
-func (b *binder) fail(err error) {
-	if b.err == nil {
-		b.err = err
-	}
-}
-
 // tensor finds a tensor and checks its shape; trailing ones are free.
 func (b *binder) tensor(name string, shape ...int) *gguf.Tensor {
-	if b.err != nil {
-		return nil
-	}
 	t, ok := b.src.Tensor(name)
 	if !ok {
-		b.fail(fmt.Errorf("%w: tensor %q is missing", ErrInvalid, name))
-		return nil
+		refuseAs(ErrInvalid, "tensor %q is missing", name)
 	}
 	b.used[name] = true
 	if len(t.Shape) == 0 || !gguf.SameShape(t.Shape, shape) {
 		for len(shape) > 1 && shape[len(shape)-1] == 1 {
 			shape = shape[:len(shape)-1]
 		}
-		b.fail(fmt.Errorf("%w: tensor %q has shape %v, the metadata asks for %v", ErrInvalid, name, t.Shape, shape))
-		return nil
+		refuseAs(ErrInvalid, "tensor %q has shape %v, the metadata asks for %v", name, t.Shape, shape)
 	}
 	return t
 }
@@ -255,37 +243,26 @@ func (b *binder) vector(name string, shape ...int) *nn.Param {
 // frozenVector decodes a tensor that is never trained.
 func (b *binder) frozenVector(name string, shape ...int) *nn.Param {
 	t := b.tensor(name, shape...)
-	if t == nil {
-		return &nn.Param{}
-	}
 	if b.opt.Shapes {
 		return &nn.Param{Name: name, Shape: t.Shape, Data: slices.Repeat([]float32{1}, t.Elements())}
 	}
 	data, err := quantize.Decode(t)
-	if err != nil {
-		b.fail(err)
-		return &nn.Param{}
-	}
+	refuseBecause(unsupportedType(err))
 	p := &nn.Param{Name: name, Shape: t.Shape, Data: data}
 	if i := kernel.FirstNotFinite(p.Data); i >= 0 {
-		b.fail(fmt.Errorf("%w: element %d of tensor %q is %g; the file is damaged or was badly converted", ErrInvalid, i, name, p.Data[i]))
+		refuseAs(ErrInvalid, "element %d of tensor %q is %g; the file is damaged or was badly converted", i, name, p.Data[i])
 	}
 	return p
 }
 
 func (b *binder) train(p *nn.Param) {
-	if b.err == nil {
-		p.Train()
-		b.d.params = append(b.d.params, p)
-	}
+	p.Train()
+	b.d.params = append(b.d.params, p)
 }
 
 // weight binds a matrix or a stack of experts in the type it has.
 func (b *binder) weight(name string, in, out, experts int) *nn.Weight {
 	t := b.tensor(name, in, out, experts)
-	if t == nil {
-		return nil
-	}
 	if b.opt.TrainWeights {
 		p := b.trainedMatrix(t, in, out, experts)
 		if experts == 1 {
@@ -297,16 +274,10 @@ func (b *binder) weight(name string, in, out, experts int) *nn.Weight {
 		return b.emptyWeight(t, in, out, experts)
 	}
 	data, err := t.Bytes()
-	if err != nil {
-		b.fail(err)
-		return nil
-	}
-	matrices := make([]kernel.Matrix, experts)
+	refuseBecause(err)
 	all, err := storedMatrix(t, data, out*experts, in)
-	if err != nil {
-		b.fail(err)
-		return nil
-	}
+	refuseBecause(unsupportedType(err))
+	matrices := make([]kernel.Matrix, experts)
 	for e := range matrices {
 		matrices[e] = all.Slice(e*out, (e+1)*out)
 	}
@@ -322,8 +293,7 @@ func (b *binder) trainedMatrix(t *gguf.Tensor, in, out, experts int) *nn.Param {
 	const most = 1 << 31
 	n := t.Elements()
 	if n > most {
-		b.fail(fmt.Errorf("%w: training all weights, of which %q alone has %d", ErrUnsupported, t.Name, n))
-		return &nn.Param{Shape: t.Shape}
+		refuseAs(ErrUnsupported, "training all weights, of which %q alone has %d", t.Name, n)
 	}
 	if len(b.floats) < n {
 		b.floats = make([]float32, n)
@@ -339,18 +309,22 @@ func (b *binder) emptyWeight(t *gguf.Tensor, in, out, experts int) *nn.Weight {
 	const most = 1 << 36
 	size := int64(out) * t.RowBytes()
 	if size > most {
-		b.fail(fmt.Errorf("%w: a matrix of %q would have %d bytes", ErrUnsupported, t.Name, size))
-		return nil
+		refuseAs(ErrUnsupported, "a matrix of %q would have %d bytes", t.Name, size)
 	}
 	if int64(len(b.none)) < size {
 		b.none = make([]byte, size)
 	}
 	m, err := storedMatrix(t, b.none[:size], out, in)
-	if err != nil {
-		b.fail(err)
-		return nil
-	}
+	refuseBecause(unsupportedType(err))
 	return nn.FrozenWeight(t.Name, slices.Repeat([]kernel.Matrix{m}, experts)...)
+}
+
+// unsupportedType makes an error about a type that cannot be decoded one about the model.
+func unsupportedType(err error) error {
+	if errors.Is(err, quantize.ErrUnsupported) {
+		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	return err
 }
 
 // storedMatrix views data as rows of t's type.
@@ -369,19 +343,17 @@ func storedMatrix(t *gguf.Tensor, data []byte, rows, cols int) (kernel.Matrix, e
 
 // checkLeftover refuses a file with tensors that the decoder would ignore: its
 // results would be wrong.
-func (b *binder) checkLeftover() error {
+func (b *binder) checkLeftover() {
 	var left []string
 	for _, t := range b.src.Tensors() {
 		if !b.used[t.Name] && !b.skipped(t.Name) {
 			left = append(left, t.Name)
 		}
 	}
-	if len(left) == 0 {
-		return nil
+	if len(left) > 0 {
+		shown := left[:min(3, len(left))]
+		refuseAs(ErrUnsupported, "%s has %d tensors that the decoder does not know: %s", b.arch.name, len(left), strings.Join(printable.Texts(shown), ", "))
 	}
-	shown := left[:min(3, len(left))]
-	return fmt.Errorf("%w: %s has %d tensors that the decoder does not know: %s",
-		ErrUnsupported, b.arch.name, len(left), strings.Join(printable.Texts(shown), ", "))
 }
 
 // skipped reports whether a tensor belongs to a block that is not computed.

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"fmt"
 	"slices"
 
 	"qtool/internal/nn"
@@ -34,8 +33,8 @@ func configureLongCat(k *keys, c *Config) {
 	}
 	switch {
 	case c.Layers%2 != 0 || c.LeadingDense != 0 || c.Experts == 0:
-		k.fail(fmt.Errorf("%w: %s comes in pairs of layers with experts, and this has %d layers, the first %d of them without, and %d experts", ErrInvalid, k.arch, c.Layers, c.LeadingDense, c.Experts))
+		refuseAs(ErrInvalid, "%s comes in pairs of layers with experts, and this has %d layers, the first %d of them without, and %d experts", k.arch, c.Layers, c.LeadingDense, c.Experts)
 	case c.SharedWidth != 0:
-		k.fail(fmt.Errorf("%w: %s with shared experts", ErrUnsupported, k.arch))
+		refuseAs(ErrUnsupported, "%s with shared experts", k.arch)
 	}
 }

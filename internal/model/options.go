@@ -1,7 +1,6 @@
 package model
 
 import (
-	"fmt"
 	"slices"
 )
 
@@ -26,7 +25,7 @@ func (k *keys) slidingWindow(c *Config, def, period int) {
 		c.Windowed[l] = period == 0 || l%period < period-1
 	}
 	if err == nil && !slices.EqualFunc(listed, c.Windowed, func(n int, windowed bool) bool { return (n != 0) == windowed }) {
-		k.fail(fmt.Errorf("%w: %s.%s is a list that differs from a window in all but every %dth layer, which llama.cpp takes whatever the list says", ErrUnsupported, k.arch, pattern, period))
+		refuseAs(ErrUnsupported, "%s.%s is a list that differs from a window in all but every %dth layer, which llama.cpp takes whatever the list says", k.arch, pattern, period)
 	}
 	c.WindowRope = c.Rope
 }
@@ -35,8 +34,7 @@ func (k *keys) slidingWindow(c *Config, def, period int) {
 func (k *keys) nextTokens(c *Config) {
 	n := k.int("nextn_predict_layers", 0)
 	if n >= c.Layers {
-		k.fail(fmt.Errorf("%w: %s.nextn_predict_layers is %d of %d blocks", ErrInvalid, k.arch, n, c.Layers))
-		return
+		refuseAs(ErrInvalid, "%s.nextn_predict_layers is %d of %d blocks", k.arch, n, c.Layers)
 	}
 	c.Layers, c.Skipped = c.Layers-n, n
 	c.Heads, c.KVHeads, c.FeedForward = c.Heads[:c.Layers], c.KVHeads[:c.Layers], c.FeedForward[:c.Layers]

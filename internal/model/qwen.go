@@ -1,7 +1,6 @@
 package model
 
 import (
-	"fmt"
 	"slices"
 
 	"qtool/internal/nn"
@@ -14,7 +13,7 @@ var qwen2 = architecture{
 	configure: func(k *keys, c *Config) {
 		for _, heads := range c.Heads {
 			if heads*c.HeadDim != c.Embedding {
-				k.fail(fmt.Errorf("%w: qwen2 with %d heads of %d dimensions on an embedding of %d", ErrInvalid, heads, c.HeadDim, c.Embedding))
+				refuseAs(ErrInvalid, "qwen2 with %d heads of %d dimensions on an embedding of %d", heads, c.HeadDim, c.Embedding)
 			}
 		}
 	},
