@@ -12,9 +12,9 @@ import (
 type Counts struct {
 	md   *Metadata
 	arch string
-	// What there can be of blocks, each of which has a tensor, and of all that is the side
-	// of a tensor or a part of one.
-	blocks, sides input.Limit
+	// What there can be of blocks, each of which has a tensor, of all that is the side of a
+	// tensor or a part of one, and of experts, which are such a side too.
+	blocks, sides, experts input.Limit
 }
 
 // CountsOf reads those of m under the name of its architecture.
@@ -23,17 +23,24 @@ func CountsOf(m Model, arch string) *Counts {
 	for _, t := range m.Tensors() {
 		largest = max(largest, t.Elements())
 	}
+	sides := input.MostInt32().Lesser(input.Limit{Most: int64(largest), Why: fmt.Sprintf("its largest tensor has %d elements", largest)})
 	return &Counts{
-		md: m.Metadata(), arch: arch,
-		blocks: input.Limit{Most: int64(len(m.Tensors())), Why: fmt.Sprintf("the file has %d tensors", len(m.Tensors()))},
-		sides:  input.MostInt32().Lesser(input.Limit{Most: int64(largest), Why: fmt.Sprintf("its largest tensor has %d elements", largest)}),
+		md: m.Metadata(), arch: arch, sides: sides,
+		blocks:  input.Limit{Most: int64(len(m.Tensors())), Why: fmt.Sprintf("the file has %d tensors", len(m.Tensors()))},
+		experts: sides.Lesser(input.Limit{Most: maxExperts, Why: "no model has more"}),
 	}
 }
 
-// Keys that count blocks, and those that count nothing of the file: tokens, or kinds by number.
+const maxExperts = 1 << 16
+
+// Keys that count blocks or experts, and those that count nothing of the file: tokens, or kinds by number.
 var (
-	countBlocks = map[string]bool{"block_count": true, "nextn_predict_layers": true, "leading_dense_block_count": true}
-	countNone   = map[string]bool{
+	countBlocks  = map[string]bool{"block_count": true, "nextn_predict_layers": true, "leading_dense_block_count": true}
+	countExperts = map[string]bool{
+		"expert_count": true, "expert_used_count": true, "expert_shared_count": true, "n_zero_experts": true,
+		"expert_group_count": true, "expert_group_used_count": true,
+	}
+	countNone = map[string]bool{
 		"context_length": true, "rope.scaling.original_context_length": true,
 		"attention.sliding_window": true, "attention.sliding_window_pattern": true,
 		"attention.temperature_length": true, "expert_gating_func": true,
@@ -44,6 +51,8 @@ func (c *Counts) limit(name string) input.Limit {
 	switch {
 	case countBlocks[name]:
 		return c.blocks
+	case countExperts[name]:
+		return c.experts
 	case countNone[name]:
 		return input.MostInt32()
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/input"
 )
 
 // archFacts is what the rules ask of the metadata; 0 where it says nothing.
@@ -16,12 +17,13 @@ type archFacts struct {
 	layers, experts, heads, headsKV, gqa int
 }
 
-func readArchFacts(md *gguf.Metadata) (*archFacts, error) {
+func readArchFacts(m gguf.Model) (*archFacts, error) {
+	md := m.Metadata()
 	name, err := gguf.Or(md.Str("general.architecture"))("")
 	if err != nil {
 		return nil, err
 	}
-	f := &archFacts{name: name}
+	f, counts := &archFacts{name: name}, gguf.CountsOf(m, name)
 	for _, field := range []struct {
 		key  string
 		into *int
@@ -31,7 +33,7 @@ func readArchFacts(md *gguf.Metadata) (*archFacts, error) {
 		{"attention.head_count", &f.heads},
 		{"attention.head_count_kv", &f.headsKV},
 	} {
-		n, err := firstInt(md, name+"."+field.key)
+		n, err := firstCount(counts, field.key)
 		if err != nil && !errors.Is(err, gguf.ErrMissing) {
 			return nil, err
 		}
@@ -46,12 +48,16 @@ func readArchFacts(md *gguf.Metadata) (*archFacts, error) {
 	return f, nil
 }
 
-// firstInt reads an integer, or the first of one for each layer.
-func firstInt(md *gguf.Metadata, key string) (int, error) {
-	if all, err := md.Ints(key); err == nil && len(all) > 0 {
+// firstCount reads a count, or the first of one for each layer.
+func firstCount(counts *gguf.Counts, name string) (int, error) {
+	all, err := counts.Ints(name, 0)
+	if err == nil && len(all) > 0 {
 		return all[0], nil
 	}
-	return md.Int(key)
+	if errors.Is(err, input.ErrCount) {
+		return 0, err
+	}
+	return counts.Int(name, 0)
 }
 
 // chooser chooses the types of a model's tensors. Some rules go by the position among

@@ -62,7 +62,7 @@ func Compare(ctx context.Context, a, b *gguf.Tensor, pool *kernel.Pool, tell fun
 	if err != nil {
 		return Difference{}, err
 	}
-	var total differenceSums
+	total := differenceSums{changed: a.Type != b.Type} // an empty tensor has a type too
 	for _, s := range sums {
 		total.join(s)
 	}

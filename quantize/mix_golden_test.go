@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -69,7 +70,11 @@ func (m goldenModel) metadata() *gguf.Metadata {
 
 func (m goldenModel) facts(t *testing.T) *archFacts {
 	t.Helper()
-	f, err := readArchFacts(m.metadata())
+	var tensors []*gguf.Tensor
+	for l := range m.L {
+		tensors = append(tensors, m.tensor(fmt.Sprintf("blk.%d.ffn_up.weight", l)))
+	}
+	f, err := readArchFacts(gguf.Assemble(m.metadata(), tensors))
 	if err != nil {
 		t.Fatal(err)
 	}

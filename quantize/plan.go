@@ -69,7 +69,7 @@ func NewPlan(m gguf.Model, opts Options) (*Plan, error) {
 	}
 	p := &Plan{FileType: mix.name, source: m, waiting: map[string]bool{}, id: mix.id, opts: opts}
 	// A mix counts the layers of the whole model, as llama-quantize does.
-	arch, err := readArchFacts(m.Metadata())
+	arch, err := readArchFacts(m)
 	if err != nil {
 		return nil, fmt.Errorf("choosing tensor types: %w", err)
 	}

@@ -34,7 +34,7 @@ func smallModel() gguf.Model {
 	md.Set("general.architecture", "llama")
 	md.Set("general.file_type", uint32(0))
 	md.Set("general.alignment", uint32(64))
-	md.Set("llama.block_count", uint32(11))
+	md.Set("llama.block_count", uint32(6))
 	md.Set("split.count", uint16(1))
 	return gguf.Assemble(md, []*gguf.Tensor{
 		tensorOf("token_embd.weight", gguf.F32, 256, 50),

@@ -33,7 +33,7 @@ func prune(m gguf.Model, layers []int) (*pruned, error) {
 		return nil, fmt.Errorf("pruning layers: %w", err)
 	}
 	key := arch + ".block_count"
-	count, err := md.Int(key)
+	count, err := gguf.CountsOf(m, arch).Int("block_count", 0)
 	if err != nil {
 		return nil, fmt.Errorf("pruning layers: %w", err)
 	}

@@ -73,9 +73,9 @@ var keptNames = []string{
 }
 
 // quantizable reports whether t is a weight matrix, or a stack of them, that a file
-// type applies to.
+// type applies to. An empty one is carried along as it is.
 func quantizable(t *gguf.Tensor) bool {
-	if t.Rows() < 2 || !strings.HasSuffix(t.Name, "weight") || !isFloat(t.Type) {
+	if t.Rows() < 2 || t.Elements() == 0 || !strings.HasSuffix(t.Name, "weight") || !isFloat(t.Type) {
 		return false
 	}
 	for _, fragment := range keptNames {

@@ -87,7 +87,7 @@ func NewTargetPlan(ctx context.Context, m gguf.Model, opts Options, target Targe
 	if err != nil {
 		return nil, err
 	}
-	arch, err := readArchFacts(p.source.Metadata())
+	arch, err := readArchFacts(p.source)
 	if err != nil {
 		return nil, err
 	}

@@ -1,11 +1,13 @@
 package convert
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/input"
 )
 
 // LayoutOfGGUF takes the sizes from the metadata and the shapes of m, whose data it
@@ -30,7 +32,7 @@ func layoutOfGGUF(m gguf.Model) (*Layout, error) {
 		return nil, refuse("the architecture %q is not handled", arch)
 	}
 	fam := all[i]
-	k := &keys{md: m.Metadata(), arch: arch}
+	k := &keys{counts: gguf.CountsOf(m, arch), arch: arch}
 	d := k.dims(fam)
 	d.readWidths(m)
 	embedding, ok := m.Tensor("token_embd.weight")
@@ -55,29 +57,21 @@ func layoutOfGGUF(m gguf.Model) (*Layout, error) {
 
 // keys reads metadata and keeps the first error.
 type keys struct {
-	md   *gguf.Metadata
-	arch string
-	err  error
+	counts *gguf.Counts
+	arch   string
+	err    error
 }
 
 // int is the value of a key of the architecture; def if it is not there. Of a list
 // with an element for each layer it is the largest.
 func (k *keys) int(key string, def int) int {
-	key = k.arch + "." + key
-	v, ok := k.md.Get(key)
-	if !ok {
-		return def
+	list, err := k.counts.Ints(key, 0)
+	if err == nil && len(list) > 0 {
+		return slices.Max(list)
 	}
-	n, err := k.md.Int(key)
-	if err != nil {
-		var list []int
-		if list, err = k.md.Ints(key); err == nil && len(list) > 0 {
-			n = slices.Max(list)
-		}
-	}
-	const limit = 1 << 31
-	if err == nil && (n < 0 || n >= limit) {
-		err = fmt.Errorf("metadata key %q is %v, expected less than 2^31", key, v)
+	n := 0
+	if !errors.Is(err, input.ErrCount) {
+		n, err = gguf.Or(k.counts.Int(key, 0))(def)
 	}
 	if err != nil {
 		if k.err == nil {

@@ -371,7 +371,7 @@ func (b *binder) skipped(tensor string) bool {
 func (d *Decoder) FindNotFinite() (tensor string, index int) {
 	for _, t := range d.source.Tensors() {
 		data, err := t.Bytes()
-		if err != nil || len(t.Shape) == 0 {
+		if err != nil || len(t.Shape) == 0 || t.Elements() == 0 {
 			continue
 		}
 		m, err := storedMatrix(t, data, t.Rows(), t.Shape[0])
