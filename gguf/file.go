@@ -67,7 +67,7 @@ func (absent) Bytes() []byte { return nil }
 //
 // Errors about the content match [ErrFormat] and are a [*FormatError]. The file
 // must not be made shorter while it is open: reading what is gone then fails,
-// but a view from [Tensor.Bytes] that was taken before stops the program.
+// but touching a view from [Tensor.Bytes] that was taken before is a fault.
 func Open(path string, opts ...OpenOption) (*File, error) {
 	var o openOptions
 	for _, opt := range opts {

@@ -7,9 +7,12 @@ import (
 	"io"
 	"math/bits"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 
+	"qtool/internal/mmap"
+	"qtool/internal/panics"
 	"qtool/internal/printable"
 )
 
@@ -59,18 +62,32 @@ func (w *writer) image(dst io.WriterAt, im *image) error {
 	}
 	p.run(count)
 	working.Wait()
+	if fault := (*panics.Panic)(nil); errors.As(p.err, &fault) {
+		if err := mmap.Lost(fault); err != nil {
+			return err
+		}
+		panic(fault)
+	}
 	if p.err == nil {
 		p.err = context.Cause(w.ctx)
 	}
 	return p.err
 }
 
-// run writes parts until there are none left or one fails.
+// run writes parts until there are none left or one fails. A panic is such a failure,
+// for image to raise again.
 func (p *partWriter) run(count int64) {
+	var n int64 // the part at hand
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			p.fail(n, panics.Of(r))
+		}
+	}()
 	buf := make([]byte, min(p.part, p.im.end()))
 	for {
 		p.mu.Lock()
-		n := p.taken
+		n = p.taken
 		if n == count || p.err != nil {
 			p.mu.Unlock()
 			return

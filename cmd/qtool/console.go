@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -82,7 +81,7 @@ func (c *console) text() io.Writer {
 
 // isTerminal reports whether v, a reader or a writer, is a terminal.
 func isTerminal(v any) bool {
-	f, ok := unwrapped(v).(*os.File)
+	f, ok := unwrapped(v).(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 

@@ -5,26 +5,36 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
+	"runtime/debug"
 
 	"qtool/internal/kernel"
 	"qtool/internal/printable"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal ends the work in good order, a second one ends the process.
-	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	ctx, cancel := context.WithCancel(context.Background())
+	endOnSignals(cancel)
+	stdout, stderr := outputs(cancel)
+	code := run(ctx, os.Args[1:], os.Stdin, stdout, stderr)
+	if stdout.isLost() {
+		dieOfBrokenPipe()
+	}
+	os.Exit(code)
 }
 
 // run executes one command line, without the program's name, and returns its exit
 // code. An error is printed to stderr, once. What commands write to stdout is escaped
 // where it could steer a terminal, and a write to it that failed fails the command.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	// A mapped file that others cut is a fault, which is to be a panic.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	out, errs := printable.NewWriter(stdout), printable.NewWriter(stderr)
 	defer errs.Flush()
+	defer func() {
+		if r := recover(); r != nil {
+			code = reportPanic(errs, args, r)
+		}
+	}()
 	app := newApp(stdin, out, errs)
 	args, err := orderArgs(app, args)
 	if tierErr := kernel.EnvironmentError(); tierErr != nil {
@@ -36,7 +46,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if writeErr := out.Flush(); err == nil && writeErr != nil {
 		err = fmt.Errorf("writing to standard output: %w", writeErr)
 	}
-	code := exitCode(ctx, err)
+	code = exitCode(ctx, err)
 	switch {
 	case code == exitInterrupted:
 		fmt.Fprintln(errs, "qtool: interrupted")

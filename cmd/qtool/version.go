@@ -52,15 +52,20 @@ func runVersion(c *cli.Context) error {
 	if con.json {
 		return con.printJSON(r)
 	}
-	fmt.Fprintf(con.out, "qtool %s", r.Version)
-	if r.Revision != "" {
-		fmt.Fprintf(con.out, " (%s)", r.Revision)
-	}
-	fmt.Fprintf(con.out, ", %s, %s\n", r.Go, r.Platform)
+	fmt.Fprintln(con.out, r)
 	if r.CPU != nil {
 		fmt.Fprintf(con.out, "kernels   %s\nthreads   %d\nfeatures  %s\n", r.CPU.Tier, r.CPU.Threads, strings.Join(r.CPU.Features, " "))
 	}
 	return nil
+}
+
+// String is a line without the CPU.
+func (r versionReport) String() string {
+	s := "qtool " + r.Version
+	if r.Revision != "" {
+		s += " (" + r.Revision + ")"
+	}
+	return s + ", " + r.Go + ", " + r.Platform
 }
 
 func buildVersion() versionReport {

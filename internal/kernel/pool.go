@@ -2,8 +2,11 @@ package kernel
 
 import (
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
+
+	"qtool/internal/panics"
 )
 
 // Task is work in parts that may run at the same time.
@@ -68,7 +71,7 @@ type job struct {
 	task   Task
 	shares []remainder // of each worker
 	limit  *Limit
-	fault  atomic.Pointer[fault]
+	fault  atomic.Pointer[panics.Panic]
 }
 
 // remainder is the parts of a worker's share that nobody has taken: the first in
@@ -98,13 +101,11 @@ func (r *remainder) take(last bool) (part int, ok bool) {
 	}
 }
 
-type fault struct{ value any }
-
 // run does parts until none is left, or until the job's time is over.
 func (j *job) run(worker int) {
 	defer func() {
 		if r := recover(); r != nil {
-			j.fault.CompareAndSwap(nil, &fault{r})
+			j.fault.CompareAndSwap(nil, panics.Of(r))
 			for i := range j.shares {
 				j.shares[i].set(0, 0)
 			}
@@ -182,6 +183,8 @@ func NewPool(workers int) *Pool {
 
 // help is the life of a worker.
 func (p *Pool) help(worker int) {
+	// Weights may lie in a file that others can cut.
+	debug.SetPanicOnFault(true)
 	me, seen := &p.helpers[worker-1], uint64(0)
 	// A call that this worker takes no part in may pass unseen.
 	called := func() bool {
@@ -227,7 +230,7 @@ func (p *Pool) Workers() int { return p.workers }
 func (p *Pool) Run(parts int, f func(worker, part int)) { p.Do(parts, TaskFunc(f)) }
 
 // Do does parts 0 to parts-1 of task and returns when all are done. A panic in
-// one is raised again in the caller. task must not use the pool. Do allocates
+// one is raised again in the caller, as a [panics.Panic]. task must not use the pool. Do allocates
 // nothing. [Pool.Within] ends it early.
 func (p *Pool) Do(parts int, task Task) { p.do(parts, nil, task) }
 
@@ -265,7 +268,7 @@ func (p *Pool) do(parts int, starts []int, task Task) {
 	p.finished.await(p.idle)
 	j.task = nil
 	if f := j.fault.Load(); f != nil {
-		panic(f.value)
+		panic(f)
 	}
 	within.check()
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime/debug"
 	"sync/atomic"
-	"unsafe"
 )
 
 // ErrShrunk is in the chain of errors about a file that lost bytes while it was
@@ -20,8 +19,8 @@ var ErrShrunk = errors.New("the file was cut short while it was in use")
 //
 // A mapped file that another process truncates cannot be read any more past its
 // new end: [Mapping.ReadAt] reports that as [ErrShrunk], but touching a slice of
-// [Mapping.Bytes] there stops the program with a fault. [Mapping.Intact] tells
-// beforehand, at the price of one system call.
+// [Mapping.Bytes] there is a fault, which stops the program or is a panic that [Lost]
+// knows. [Mapping.Intact] tells beforehand, at the price of one system call.
 type Mapping struct {
 	file   *os.File
 	data   []byte
@@ -45,6 +44,7 @@ func Map(f *os.File, size int64) (*Mapping, error) {
 		return nil, fmt.Errorf("mapping %s: %w", f.Name(), err)
 	}
 	m.data = data
+	mappings.add(f.Name(), data)
 	return m, nil
 }
 
@@ -82,15 +82,14 @@ func (m *Mapping) ReadAt(p []byte, off int64) (n int, err error) {
 		src = src[:len(p)]
 	}
 	if !m.reaches(off + int64(len(src))) {
-		return 0, m.shrunk(off)
+		return 0, shrunk(m.file.Name(), off)
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
-			if !m.faulted(r) {
+			if n, err = 0, Lost(r); err == nil {
 				panic(r)
 			}
-			n, err = 0, m.shrunk(off)
 		}
 	}()
 	n = copy(p, src)
@@ -110,20 +109,6 @@ func (m *Mapping) ReadCached(p []byte, off int64) bool {
 		return false
 	}
 	return m.readCached(p, off)
-}
-
-// faulted reports whether r was thrown by an access to the mapping.
-func (m *Mapping) faulted(r any) bool {
-	f, ok := r.(interface{ Addr() uintptr })
-	if !ok {
-		return false
-	}
-	base := uintptr(unsafe.Pointer(unsafe.SliceData(m.data)))
-	return f.Addr() >= base && f.Addr()-base < uintptr(len(m.data))
-}
-
-func (m *Mapping) shrunk(off int64) error {
-	return fmt.Errorf("reading %s at offset %d: %w", m.file.Name(), off, ErrShrunk)
 }
 
 // WillNeed asks the system to begin reading n bytes at off. It is a hint:

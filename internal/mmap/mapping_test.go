@@ -7,8 +7,15 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/iotest"
+	"unsafe"
+
+	"qtool/internal/panics"
 )
 
 // mapBytes maps a file with n bytes, no two pages of them alike.
@@ -134,5 +141,69 @@ func TestANegativeOffsetIsAnError(t *testing.T) {
 	m, _ := mapBytes(t, 10)
 	if _, err := m.ReadAt(make([]byte, 1), -1); err == nil {
 		t.Error("accepted")
+	}
+}
+
+// touch reads every page of b, and returns the panic of that.
+func touch(b []byte) (r any) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() { r = recover() }()
+	sum := byte(0)
+	for i := 0; i < len(b); i += 4096 {
+		sum += b[i]
+	}
+	runtime.KeepAlive(sum)
+	return nil
+}
+
+func TestAFaultInAViewIsAnErrorThatNamesTheFileEvenOnceItIsClosed(t *testing.T) {
+	m, _ := mapBytes(t, 1<<20)
+	if err := os.Truncate(m.file.Name(), 1000); err != nil {
+		t.Skip(err)
+	}
+	r := touch(m.Bytes())
+	if r == nil {
+		t.Fatal("no fault")
+	}
+	m.Close()
+	m.file.Close()
+	for _, r := range []any{r, panics.Of(r)} {
+		if err := Lost(r); !errors.Is(err, ErrShrunk) || !strings.Contains(err.Error(), strconv.Quote(m.file.Name())+" at offset 4096") {
+			t.Error(err)
+		}
+	}
+}
+
+func TestOtherPanicsAreNotFaultsOfFiles(t *testing.T) {
+	m, _ := mapBytes(t, 1<<20)
+	var none *int
+	for _, f := range []func(){
+		func() { panic("a text") },
+		func() { panic(io.EOF) },
+		func() { *none = 1 },
+		func() { _ = m.Bytes()[len(m.Bytes()):][0] },
+	} {
+		func() {
+			defer func() {
+				if r := recover(); r == nil || Lost(r) != nil {
+					t.Error(r, Lost(r))
+				}
+			}()
+			f()
+		}()
+	}
+}
+
+func TestAnAddressBelongsToTheLastFileThatLayThere(t *testing.T) {
+	var r registry
+	memory := make([]byte, 4096)
+	at := uintptr(unsafe.Pointer(&memory[0]))
+	r.add("first", memory)
+	r.add("second", memory[1000:2000])
+	for off, want := range map[uintptr]string{0: "", 999: "", 1000: "second", 1999: "second", 2000: ""} {
+		name, place, ok := r.find(at + off)
+		if name != want || ok != (want != "") || ok && place != int64(off-1000) {
+			t.Errorf("at %d: %q, %d", off, name, place)
+		}
 	}
 }

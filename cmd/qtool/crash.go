@@ -1,0 +1,53 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+
+	"qtool/internal/mmap"
+	"qtool/internal/panics"
+	"qtool/internal/printable"
+)
+
+// reportPanic reports r, which was recovered, in one line, and returns the exit code. A
+// file that was cut while it was read is an error like others; all else is a mistake in
+// the program, of which a file keeps the trace.
+func reportPanic(stderr io.Writer, args []string, r any) int {
+	if err := mmap.Lost(r); err != nil {
+		fmt.Fprintf(stderr, "qtool: %v\n", err)
+		return exitFailed
+	}
+	p := panics.Of(r)
+	reportInternal(stderr, p.Error(), func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%v\ncommand: %q\npanic: %v\n\n%s\nrecovered by\n%s", buildVersion(), args, p, p.Stack, debug.Stack())
+		return err
+	})
+	return exitInternal
+}
+
+// reportInternal says in a line that the program has failed and where its trace is.
+func reportInternal(stderr io.Writer, what string, trace func(io.Writer) error) {
+	path, err := writeTrace(trace)
+	where := fmt.Sprintf("please report it with the trace in %q", path)
+	if err != nil {
+		where = fmt.Sprintf("please report it; its trace could not be written: %v", err)
+	}
+	fmt.Fprintf(stderr, "qtool: internal error: %s; %s\n", printable.Text(what), where)
+}
+
+// writeTrace writes a trace into the folder of temporary files, or else here.
+func writeTrace(write func(io.Writer) error) (path string, err error) {
+	for _, folder := range []string{os.TempDir(), "."} {
+		f, createErr := os.CreateTemp(folder, "qtool-trace-*.txt")
+		if createErr != nil {
+			err = createErr
+			continue
+		}
+		err = write(f)
+		return f.Name(), cmp.Or(err, f.Close())
+	}
+	return "", err
+}
