@@ -48,6 +48,13 @@ func DropHashes(md *Metadata) {
 // IsHashKey reports whether key holds hashes.
 func IsHashKey(key string) bool { return key == keyHashTensors || key == keyHashMetadata }
 
+// HashCounts tells how many tensors and keys the hashes in md are of; 0, 0 if there are none.
+func HashCounts(md *Metadata) (tensors, keys int) {
+	t, _ := md.Strings(keyHashTensors)
+	k, _ := md.Strings(keyHashMetadata)
+	return len(t), len(k)
+}
+
 // hashedMetadata is md with hashes: sums are those of the tensors.
 func hashedMetadata(md *Metadata, tensors []*Tensor, sums []string) (*Metadata, error) {
 	md = md.Clone()
@@ -81,7 +88,7 @@ func (o *writeOptions) withHashes(md *Metadata, tensors []*Tensor) (*Metadata, e
 }
 
 // hashesFit reports whether the hashes in md can be of these tensors: the list of tensors
-// and every key are those that were hashed.
+// and every key, in whatever order, are those that were hashed.
 func hashesFit(md *Metadata, tensors []*Tensor) bool {
 	lines, err := md.Strings(keyHashTensors)
 	if err != nil || len(lines) != len(tensors) {
@@ -98,7 +105,7 @@ func hashesFit(md *Metadata, tensors []*Tensor) bool {
 		return false
 	}
 	found, err := metadataLines(md)
-	return err == nil && slices.Equal(found, want)
+	return err == nil && slices.Equal(slices.Sorted(slices.Values(found)), slices.Sorted(slices.Values(want)))
 }
 
 // noSum has the length of a hash.

@@ -298,7 +298,7 @@ func (c *hashComparison) compareMetadata() (damage []*HashError, err error) {
 		}
 		c.report.Added = append(c.report.Added, kv.Key)
 		switch was, ok := removed[sum]; {
-		case ok:
+		case ok && len(was) == len(kv.Key):
 			damage = append(damage, &HashError{Key: kv.Key, Reason: fmt.Sprintf("is damaged: its value is that of %s, which is missing", printable.Quote(was))})
 		case kv.Key == keyHashTensors:
 			damage = append(damage, &HashError{Key: keyHashMetadata, Reason: "is damaged: it lacks a hash of " + keyHashTensors})

@@ -36,6 +36,9 @@ func open(path string, from func(gguf.Model) (*Adapter, error)) (*Adapter, error
 		return nil, err
 	}
 	defer f.Close()
+	if err := checkHashes(f); err != nil {
+		return nil, fmt.Errorf("reading adapter %s: %w", path, err)
+	}
 	a, err := from(f)
 	if err == nil {
 		err = f.Unchanged()
@@ -44,6 +47,18 @@ func open(path string, from func(gguf.Model) (*Adapter, error)) (*Adapter, error
 		return nil, fmt.Errorf("reading adapter %s: %w", path, err)
 	}
 	return a, nil
+}
+
+// checkHashes finds damage of an adapter that says what its bytes should be.
+func checkHashes(m gguf.Model) error {
+	if !gguf.Hashed(m) {
+		return nil
+	}
+	r, err := gguf.ExamineHashes(context.Background(), m)
+	if err != nil {
+		return err
+	}
+	return r.Err()
 }
 
 // FromModel reads an adapter out of a GGUF-shaped model; it keeps nothing of m.
@@ -84,6 +99,7 @@ func fromModel(m gguf.Model, sparse bool) (*Adapter, error) {
 	for _, key := range []string{keyType, keyArchitecture, keyAdapterType, keyAlpha, keyMergeOnly} {
 		a.Extra.Delete(key)
 	}
+	gguf.DropHashes(a.Extra) // they are of this file
 	if err := a.readPairs(m, sparse); err != nil {
 		return nil, err
 	}
@@ -194,10 +210,10 @@ func (a *Adapter) Model() gguf.Model {
 	return gguf.Assemble(md, tensors, a.base)
 }
 
-// WriteFile writes the adapter; the file appears whole or not at all, and not if the base
-// is no longer what it was.
+// WriteFile writes the adapter with hashes of all that is in it, which [Open] compares. The
+// file appears whole or not at all, and not if the base is no longer what it was.
 func (a *Adapter) WriteFile(ctx context.Context, path string) error {
-	if err := gguf.WriteFile(ctx, path, a.Model()); err != nil {
+	if err := gguf.WriteFile(ctx, path, a.Model(), gguf.WithHashes()); err != nil {
 		return fmt.Errorf("writing adapter: %w", err)
 	}
 	return nil

@@ -123,6 +123,7 @@ func diffMetadata(a, b *gguf.Metadata) []metadataChange {
 	for _, kv := range a.All() {
 		other, ok := b.Get(kv.Key)
 		switch {
+		case gguf.IsHashKey(kv.Key):
 		case !ok:
 			changes = append(changes, metadataChange{Key: kv.Key, A: describe(kv)})
 		case !reflect.DeepEqual(kv.Value, other):
@@ -130,11 +131,33 @@ func diffMetadata(a, b *gguf.Metadata) []metadataChange {
 		}
 	}
 	for _, kv := range b.All() {
-		if !a.Has(kv.Key) {
+		if !a.Has(kv.Key) && !gguf.IsHashKey(kv.Key) {
 			changes = append(changes, metadataChange{Key: kv.Key, B: describe(kv)})
 		}
 	}
-	return changes
+	return append(changes, diffHashes(a, b)...)
+}
+
+// diffHashes is one change for all hashes of tensors and keys.
+func diffHashes(a, b *gguf.Metadata) []metadataChange {
+	same, change := true, metadataChange{Key: hashKeys}
+	for _, side := range []struct {
+		md, other *gguf.Metadata
+		into      **metadataEntry
+	}{{a, b, &change.A}, {b, a, &change.B}} {
+		for _, kv := range side.md.All() {
+			if !gguf.IsHashKey(kv.Key) {
+				continue
+			}
+			other, _ := side.other.Get(kv.Key)
+			same = same && reflect.DeepEqual(kv.Value, other)
+			*side.into = &metadataEntry{Key: hashKeys, Type: valueTypeName(kv.Value), Value: hashesOf(side.md).String()}
+		}
+	}
+	if same {
+		return nil
+	}
+	return []metadataChange{change}
 }
 
 // onlyIn lists the tensors of m that other lacks.

@@ -442,7 +442,7 @@ func (f *finetuning) write(ctx context.Context) error {
 	f.report.Output = f.output()
 	f.held.Release()
 	if f.adapter == nil {
-		return gguf.WriteFile(ctx, f.full, f.decoder.Snapshot())
+		return gguf.WriteFile(ctx, f.full, f.decoder.Snapshot(), gguf.WithHashes())
 	}
 	if err := f.adapter.WriteFile(ctx, f.report.Output); err != nil {
 		return err

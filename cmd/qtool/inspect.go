@@ -42,6 +42,7 @@ type inspectReport struct {
 	Path     string          `json:"path"`
 	Format   formatReport    `json:"format"`
 	Metadata []metadataEntry `json:"metadata"`
+	Hashes   *hashReport     `json:"hashes,omitempty"` // instead of their keys, unless all are shown
 	Tensors  []tensorReport  `json:"tensors"`
 	Types    []typeTotal     `json:"types"`
 	Total    modelTotal      `json:"total"`
@@ -125,6 +126,10 @@ func runInspect(c *cli.Context) error {
 func inspect(path string, m gguf.Model, all bool) (*inspectReport, error) {
 	r := &inspectReport{Path: path, Format: describeFormat(m), Metadata: []metadataEntry{}, Tensors: []tensorReport{}, all: all}
 	for _, kv := range m.Metadata().All() {
+		if gguf.IsHashKey(kv.Key) && !all {
+			r.Hashes = hashesOf(m.Metadata())
+			continue
+		}
 		r.Metadata = append(r.Metadata, describeValue(kv, all))
 	}
 	for _, t := range m.Tensors() {
@@ -194,6 +199,9 @@ func (r *inspectReport) print(out io.Writer) error {
 	fmt.Fprintf(w, "%s: %s\n\n", r.Path, r.Format)
 	for _, e := range r.Metadata {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", printable.Text(e.Key), e.Type, e.text())
+	}
+	if r.Hashes != nil {
+		fmt.Fprintf(w, "%s\tarr[str]\t%s, which qtool verify compares\n", hashKeys, r.Hashes)
 	}
 	if r.Imatrix != nil && !r.all {
 		if w.Flush(); len(r.Metadata) > 0 {

@@ -26,6 +26,24 @@ type metadataEntry struct {
 	Value  any    `json:"value"`
 }
 
+// hashReport counts what the hashes in metadata are of.
+type hashReport struct {
+	Tensors int `json:"tensors"`
+	Keys    int `json:"keys"`
+}
+
+// hashKeys stands for the keys of hashes, where they are told of in one line.
+const hashKeys = "qtool.sha256.*"
+
+func hashesOf(md *gguf.Metadata) *hashReport {
+	tensors, keys := gguf.HashCounts(md)
+	return &hashReport{tensors, keys}
+}
+
+func (h *hashReport) String() string {
+	return fmt.Sprintf("hashes of %d tensors and %d keys", h.Tensors, h.Keys)
+}
+
 func describeValue(kv gguf.KV, all bool) metadataEntry {
 	e := metadataEntry{Key: kv.Key, Type: valueTypeName(kv.Value)}
 	v := reflect.ValueOf(kv.Value)

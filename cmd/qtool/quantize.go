@@ -57,6 +57,7 @@ model forward and backward and gives the cost as KL divergence in nats per token
 			&cli.StringSliceFlag{Name: "override-kv", Usage: "set metadata: `KEY=TYPE:VALUE` with int, float, bool or str as TYPE; may be repeated"},
 			&cli.BoolFlag{Name: "keep-split", Usage: "write the same shards that the model has"},
 			&cli.StringFlag{Name: "split-max-size", Usage: "write shards of at most `SIZE`, such as 2G or 1.5GiB"},
+			&cli.BoolFlag{Name: "hashes", Usage: "record hashes of all that is in the file, which qtool verify compares; off, since llama-quantize's files have none"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "print what each tensor would become, and the shards, and write nothing"},
 			preFlag(),
 			threadsFlag(),
@@ -114,8 +115,7 @@ func runQuantize(c *cli.Context) error {
 	for _, remark := range plan.Remarks {
 		con.say("%s", remark)
 	}
-	split, err := planShards(c, plan, m)
-	if err != nil {
+	if err := planShards(c, plan, m); err != nil {
 		return err
 	}
 	if c.Bool("dry-run") {
@@ -125,14 +125,18 @@ func runQuantize(c *cli.Context) error {
 		_, err := io.WriteString(con.out, plan.String())
 		return err
 	}
-	if err := checkShards(args[1], plan.Model(), split, append(sources(args[0], m), c.String("imatrix"))); err != nil {
+	write, err := writeOptions(c, plan, m)
+	if err != nil {
+		return err
+	}
+	if err := checkShards(args[1], plan.Model(), write, append(sources(args[0], m), c.String("imatrix"))); err != nil {
 		return err
 	}
 	for _, note := range plan.Notes() {
 		con.say("%s", note)
 	}
 	con.detail("%s", plan)
-	return writePlan(c, con, plan, args[1], split)
+	return writePlan(c, con, plan, args[1], write)
 }
 
 // quantizeOptions reads the flags.
@@ -219,21 +223,30 @@ func parseLayers(s string) ([]int, error) {
 	return layers, nil
 }
 
-// planShards says into which shards the model of plan is written, which was made from m, and lists
-// them in plan; those of a dry run may have no name yet.
-func planShards(c *cli.Context, plan *quantize.Plan, m gguf.Model) ([]gguf.WriteOption, error) {
+// planShards lists in plan the shards that its model is written into, which was made from m;
+// those of a dry run may have no name yet.
+func planShards(c *cli.Context, plan *quantize.Plan, m gguf.Model) error {
 	split, err := splitOptions(c, plan, m)
 	if err != nil || len(split) == 0 {
-		return nil, err
+		return err
 	}
 	output := c.Args().Get(1)
 	if output == "" {
 		output = "OUT.gguf"
 	}
 	if plan.Shards, err = gguf.ShardFiles(output, plan.Model(), split...); err != nil {
-		return nil, fmt.Errorf("%s: %w", output, err)
+		return fmt.Errorf("%s: %w", output, err)
 	}
-	return split, nil
+	return nil
+}
+
+// writeOptions says how the model of plan is written, which was made from m.
+func writeOptions(c *cli.Context, plan *quantize.Plan, m gguf.Model) ([]gguf.WriteOption, error) {
+	opts, err := splitOptions(c, plan, m)
+	if c.Bool("hashes") {
+		opts = append(opts, gguf.WithHashes())
+	}
+	return opts, err
 }
 
 // splitOptions says into which shards the model of plan is written, which was made from m.
@@ -295,11 +308,11 @@ func checkShards(output string, m gguf.Model, split []gguf.WriteOption, inputs [
 }
 
 // writePlan writes the model that plan makes.
-func writePlan(c *cli.Context, con *console, plan *quantize.Plan, output string, split []gguf.WriteOption) error {
+func writePlan(c *cli.Context, con *console, plan *quantize.Plan, output string, write []gguf.WriteOption) error {
 	con.say("%s: %d tensors, %s to %s, %.2f bits per weight", plan.FileType, len(plan.Tensors),
 		formatBytes(plan.FromBytes()), formatBytes(plan.ToBytes()), plan.BitsPerWeight())
 	start := time.Now()
-	files, err := writeModel(c, con, plan.Model(), output, split)
+	files, err := writeModel(c, con, plan.Model(), output, write)
 	if err != nil {
 		return err
 	}

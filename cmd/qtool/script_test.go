@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -35,6 +37,7 @@ func TestScripts(t *testing.T) {
 			"adapter":    scriptAdapter,
 			"damage":     scriptDamage,
 			"importance": scriptImportance,
+			"copyhashes": scriptCopyHashes,
 		},
 		Condition: func(name string) (bool, error) {
 			if name == "root" {
@@ -172,7 +175,8 @@ func scriptImportance(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(m.WriteFile(context.Background(), path, imatrix.LegacyName(path)))
 }
 
-// scriptDamage spoils a GGUF file: damage FILE cut|magic|count|type|nan.
+// scriptDamage spoils a GGUF file: damage FILE cut|magic|count|type|nan|flip|flip-key. The
+// last two flip one bit of a tensor's data and of general.file_type.
 func scriptDamage(ts *testscript.TestScript, neg bool, args []string) {
 	path, kind := ts.MkAbs(args[0]), args[1]
 	b, err := os.ReadFile(path)
@@ -184,6 +188,11 @@ func scriptDamage(ts *testscript.TestScript, neg bool, args []string) {
 		copy(b, "GGML")
 	case "count": // of tensors, far more than the file could hold
 		binary.LittleEndian.PutUint64(b[8:], 1<<40)
+	case "flip":
+		flipData(ts, path, b)
+	case "flip-key":
+		const key = "general.file_type"
+		b[bytes.Index(b, []byte(key))+len(key)+4] ^= 1
 	case "type", "nan":
 		ts.Check(gguf.WriteFile(context.Background(), path, spoiled(ts, path, kind)))
 		return
@@ -191,6 +200,46 @@ func scriptDamage(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("unknown damage %q", kind)
 	}
 	ts.Check(os.WriteFile(path, b, 0o644))
+}
+
+// flipData flips a bit in b, the file at path, where the data of blk.1.ffn_up.weight are or
+// of its pair.
+func flipData(ts *testscript.TestScript, path string, b []byte) {
+	f, err := gguf.Open(path)
+	ts.Check(err)
+	defer f.Close()
+	for _, t := range f.Tensors() {
+		if strings.HasPrefix(t.Name, "blk.1.ffn_up.weight") {
+			data, err := t.Bytes()
+			ts.Check(err)
+			b[bytes.Index(b, data)+len(data)/2] ^= 1
+			return
+		}
+	}
+	ts.Fatalf("%s has no blk.1.ffn_up.weight", path)
+}
+
+// scriptCopyHashes does as a program that keeps the keys it does not know and writes other
+// tensors: copyhashes TO FROM.
+func scriptCopyHashes(ts *testscript.TestScript, neg bool, args []string) {
+	to, err := gguf.Open(ts.MkAbs(args[0]), gguf.WithoutMapping())
+	ts.Check(err)
+	defer to.Close()
+	from, err := gguf.Open(ts.MkAbs(args[1]))
+	ts.Check(err)
+	defer from.Close()
+	// Ours would drop the keys, so they are written by other names of the same length.
+	md := to.Metadata().Clone()
+	for _, kv := range from.Metadata().All() {
+		if gguf.IsHashKey(kv.Key) {
+			md.Set(strings.Replace(kv.Key, "qtool", "other", 1), kv.Value)
+		}
+	}
+	path := ts.MkAbs(args[0])
+	ts.Check(gguf.WriteFile(context.Background(), path, gguf.Assemble(md, to.Tensors())))
+	b, err := os.ReadFile(path)
+	ts.Check(err)
+	ts.Check(os.WriteFile(path, bytes.ReplaceAll(b, []byte("other.sha256"), []byte("qtool.sha256")), 0o644))
 }
 
 // spoiled is the model at path with a tensor of unknown type or with a weight that is

@@ -75,7 +75,7 @@ func makePlan(c *cli.Context, con *console, m modelFile, opts quantize.Options, 
 			return nil, err
 		}
 	}
-	target.Write = func(p *quantize.Plan) ([]gguf.WriteOption, error) { return splitOptions(c, p, m) }
+	target.Write = func(p *quantize.Plan) ([]gguf.WriteOption, error) { return writeOptions(c, p, m) }
 	bar := con.progress()
 	defer bar.Done()
 	started := false
