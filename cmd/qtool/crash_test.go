@@ -93,7 +93,7 @@ func TestAQuantizeThatIsKilledLeavesTheOldFileOrTheWholeNewOne(t *testing.T) {
 	t.Log(counts)
 }
 
-func names(t *testing.T, dir string) (all []string) {
+func names(t testing.TB, dir string) (all []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
