@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -36,6 +37,19 @@ func ofOtherType(v gguf.Value) []gguf.Value {
 	return slices.DeleteFunc(all, func(o gguf.Value) bool { return fmt.Sprintf("%T", o) == fmt.Sprintf("%T", v) })
 }
 
+// some is a part of list that is small enough to try, for each k another one.
+func some[E any](list []E, k int) []E {
+	n := 2
+	if testing.Short() {
+		n = 1
+	}
+	var part []E
+	for i := range min(n, len(list)) {
+		part = append(part, list[(n*k+i)%len(list)])
+	}
+	return part
+}
+
 // spoilKeys writes m to path with each key missing, or of another type, in turn.
 func spoilKeys(t *testing.T, source, path string, each func(what string)) {
 	t.Helper()
@@ -54,11 +68,7 @@ func spoilKeys(t *testing.T, source, path string, each func(what string)) {
 		md := f.Metadata().Clone()
 		md.Delete(kv.Key)
 		write(kv.Key+" missing", md)
-		others := ofOtherType(kv.Value)
-		if testing.Short() {
-			others = others[k%len(others):][:1]
-		}
-		for _, v := range others {
+		for _, v := range some(ofOtherType(kv.Value), k) {
 			md := f.Metadata().Clone()
 			md.Set(kv.Key, v)
 			write(fmt.Sprintf("%s as %T", kv.Key, v), md)
@@ -78,37 +88,53 @@ func TestMetadataOfAWrongTypeIsNeverAFailureOfTheProgram(t *testing.T) {
 	}
 }
 
+// damaged is b cut short or with a byte of its beginning changed, and what was done.
+func damaged(r *rand.Rand, b []byte) ([]byte, string) {
+	if r.IntN(2) == 0 {
+		b = b[:r.IntN(len(b))]
+		return b, fmt.Sprintf("cut to %d bytes", len(b))
+	}
+	b = slices.Clone(b)
+	at := r.IntN(min(len(b), 3000))
+	b[at] ^= byte(1 + r.IntN(255))
+	return b, fmt.Sprintf("with byte %d as %#x", at, b[at])
+}
+
 func TestADamagedFileIsNeverAFailureOfTheProgram(t *testing.T) {
 	enterWorkshop(t)
-	rounds := 40
+	const train = "finetune --model m.gguf --data data.jsonl --seq 16 --rank 2 --targets attn_q --adapter out.gguf --run-dir run "
+	if o := end(train + "--steps 2 --save-every 1"); o.code != exitDone {
+		t.Fatal(o.stderr)
+	}
+	checkpoints, err := filepath.Glob("run/*.gguf")
+	if err != nil || len(checkpoints) == 0 {
+		t.Fatalf("no checkpoint: %v", err)
+	}
+	rounds := 25
 	if testing.Short() {
 		rounds = 4
 	}
-	for _, k := range []struct {
-		source   string
-		commands []string
-	}{{"m.gguf", onFiles}, {"a.gguf", onAdapters}, {"i.gguf", onMatrices}, {"i.dat", onMatrices}} {
-		good, err := os.ReadFile(k.source)
+	files := map[string][]string{
+		"m.gguf": onFiles, "a.gguf": onAdapters, "i.gguf": onMatrices, "i.dat": onMatrices, "data.jsonl": onData, "text.txt": onData,
+		"s-00001-of-00002.gguf": {"join % out.gguf", "inspect %", "quantize --keep-split --type COPY % out"},
+		"s-00002-of-00002.gguf": {"join s-00001-of-00002.gguf out.gguf", "verify s-00001-of-00002.gguf"},
+		checkpoints[0]:          {"inspect %", train + "--steps 2 --save-every 1 --resume"},
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		good, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := rand.New(rand.NewPCG(1, 2))
 		for range rounds {
-			b := slices.Clone(good)
-			what := ""
-			if r.IntN(2) == 0 {
-				b = b[:r.IntN(len(b))]
-				what = fmt.Sprintf("%s cut to %d bytes", k.source, len(b))
-			} else {
-				at := r.IntN(min(len(b), 3000))
-				b[at] ^= byte(1 + r.IntN(255))
-				what = fmt.Sprintf("%s with byte %d as %#x", k.source, at, b[at])
-			}
-			bad := "bad" + filepath.Ext(k.source)
-			if err := os.WriteFile(bad, b, 0o666); err != nil {
+			b, what := damaged(r, good)
+			if err := os.WriteFile(path, b, 0o666); err != nil {
 				t.Fatal(err)
 			}
-			endAll(t, k.commands, bad, func(line string, o outcome) { judge(t, what, line, o) })
+			endAll(t, files[path], path, func(line string, o outcome) { judge(t, path+" "+what, line, o) })
+		}
+		if err := os.WriteFile(path, good, 0o666); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
@@ -132,11 +158,7 @@ func spoilJSON(t *testing.T, path string, each func(what string)) {
 	}
 	slices.Sort(keys)
 	for k, key := range keys {
-		values := []string{"", `"text"`, `-1`, `0.5`, `true`, `[]`, `[1]`, `{}`, `{"a":[null]}`, `1e999`}
-		if testing.Short() {
-			values = values[k%len(values):][:1]
-		}
-		for _, v := range values {
+		for _, v := range some([]string{"", `"text"`, `-1`, `0.5`, `true`, `[]`, `[1]`, `{}`, `{"a":[null]}`, `1e999`}, k) {
 			changed := map[string]json.RawMessage{}
 			for name, old := range object {
 				changed[name] = old

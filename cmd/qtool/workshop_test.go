@@ -94,25 +94,25 @@ func end(line string) outcome {
 // is to out, which is removed after each.
 var (
 	onModels = []string{
-		"inspect %", "inspect --json --all %", "verify %", "diff % m.gguf", "diff m.gguf % --json",
+		"inspect %", "inspect --json --all %", "verify %", "diff % hf", "diff hf % --json",
 		"quantize --dry-run %", "quantize --type Q8_0 % out.gguf", "quantize --type COPY % out.gguf",
 		"quantize --prune-layers 1 % out.gguf", "quantize --target-bpw 9 % out.gguf",
 		"quantize --target-bpw 9 --calibration text.txt % out.gguf",
 		"imatrix % --data text.txt -c 16 -o out.gguf", "generate % --prompt one -n 2", "generate % --prompt one -n 2 --json",
-		"generate m.gguf --lora % --prompt one -n 2", "perplexity % --data text.txt --context 16",
-		"perplexity m.gguf --baseline % --data text.txt --context 16",
+		"generate hf --lora % --prompt one -n 2", "perplexity % --data text.txt --context 16",
+		"perplexity hf --baseline % --data text.txt --context 16",
 		"logits % --tokens 1,2 -o out.npy", "tokenize % one", "tokenize --json % one",
 		"finetune --model % --data data.jsonl --steps 1 --seq 16 --rank 2 --targets attn_q --adapter out.gguf",
 	}
-	onFiles    = append([]string{"split --max-tensors 5 % out", "join % out.gguf", "quantize --imatrix % m.gguf out.gguf", "imatrix --in-file % -o out.gguf"}, onModels...)
+	onFiles    = append([]string{"split --max-tensors 5 % out", "quantize --imatrix % hf out.gguf", "imatrix --in-file % -o out.gguf"}, onModels...)
 	onAdapters = []string{
-		"inspect %", "inspect --json %", "verify %", "diff % a.gguf", "diff a.gguf %", "quantize --type COPY % out.gguf", "split % out",
+		"inspect %", "inspect --json %", "verify %", "diff % m.gguf", "diff m.gguf %", "quantize --type COPY % out.gguf", "split % out",
 		"generate m.gguf --lora % --prompt one -n 2", "perplexity m.gguf --lora % --data text.txt --context 16",
 		"logits m.gguf --lora % --tokens 1,2 -o out.npy",
 		"finetune --model m.gguf --data data.jsonl --steps 1 --seq 16 --init-adapter % --adapter out.gguf",
 	}
 	onMatrices = []string{
-		"inspect %", "inspect --all %", "inspect --json %", "verify %", "diff % i.gguf", "imatrix --in-file % -o out.gguf",
+		"inspect %", "inspect --all %", "inspect --json %", "verify %", "diff % m.gguf", "imatrix --in-file % -o out.gguf",
 		"quantize --imatrix % m.gguf out.gguf", "quantize --imatrix % --type IQ2_XXS --dry-run m.gguf",
 	}
 	onData = []string{
