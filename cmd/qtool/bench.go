@@ -51,8 +51,8 @@ func runBenchGEMM(c *cli.Context) error {
 	if _, err := arguments(c); err != nil {
 		return err
 	}
-	if n := c.Int("tokens"); n < 1 || n > 1<<16 {
-		return usagef("bench gemm: --tokens %d: expected 1 to 65536", n)
+	if err := within(c, 1, mostTokens, "tokens"); err != nil {
+		return err
 	}
 	opt := bench.GEMMOptions{Tokens: c.Int("tokens"), Threads: c.Int("threads"), Precision: c.String("precision"), Each: c.Duration("time")}
 	if types := c.String("types"); types != "" {
@@ -108,8 +108,10 @@ func runBenchTrain(c *cli.Context) error {
 	if _, err := arguments(c); err != nil {
 		return err
 	}
-	if err := atLeast(c, 1, "rank", "steps"); err != nil {
-		return err
+	for _, err := range []error{within(c, 1, mostTokens, "seq"), within(c, 1, mostSteps, "steps"), within(c, 1, mostRank, "rank")} {
+		if err != nil {
+			return err
+		}
 	}
 	shape, err := shapeOf(c, c.Int("seq"))
 	if err != nil {

@@ -32,11 +32,10 @@ func runBenchGenerate(c *cli.Context) error {
 	if _, err := arguments(c); err != nil {
 		return err
 	}
-	if err := atLeast(c, 1, "tokens"); err != nil {
-		return err
-	}
-	if err := atLeast(c, 0, "context", "rank"); err != nil {
-		return err
+	for _, err := range []error{within(c, 1, mostTokens, "tokens"), within(c, 0, mostTokens, "context"), within(c, 0, mostRank, "rank")} {
+		if err != nil {
+			return err
+		}
 	}
 	shape, err := shapeOf(c, c.Int("context")+c.Int("tokens")+1)
 	if err != nil {

@@ -24,8 +24,16 @@ func shapeFlags() []cli.Flag {
 
 // shapeOf is what shapeFlags say, with room for that many tokens.
 func shapeOf(c *cli.Context, tokens int) (fixtures.Shape, error) {
-	if err := atLeast(c, 1, "layers", "dim", "heads", "kv-heads", "ff", "vocab", "experts-used"); err != nil {
-		return fixtures.Shape{}, err
+	for _, f := range []struct {
+		flag        string
+		least, most int
+	}{
+		{"layers", 1, 512}, {"dim", 1, 1 << 16}, {"heads", 1, 1 << 16}, {"kv-heads", 1, 1 << 16}, {"ff", 1, 1 << 20},
+		{"vocab", 1, 1 << 24}, {"experts", 0, 512}, {"experts-used", 1, 512}, {"expert-ff", 0, 1 << 20},
+	} {
+		if err := within(c, f.least, f.most, f.flag); err != nil {
+			return fixtures.Shape{}, err
+		}
 	}
 	shape := fixtures.Shape{
 		Name: "synthetic", Layers: c.Int("layers"), Dim: c.Int("dim"), Heads: c.Int("heads"), KVHeads: c.Int("kv-heads"),
@@ -43,11 +51,18 @@ func shapeOf(c *cli.Context, tokens int) (fixtures.Shape, error) {
 	return shape, nil
 }
 
-// atLeast checks integer flags.
-func atLeast(c *cli.Context, least int, flags ...string) error {
+// Of what is measured, more than any model takes.
+const (
+	mostTokens = 1 << 16
+	mostSteps  = 1 << 20
+	mostRank   = 1 << 16
+)
+
+// within checks integer flags.
+func within(c *cli.Context, least, most int, flags ...string) error {
 	for _, flag := range flags {
-		if n := c.Int(flag); n < least {
-			return usagef("bench %s: --%s %d: expected at least %d", c.Command.Name, flag, n, least)
+		if n := c.Int(flag); n < least || n > most {
+			return usagef("bench %s: --%s %d: expected %d to %d", c.Command.Name, flag, n, least, most)
 		}
 	}
 	return nil

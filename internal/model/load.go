@@ -1,7 +1,6 @@
 package model
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -215,13 +214,16 @@ var projectionNames = []string{"attn_q", "attn_k", "attn_v", "attn_qkv"}
 
 func (b *binder) has(name string) bool { _, ok := b.src.Tensor(name); return ok }
 
-// tensor finds a tensor and checks its shape; trailing ones are free.
+// tensor finds a tensor and checks its type and shape; trailing ones are free.
 func (b *binder) tensor(name string, shape ...int) *gguf.Tensor {
 	t, ok := b.src.Tensor(name)
 	if !ok {
 		refuseAs(ErrInvalid, "tensor %q is missing", name)
 	}
 	b.used[name] = true
+	if _, err := quantize.Lookup(t.Type); err != nil {
+		refuseAs(ErrUnsupported, "tensor %q: %v", name, err)
+	}
 	if len(t.Shape) == 0 || !gguf.SameShape(t.Shape, shape) {
 		for len(shape) > 1 && shape[len(shape)-1] == 1 {
 			shape = shape[:len(shape)-1]
@@ -247,7 +249,7 @@ func (b *binder) frozenVector(name string, shape ...int) *nn.Param {
 		return &nn.Param{Name: name, Shape: t.Shape, Data: slices.Repeat([]float32{1}, t.Elements())}
 	}
 	data, err := quantize.Decode(t)
-	refuseBecause(unsupportedType(err))
+	refuseBecause(err)
 	p := &nn.Param{Name: name, Shape: t.Shape, Data: data}
 	if i := kernel.FirstNotFinite(p.Data); i >= 0 {
 		refuseAs(ErrInvalid, "element %d of tensor %q is %g; the file is damaged or was badly converted", i, name, p.Data[i])
@@ -276,7 +278,7 @@ func (b *binder) weight(name string, in, out, experts int) *nn.Weight {
 	data, err := t.Bytes()
 	refuseBecause(err)
 	all, err := storedMatrix(t, data, out*experts, in)
-	refuseBecause(unsupportedType(err))
+	refuseBecause(err)
 	matrices := make([]kernel.Matrix, experts)
 	for e := range matrices {
 		matrices[e] = all.Slice(e*out, (e+1)*out)
@@ -315,16 +317,8 @@ func (b *binder) emptyWeight(t *gguf.Tensor, in, out, experts int) *nn.Weight {
 		b.none = make([]byte, size)
 	}
 	m, err := storedMatrix(t, b.none[:size], out, in)
-	refuseBecause(unsupportedType(err))
+	refuseBecause(err)
 	return nn.FrozenWeight(t.Name, slices.Repeat([]kernel.Matrix{m}, experts)...)
-}
-
-// unsupportedType makes an error about a type that cannot be decoded one about the model.
-func unsupportedType(err error) error {
-	if errors.Is(err, quantize.ErrUnsupported) {
-		return fmt.Errorf("%w: %w", ErrUnsupported, err)
-	}
-	return err
 }
 
 // storedMatrix views data as rows of t's type.
