@@ -162,26 +162,32 @@ func (b *binder) embedding() *nn.Linear {
 	return &nn.Linear{Weight: b.weight("token_embd.weight", b.d.Embedding, t.Shape[1], 1)}
 }
 
+// ropeFactors binds the factors for the context in use; of two sets the other one is only
+// checked.
 func (b *binder) ropeFactors() []float32 {
 	if !b.arch.ropeFactors {
 		return nil
 	}
-	name, pairs := "rope_freqs.weight", b.d.Rope.Dims/2
-	if b.d.LongRope {
-		context := b.opt.Context
-		if context == 0 {
-			context = b.d.Context
-		}
-		name = "rope_factors_short.weight"
-		if context > b.d.Rope.OriginalContext {
-			name = "rope_factors_long.weight"
-		}
-		b.used["rope_factors_short.weight"], b.used["rope_factors_long.weight"] = true, true
+	if !b.d.LongRope {
+		return b.factors("rope_freqs.weight")
 	}
+	short, long := b.factors("rope_factors_short.weight"), b.factors("rope_factors_long.weight")
+	context := b.opt.Context
+	if context == 0 {
+		context = b.d.Context
+	}
+	if context > b.d.Rope.OriginalContext {
+		return long
+	}
+	return short
+}
+
+// factors are those of each rotated pair; nil if the file has none.
+func (b *binder) factors(name string) []float32 {
 	if !b.has(name) {
 		return nil
 	}
-	return b.frozenVector(name, pairs).Data
+	return b.frozenVector(name, b.d.Rope.Dims/2).Data
 }
 
 // targetLinear is linear, offered as a LoRA target.
