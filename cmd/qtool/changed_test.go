@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"qtool/fixtures"
+	"qtool/gguf"
+)
+
+// changing is a context that changes a file as soon as something is being written to a
+// folder: it is asked on the way whether to go on.
+type changing struct {
+	context.Context
+	folder, file string
+	once         *sync.Once
+}
+
+func (c changing) Err() error {
+	if begun, _ := os.ReadDir(c.folder); len(begun) > 0 {
+		c.once.Do(func() {
+			b, err := os.ReadFile(c.file)
+			if err != nil {
+				panic(err)
+			}
+			b[len(b)-1] ^= 1
+			f, err := os.OpenFile(c.file, os.O_WRONLY, 0)
+			if err != nil {
+				panic(err)
+			}
+			defer f.Close()
+			if _, err := f.Write(b); err != nil {
+				panic(err)
+			}
+			later := time.Now().Add(time.Second) // whatever the clock of the file system
+			if err := os.Chtimes(c.file, later, later); err != nil {
+				panic(err)
+			}
+		})
+	}
+	return c.Context.Err()
+}
+
+// An input that changes under a command in place leaves no output: it would be a mixture.
+func TestNothingIsWrittenOfAnInputThatChanges(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(text, bytes.Repeat([]byte("abc de "), 40), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := func() string { return tinyFile(t, fixtures.Shape{}) }
+	split := func() []string {
+		dir := t.TempDir()
+		qtool(t, "split", "--max-tensors", "4", m(), filepath.Join(dir, "s"))
+		shards, _ := filepath.Glob(filepath.Join(dir, "s-*.gguf"))
+		return shards
+	}
+	folder := t.TempDir()
+	if err := fixtures.TinyFolder(1, "Qwen3ForCausalLM", fixtures.FolderOptions{}).Write(context.Background(), folder, 0); err != nil {
+		t.Fatal(err)
+	}
+	model, shards, importance := m(), split(), filepath.Join(t.TempDir(), "i.gguf")
+	qtool(t, "imatrix", model, "--data", text, "-c", "16", "-o", importance)
+	dir := t.TempDir()
+	out := filepath.Join(dir, "out.gguf")
+	for _, c := range []struct {
+		changes string
+		args    []string
+	}{
+		{model, []string{"quantize", "--type", "Q8_0", model, out}},
+		{model, []string{"quantize", "--type", "COPY", model, out}},
+		{model, []string{"quantize", "--type", "Q8_0", "--prune-layers", "0", model, out}},
+		{model, []string{"quantize", "--type", "Q8_0", "--override-kv", "x=int:1", model, out}},
+		{model, []string{"quantize", "--target-bpw", "9", model, out}},
+		{importance, []string{"quantize", "--type", "Q5_0", "--imatrix", importance, model, out}},
+		{shards[1], []string{"quantize", "--type", "Q8_0", "--keep-split", shards[0], out}},
+		{filepath.Join(folder, "model.safetensors"), []string{"quantize", "--type", "Q8_0", folder, out}},
+		{model, []string{"split", "--max-tensors", "3", model, out}},
+		{shards[len(shards)-1], []string{"join", shards[0], out}},
+		{model, []string{"imatrix", model, "--data", text, "-c", "16", "--save-every", "0", "-o", out}},
+		{model, []string{"logits", model, "--tokens", "1,2,3", "-o", out}},
+		{model, []string{"finetune", "--model", model, "--data", text, "--steps", "2", "--seq", "16", "--eval-split", "0", "--adapter", out}},
+		{model, []string{"finetune", "--model", model, "--data", text, "--steps", "2", "--seq", "16", "--eval-split", "0", "--full", out}},
+	} {
+		before, err := os.ReadFile(c.changes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stdout, stderr bytes.Buffer
+		ctx := changing{context.Background(), dir, c.changes, new(sync.Once)}
+		code := run(ctx, c.args, strings.NewReader(""), &stdout, &stderr)
+		if code != exitFailed || !strings.Contains(stderr.String(), "input changed") {
+			t.Errorf("%q: exit code %d: %s", c.args, code, stderr.String())
+		}
+		if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 0 {
+			t.Fatalf("%q: left behind: %v", c.args, left)
+		}
+		if err := os.WriteFile(c.changes, before, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// An old output survives, and an adapter is no exception.
+func TestAnOldFileSurvivesAnInputThatChanges(t *testing.T) {
+	m, dir := tinyFile(t, fixtures.Shape{}), t.TempDir()
+	out := filepath.Join(dir, "out.gguf")
+	if err := os.WriteFile(out, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := gguf.Open(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	later := time.Now().Add(time.Hour)
+	err = gguf.WriteFile(context.Background(), out, f, gguf.WithProgress(func(*gguf.Tensor, int64, int64) { os.Chtimes(m, later, later) }))
+	if b, _ := os.ReadFile(out); err == nil || string(b) != "old" {
+		t.Errorf("%v; the file is %q", err, b)
+	}
+}
