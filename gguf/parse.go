@@ -251,10 +251,10 @@ func (c *contents) place(d *decoder) error {
 		}
 		t, e := c.tensors[i], &c.extents[i]
 		d.reading = fmt.Sprintf("the data of tensor %s", printable.Quote(t.Name))
-		if !t.Type.Known() {
+		if !t.Type.Known() && t.Elements() > 0 {
 			t.RawSize = max(0, limit-e.off)
 			e.size = t.RawSize
-			if e.size == 0 && t.Elements() > 0 {
+			if e.size == 0 {
 				return d.fail(e.off, "its type %d is unknown and there are no bytes for it", uint32(t.Type))
 			}
 		}

@@ -102,7 +102,7 @@ func NewPlan(m gguf.Model, opts Options) (*Plan, error) {
 
 // add chooses for t and makes sure that it can be converted.
 func (p *Plan) add(t *gguf.Tensor, c *chooser) (err error) {
-	if !t.Type.Known() && !c.mix.copies() {
+	if !t.Type.Known() && t.Elements() > 0 && !c.mix.copies() {
 		return fmt.Errorf("%w: its type %v is not known, so its elements cannot be read; update qtool, or get the model in another type", ErrUnsupported, t.Type)
 	}
 	pt := PlannedTensor{Name: t.Name, Shape: t.Shape, From: t.Type, FromBytes: t.Size()}
