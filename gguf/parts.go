@@ -162,7 +162,7 @@ func (p *partWriter) read(i int, b []byte, off int64) error {
 	if off == 0 {
 		t.WillNeed()
 	}
-	n, err := t.Data.ReadAt(b, off)
+	n, err := p.readPieces(t, b, off)
 	if n < len(b) {
 		if err == nil || errors.Is(err, io.EOF) {
 			return fmt.Errorf("expected %d bytes of data, its source gave %d", size, off+int64(n))
@@ -182,6 +182,28 @@ func (p *partWriter) read(i int, b []byte, off int64) error {
 		t.DontNeed()
 	}
 	return nil
+}
+
+// pieceBytes is how much is read between two looks at the context: types of few bits are
+// searched for so long that a part can take seconds.
+const pieceBytes = 64 << 10
+
+// readPieces is ReadAt of t's data, in pieces that end where rows do.
+func (p *partWriter) readPieces(t *Tensor, b []byte, off int64) (n int, err error) {
+	row := max(1, t.RowBytes())
+	for n < len(b) && err == nil {
+		if err := context.Cause(p.ctx); err != nil {
+			return n, err
+		}
+		at := off + int64(n)
+		end := (at/row + max(1, pieceBytes/row)) * row
+		want, got := int(min(int64(len(b)-n), end-at)), 0
+		got, err = t.Data.ReadAt(b[n:n+want], at)
+		if n += got; got < want {
+			break
+		}
+	}
+	return n, err
 }
 
 // finish counts part n, and tells of all parts up to the first that is not written.

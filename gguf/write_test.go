@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -194,6 +195,33 @@ func TestCancellingLeavesWhatWasThere(t *testing.T) {
 			}
 			nothingIn(t, dir)
 		})
+	}
+}
+
+// slow is data of which a part takes long.
+type slow struct {
+	Memory
+	read  atomic.Int64 // bytes
+	begun func()
+}
+
+func (s *slow) ReadAt(p []byte, off int64) (int, error) {
+	if s.read.Add(int64(len(p))) > chunk/2 {
+		s.begun()
+	}
+	return s.Memory.ReadAt(p, off)
+}
+
+func TestCancellingDoesNotWaitForTheEndOfAPart(t *testing.T) {
+	m := floats(16*chunk, "a")
+	ctx, cancel := context.WithCancel(t.Context())
+	data := &slow{Memory: m.Tensors()[0].Data.(Memory), begun: cancel}
+	m.Tensors()[0].Data, m.Tensors()[0].Shape = data, []int{chunk / 256, 16 * 256}
+	if err := Write(ctx, io.Discard, m, WithThreads(1)); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if n := data.read.Load(); n > chunk*3/4 {
+		t.Errorf("%d bytes were read", n)
 	}
 }
 

@@ -87,7 +87,11 @@ func mergeImatrix(c *cli.Context, paths []string) error {
 	if err != nil {
 		return err
 	}
-	return finishImatrix(c, &imatrixReport{matrix: m})
+	report := &imatrixReport{matrix: m}
+	if err := writeImatrix(c.Context, c, report); err != nil {
+		return err
+	}
+	return report.print(newConsole(c))
 }
 
 // readMerged reads files into one matrix that counts tokens, in chunks of that size; 0
@@ -175,13 +179,15 @@ func collectImatrix(c *cli.Context, path, data string, merge []string) error {
 	if p := r.run.Perplexity(); p.Scored > 0 {
 		report.perplexityOf = &perplexityOf{p.Value, p.Error, p.NLL}
 	}
-	if err := finishImatrix(c, report); err != nil {
+	// An interruption would have to write as much to save the progress.
+	if err := writeImatrix(context.WithoutCancel(c.Context), c, report); err != nil {
 		return err
 	}
+	// Nothing is left to be continued, even if the report cannot be printed.
 	if err := atomicfile.Remove(r.progress); err != nil {
 		return fmt.Errorf("removing the progress of this run: %w", err)
 	}
-	return nil
+	return report.print(con)
 }
 
 // begin prepares a new run, or the one that --resume continues.

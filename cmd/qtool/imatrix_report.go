@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -46,13 +47,15 @@ func (n neverRouted) String() string {
 	return fmt.Sprintf("%s: no token was routed to %s", printable.Text(n.Tensor), describeUnused(n.Experts, n.Of))
 }
 
-// finishImatrix writes the file and reports.
-func finishImatrix(c *cli.Context, r *imatrixReport) error {
-	con, m := newConsole(c), r.matrix
+// writeImatrix writes the file that r is about.
+func writeImatrix(ctx context.Context, c *cli.Context, r *imatrixReport) error {
 	r.Output = c.String("output")
-	if err := m.WriteFile(c.Context, r.Output, c.Bool("legacy") || imatrix.LegacyName(r.Output)); err != nil {
-		return err
-	}
+	return r.matrix.WriteFile(ctx, r.Output, c.Bool("legacy") || imatrix.LegacyName(r.Output))
+}
+
+// print fills in what the matrix holds and prints the report.
+func (r *imatrixReport) print(con *console) error {
+	m := r.matrix
 	r.Entries, r.Datasets, r.Chunks, r.ChunkSize = m.Len(), m.Datasets, m.Chunks, m.ChunkSize
 	r.NeverRouted = neverRoutedOf(m)
 	if con.json {

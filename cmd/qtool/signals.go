@@ -31,28 +31,22 @@ func endOnSignals(end func()) {
 
 // outputs are stdout and stderr, which end the work when nobody reads them any more.
 // Without stdout the program ends like others, by [dieOfBrokenPipe]; without stderr as if
-// it were interrupted, so that training leaves a checkpoint. Where SIGPIPE is ignored,
-// writing fails and nothing else happens.
+// it were interrupted, so that training leaves a checkpoint.
 func outputs(end func()) (stdout, stderr *output) {
-	stdout, stderr = &output{file: os.Stdout}, &output{file: os.Stderr}
-	if signal.Ignored(syscall.SIGPIPE) {
-		return stdout, stderr
-	}
-	// Else the system would end the process when it writes.
+	// Else the process would end where it writes.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	stdout.onLoss = func() {
+	stderr = &output{file: os.Stderr, onLoss: end}
+	return &output{file: os.Stdout, onLoss: func() {
 		stderr.lost.Store(true) // there is nothing to say about it
 		end()
-	}
-	stderr.onLoss = end
-	return stdout, stderr
+	}}, stderr
 }
 
 // output is one of the program's outputs.
 type output struct {
 	file   *os.File
 	lost   atomic.Bool // nobody reads it
-	onLoss func()      // nil: that is an error like others
+	onLoss func()
 }
 
 func (o *output) isLost() bool { return o.lost.Load() }
@@ -62,7 +56,7 @@ func (o *output) Write(p []byte) (int, error) {
 		return 0, syscall.EPIPE
 	}
 	n, err := o.file.Write(p)
-	if o.onLoss != nil && errors.Is(err, syscall.EPIPE) && !o.lost.Swap(true) {
+	if errors.Is(err, syscall.EPIPE) && !o.lost.Swap(true) {
 		o.onLoss()
 	}
 	return n, err
