@@ -28,7 +28,7 @@ func OpenMetrics(path string, keep int) (*Metrics, error) {
 	}
 	defer out.Abort()
 	if _, err := out.Write(kept); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("writing %s: %w", path, err)
 	}
 	if err := out.Commit(); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 //	"\x93NUMPY" 1 0, uint16 length, header as a Python literal padded with blanks
 //	so that the data, little-endian, begins at a multiple of 64
 type npyWriter struct {
+	path    string
 	file    *atomicfile.File
 	w       *bufio.Writer
 	scratch []byte
@@ -26,7 +27,7 @@ func createNPY(path string, shape []int) (*npyWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &npyWriter{file: file, w: bufio.NewWriterSize(file, 1<<16)}
+	n := &npyWriter{path: path, file: file, w: bufio.NewWriterSize(file, 1<<16)}
 	tuple := strings.ReplaceAll(strings.Trim(fmt.Sprint(shape), "[]"), " ", ", ")
 	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s,), }", tuple)
 	const preamble = 10
@@ -44,13 +45,20 @@ func (n *npyWriter) Write(row []float32) error {
 		n.scratch = binary.LittleEndian.AppendUint32(n.scratch, math.Float32bits(v))
 	}
 	_, err := n.w.Write(n.scratch)
-	return err
+	return n.explain(err)
+}
+
+func (n *npyWriter) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("writing %s: %w", n.path, err)
 }
 
 // Commit gives the file its name.
 func (n *npyWriter) Commit() error {
 	if err := n.w.Flush(); err != nil {
-		return err
+		return n.explain(err)
 	}
 	return n.file.Commit()
 }

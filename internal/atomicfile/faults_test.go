@@ -32,10 +32,10 @@ func write(path, text string) error {
 	}
 	defer f.Abort()
 	if err := f.Reserve(int64(len(text))); err != nil {
-		return err
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	if _, err := f.Write([]byte(text)); err != nil {
-		return err
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	return f.Commit()
 }
@@ -50,7 +50,7 @@ func writeSet(dir, text string, parts ...string) error {
 		}
 		defer f.Abort()
 		if _, err := f.WriteAt([]byte(text), 0); err != nil {
-			return err
+			return fmt.Errorf("writing %s in %s: %w", name, dir, err)
 		}
 		files = append(files, f)
 	}

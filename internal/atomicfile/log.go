@@ -70,4 +70,9 @@ func (l *Log) Sync() error {
 }
 
 // Close closes the file without syncing it.
-func (l *Log) Close() error { return l.h.Close() }
+func (l *Log) Close() error {
+	if err := l.h.Close(); err != nil {
+		return fmt.Errorf("closing %s: %w", l.path, explain(l.path, err))
+	}
+	return nil
+}

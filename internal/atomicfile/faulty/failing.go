@@ -1,7 +1,6 @@
 package faulty
 
 import (
-	"io/fs"
 	"sync"
 	"syscall"
 
@@ -71,5 +70,5 @@ func (f *Failing) pass(c *Call, act func() error) error {
 		c.data = c.data[:len(c.data)/2]
 		_ = act()
 	}
-	return &fs.PathError{Op: string(c.Kind), Path: c.Name, Err: f.err}
+	return f.err
 }
