@@ -50,8 +50,27 @@ func some[E any](list []E, k int) []E {
 	return part
 }
 
-// spoilKeys writes m to path with each key missing, or of another type, in turn.
-func spoilKeys(t *testing.T, source, path string, each func(what string)) {
+// optionalKeys are keys that commands read where they are there.
+var optionalKeys = strings.Fields(`
+	general.type general.name general.file_type general.quantization_version
+	llama.vocab_size llama.expert_count llama.expert_used_count llama.expert_feed_forward_length llama.expert_gating_func
+	llama.expert_weights_scale llama.expert_weights_norm llama.nextn_predict_layers llama.leading_dense_block_count
+	llama.attention.key_length llama.attention.value_length llama.attention.sliding_window llama.attention.sliding_window_pattern
+	llama.attention.scale llama.attention.causal llama.attention.temperature_scale llama.attention.temperature_length
+	llama.rope.dimension_count llama.rope.freq_base llama.rope.scale_linear llama.rope.scaling.type llama.rope.scaling.factor
+	llama.rope.scaling.attn_factor llama.rope.scaling.original_context_length llama.rope.scaling.finetuned llama.logit_scale
+	llama.residual_scale llama.embedding_scale llama.attn_logit_softcapping llama.final_logit_softcapping
+	tokenizer.ggml.pre tokenizer.ggml.scores tokenizer.ggml.token_type tokenizer.ggml.merges tokenizer.ggml.eot_token_id
+	tokenizer.ggml.unknown_token_id tokenizer.ggml.padding_token_id tokenizer.ggml.add_bos_token tokenizer.ggml.add_eos_token
+	tokenizer.ggml.add_sep_token tokenizer.ggml.add_space_prefix tokenizer.ggml.remove_extra_whitespaces
+	tokenizer.ggml.precompiled_charsmap tokenizer.chat_template tokenizer.chat_templates
+	adapter.type adapter.lora.alpha adapter.alora.invocation_tokens qtool.merge_only
+	qtool.base.architecture qtool.base.name qtool.base.file_type qtool.base.sha256
+	imatrix.datasets imatrix.chunk_count imatrix.chunk_size split.no split.count split.tensors.count`)
+
+// spoilKeys writes m to path with each key missing, or of another type, in turn, and
+// with each optional key besides that begins with one of prefixes.
+func spoilKeys(t *testing.T, source, path string, prefixes []string, each func(what string)) {
 	t.Helper()
 	f, err := gguf.Open(source, gguf.WithoutMapping())
 	if err != nil {
@@ -74,6 +93,16 @@ func spoilKeys(t *testing.T, source, path string, each func(what string)) {
 			write(fmt.Sprintf("%s as %T", kv.Key, v), md)
 		}
 	}
+	for k, key := range optionalKeys {
+		ofThis := slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
+		if !ofThis || f.Metadata().Has(key) {
+			continue
+		}
+		all := ofOtherType(nil)
+		md, v := f.Metadata().Clone(), all[k%len(all)]
+		md.Set(key, v)
+		write(fmt.Sprintf("%s as %T", key, v), md)
+	}
 }
 
 func TestMetadataOfAWrongTypeIsNeverAFailureOfTheProgram(t *testing.T) {
@@ -81,8 +110,13 @@ func TestMetadataOfAWrongTypeIsNeverAFailureOfTheProgram(t *testing.T) {
 	for _, k := range []struct {
 		source   string
 		commands []string
-	}{{"m.gguf", onModels}, {"a.gguf", onAdapters}, {"i.gguf", onMatrices}} {
-		spoilKeys(t, k.source, "bad.gguf", func(what string) {
+		prefixes []string
+	}{
+		{"m.gguf", onModels, []string{"general.", "llama.", "tokenizer.", "split."}},
+		{"a.gguf", onAdapters, []string{"general.", "adapter.", "qtool."}},
+		{"i.gguf", onMatrices, []string{"general.", "imatrix."}},
+	} {
+		spoilKeys(t, k.source, "bad.gguf", k.prefixes, func(what string) {
 			endAll(t, k.commands, "bad.gguf", func(line string, o outcome) { judge(t, what, line, o) })
 		})
 	}
