@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"qtool/internal/input"
 )
 
 const (
@@ -102,26 +104,24 @@ func (d *decoder) countOf(what string, minBytes int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if n > uint64(d.left()/minBytes) {
-		return 0, d.fail(at, "%d %s of at least %d bytes each cannot follow, the file ends after %d bytes",
-			n, what, minBytes, d.left())
+	most := input.Limit{Most: d.left() / minBytes, Why: fmt.Sprintf("each takes at least %d bytes, the file ends after %d", minBytes, d.left())}
+	count, err := input.Count("the number of "+what, n, 0, most)
+	if err != nil {
+		return 0, d.fail(at, "%v", err)
 	}
-	return int(n), nil
+	return count, nil
 }
 
 func (d *decoder) string() (string, error) {
 	at := d.pos
-	n, err := d.count()
+	n, err := d.countOf("bytes of a string", 1)
 	if err != nil {
 		return "", err
-	}
-	if n > uint64(d.left()) {
-		return "", d.fail(at, "a string of %d bytes cannot follow, the file ends after %d", n, d.left())
 	}
 	if n > maxString {
 		return "", d.fail(at, "a string of %d bytes is longer than the limit of %d", n, maxString)
 	}
-	b, err := d.next(int(n))
+	b, err := d.next(n)
 	return string(b), err
 }
 

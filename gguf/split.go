@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"qtool/internal/input"
 	"qtool/internal/printable"
 )
 
@@ -84,7 +85,10 @@ func (f *File) shardPrefix(first *contents, count int) (string, error) {
 	if err != nil {
 		return "", f.shardError(0, "%v", err)
 	}
-	if count > maxShards || no < 0 || no >= count {
+	if _, err := input.Count(keySplitCount, count, 1, input.Limit{Most: maxShards, Why: "it is stored in 16 bits"}); err != nil {
+		return "", f.shardError(0, "%v", err)
+	}
+	if no < 0 || no >= count {
 		return "", f.shardError(0, "shard %d of %d cannot be", no+1, count)
 	}
 	prefix := shardSuffix.ReplaceAllString(path, "")

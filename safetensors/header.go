@@ -7,6 +7,8 @@ import (
 	"io"
 	"math"
 	"slices"
+
+	"qtool/internal/input"
 )
 
 // MaxHeader is the largest header, in bytes, that the format allows.
@@ -47,8 +49,9 @@ func readHeader(path string, r io.ReaderAt, size int64) (*header, int64, error) 
 	if n > MaxHeader {
 		return fail("header length", "expected at most %d bytes, found %d; is this a safetensors file?", MaxHeader, n)
 	}
-	if int64(n) > size-8 {
-		return fail("header length", "the header claims %d bytes, the file has only %d after its length; it may be cut short", n, size-8)
+	left := input.Limit{Most: size - 8, Why: fmt.Sprintf("the file has only %d bytes after it; it may be cut short", size-8)}
+	if _, err := input.Count("the length of the header", n, 0, left); err != nil {
+		return fail("header length", "%v", err)
 	}
 	text := make([]byte, n)
 	if _, err := io.ReadFull(io.NewSectionReader(r, 8, int64(n)), text); err != nil {

@@ -87,11 +87,16 @@ func (c *config) integer(def int, keys ...string) int {
 	}
 	n, ok := v.(json.Number)
 	i, err := n.Int64()
-	if !ok || err != nil || i < 1 || i > math.MaxInt32 {
+	if !ok || err != nil {
 		c.fail(key, "an integer from 1 to 2^31-1", v)
 		return 1
 	}
-	return int(i)
+	count, err := input.Count(key, i, 1, input.MostInt32())
+	if err != nil {
+		c.fail(key, "an integer from 1 to 2^31-1", v)
+		return 1
+	}
+	return count
 }
 
 // count is integer that may be 0, which it is if none of keys is there.

@@ -96,7 +96,7 @@ func assemble(dir string, c *config, fam *family, folder *safetensors.Folder, op
 	if err := fam.accept(c); err != nil {
 		return nil, err
 	}
-	d, err := readDims(c, len(folder.Tensors()), formOfExperts(folder, c), fam)
+	d, err := readDims(c, holdingOf(folder), formOfExperts(folder, c), fam)
 	if err != nil {
 		return nil, err
 	}

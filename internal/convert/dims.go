@@ -1,5 +1,34 @@
 package convert
 
+import (
+	"fmt"
+	"math"
+
+	"qtool/internal/input"
+	"qtool/safetensors"
+)
+
+// holding is what a folder holds, which bounds what its config.json can claim.
+type holding struct {
+	tensors int
+	largest int // elements of a tensor
+}
+
+func holdingOf(folder *safetensors.Folder) holding {
+	h := holding{tensors: len(folder.Tensors())}
+	for _, t := range folder.Tensors() {
+		n := int64(1)
+		for _, d := range t.Shape {
+			n *= int64(d)
+		}
+		h.largest = max(h.largest, int(min(n, math.MaxInt32)))
+	}
+	return h
+}
+
+// unseen is the holding of a folder whose weights are not there.
+func unseen() holding { return holding{math.MaxInt, math.MaxInt32} }
+
 // dims are the sizes that most architectures share.
 type dims struct {
 	blocks, context int
@@ -23,9 +52,10 @@ type dims struct {
 	rmsEps          float64
 }
 
-// readDims reads and checks the sizes. Every block has at least one tensor, and
-// so has every expert: more blocks than tensors are refused before they cost memory.
-func readDims(c *config, tensors int, form expertForm, f *family) (*dims, error) {
+// readDims reads and checks the sizes. Every block has at least one tensor, and so has
+// every expert, and every width is a side of a tensor or a part of one: what the folder
+// cannot hold is refused before it costs memory.
+func readDims(c *config, holds holding, form expertForm, f *family) (*dims, error) {
 	d := &dims{
 		fused: form.fused, columns: form.columns,
 		blocks:  c.required("num_hidden_layers", "n_layers", "n_layer", "num_layers"),
@@ -53,19 +83,33 @@ func readDims(c *config, tensors int, form expertForm, f *family) (*dims, error)
 	if c.err != nil {
 		return nil, c.err
 	}
-	return d, d.check(tensors, f)
+	return d, d.check(holds, f)
 }
 
-func (d *dims) check(tensors int, f *family) error {
+func (d *dims) check(holds holding, f *family) error {
+	// Experts of two values in a byte have twice the elements of their tensor.
+	widest := input.MostInt32().Lesser(input.Limit{Most: 2 * int64(holds.largest), Why: fmt.Sprintf("its largest tensor has %d elements", holds.largest)})
+	blocks := input.Limit{Most: int64(holds.tensors), Why: fmt.Sprintf("the folder has only %d tensors", holds.tensors)}
+	for _, size := range []struct {
+		name string
+		n    int
+		most input.Limit
+	}{
+		{"the number of layers", d.blocks, blocks},
+		{"hidden_size", d.embed, widest}, {"intermediate_size", d.ff, widest}, {"num_attention_heads", d.heads, widest},
+		{"head_dim", d.headDim, widest}, {"vocab_size", d.vocab, widest}, {"the number of experts", d.experts, widest},
+	} {
+		if _, err := input.Count("config.json: "+size.name, size.n, 0, size.most); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
 	withExperts := d.blocks - d.leadingDense
 	if f.everyOther {
 		withExperts = d.blocks / 2
 	}
 	switch {
-	case d.blocks > tensors:
-		return invalid("config.json gives %d layers, the folder has only %d tensors", d.blocks, tensors)
-	case !f.stacked && !d.fused && withExperts*d.experts > tensors:
-		return invalid("config.json gives %d layers of %d experts, the folder has only %d tensors", d.blocks, d.experts, tensors)
+	case !f.stacked && !d.fused && withExperts*d.experts > holds.tensors:
+		return invalid("config.json gives %d layers of %d experts, the folder has only %d tensors", d.blocks, d.experts, holds.tensors)
 	case d.heads%d.headsKV != 0:
 		return invalid("config.json: %d attention heads are no multiple of %d key-value heads", d.heads, d.headsKV)
 	case !d.explicitHeadDim && d.embed%d.heads != 0:

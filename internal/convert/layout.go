@@ -2,7 +2,6 @@ package convert
 
 import (
 	"fmt"
-	"math"
 	"path/filepath"
 	"strings"
 )
@@ -92,7 +91,7 @@ func layoutOfFolder(dir string) (*Layout, error) {
 	if err := fam.accept(c); err != nil {
 		return nil, err
 	}
-	d, err := readDims(c, math.MaxInt, expertForm{}, fam)
+	d, err := readDims(c, unseen(), expertForm{}, fam)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"qtool/gguf"
+	"qtool/internal/input"
 	"qtool/internal/model"
 	"qtool/quantize/imatrix"
 )
@@ -50,20 +51,25 @@ func ResumeImportance(src gguf.Model, id string) (*Importance, error) {
 		return nil, ErrOtherImportance
 	}
 	run := &Importance{}
+	exact := input.Limit{Most: 1 << 53, Why: "sums are exact up to there"}
 	if run.Matrix, err = imatrix.FromModel(src); err != nil {
 		return nil, err
 	}
 	for _, field := range []struct {
 		key  string
 		into *int
-	}{{keyNext, &run.Next}, {keyRun, &run.chunks}, {keyScored, &run.nll.count}} {
-		if *field.into, err = md.Int(field.key); err != nil {
+		most input.Limit
+	}{{keyNext, &run.Next, input.MostInt32()}, {keyRun, &run.chunks, input.MostInt32()}, {keyScored, &run.nll.count, exact}} {
+		if *field.into, err = md.Int(field.key); err == nil {
+			_, err = input.Count(field.key, *field.into, 0, field.most)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%w: %w", model.ErrInvalid, err)
 		}
 	}
 	v, _ := md.Get(keyNLL)
 	nll, ok := v.([]float64)
-	if !ok || len(nll) != 2 || run.Next < 0 || run.chunks < 0 || run.nll.count < 0 || run.Matrix.ChunkSize == 0 {
+	if !ok || len(nll) != 2 || run.Matrix.ChunkSize == 0 {
 		return nil, fmt.Errorf("%w: the state of the collection is damaged", model.ErrInvalid)
 	}
 	run.nll.sum, run.nll.squares = nll[0], nll[1]

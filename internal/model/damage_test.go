@@ -27,7 +27,9 @@ var damages = map[string]func(t *gguf.Tensor) *gguf.Tensor{
 	"another matrix": func(t *gguf.Tensor) *gguf.Tensor { return zeros(t.Name, append(slices.Clone(t.Shape), 2)...) },
 	"no rows at all": func(t *gguf.Tensor) *gguf.Tensor { return zeros(t.Name, 0, 32) },
 	"no dimensions":  func(t *gguf.Tensor) *gguf.Tensor { return zeros(t.Name) },
-	"no data":        func(t *gguf.Tensor) *gguf.Tensor { return &gguf.Tensor{Name: t.Name, Type: t.Type, Shape: t.Shape, Data: gguf.Memory(nil)} },
+	"no data": func(t *gguf.Tensor) *gguf.Tensor {
+		return &gguf.Tensor{Name: t.Name, Type: t.Type, Shape: t.Shape, Data: gguf.Memory(nil)}
+	},
 }
 
 // A model of which one tensor is damaged is refused, or computes without it where it is

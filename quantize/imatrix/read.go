@@ -104,8 +104,8 @@ func readHeader(src gguf.Model) (*Matrix, []pair, error) {
 		if *field.into, err = md.Int(field.key); err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", ErrFormat, err)
 		}
-		if n := *field.into; n < 0 || n > math.MaxInt32 {
-			return nil, nil, fmt.Errorf("%w: %s is %d", ErrFormat, field.key, n)
+		if _, err := input.Count(field.key, *field.into, 0, input.MostInt32()); err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", ErrFormat, err)
 		}
 	}
 	pairs, err := m.pairs(src)
