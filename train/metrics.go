@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"qtool/internal/atomicfile"
+	"qtool/internal/input"
 )
 
 // Metrics appends events to a file of JSON lines.
@@ -40,8 +40,11 @@ func OpenMetrics(path string, keep int) (*Metrics, error) {
 	return &Metrics{log}, nil
 }
 
+// maxMetrics is far more than the events of any run.
+const maxMetrics = 4 << 30
+
 func eventsUpTo(path string, step int) ([]byte, error) {
-	old, err := os.ReadFile(path)
+	old, err := input.ReadFile(path, maxMetrics)
 	if errors.Is(err, fs.ErrNotExist) || step == 0 {
 		return nil, nil
 	}
