@@ -1,0 +1,55 @@
+package sharedtest
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// FindUsesOfOS fails for every use of a name of package os that is in names, in the
+// program's sources outside of except, which are paths from the root or beginnings of
+// such. instead says what to use.
+func FindUsesOfOS(t *testing.T, names map[string]bool, except []string, instead string) {
+	t.Helper()
+	_, here, _, _ := runtime.Caller(0)
+	root, files := filepath.Join(filepath.Dir(here), "..", ".."), 0
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		for _, place := range except {
+			if strings.HasPrefix(filepath.ToSlash(name), place) {
+				return nil
+			}
+		}
+		files++
+		set := token.NewFileSet()
+		tree, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(tree, func(n ast.Node) bool {
+			s, ok := n.(*ast.SelectorExpr)
+			if !ok || !names[s.Sel.Name] {
+				return true
+			}
+			if x, ok := s.X.(*ast.Ident); ok && x.Name == "os" {
+				t.Errorf("%s: os.%s: use %s", set.Position(s.Pos()), s.Sel.Name, instead)
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil || files < 100 {
+		t.Errorf("%d files, %v", files, err)
+	}
+}
