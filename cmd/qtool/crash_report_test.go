@@ -35,12 +35,12 @@ func TestAPanicIsALineATraceAndCode70(t *testing.T) {
 	m := tinyFile(t, fixtures.Shape{})
 	pool := kernel.NewPool(4)
 	defer pool.Close()
-	for what, out := range map[string]io.Writer{`"faulty\nwriter"`: faultyWriter{}, "faulty worker": faultyWorker{pool}} {
+	for what, out := range map[string]io.Writer{`faulty\nwriter`: faultyWriter{}, "faulty worker": faultyWorker{pool}} {
 		dir := t.TempDir()
 		t.Setenv("TMPDIR", dir)
 		t.Setenv("TMP", dir)
 		var stderr bytes.Buffer
-		if code := run(t.Context(), []string{"inspect", m}, nil, out, &stderr); code != exitInternal {
+		if code := run(t.Context(), []string{"inspect", "--json", m}, nil, out, &stderr); code != exitInternal {
 			t.Errorf("exit code %d", code)
 		}
 		line := regexp.MustCompile(`^qtool: internal error: ` + regexp.QuoteMeta(what) + `; please report it with the trace in "(.*)"\n$`).FindStringSubmatch(stderr.String())
@@ -54,7 +54,7 @@ func TestAPanicIsALineATraceAndCode70(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, part := range []string{"qtool devel", `"inspect"`, "crash_report_test.go", "goroutine"} {
+		for _, part := range []string{"qtool devel", `"inspect" "--json"`, "crash_report_test.go", "goroutine"} {
 			if !strings.Contains(string(trace), part) {
 				t.Errorf("%q is missing in the trace:\n%s", part, trace)
 			}
