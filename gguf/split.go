@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"qtool/internal/input"
@@ -27,6 +28,24 @@ var shardSuffix = regexp.MustCompile(`-(\d{5,})-of-(\d{5,})\.gguf$`)
 // with or without ".gguf" at its end.
 func ShardPath(path string, no, count int) string {
 	return fmt.Sprintf("%s-%05d-of-%05d.gguf", strings.TrimSuffix(path, ".gguf"), no, count)
+}
+
+// ShardsOf lists the names of all shards of the model that path, by its name, is a shard
+// of, or path itself if that is no name of a shard. It does not look whether they are there.
+func ShardsOf(path string) []string {
+	suffix := shardSuffix.FindStringSubmatch(path)
+	if suffix == nil {
+		return []string{path}
+	}
+	count, err := strconv.Atoi(suffix[2])
+	if err != nil || count < 1 || count > maxShards {
+		return []string{path}
+	}
+	paths := make([]string, count)
+	for i := range paths {
+		paths[i] = ShardPath(strings.TrimSuffix(path, suffix[0]), i+1, count)
+	}
+	return paths
 }
 
 // openShards adds the other shards if f is the first of a split model.

@@ -66,10 +66,14 @@ type Config struct {
 	Shapes bool
 }
 
-// New makes a fresh adapter for the chosen targets of d. It does not change the
-// model's output yet: A is uniform in ±1/sqrt(in), B is zero; for the embedding,
-// where A is looked up, it is the other way round.
-func New(d *model.Decoder, c Config) (*Adapter, error) {
+// Check finds out whether [New] can make the adapter, all but its experts.
+func (c *Config) Check(d *model.Decoder) error {
+	_, err := c.targets(d)
+	return err
+}
+
+// targets are the chosen targets of d.
+func (c *Config) targets(d *model.Decoder) ([]model.Target, error) {
 	if c.Rank < 1 {
 		return nil, fmt.Errorf("an adapter of rank %d: the rank must be at least 1", c.Rank)
 	}
@@ -79,7 +83,14 @@ func New(d *model.Decoder, c Config) (*Adapter, error) {
 	if !(c.Alpha > 0) || math.IsInf(float64(c.Alpha), 0) {
 		return nil, fmt.Errorf("an adapter with alpha %g: alpha must be a positive number", c.Alpha)
 	}
-	chosen, err := Select(d, c.Targets, c.MergeOnly)
+	return Select(d, c.Targets, c.MergeOnly)
+}
+
+// New makes a fresh adapter for the chosen targets of d. It does not change the
+// model's output yet: A is uniform in ±1/sqrt(in), B is zero; for the embedding,
+// where A is looked up, it is the other way round.
+func New(d *model.Decoder, c Config) (*Adapter, error) {
+	chosen, err := c.targets(d)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,20 @@ type Target struct {
 	Progress func(t *gguf.Tensor, done, total int64)
 }
 
+// DataBytes is about how many bytes of tensors the target makes of all of m, known before
+// types are tried.
+func (t *Target) DataBytes(m gguf.Model) int64 {
+	size, elements := int64(0), 0
+	for _, tensor := range m.Tensors() {
+		size += tensor.Size()
+		elements += tensor.Elements()
+	}
+	if t.BitsPerWeight > 0 {
+		return min(size, int64(t.BitsPerWeight*float64(elements)/8))
+	}
+	return min(size, t.Bytes)
+}
+
 // CandidateTypes are the types that a target chooses from: those that the mixes use, which
 // need no importance for every tensor, or all that take it.
 func CandidateTypes(importance bool) []gguf.Type {

@@ -43,6 +43,9 @@ func runBenchQuantize(c *cli.Context) error {
 	}
 	con := newConsole(c)
 	if path := c.String("model"); path != "" {
+		if err := checkOutputs(nil, path); err != nil {
+			return err
+		}
 		if err := bench.WriteSynthetic(c.Context, path, quantizedShape); err != nil {
 			return err
 		}

@@ -13,11 +13,26 @@ import (
 	"qtool/quantize"
 )
 
-// measureSensitivity runs the text of --calibration through the model.
-func measureSensitivity(c *cli.Context, con *console, file modelFile) (map[string]*quantize.Sensitivity, error) {
-	text, err := readInput(c.Context, con, c.String("calibration"))
+// readCalibration reads the text of --calibration, "" without it.
+func readCalibration(c *cli.Context, con *console) (string, error) {
+	if !c.IsSet("calibration") {
+		return "", nil
+	}
+	return readText(c.Context, con, "calibration", c.String("calibration"))
+}
+
+// measureSensitivity runs a text through the model.
+func measureSensitivity(c *cli.Context, con *console, file modelFile, text string) (map[string]*quantize.Sensitivity, error) {
+	tok, err := loadTokenizer(file)
 	if err != nil {
-		return nil, fmt.Errorf("reading the text for calibration: %w", err)
+		return nil, err
+	}
+	tokens := tok.Encode(text, tokenizer.EncodeOptions{AddSpecial: true})
+	opt := sensitivity.Options{Tokens: c.Int("calibration-tokens"), BOS: -1}
+	if context, err := model.ContextLength(file); err == nil {
+		if err := opt.Check(len(tokens), context); err != nil {
+			return nil, err
+		}
 	}
 	d, err := model.Load(file, model.Options{})
 	if errors.Is(err, model.ErrUnsupported) {
@@ -25,25 +40,18 @@ func measureSensitivity(c *cli.Context, con *console, file modelFile) (map[strin
 	} else if err != nil {
 		return nil, err
 	}
-	tok, err := loadTokenizer(file)
-	if err != nil {
-		return nil, err
-	}
-	bos := int32(-1)
 	if tok.Vocab().AddBOS {
-		bos = tok.BOS()
+		opt.BOS = tok.BOS()
 	}
 	pool := kernel.NewPool(c.Int("threads"))
 	defer pool.Close()
 	bar := con.progress()
 	defer bar.Done()
-	return sensitivity.Measure(c.Context, d, tok.Encode(text, tokenizer.EncodeOptions{AddSpecial: true}), pool, sensitivity.Options{
-		Tokens: c.Int("calibration-tokens"), BOS: bos,
-		Progress: func(done, total int) {
-			if done == 0 {
-				bar.Start(int64(total), "windows", "calibrating")
-			}
-			bar.Set(int64(done))
-		},
-	})
+	opt.Progress = func(done, total int) {
+		if done == 0 {
+			bar.Start(int64(total), "windows", "calibrating")
+		}
+		bar.Set(int64(done))
+	}
+	return sensitivity.Measure(c.Context, d, tokens, pool, opt)
 }

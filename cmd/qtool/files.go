@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"strings"
 
-	"qtool/gguf"
+	"qtool/internal/dataset"
 	"qtool/internal/input"
 )
 
@@ -41,57 +40,14 @@ func readInput(ctx context.Context, con *console, path string) (string, error) {
 	}
 }
 
-// checkOutput refuses an output path that names one of the inputs: files, or
-// folders that hold them. Paths that are "" do not count.
-func checkOutput(output string, inputs ...string) error {
-	if output == "" || output == "-" {
-		return usagef("output %q is no name of a file", output)
-	}
-	out, err := os.Stat(output)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
+// readText is readInput of a text that a model is to read, which must not be empty.
+func readText(ctx context.Context, con *console, flag, path string) (string, error) {
+	text, err := readInput(ctx, con, path)
 	if err != nil {
-		return fmt.Errorf("output: %w", err)
+		return "", fmt.Errorf("--%s: %w", flag, err)
 	}
-	if out.IsDir() {
-		return usagef("output %s is a folder; give the name of a file", output)
+	if strings.TrimSpace(text) == "" {
+		return "", fmt.Errorf("--%s %s: %w: it holds no text", flag, path, dataset.ErrEmpty)
 	}
-	for _, input := range inputs {
-		files, err := filesOf(input)
-		if err != nil {
-			return err
-		}
-		for _, file := range files {
-			if in, err := os.Stat(file); err == nil && os.SameFile(in, out) {
-				return usagef("output %s is also an input; choose another name", output)
-			}
-		}
-	}
-	return nil
-}
-
-// filesOf lists path itself, or what is in it if it is a folder.
-func filesOf(path string) ([]string, error) {
-	if path == "" {
-		return nil, nil
-	}
-	info, err := os.Stat(path)
-	if err != nil || !info.IsDir() {
-		return []string{path}, err
-	}
-	entries, err := os.ReadDir(path)
-	var files []string
-	for _, e := range entries {
-		files = append(files, filepath.Join(path, e.Name()))
-	}
-	return files, err
-}
-
-// sources lists the files that m was opened from: all shards of a split model.
-func sources(path string, m gguf.Model) []string {
-	if f, ok := m.(*gguf.File); ok {
-		return f.Paths()
-	}
-	return []string{path}
+	return text, nil
 }

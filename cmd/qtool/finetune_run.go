@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
 
@@ -72,37 +71,13 @@ func (f *finetuning) run(ctx context.Context) error {
 	const garbagePercent = 20
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	for _, stage := range []func(context.Context) error{
-		f.openBase, f.checkResult, f.lockRunDir, f.readData, f.makeAdapter, f.prepare, f.before, f.train, f.after, f.verify, f.write,
+		f.checkFiles, f.openBase, f.lockRunDir, f.readData, f.makeAdapter, f.prepare, f.before, f.train, f.after, f.verify, f.write,
 	} {
 		if err := stage(ctx); err != nil {
 			return err
 		}
 	}
 	return f.con.finish(&f.report)
-}
-
-// checkResult finds out now what would else fail after hours.
-func (f *finetuning) checkResult(context.Context) error {
-	inputs := []string{f.data, f.init}
-	if f.model != "" {
-		inputs = append(inputs, sources(f.model, f.base)...)
-	}
-	if err := checkOutput(f.output(), inputs...); err != nil {
-		return err
-	}
-	for _, file := range []string{f.checkpoint(), f.metricsPath()} {
-		a, errA := filepath.Abs(file)
-		b, errB := filepath.Abs(f.output())
-		if f.runDir != "" && errA == nil && errB == nil && a == b {
-			return usagef("finetune: %s is a file of --run-dir; choose another name for the result", f.output())
-		}
-	}
-	probe, err := atomicfile.Create(f.output())
-	if err != nil {
-		return fmt.Errorf("the result could not be written: %w", err)
-	}
-	probe.Abort()
-	return nil
 }
 
 func (f *finetuning) openBase(context.Context) (err error) {
@@ -187,24 +162,38 @@ func (f *finetuning) makeAdapter(ctx context.Context) (err error) {
 	case f.full != "":
 		return nil
 	case f.init != "":
-		f.adapter, err = lora.OpenSparse(f.init)
+		err = f.openInit()
 	default:
-		var experts map[int][]int32
-		if experts, err = f.chooseExperts(ctx); err != nil {
-			return err
-		}
-		f.adapter, err = lora.New(f.decoder, lora.Config{
-			Rank: f.rank, Alpha: f.alpha, Targets: f.targets, MergeOnly: f.mergeOnly, Experts: experts, Seed: f.config.Seed, Shapes: f.planOnly,
-		})
-		if err != nil {
-			return usagef("finetune: %v", err)
-		}
+		err = f.newAdapter(ctx)
 	}
 	if err != nil {
 		return err
 	}
 	if err := f.adapter.Attach(f.decoder); err != nil {
 		return fmt.Errorf("%s on %s: %w", f.init, f.report.Model, err)
+	}
+	return nil
+}
+
+// openInit opens the adapter to start from, unless it is open.
+func (f *finetuning) openInit() (err error) {
+	if f.adapter == nil && f.init != "" {
+		f.adapter, err = lora.OpenSparse(f.init)
+	}
+	return err
+}
+
+// newAdapter makes a fresh adapter.
+func (f *finetuning) newAdapter(ctx context.Context) (err error) {
+	c := lora.Config{Rank: f.rank, Alpha: f.alpha, Targets: f.targets, MergeOnly: f.mergeOnly, Seed: f.config.Seed, Shapes: f.planOnly}
+	if err := c.Check(f.decoder); err != nil {
+		return usagef("finetune: %v", err)
+	}
+	if c.Experts, err = f.chooseExperts(ctx); err != nil {
+		return err
+	}
+	if f.adapter, err = lora.New(f.decoder, c); err != nil {
+		return usagef("finetune: %v", err)
 	}
 	return nil
 }

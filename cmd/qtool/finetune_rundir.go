@@ -24,6 +24,8 @@ func (f *finetuning) checkpoint() string {
 
 func (f *finetuning) metricsPath() string { return filepath.Join(f.runDir, "metrics.jsonl") }
 
+func (f *finetuning) lockPath() string { return filepath.Join(f.runDir, "lock") }
+
 // lockWait is how long a run waits for the run directory: that long the system may take
 // to end a process that was just killed.
 const lockWait = 2 * time.Second
@@ -37,21 +39,34 @@ func (f *finetuning) lockRunDir(ctx context.Context) error {
 	if err := atomicfile.MkdirAll(f.runDir, 0o777); err != nil {
 		return err
 	}
-	path := filepath.Join(f.runDir, "lock")
-	lock := flock.New(path)
+	lock := flock.New(f.lockPath())
 	wait, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	taken, err := lock.TryLockContext(wait, 20*time.Millisecond)
 	switch {
 	case taken:
 		f.lock = lock
-		return nil
+		return f.lookForCheckpoint()
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("another run is using the run directory %s; wait for its end, or choose another --run-dir", f.runDir)
 	}
 	return fmt.Errorf("locking the run directory %s: %w", f.runDir, err)
+}
+
+// lookForCheckpoint refuses to begin anew where there is a checkpoint.
+func (f *finetuning) lookForCheckpoint() error {
+	there, err := f.checkpoints()
+	switch {
+	case err != nil:
+		return fmt.Errorf("looking for a checkpoint: %w", err)
+	case there == 0 && f.resume:
+		f.con.say("%s has no checkpoint yet: starting from the beginning", f.runDir)
+	case there > 0 && !f.resume:
+		return usagef("finetune: %s holds the checkpoint of an earlier run; go on with --resume, or choose another --run-dir", f.runDir)
+	}
+	return nil
 }
 
 // openRunDir takes the run to where it stopped, if it is to go on, and opens its record.
@@ -63,10 +78,6 @@ func (f *finetuning) openRunDir(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("looking for a checkpoint: %w", err)
-	case there == 0 && f.resume:
-		f.con.say("%s has no checkpoint yet: starting from the beginning", f.runDir)
-	case there > 0 && !f.resume:
-		return usagef("finetune: %s holds the checkpoint of an earlier run; go on with --resume, or choose another --run-dir", f.runDir)
 	case there > 0:
 		damage, err := f.session.Resume(ctx, f.checkpoint())
 		if err != nil {

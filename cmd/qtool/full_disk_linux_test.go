@@ -28,7 +28,7 @@ func TestAFullDiskIsAClearErrorAndNothingIsLeft(t *testing.T) {
 	if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != exitFailed {
 		t.Errorf("%v, expected exit code %d", err, exitFailed)
 	}
-	for _, part := range []string{out, dir + " is on is full", "free some space"} {
+	for _, part := range []string{out, dir + " is on has 512.0 KiB free", "free some space"} {
 		if !strings.Contains(stderr.String(), part) {
 			t.Errorf("expected %q in: %s", part, stderr.String())
 		}

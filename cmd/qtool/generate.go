@@ -9,7 +9,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/internal/infer"
-	"qtool/internal/model"
 	"qtool/internal/tokenizer"
 )
 
@@ -82,7 +81,7 @@ func runGenerate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	l, err := loadForRun(from, c.String("lora"), c.Int("threads"), model.Options{})
+	l, err := loadForRun(from, c.String("lora"), c.Int("threads"), nil)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"qtool/gguf"
 	"qtool/internal/atomicfile"
 	"qtool/internal/infer"
-	"qtool/internal/model"
 	"qtool/internal/tokenizer"
 	"qtool/quantize/imatrix"
 )
@@ -80,7 +79,7 @@ func runImatrix(c *cli.Context) error {
 
 // mergeImatrix makes one file of several without running a model.
 func mergeImatrix(c *cli.Context, paths []string) error {
-	if err := checkOutput(c.String("output")); err != nil {
+	if err := checkOutputs(nil, c.String("output")); err != nil {
 		return err
 	}
 	m, err := readMerged(paths, c.Int("chunk-size"))
@@ -132,44 +131,50 @@ type collection struct {
 	tokens  []int32
 	opt     infer.ImportanceOptions
 
-	progress string // the file that an interrupted run leaves
+	progress string     // the file that an interrupted run leaves
+	left     *gguf.File // what one has left, to be continued; or nil
 	id       string
 	run      *infer.Importance
-	saved    int // run.Next when it was saved last
+	saved    int                     // run.Next when it was saved last
+	held     *atomicfile.Reservation // the space of the output
 }
 
 func collectImatrix(c *cli.Context, path, data string, merge []string) error {
-	con := newConsole(c)
-	text, err := readInput(c.Context, con, data)
+	r := &collection{
+		ctx: c.Context, flags: c, con: newConsole(c), progress: c.String("output") + ".progress",
+		opt: infer.ImportanceOptions{
+			First: c.Int("from-chunk"), Chunks: c.Int("chunks"), Output: c.Bool("process-output"), NoPerplexity: c.Bool("no-ppl"),
+		},
+	}
+	text, err := r.look(path, data, merge)
 	if err != nil {
-		return fmt.Errorf("reading the text: %w", err)
+		return err
+	}
+	if r.left != nil {
+		defer r.left.Close()
 	}
 	from, err := modelSource(c, path)
 	if err != nil {
 		return err
 	}
-	l, err := loadForRun(from, "", c.Int("threads"), model.Options{})
+	l, err := loadForRun(from, "", c.Int("threads"), func(l *loaded) (err error) {
+		r.tokens, err = l.checkText(text, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: c.Bool("parse-special")}, func(tokens, context int) error {
+			return infer.CheckImportance(tokens, context, c.Int("chunk-size"), r.opt)
+		})
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	if err := checkOutput(c.String("output"), append(sources(path, l.file), data)...); err != nil {
+	if _, err := l.tokenizer(); err != nil {
 		return err
 	}
-	tok, err := l.tokenizer()
-	if err != nil {
-		return err
-	}
-	r := &collection{
-		ctx: c.Context, flags: c, con: con, file: l.file, session: l.session(), progress: c.String("output") + ".progress",
-		tokens: tok.Encode(text, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: c.Bool("parse-special")}),
-		opt: infer.ImportanceOptions{
-			First: c.Int("from-chunk"), Chunks: c.Int("chunks"), Output: c.Bool("process-output"), NoPerplexity: c.Bool("no-ppl"),
-		},
-	}
+	r.file, r.session = l.file, l.session()
 	if err := r.begin(data, merge); err != nil {
 		return err
 	}
+	defer func() { r.held.Release() }()
 	start, first := time.Now(), r.run.Next
 	if err := r.collect(); err != nil {
 		return err
@@ -179,6 +184,7 @@ func collectImatrix(c *cli.Context, path, data string, merge []string) error {
 	if p := r.run.Perplexity(); p.Scored > 0 {
 		report.perplexityOf = &perplexityOf{p.Value, p.Error, p.NLL}
 	}
+	r.held.Release()
 	// An interruption would have to write as much to save the progress.
 	if err := writeImatrix(context.WithoutCancel(c.Context), c, report); err != nil {
 		return err
@@ -187,7 +193,40 @@ func collectImatrix(c *cli.Context, path, data string, merge []string) error {
 	if err := atomicfile.Remove(r.progress); err != nil {
 		return fmt.Errorf("removing the progress of this run: %w", err)
 	}
-	return report.print(con)
+	return report.print(newConsole(c))
+}
+
+// look finds out what can go wrong before the model is opened, and reads the text.
+func (r *collection) look(path, data string, merge []string) (text string, err error) {
+	if err := checkOutputs([]string{path, data}, r.flags.String("output"), r.progress); err != nil {
+		return "", err
+	}
+	if r.left, err = openProgress(r.progress, r.flags.Bool("resume")); err != nil {
+		return "", err
+	}
+	if r.left == nil && r.flags.Bool("resume") {
+		r.con.say("there is no %s to continue; beginning anew", r.progress)
+	}
+	for _, in := range merge {
+		f, err := imatrix.Open(in)
+		if err != nil {
+			return "", fmt.Errorf("--in-file: %w", err)
+		}
+		f.Close()
+	}
+	return readText(r.ctx, r.con, "data", data)
+}
+
+// openProgress opens what an interrupted run left at path; nil if nothing is there.
+func openProgress(path string, resume bool) (*gguf.File, error) {
+	_, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, nil
+	case err == nil && !resume:
+		return nil, usagef("an interrupted run left %s: continue it with --resume, or delete it", path)
+	}
+	return gguf.Open(path)
 }
 
 // begin prepares a new run, or the one that --resume continues.
@@ -207,21 +246,10 @@ func (r *collection) begin(data string, merge []string) (err error) {
 	if r.id, err = infer.ImportanceID(r.ctx, r.file, r.tokens, r.run, r.opt); err != nil {
 		return err
 	}
-	f, err := gguf.Open(r.progress)
-	switch {
-	case errors.Is(err, os.ErrNotExist) && r.flags.Bool("resume"):
-		r.con.say("there is no %s to continue; beginning anew", r.progress)
-		return nil
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case err != nil:
+	if err := r.holdSpace(); err != nil || r.left == nil {
 		return err
 	}
-	defer f.Close()
-	if !r.flags.Bool("resume") {
-		return usagef("an interrupted run left %s: continue it with --resume, or delete it", r.progress)
-	}
-	run, err := infer.ResumeImportance(f, r.id)
+	run, err := infer.ResumeImportance(r.left, r.id)
 	if errors.Is(err, infer.ErrOtherImportance) {
 		return usagef("%s was left by a run with another model, text or setting; name another output, or delete it", r.progress)
 	}
@@ -230,6 +258,17 @@ func (r *collection) begin(data string, merge []string) (err error) {
 	}
 	r.run, r.saved = run, run.Next
 	return nil
+}
+
+// holdSpace makes sure that there is room for the result and for what an interruption
+// leaves, and holds that of the result.
+func (r *collection) holdSpace() (err error) {
+	output, size := r.flags.String("output"), infer.ImportanceBytes(r.file, r.opt)
+	if err := checkSpace(need{output, size}, need{r.progress, size}); err != nil {
+		return err
+	}
+	r.held, err = atomicfile.Reserve(output, size)
+	return err
 }
 
 // collect runs the text and saves on the way, and when it is interrupted.

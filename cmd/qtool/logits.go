@@ -8,7 +8,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/internal/input"
-	"qtool/internal/model"
 	"qtool/internal/tokenizer"
 )
 
@@ -46,24 +45,31 @@ func runLogits(c *cli.Context) error {
 	case c.IsSet("tokens") == c.IsSet("prompt"):
 		return usagef("logits: give either --tokens or --prompt")
 	}
+	if err := checkOutputs([]string{args[0], c.String("lora"), idsFile(c.String("tokens"))}, output); err != nil {
+		return err
+	}
+	con := newConsole(c)
+	given, err := readTokens(c, con)
+	if err != nil {
+		return err
+	}
 	from, err := modelSource(c, args[0])
 	if err != nil {
 		return err
 	}
-	l, err := loadForRun(from, c.String("lora"), c.Int("threads"), model.Options{})
+	l, err := loadForRun(from, c.String("lora"), c.Int("threads"), nil)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	if err := checkOutput(output, append(sources(args[0], l.file), c.String("lora"), idsFile(c.String("tokens")))...); err != nil {
-		return err
-	}
-	con := newConsole(c)
-	ids, err := idsToRun(c, con, l)
+	ids, err := given.of(l)
 	if err != nil {
 		return err
 	}
 	shape := []int{len(ids), l.decoder.Vocabulary}
+	if err := checkSpace(need{output, npySize(shape)}); err != nil {
+		return err
+	}
 	if err := writeLogits(c, con, l, ids, shape, output); err != nil {
 		return err
 	}
@@ -78,26 +84,37 @@ func runLogits(c *cli.Context) error {
 	return nil
 }
 
-// idsToRun reads --tokens or --prompt.
-func idsToRun(c *cli.Context, con *console, l *loaded) ([]int32, error) {
+// givenTokens are what --tokens or --prompt say.
+type givenTokens struct {
+	ids    []int32 // nil for a prompt
+	prompt string
+}
+
+// readTokens reads --tokens or --prompt, as far as that needs no model.
+func readTokens(c *cli.Context, con *console) (g givenTokens, err error) {
 	if c.IsSet("tokens") {
-		ids, err := parseIDs(c.String("tokens"))
-		for _, id := range ids {
-			if id < 0 || int(id) >= l.decoder.Vocabulary {
-				return nil, usagef("logits: token %d is outside the vocabulary; the model has the ids 0 to %d", id, l.decoder.Vocabulary-1)
-			}
+		g.ids, err = parseIDs(c.String("tokens"))
+	} else {
+		g.prompt, err = promptOf(c, con)
+	}
+	return g, err
+}
+
+// of gives the ids for a model.
+func (g *givenTokens) of(l *loaded) ([]int32, error) {
+	for _, id := range g.ids {
+		if id < 0 || int(id) >= l.decoder.Vocabulary {
+			return nil, usagef("logits: token %d is outside the vocabulary; the model has the ids 0 to %d", id, l.decoder.Vocabulary-1)
 		}
-		return ids, err
+	}
+	if g.ids != nil {
+		return g.ids, nil
 	}
 	tok, err := l.tokenizer()
 	if err != nil {
 		return nil, err
 	}
-	prompt, err := promptOf(c, con)
-	if err != nil {
-		return nil, err
-	}
-	return tok.Encode(prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
+	return tok.Encode(g.prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true}), nil
 }
 
 // idsFile is the file that --tokens @FILE names, else "".

@@ -70,46 +70,61 @@ func adapterFlag() cli.Flag {
 }
 
 // loadForRun opens a model and makes it ready, with the adapter at
-// adapterPath unless that is "". threads is the value of --threads. The caller
+// adapterPath unless that is "". threads is the value of --threads. check, unless nil, is
+// called before the weights are loaded, when a text can be cut into tokens. The caller
 // closes what it gets.
-func loadForRun(from source, adapterPath string, threads int, opt model.Options) (l *loaded, err error) {
-	file, err := openModel(from)
-	if err != nil {
+func loadForRun(from source, adapterPath string, threads int, check func(*loaded) error) (l *loaded, err error) {
+	l = &loaded{}
+	if adapterPath != "" {
+		if l.adapter, err = lora.Open(adapterPath); err != nil {
+			return nil, fmt.Errorf("adapter: %w", err)
+		}
+	}
+	if l.file, err = openModel(from); err != nil {
 		return nil, err
 	}
-	l = &loaded{file: file, pool: kernel.NewPool(threads)}
-	if err := l.load(from.path, opt); err != nil {
-		l.Close()
+	if err := l.load(from.path, check); err != nil {
+		l.file.Close()
 		return nil, err
 	}
-	if adapterPath == "" {
-		return l, nil
+	if l.adapter != nil {
+		if err := l.adapter.Attach(l.decoder); err != nil {
+			l.file.Close()
+			return nil, fmt.Errorf("adapter %s: %w", adapterPath, err)
+		}
 	}
-	if err := l.attach(adapterPath); err != nil {
-		l.Close()
-		return nil, err
-	}
+	l.pool = kernel.NewPool(threads)
 	return l, nil
 }
 
-func (l *loaded) load(path string, opt model.Options) (err error) {
-	if l.decoder, err = model.Load(l.file, opt); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
+func (l *loaded) load(path string, check func(*loaded) error) (err error) {
 	if l.tokens, err = loadTokenizer(l.file); err != nil {
 		l.tokensErr = fmt.Errorf("%s: %w", path, err)
+	}
+	if check != nil {
+		if err := check(l); err != nil {
+			return err
+		}
+	}
+	if l.decoder, err = model.Load(l.file, model.Options{}); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }
 
-func (l *loaded) attach(path string) (err error) {
-	if l.adapter, err = lora.Open(path); err != nil {
-		return fmt.Errorf("adapter: %w", err)
+// checkText cuts a text into tokens and asks check whether they are enough for a model of
+// that context. What is wrong with the model itself is told when it is loaded.
+func (l *loaded) checkText(text string, opt tokenizer.EncodeOptions, check func(tokens, context int) error) ([]int32, error) {
+	tok, err := l.tokenizer()
+	if err != nil {
+		return nil, nil
 	}
-	if err := l.adapter.Attach(l.decoder); err != nil {
-		return fmt.Errorf("adapter %s: %w", path, err)
+	ids := tok.Encode(text, opt)
+	context, err := model.ContextLength(l.file)
+	if err != nil {
+		return ids, nil
 	}
-	return nil
+	return ids, check(len(ids), context)
 }
 
 func loadTokenizer(m gguf.Model) (*tokenizer.Tokenizer, error) {

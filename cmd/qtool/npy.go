@@ -27,15 +27,34 @@ func createNPY(path string, shape []int) (*npyWriter, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := file.Reserve(npySize(shape)); err != nil {
+		file.Abort()
+		return nil, fmt.Errorf("writing %s: %w", path, err)
+	}
 	n := &npyWriter{path: path, file: file, w: bufio.NewWriterSize(file, 1<<16)}
-	tuple := strings.ReplaceAll(strings.Trim(fmt.Sprint(shape), "[]"), " ", ", ")
-	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s,), }", tuple)
-	const preamble = 10
-	header += strings.Repeat(" ", 63-(preamble+len(header))%64) + "\n"
+	header := npyHeader(shape)
 	n.w.WriteString("\x93NUMPY\x01\x00") // errors stay with the bufio.Writer
 	n.w.Write(binary.LittleEndian.AppendUint16(nil, uint16(len(header))))
 	n.w.WriteString(header)
 	return n, nil
+}
+
+// npyPreamble is the length of what is before the header.
+const npyPreamble = 10
+
+func npyHeader(shape []int) string {
+	tuple := strings.ReplaceAll(strings.Trim(fmt.Sprint(shape), "[]"), " ", ", ")
+	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s,), }", tuple)
+	return header + strings.Repeat(" ", 63-(npyPreamble+len(header))%64) + "\n"
+}
+
+// npySize is the number of bytes of the file.
+func npySize(shape []int) int64 {
+	n := int64(4)
+	for _, d := range shape {
+		n *= int64(d)
+	}
+	return npyPreamble + int64(len(npyHeader(shape))) + n
 }
 
 // Write appends a row.

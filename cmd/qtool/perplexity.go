@@ -9,7 +9,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/internal/infer"
-	"qtool/internal/model"
 	"qtool/internal/tokenizer"
 )
 
@@ -85,9 +84,9 @@ func runPerplexity(c *cli.Context) error {
 	case c.Int("context") < 0 || c.Int("chunks") < 0:
 		return usagef("perplexity: --context and --chunks cannot be negative")
 	}
-	text, err := readInput(c.Context, con, data)
+	text, err := readText(c.Context, con, "data", data)
 	if err != nil {
-		return fmt.Errorf("reading the text: %w", err)
+		return err
 	}
 	paths := args
 	if c.IsSet("baseline") {
@@ -97,17 +96,22 @@ func runPerplexity(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	l, err := loadForRun(models[0], c.String("lora"), c.Int("threads"), model.Options{})
+	opt := infer.PerplexityOptions{Context: c.Int("context"), Chunks: c.Int("chunks")}
+	var ids []int32
+	l, err := loadForRun(models[0], c.String("lora"), c.Int("threads"), func(l *loaded) (err error) {
+		ids, err = l.checkText(text, tokenizer.EncodeOptions{AddSpecial: true}, func(tokens, context int) error {
+			return infer.CheckPerplexity(tokens, context, opt)
+		})
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	tok, err := l.tokenizer()
-	if err != nil {
+	if _, err := l.tokenizer(); err != nil {
 		return err
 	}
-	ids := tok.Encode(text, tokenizer.EncodeOptions{AddSpecial: true})
-	r, err := measurePerplexity(c, con, l.session(), ids, models[1:])
+	r, err := measurePerplexity(c, con, l.session(), ids, opt, models[1:])
 	if err != nil {
 		return err
 	}
@@ -118,25 +122,22 @@ func runPerplexity(c *cli.Context) error {
 	return err
 }
 
-func measurePerplexity(c *cli.Context, con *console, s *infer.Session, ids []int32, baseline []source) (*perplexityReport, error) {
+func measurePerplexity(c *cli.Context, con *console, s *infer.Session, ids []int32, opt infer.PerplexityOptions, baseline []source) (*perplexityReport, error) {
 	bar := con.progress()
 	defer bar.Done()
-	opt := infer.PerplexityOptions{
-		Context: c.Int("context"), Chunks: c.Int("chunks"),
-		Progress: func(sofar infer.Perplexity, total int) {
-			if sofar.Chunks == 0 {
-				bar.Start(int64(total), "windows", "perplexity")
-				return
-			}
-			bar.Remark("%.4f so far", sofar.Value)
-			bar.Set(int64(sofar.Chunks))
-		},
+	opt.Progress = func(sofar infer.Perplexity, total int) {
+		if sofar.Chunks == 0 {
+			bar.Start(int64(total), "windows", "perplexity")
+			return
+		}
+		bar.Remark("%.4f so far", sofar.Value)
+		bar.Set(int64(sofar.Chunks))
 	}
 	if len(baseline) == 0 {
 		p, err := s.Perplexity(c.Context, ids, opt)
 		return reportPerplexity(p, len(ids)), err
 	}
-	base, err := loadForRun(baseline[0], "", c.Int("threads"), model.Options{})
+	base, err := loadForRun(baseline[0], "", c.Int("threads"), nil)
 	if err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)
 	}

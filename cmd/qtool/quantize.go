@@ -88,7 +88,20 @@ func runQuantize(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := splitLimit(c); err != nil {
+		return err
+	}
+	inputs := append([]string{args[0], c.String("imatrix"), c.String("calibration")}, c.StringSlice("tensor-type-file")...)
+	if !c.Bool("dry-run") {
+		if err := checkModelOutput(inputs, args[1], c.Bool("keep-split") || c.IsSet("split-max-size")); err != nil {
+			return err
+		}
+	}
 	con := newConsole(c)
+	calibration, err := readCalibration(c, con)
+	if err != nil {
+		return err
+	}
 	importance, err := importanceFor(c, con)
 	if err != nil {
 		return err
@@ -105,7 +118,12 @@ func runQuantize(c *cli.Context) error {
 		return err
 	}
 	defer m.Close()
-	plan, err := makePlan(c, con, m, opts, target)
+	if target != nil && !opts.DryRun && len(opts.PruneLayers) == 0 {
+		if err := checkSpace(need{args[1], target.DataBytes(m)}); err != nil {
+			return err
+		}
+	}
+	plan, err := makePlan(c, con, m, opts, target, calibration)
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
@@ -129,7 +147,7 @@ func runQuantize(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkShards(args[1], plan.Model(), write, append(sources(args[0], m), c.String("imatrix"))); err != nil {
+	if err := checkModel(inputs, args[1], plan.Model(), write); err != nil {
 		return err
 	}
 	for _, note := range plan.Notes() {
@@ -249,20 +267,32 @@ func writeOptions(c *cli.Context, plan *quantize.Plan, m gguf.Model) ([]gguf.Wri
 	return opts, err
 }
 
-// splitOptions says into which shards the model of plan is written, which was made from m.
-func splitOptions(c *cli.Context, plan *quantize.Plan, m gguf.Model) ([]gguf.WriteOption, error) {
+// splitLimit is the value of --split-max-size, 0 without it.
+func splitLimit(c *cli.Context) (int64, error) {
 	size := c.String("split-max-size")
 	switch {
-	case c.Bool("keep-split") && size != "":
-		return nil, usagef("--keep-split and --split-max-size contradict each other")
+	case size == "":
+		return 0, nil
+	case c.Bool("keep-split"):
+		return 0, usagef("--keep-split and --split-max-size contradict each other")
+	}
+	limit, err := parseSize(size)
+	if err != nil {
+		return 0, fmt.Errorf("--split-max-size: %w", err)
+	}
+	return limit, nil
+}
+
+// splitOptions says into which shards the model of plan is written, which was made from m.
+func splitOptions(c *cli.Context, plan *quantize.Plan, m gguf.Model) ([]gguf.WriteOption, error) {
+	limit, err := splitLimit(c)
+	switch {
+	case err != nil:
+		return nil, err
+	case limit > 0:
+		return []gguf.WriteOption{gguf.WithSplit(limit)}, nil
 	case c.Bool("keep-split"):
 		return keptShards(plan, m)
-	case size != "":
-		limit, err := parseSize(size)
-		if err != nil {
-			return nil, fmt.Errorf("--split-max-size: %w", err)
-		}
-		return []gguf.WriteOption{gguf.WithSplit(limit)}, nil
 	}
 	return nil, nil
 }
@@ -293,18 +323,21 @@ func keptShards(plan *quantize.Plan, m gguf.Model) ([]gguf.WriteOption, error) {
 	return []gguf.WriteOption{gguf.WithShards(kept...)}, nil
 }
 
-// checkShards refuses output files that are inputs.
-func checkShards(output string, m gguf.Model, split []gguf.WriteOption, inputs []string) error {
-	paths, err := gguf.ShardPaths(output, m, split...)
+// checkModel finds out whether m can be written to output: the names of all files, once they
+// are known, and the space on the disk.
+func checkModel(inputs []string, output string, m gguf.Model, write []gguf.WriteOption) error {
+	paths, err := gguf.ShardPaths(output, m, write...)
 	if err != nil {
 		return fmt.Errorf("%s: %w", output, err)
 	}
-	for _, path := range paths {
-		if err := checkOutput(path, inputs...); err != nil {
-			return err
-		}
+	if err := checkOutputs(inputs, paths...); err != nil {
+		return err
 	}
-	return nil
+	size, err := gguf.FileSize(m, write...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", output, err)
+	}
+	return checkSpace(need{paths[0], size})
 }
 
 // writePlan writes the model that plan makes.

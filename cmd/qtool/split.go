@@ -44,17 +44,22 @@ func runSplit(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	output, inputs := withSuffix(args[1]), []string{args[0]}
+	if !c.Bool("dry-run") {
+		if err := checkModelOutput(inputs, output, true); err != nil {
+			return err
+		}
+	}
 	m, err := openGGUF(args[0])
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	output := withSuffix(args[1])
-	if err := checkShards(output, m, opts, m.Paths()); err != nil {
-		return err
-	}
 	con := newConsole(c)
 	if !c.Bool("dry-run") {
+		if err := checkModel(inputs, output, m, opts); err != nil {
+			return err
+		}
 		if _, err := writeModel(c, con, m, output, opts); err != nil {
 			return err
 		}
@@ -119,6 +124,10 @@ func runJoin(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	inputs := []string{args[0]}
+	if err := checkOutputs(inputs, args[1]); err != nil {
+		return err
+	}
 	m, err := openGGUF(args[0])
 	if err != nil {
 		return err
@@ -127,7 +136,7 @@ func runJoin(c *cli.Context) error {
 	if len(m.Paths()) == 1 {
 		return usagef("%s is no shard: it is a whole model already", args[0])
 	}
-	if err := checkOutput(args[1], m.Paths()...); err != nil {
+	if err := checkModel(inputs, args[1], m, nil); err != nil {
 		return err
 	}
 	con := newConsole(c)

@@ -64,14 +64,14 @@ func readTarget(c *cli.Context) (*quantize.Target, error) {
 }
 
 // makePlan chooses a type for every tensor of m: for a size, or if target is nil by the
-// file type.
-func makePlan(c *cli.Context, con *console, m modelFile, opts quantize.Options, target *quantize.Target) (*quantize.Plan, error) {
+// file type. calibration is the text to measure on, if any.
+func makePlan(c *cli.Context, con *console, m modelFile, opts quantize.Options, target *quantize.Target, calibration string) (*quantize.Plan, error) {
 	if target == nil {
 		return quantize.NewPlan(m, opts)
 	}
-	if c.IsSet("calibration") {
+	if calibration != "" {
 		var err error
-		if target.Sensitivity, err = measureSensitivity(c, con, m); err != nil {
+		if target.Sensitivity, err = measureSensitivity(c, con, m, calibration); err != nil {
 			return nil, err
 		}
 	}

@@ -212,11 +212,14 @@ func (r *verifyReport) damage() error {
 			tensors[f.Tensor] = true
 		}
 	}
-	what := "metadata or header are damaged"
-	if len(tensors) > 0 {
-		what = fmt.Sprintf("%d of %d tensors are damaged", len(tensors), r.Total)
+	first := r.Damaged[0]
+	switch {
+	case first.Tensor != "":
+		return fmt.Errorf("%w: %d of %d tensors are damaged, the first is %q", quantize.ErrInvalidWeights, len(tensors), r.Total, first.Tensor)
+	case first.Key != "":
+		return fmt.Errorf("%w: metadata key %q is damaged", quantize.ErrInvalidWeights, first.Key)
 	}
-	return fmt.Errorf("%w: %s, the first is %s", quantize.ErrInvalidWeights, what, r.Damaged[0].subject())
+	return fmt.Errorf("%w: the file %s", quantize.ErrInvalidWeights, first.Text)
 }
 
 func (r *verifyReport) print(out io.Writer) error {

@@ -55,26 +55,55 @@ type Data struct {
 // none, [chat.ErrUnsupported] if conversations need a template that cannot be
 // rendered.
 func Load(path string, tok Tokenizer, opts Options) (train, eval *Data, err error) {
-	info, err := os.Stat(path)
+	files, err := Files(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("opening the data: %w", err)
-	}
-	if !info.IsDir() {
-		train, err = loadFile(path, tok, opts)
-		return train, nil, err
-	}
-	file := inFolder(path, "train")
-	if file == "" {
-		return nil, nil, fmt.Errorf("%s: %w: the folder has no train.jsonl, train.json or train.txt", path, ErrFormat)
-	}
-	if train, err = loadFile(file, tok, opts); err != nil {
 		return nil, nil, err
 	}
-	if file = inFolder(path, "valid"); file != "" {
-		eval, err = loadFile(file, tok, opts)
+	if train, err = loadFile(files[0], tok, opts); err != nil {
+		return nil, nil, err
+	}
+	if len(files) > 1 {
+		eval, err = loadFile(files[1], tok, opts)
 	}
 	return train, eval, err
 }
+
+// Files lists the files that [Load] reads: that of the training data, then that of the
+// evaluation data if there is one.
+func Files(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening the data: %w", err)
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	train, valid := inFolder(path, "train"), inFolder(path, "valid")
+	switch {
+	case train == "":
+		return nil, fmt.Errorf("%s: %w: the folder has no train.jsonl, train.json or train.txt", path, ErrFormat)
+	case valid == "":
+		return []string{train}, nil
+	}
+	return []string{train, valid}, nil
+}
+
+// Check fails, as [Load] would, for files that cannot be read or are empty.
+func Check(files []string) error {
+	for _, path := range files {
+		f, err := input.Open(path)
+		if err != nil {
+			return fmt.Errorf("opening the data: %w", err)
+		}
+		f.Close()
+		if f.Size() == 0 {
+			return empty(path)
+		}
+	}
+	return nil
+}
+
+func empty(name string) error { return fmt.Errorf("%s: %w: it holds no records", name, ErrEmpty) }
 
 func inFolder(folder, stem string) string {
 	for _, ext := range []string{".jsonl", ".json", ".txt"} {
@@ -125,7 +154,7 @@ func Read(r io.Reader, name string, tok Tokenizer, opts Options) (*Data, error) 
 	case b.tooLong.Records > 0:
 		return nil, &b.tooLong
 	case b.data.Report.Records == 0:
-		return nil, fmt.Errorf("%s: %w: it holds no records", name, ErrEmpty)
+		return nil, empty(name)
 	case len(b.data.Examples) == 0:
 		return nil, fmt.Errorf("%s: %w: none of its %d records has a token to score", name, ErrEmpty, b.data.Report.Records)
 	}

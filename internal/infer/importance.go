@@ -41,13 +41,34 @@ type ImportanceOptions struct {
 // NewImportance begins a collection in chunks of that many tokens. 0 is 512, or the
 // model's own context if that is less. The text must have one chunk at least.
 func (s *Session) NewImportance(chunkSize int) (*Importance, error) {
-	if chunkSize == 0 {
-		chunkSize = min(512, s.Decoder.Context)
-	}
+	chunkSize = windowSize(chunkSize, s.Decoder.Context)
 	if err := checkContext("a chunk", chunkSize, s.Decoder.Context); err != nil {
 		return nil, err
 	}
 	return &Importance{Matrix: imatrix.New(chunkSize)}, nil
+}
+
+// CheckImportance refuses, before a model of that context is loaded, a text of too few
+// tokens for [Session.CollectImportance] or chunks that the model cannot read.
+func CheckImportance(tokens, context, chunkSize int, opt ImportanceOptions) error {
+	chunkSize = windowSize(chunkSize, context)
+	if err := checkContext("a chunk", chunkSize, context); err != nil {
+		return err
+	}
+	_, err := opt.lastChunk(tokens, chunkSize)
+	return err
+}
+
+// lastChunk is the end of the chunks of n tokens to run.
+func (o *ImportanceOptions) lastChunk(tokens, n int) (end int, err error) {
+	end = tokens / n
+	if o.Chunks > 0 {
+		end = min(end, o.First+o.Chunks)
+	}
+	if end <= o.First {
+		return 0, fmt.Errorf("%w: it has %d tokens, too few for chunk %d of %d tokens: give more text or smaller chunks", ErrShort, tokens, o.First, n)
+	}
+	return end, nil
 }
 
 // CollectImportance runs tokens, a whole text with BOS if the model adds one, and adds
@@ -58,12 +79,9 @@ func (s *Session) NewImportance(chunkSize int) (*Importance, error) {
 // chunks that were finished.
 func (s *Session) CollectImportance(ctx context.Context, tokens []int32, run *Importance, opt ImportanceOptions) error {
 	n := run.Matrix.ChunkSize
-	end := len(tokens) / n
-	if opt.Chunks > 0 {
-		end = min(end, opt.First+opt.Chunks)
-	}
-	if end <= opt.First {
-		return fmt.Errorf("%w: it has %d tokens, too few for chunk %d of %d tokens: give more text or smaller chunks", ErrShort, len(tokens), opt.First, n)
+	end, err := opt.lastChunk(len(tokens), n)
+	if err != nil {
+		return err
 	}
 	if err := s.Decoder.CheckTokens(tokens); err != nil {
 		return err

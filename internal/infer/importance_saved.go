@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"qtool/gguf"
 	"qtool/internal/input"
@@ -37,6 +38,23 @@ func (run *Importance) Model(id string) gguf.Model {
 	md.Set(keyScored, uint64(run.nll.count))
 	md.Set(keyNLL, []float64{run.nll.sum, run.nll.squares})
 	return m
+}
+
+// ImportanceBytes is about how many bytes the importance of all weights of src takes.
+func ImportanceBytes(src gguf.Model, opt ImportanceOptions) int64 {
+	const header = 64 << 10
+	n := int64(header)
+	for _, t := range src.Tensors() {
+		if len(t.Shape) < 2 || !opt.Output && !strings.HasPrefix(t.Name, "blk.") {
+			continue
+		}
+		experts := 1
+		if len(t.Shape) > 2 {
+			experts = t.Shape[2]
+		}
+		n += 4 * int64(experts) * int64(t.Shape[0]+1)
+	}
+	return n
 }
 
 // ResumeImportance reads a collection that was saved. It fails with

@@ -47,20 +47,20 @@ func (s *Session) Perplexity(ctx context.Context, tokens []int32, opt Perplexity
 // eachWindow calls use with the text of each window that all sessions are to read.
 // sofar is the result after some windows of n tokens.
 func eachWindow(sessions []*Session, tokens []int32, opt PerplexityOptions, sofar func(n, done int) Perplexity, use func(text []int32) error) error {
-	n := opt.Context
-	if n == 0 {
-		n = 512
-		for _, s := range sessions {
-			n = min(n, s.Decoder.Context)
-		}
-	}
-	chunks := 0
+	longest := math.MaxInt
 	for _, s := range sessions {
-		var err error
-		if chunks, err = s.windows(tokens, n); err != nil {
+		longest = min(longest, s.Decoder.Context)
+	}
+	n := windowSize(opt.Context, longest)
+	for _, s := range sessions {
+		if err := checkWindows(len(tokens), n, s.Decoder.Context); err != nil {
+			return err
+		}
+		if err := s.Decoder.CheckTokens(tokens); err != nil {
 			return err
 		}
 	}
+	chunks := len(tokens) / n
 	if opt.Chunks > 0 {
 		chunks = min(chunks, opt.Chunks)
 	}
@@ -77,15 +77,29 @@ func eachWindow(sessions []*Session, tokens []int32, opt PerplexityOptions, sofa
 	}
 }
 
-// windows checks the request and counts the windows of n tokens.
-func (s *Session) windows(tokens []int32, n int) (int, error) {
-	if err := checkContext("a window", n, s.Decoder.Context); err != nil {
-		return 0, err
+// windowSize is the number of tokens of a window or chunk, for a model of that context,
+// where n were asked for; 0 leaves the choice.
+func windowSize(n, context int) int {
+	if n == 0 {
+		return min(512, context)
 	}
-	if len(tokens) < 2*n {
-		return 0, fmt.Errorf("%w: it has %d tokens; windows of %d need at least %d: give more text or a smaller context", ErrShort, len(tokens), n, 2*n)
+	return n
+}
+
+// CheckPerplexity refuses, before a model of that context is loaded, a text of too few
+// tokens for [Session.Perplexity] or a window that the model cannot read.
+func CheckPerplexity(tokens, context int, opt PerplexityOptions) error {
+	return checkWindows(tokens, windowSize(opt.Context, context), context)
+}
+
+func checkWindows(tokens, n, context int) error {
+	if err := checkContext("a window", n, context); err != nil {
+		return err
 	}
-	return len(tokens) / n, s.Decoder.CheckTokens(tokens)
+	if tokens < 2*n {
+		return fmt.Errorf("%w: it has %d tokens; windows of %d need at least %d: give more text or a smaller context", ErrShort, tokens, n, 2*n)
+	}
+	return nil
 }
 
 // addedBOS is the token that begins every text, -1 if the model adds none.

@@ -39,20 +39,11 @@ type Options struct {
 // receives G times random signs as its own gradient, from both sides; the mean square
 // of that over the signs is the energy.
 func Measure(ctx context.Context, d *model.Decoder, tokens []int32, pool *kernel.Pool, opt Options) (map[string]*quantize.Sensitivity, error) {
-	n := opt.Context
-	if n == 0 {
-		n = min(256, d.Context)
+	n, windows, err := opt.windows(len(tokens), d.Context)
+	if err != nil {
+		return nil, err
 	}
-	if n < 2 || n > d.Context {
-		return nil, fmt.Errorf("%w: windows of %d tokens; expected 2 to %d, the model's context", model.ErrUnsupported, n, d.Context)
-	}
-	if opt.Tokens > 0 {
-		tokens = tokens[:min(len(tokens), opt.Tokens)]
-	}
-	windows := len(tokens) / n
-	if windows == 0 {
-		return nil, fmt.Errorf("%w: it has %d tokens; at least a window of %d is needed", ErrShort, len(tokens), n)
-	}
+	tokens = tokens[:n*windows]
 	if err := d.CheckTokens(tokens); err != nil {
 		return nil, err
 	}
@@ -78,6 +69,30 @@ func Measure(ctx context.Context, d *model.Decoder, tokens []int32, pool *kernel
 		opt.Progress(windows, windows)
 	}
 	return m.result(windows * n), nil
+}
+
+// Check refuses, before a model of that context is loaded, a text of too few tokens for
+// [Measure].
+func (o *Options) Check(tokens, context int) error {
+	_, _, err := o.windows(tokens, context)
+	return err
+}
+
+// windows is the number of tokens of a window and of windows of a text.
+func (o *Options) windows(tokens, context int) (n, count int, err error) {
+	if n = o.Context; n == 0 {
+		n = min(256, context)
+	}
+	if n < 2 || n > context {
+		return 0, 0, fmt.Errorf("%w: windows of %d tokens; expected 2 to %d, the model's context", model.ErrUnsupported, n, context)
+	}
+	if o.Tokens > 0 {
+		tokens = min(tokens, o.Tokens)
+	}
+	if tokens < n {
+		return 0, 0, fmt.Errorf("%w: it has %d tokens; at least a window of %d is needed", ErrShort, tokens, n)
+	}
+	return n, tokens / n, nil
 }
 
 // measurement is what the windows add up to.
