@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -27,7 +28,7 @@ type writer struct {
 	targets []string // files that the command promises, by path in the folder
 	old     bool     // the folder holds other files of these names before
 	set     bool     // the targets are one model; without the first of them there is none
-	rides   func(c *faulty.Call) bool
+	runDir  string   // a folder; what fails in it may be a warning
 }
 
 // writers are the commands that write files, each as short a run as has all that they write.
@@ -47,7 +48,6 @@ func writers(t *testing.T) map[string]writer {
 	shards := []string{"m-00001-of-00003.gguf", "m-00002-of-00003.gguf", "m-00003-of-00003.gguf"}
 	finetune := []string{"finetune", "--model", m, "--data", data, "--seq", "48", "--steps", "3", "--save-every", "1",
 		"--eval-every", "3", "--threads", "1", "--resume"}
-	metrics := func(c *faulty.Call) bool { return strings.Contains(c.Name, "metrics") }
 	return map[string]writer{
 		"quantize": {
 			args: func(dir string) []string {
@@ -95,13 +95,13 @@ func writers(t *testing.T) map[string]writer {
 			args: func(dir string) []string {
 				return append(finetune, "--adapter", filepath.Join(dir, "a.gguf"), "--run-dir", filepath.Join(dir, "runs", "1"))
 			},
-			targets: []string{"a.gguf"}, old: true, rides: metrics,
+			targets: []string{"a.gguf"}, old: true, runDir: filepath.Join("runs", "1"),
 		},
 		"finetune --full": {
 			args: func(dir string) []string {
 				return append(finetune, "--full", filepath.Join(dir, "full.gguf"), "--run-dir", filepath.Join(dir, "run"))
 			},
-			targets: []string{"full.gguf"}, rides: metrics,
+			targets: []string{"full.gguf"}, runDir: "run",
 		},
 	}
 }
@@ -194,12 +194,13 @@ func (w writer) attempt(t *testing.T) attempt {
 	return attempt{w, want, map[string]bool{}}
 }
 
-// again runs the command undisturbed where it was disturbed before.
-func (a attempt) again(t *testing.T, label, dir string) {
+// again runs the command undisturbed where it was disturbed before, unless it has gone
+// on from the same state already.
+func (a attempt) again(t *testing.T, label, dir string) (went bool) {
 	t.Helper()
 	state := stateOf(files(t, dir))
 	if a.went[state] {
-		return
+		return false
 	}
 	a.went[state] = true
 	code, said := a.on(atomicfile.Disk(), dir)
@@ -213,6 +214,7 @@ func (a attempt) again(t *testing.T, label, dir string) {
 	if !maps.Equal(a.onlyTargets(all), a.want) {
 		t.Errorf("%s: the next run makes other bytes", label)
 	}
+	return true
 }
 
 var hexDigits = regexp.MustCompile(`[0-9a-f]{8}`)
@@ -243,6 +245,10 @@ func TestEveryFailedCallIsAnErrorThatLeavesTheOldOrTheNew(t *testing.T) {
 			a := w.attempt(t)
 			for at := 0; a.fail(t, "fails", faulty.Fail(at)); at += step {
 			}
+			step := step
+			if a.runDir != "" {
+				step *= 3 // these run for longer
+			}
 			for at := 0; a.fail(t, "finds the disk full", faulty.Full(at)); at += step {
 			}
 		})
@@ -263,7 +269,8 @@ func (a attempt) fail(t *testing.T, how string, system *faulty.Failing) bool {
 		t.Errorf("%s: left behind: %q", label, names)
 	}
 	got := a.onlyTargets(all)
-	rides := failed.Kind == faulty.Close || failed.Kind == faulty.Remove || a.rides != nil && a.rides(failed)
+	rides := failed.Kind == faulty.Close || failed.Kind == faulty.Remove ||
+		a.runDir != "" && strings.Contains(failed.Name, filepath.Join(dir, a.runDir)) && strings.Contains(said, "warning: ")
 	last := said[strings.LastIndex("\n"+strings.TrimSuffix(said, "\n"), "\n"):]
 	switch {
 	case code == exitDone && !rides:
@@ -324,5 +331,33 @@ func (a attempt) crash(t *testing.T, c faulty.Crash) {
 	if !maps.Equal(got, a.want) && !maps.Equal(got, a.before()) && (usable || !a.set) {
 		t.Errorf("%s: the result is neither the old nor the new", c)
 	}
-	a.again(t, c.String(), dir)
+	if a.again(t, c.String(), dir) && c.Kill && a.runDir != "" {
+		checkRecord(t, c.String(), filepath.Join(dir, a.runDir, "metrics.jsonl"))
+	}
+}
+
+// checkRecord makes sure that a record tells of each of the three steps once, in order.
+func checkRecord(t *testing.T, label, path string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Errorf("%s: %v", label, err)
+		return
+	}
+	var steps []int
+	for line := range strings.Lines(string(text)) {
+		var e struct {
+			Type string
+			Step int
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Errorf("%s: line %q of the record: %v", label, line, err)
+		}
+		if e.Type == "step" {
+			steps = append(steps, e.Step)
+		}
+	}
+	if !slices.Equal(steps, []int{1, 2, 3}) {
+		t.Errorf("%s: the record has steps %v", label, steps)
+	}
 }

@@ -17,6 +17,7 @@ import (
 type Crash struct {
 	After int    // so many calls
 	How   string // what was lost
+	Kill  bool   // the process alone ended: nothing was lost
 
 	files map[string][]byte // by path relative to the folder; nil for a folder
 }
@@ -39,6 +40,8 @@ func (c Crash) Make(dir string) error {
 	}
 	return nil
 }
+
+const ofTheProcess = "of the process"
 
 // state is one of the ways in which a crash can leave a disk.
 type state struct {
@@ -66,7 +69,7 @@ func (d *disk) states() []state {
 		list[len(list)-1].apply(last)
 	}
 	return []state{
-		{"of the process", d.names, (*inode).current},
+		{ofTheProcess, d.names, (*inode).current},
 		{"without what was not synced", d.durable, (*inode).lastSynced},
 		{"with all names, without contents that were not synced", d.names, (*inode).lastSynced},
 		{"with all names, and zeros for contents that were not synced", d.names, (*inode).zeroed},
@@ -75,7 +78,7 @@ func (d *disk) states() []state {
 }
 
 func (s state) crash(after int) Crash {
-	c := Crash{After: after, How: s.how, files: map[string][]byte{}}
+	c := Crash{After: after, How: s.how, Kill: s.how == ofTheProcess, files: map[string][]byte{}}
 	for name, n := range s.names {
 		if !s.reachable(name) {
 			continue
