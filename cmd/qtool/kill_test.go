@@ -85,7 +85,7 @@ func TestSoakCommandsAreKilledAtRandom(t *testing.T) {
 	counts := map[string]int{}
 	names := []string{"quantize", "imatrix", "finetune", "finetune with a run directory"}
 	round := 0
-	soak(t, 2*len(names), func(t *testing.T, rng *rand.Rand) {
+	soak(t, len(names), func(t *testing.T, rng *rand.Rand) {
 		name := names[round%len(names)]
 		round++
 		c := commands[name]
