@@ -105,7 +105,7 @@ func (d *decoder) countOf(what string, minBytes int64) (int, error) {
 		return 0, err
 	}
 	most := input.Limit{Most: d.left() / minBytes, Why: fmt.Sprintf("each takes at least %d bytes, the file ends after %d", minBytes, d.left())}
-	count, err := input.Count("the number of "+what, n, 0, most)
+	count, err := input.Count("the count of "+what, n, 0, most)
 	if err != nil {
 		return 0, d.fail(at, "%v", err)
 	}

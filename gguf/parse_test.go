@@ -201,12 +201,12 @@ var lies = []struct {
 	f    *forge
 	says string
 }{
-	{"tensors without end", v3().header(1<<40, 0).zeros(76), "1099511627776 tensors"},
-	{"negative tensors", v3().header(1<<63, 0).zeros(76), "tensors of at least"},
-	{"keys without end", v3().header(0, 1<<50).zeros(76), "keys of at least"},
+	{"tensors without end", v3().header(1<<40, 0).zeros(76), "the count of tensors is 1099511627776, expected at most 3"},
+	{"negative tensors", v3().header(1<<63, 0).zeros(76), "the count of tensors is 9223372036854775808, expected"},
+	{"keys without end", v3().header(0, 1<<50).zeros(76), "the count of keys is 1125899906842624, expected at most 5"},
 	{"version 4", newForge(4, false).header(0, 0), "found 4"},
 	{"version 0", newForge(0, false).header(0, 0), "found 0"},
-	{"key without end", v3().header(0, 1).u64(1 << 62).zeros(60), "a string of 4611686018427387904 bytes"},
+	{"key without end", v3().header(0, 1).u64(1 << 62).zeros(60), "the count of bytes of a string is 4611686018427387904, expected at most 60"},
 	{"value without end", v3().header(0, 1).key("k").t(TypeString).u64(1<<64 - 1).zeros(50), `reading metadata key "k"`},
 	{"array without end", v3().header(0, 1).key("k").t(TypeArray).t(TypeFloat64).u64(1 << 61).zeros(40), "array elements"},
 	{"array count that overflows", v3().header(0, 1).key("k").t(TypeArray).t(TypeFloat64).u64(1<<61 + 1).zeros(40), "array elements"},

@@ -29,12 +29,11 @@ func (l Limit) Lesser(other Limit) Limit {
 // Count is n, a count that a file claims under the given name, if it is from least to the
 // limit. Every count that decides over memory or work passes here before it is used.
 func Count[N int | int32 | int64 | uint32 | uint64](name string, n N, least int, l Limit) (int, error) {
-	if below := n < 0 || uint64(n) < uint64(least); below || uint64(n) > uint64(l.Most) {
-		why := ""
-		if !below {
-			why = ": " + l.Why
-		}
-		return 0, fmt.Errorf("%w: %s is %d, expected %d to %d%s", ErrCount, name, n, least, l.Most, why)
+	if n < 0 || uint64(n) < uint64(least) {
+		return 0, fmt.Errorf("%w: %s is %d, expected at least %d", ErrCount, name, n, least)
+	}
+	if uint64(n) > uint64(l.Most) {
+		return 0, fmt.Errorf("%w: %s is %d, expected at most %d: %s", ErrCount, name, n, l.Most, l.Why)
 	}
 	return int(n), nil
 }
