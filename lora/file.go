@@ -31,22 +31,42 @@ func Open(path string) (*Adapter, error) { return open(path, FromModel) }
 func OpenSparse(path string) (*Adapter, error) { return open(path, FromModelSparse) }
 
 func open(path string, from func(gguf.Model) (*Adapter, error)) (*Adapter, error) {
-	f, err := gguf.Open(path)
+	var a *Adapter
+	err := read(path, func(f *gguf.File) (err error) {
+		if a, err = from(f); err != nil {
+			return err
+		}
+		return f.Unchanged()
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	if err := checkHashes(f); err != nil {
-		return nil, fmt.Errorf("reading adapter %s: %w", path, err)
+	return a, nil
+}
+
+// ReadBack makes sure that an adapter which was just written can be read. It does not mind
+// if another process has replaced the file since, as [Open] does.
+func ReadBack(path string) error {
+	return read(path, func(f *gguf.File) error {
+		_, err := FromModel(f)
+		return err
+	})
+}
+
+// read opens an adapter file whose hashes are right for use.
+func read(path string, use func(*gguf.File) error) error {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return err
 	}
-	a, err := from(f)
-	if err == nil {
-		err = f.Unchanged()
+	defer f.Close()
+	if err = checkHashes(f); err == nil {
+		err = use(f)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading adapter %s: %w", path, err)
+		return fmt.Errorf("reading adapter %s: %w", path, err)
 	}
-	return a, nil
+	return nil
 }
 
 // checkHashes finds damage of an adapter that says what its bytes should be.

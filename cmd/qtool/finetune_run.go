@@ -437,7 +437,7 @@ func (f *finetuning) write(ctx context.Context) error {
 		return err
 	}
 	f.report.MergeOnly = f.adapter.MergeOnly
-	if _, err := lora.Open(f.report.Output); err != nil {
+	if err := lora.ReadBack(f.report.Output); err != nil {
 		return fmt.Errorf("reading the written adapter back: %w", err)
 	}
 	return nil
