@@ -61,8 +61,7 @@ type Config struct {
 	// Experts are those that get pairs, by layer; nil means all. See [Experts.ByLayer].
 	Experts map[int][]int32
 	Seed    uint64
-	// Shapes makes pairs for rehearsals alone: all halves and gradients share one
-	// memory.
+	// Shapes makes pairs of [nn.Blanks], for rehearsals alone.
 	Shapes bool
 }
 
@@ -100,7 +99,7 @@ func New(d *model.Decoder, c Config) (*Adapter, error) {
 		a.MergeOnly = a.MergeOnly || t.Refused != ""
 	}
 	if c.Shapes {
-		a.Pairs = emptyPairs(chosen, &c)
+		a.Pairs = blankPairs(chosen, &c)
 		return a, nil
 	}
 	for _, t := range chosen {
@@ -137,37 +136,22 @@ func newPair(t model.Target, rank int) *Pair {
 	}}
 }
 
-// emptyPairs are trainable pairs of the right shapes that share the memory of the
-// largest half.
-func emptyPairs(targets []model.Target, c *Config) (pairs []*Pair) {
-	largest := 0
+// blankPairs are pairs of the right shapes whose halves are blanks.
+func blankPairs(targets []model.Target, c *Config) (pairs []*Pair) {
+	var blanks nn.Blanks
 	for _, t := range targets {
 		a, b := pairShapes(t, c.Rank)
-		p := &Pair{Tensor: t.Tensor, Pair: nn.Pair{A: &nn.Param{Name: t.Tensor + suffixA, Shape: a}, B: &nn.Param{Name: t.Tensor + suffixB, Shape: b}, Rank: c.Rank}}
+		p := &Pair{Tensor: t.Tensor, Pair: nn.Pair{Rank: c.Rank}}
 		if experts := c.expertsOf(t); len(experts) > 0 && len(experts) < a[2] {
 			p.stack, p.Experts = a[2], experts
 			a[2], b[2] = len(experts), len(experts)
 		}
-		largest = max(largest, elements(a), elements(b))
+		role := model.TargetName(t.Tensor)
+		p.A = blanks.Param(t.Tensor+suffixA, role+suffixA, a...)
+		p.B = blanks.Param(t.Tensor+suffixB, role+suffixB, b...)
 		pairs = append(pairs, p)
 	}
-	shared := make([]float32, largest)
-	for _, p := range pairs {
-		for _, half := range []*nn.Param{p.A, p.B} {
-			half.Data = shared[:elements(half.Shape)]
-			half.Grad = half.Data
-		}
-	}
 	return pairs
-}
-
-// elements is the product of a shape.
-func elements(shape []int) int {
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	return n
 }
 
 // pairShapes are the shapes of both halves of a pair on a target.

@@ -98,9 +98,9 @@ type binder struct {
 	used map[string]bool
 	d    *Decoder
 
-	// With Options.Shapes: as many zeros as were needed at once.
-	none   []byte
-	floats []float32
+	// With Options.Shapes.
+	none   []byte // as many zeros as were needed at once
+	blanks nn.Blanks
 }
 
 func (b *binder) bind() {
@@ -292,8 +292,7 @@ func (b *binder) weight(name string, in, out, experts int) *nn.Weight {
 	return nn.FrozenWeight(name, matrices...)
 }
 
-// trainedMatrix decodes a matrix that is trained. With Options.Shapes its values and
-// its gradient are the same memory, which others have too.
+// trainedMatrix decodes a matrix that is trained. With Options.Shapes it is a blank.
 func (b *binder) trainedMatrix(t *gguf.Tensor, in, out, experts int) *nn.Param {
 	if !b.opt.Shapes {
 		return b.vector(t.Name, in, out, experts)
@@ -303,10 +302,7 @@ func (b *binder) trainedMatrix(t *gguf.Tensor, in, out, experts int) *nn.Param {
 	if n > most {
 		refuseAs(ErrUnsupported, "training all weights, of which %q alone has %d", t.Name, n)
 	}
-	if len(b.floats) < n {
-		b.floats = make([]float32, n)
-	}
-	p := &nn.Param{Name: t.Name, Shape: []int{in, out, experts}, Data: b.floats[:n], Grad: b.floats[:n]}
+	p := b.blanks.Param(t.Name, TargetName(t.Name), in, out, experts)
 	b.train(p)
 	return p
 }
