@@ -127,10 +127,16 @@ func endAll(t *testing.T, commands []string, path string, check func(line string
 	for _, c := range commands {
 		line := strings.ReplaceAll(c, "%", path)
 		check(line, end(line))
-		for _, out := range []string{"out.gguf", "out.npy", "out", "out.gguf.progress"} {
-			if err := os.RemoveAll(out); err != nil {
-				t.Fatal(err)
-			}
+		clean(t)
+	}
+}
+
+// clean removes what a command has written.
+func clean(t *testing.T) {
+	t.Helper()
+	for _, out := range []string{"out.gguf", "out.npy", "out", "out.gguf.progress"} {
+		if err := os.RemoveAll(out); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -68,8 +68,12 @@ func resolve(path string) (target string, mode fs.FileMode, err error) {
 	return path, info.Mode().Perm(), nil
 }
 
-// folderError says in words why nothing can be created in dir.
+// folderError says in words why nothing can be created in dir. Of an error about a
+// temporary file, whose name tells nothing, it keeps the system's words.
 func folderError(dir string, err error) error {
+	if about := (*fs.PathError)(nil); errors.As(err, &about) {
+		err = about.Err
+	}
 	info, statErr := os.Stat(dir)
 	switch {
 	case errors.Is(statErr, fs.ErrNotExist):

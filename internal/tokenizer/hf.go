@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -295,9 +296,36 @@ func readJSON(fsys fs.FS, name string, into any) (found bool, err error) {
 		return false, err
 	}
 	if err := json.Unmarshal(data, into); err != nil {
-		return false, fmt.Errorf("%w: reading %s: %w", ErrInvalid, name, err)
+		return false, fmt.Errorf("%w: reading %s: %w", ErrInvalid, name, inWords(err))
 	}
 	return true, nil
+}
+
+// inWords says what encoding/json says of a value of a wrong type without the names of
+// Go's types.
+func inWords(err error) error {
+	wrong := (*json.UnmarshalTypeError)(nil)
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	want := "an integer"
+	switch wrong.Type.Kind() {
+	case reflect.Struct, reflect.Map:
+		want = "an object"
+	case reflect.Slice, reflect.Array:
+		want = "an array"
+	case reflect.String:
+		want = "a string"
+	case reflect.Bool:
+		want = "true or false"
+	case reflect.Float32, reflect.Float64:
+		want = "a number"
+	}
+	where := ""
+	if wrong.Field != "" {
+		where = fmt.Sprintf("field %q: ", wrong.Field)
+	}
+	return fmt.Errorf("%sexpected %s, found %s", where, want, wrong.Value)
 }
 
 // takeTokens fills Tokens and Types and returns the ids by the spelling of
@@ -305,7 +333,7 @@ func readJSON(fsys fs.FS, name string, into any) (found bool, err error) {
 func (v *Vocab) takeTokens(file *hfTokenizer, config *hfConfig) (map[string]int32, error) {
 	var ids map[string]int32
 	if err := json.Unmarshal(file.Model.Vocab, &ids); err != nil {
-		return nil, fmt.Errorf("%w: model.vocab: %w", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: model.vocab: %w", ErrInvalid, inWords(err))
 	}
 	if ids == nil {
 		return nil, fmt.Errorf("%w: model.vocab is missing", ErrInvalid)

@@ -58,7 +58,7 @@ func byPattern(pattern string) *hfStep {
 func (c *hfConfig) legacyAdded(vocab json.RawMessage) (added []hfAdded, err error) {
 	var ids map[string]int32
 	if err := json.Unmarshal(vocab, &ids); err != nil {
-		return nil, fmt.Errorf("%w: vocab.json: %w", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: vocab.json: %w", ErrInvalid, inWords(err))
 	}
 	roles := append(c.tokenizer.list(), c.specials.list()...)
 	for text, id := range c.addedIDs {

@@ -273,7 +273,7 @@ var invalid = map[string]struct {
 	"negative number":          {legacyBytes(-1, "w", 1, 1, 1.0), "neither"},
 	"name longer than file":    {legacyBytes(1, 1<<30, 1, 1, 1, 1), "entry 1 of 1"},
 	"no name":                  {legacyBytes(1, "", 1, 1, 1.0, 0, 0), "at least 1"},
-	"more values than bytes":   {legacyBytes(1, "w", 1, 1<<30, 1.0), "ends after"},
+	"more values than bytes":   {legacyBytes(1, "w", 1, 1<<30, 1.0), "ends 4 bytes later"},
 	"no values":                {legacyBytes(1, "w", 1, 0, 1.0), "at least 1"},
 	"negative calls":           {legacyBytes(1, "w", -1, 1, 1.0), "at least 0"},
 	"not a number":             {legacyBytes(1, "w", 1, 1, math.NaN()), "NaN"},

@@ -52,13 +52,13 @@ func (l *legacyReader) bytes(n int64) ([]byte, error) {
 	return b, nil
 }
 
-// number reads an i32 from least to what there can be.
-func (l *legacyReader) number(least int, most input.Limit) (int64, error) {
+// number reads an i32, which counts what, from least to what there can be.
+func (l *legacyReader) number(what string, least int, most input.Limit) (int64, error) {
 	b, err := l.bytes(4)
 	if err != nil {
 		return 0, err
 	}
-	n, err := input.Count("the number", int32(binary.LittleEndian.Uint32(b)), least, most)
+	n, err := input.Count("the number of "+what, int32(binary.LittleEndian.Uint32(b)), least, most)
 	if err != nil {
 		l.pos -= 4
 		return 0, l.fail("%v", err)
@@ -69,11 +69,11 @@ func (l *legacyReader) number(least int, most input.Limit) (int64, error) {
 // room is how many items of that many bytes can follow a number.
 func (l *legacyReader) room(bytes int64) input.Limit {
 	left := max(0, l.left()-4)
-	return input.Limit{Most: left / bytes, Why: fmt.Sprintf("the file ends after %d bytes", left)}
+	return input.Limit{Most: left / bytes, Why: fmt.Sprintf("the file ends %d bytes later", left)}
 }
 
 func (l *legacyReader) string(least int) (string, error) {
-	n, err := l.number(least, l.room(1))
+	n, err := l.number("bytes of a name", least, l.room(1))
 	if err != nil {
 		return "", err
 	}
@@ -107,7 +107,7 @@ func (at legacyEntry) entry(data []byte) *Entry {
 func (l *legacyReader) parse(take func(*Matrix, legacyEntry) error) (*Matrix, error) {
 	l.reading = "the number of entries"
 	m := New(0)
-	n, err := l.number(1, l.room(minLegacyEntry))
+	n, err := l.number("entries", 1, l.room(minLegacyEntry))
 	if err != nil {
 		l.pos = 0
 		return nil, l.fail("there is no valid number of entries for a file of %d bytes: this is neither the GGUF nor the legacy form of an imatrix", l.size)
@@ -136,10 +136,10 @@ func (l *legacyReader) entry() (at legacyEntry, err error) {
 		return at, err
 	}
 	l.reading = "entry " + printable.Quote(at.name)
-	if at.calls, err = l.number(0, input.MostInt32()); err != nil {
+	if at.calls, err = l.number("calls", 0, input.MostInt32()); err != nil {
 		return at, err
 	}
-	if at.values, err = l.number(1, l.room(4)); err != nil {
+	if at.values, err = l.number("values", 1, l.room(4)); err != nil {
 		return at, err
 	}
 	at.offset = l.pos
@@ -165,7 +165,7 @@ func (l *legacyReader) trailer(m *Matrix) error {
 	if l.left() == 0 {
 		return nil
 	}
-	chunks, err := l.number(0, input.MostInt32())
+	chunks, err := l.number("chunks", 0, input.MostInt32())
 	if err != nil {
 		return err
 	}
