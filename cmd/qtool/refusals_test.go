@@ -103,7 +103,9 @@ func makeBadMetadata(t *testing.T) {
 		})
 	}
 	for path, change := range map[string]func(*gguf.Tensor) *gguf.Tensor{
-		"no-norm.gguf": func(t *gguf.Tensor) *gguf.Tensor { return map[bool]*gguf.Tensor{false: t}[t.Name == "output_norm.weight"] },
+		"no-norm.gguf": func(t *gguf.Tensor) *gguf.Tensor {
+			return map[bool]*gguf.Tensor{false: t}[t.Name == "output_norm.weight"]
+		},
 		"bell.gguf": func(t *gguf.Tensor) *gguf.Tensor {
 			renamed := *t
 			renamed.Name = strings.Replace(t.Name, "blk.1.ffn_up", "blk.1.ffn\a_up", 1)
