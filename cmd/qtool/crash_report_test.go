@@ -43,7 +43,7 @@ func TestAPanicIsALineATraceAndCode70(t *testing.T) {
 		if code := run(t.Context(), []string{"inspect", "--json", m}, nil, out, &stderr); code != exitInternal {
 			t.Errorf("exit code %d", code)
 		}
-		line := regexp.MustCompile(`^qtool: internal error: ` + regexp.QuoteMeta(what) + `; please report it with the trace in "(.*)"\n$`).FindStringSubmatch(stderr.String())
+		line := regexp.MustCompile(`^qtool: internal error: "?` + regexp.QuoteMeta(what) + `"?; please report it with the trace in "(.*)"\n$`).FindStringSubmatch(stderr.String())
 		if line == nil {
 			t.Fatalf("stderr is %q", stderr.String())
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -101,6 +102,9 @@ func runDiff(c *cli.Context) error {
 	con := newConsole(c)
 	r := &diffReport{A: args[0], B: args[1], Metadata: diffMetadata(a.Metadata(), b.Metadata()), OnlyA: onlyIn(a, b), OnlyB: onlyIn(b, a)}
 	if err := r.compare(c, con, a, b); err != nil {
+		return err
+	}
+	if err := cmp.Or(a.Unchanged(), b.Unchanged()); err != nil {
 		return err
 	}
 	if con.json {

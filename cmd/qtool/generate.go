@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -93,7 +94,7 @@ func runGenerate(c *cli.Context) error {
 	ids := tok.Encode(prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true})
 	if con.json {
 		g, err := l.session().Generate(c.Context, ids, opt, nil)
-		if err != nil {
+		if err := cmp.Or(err, l.file.Unchanged()); err != nil {
 			return err
 		}
 		return con.printJSON(describeGeneration(prompt, g))
@@ -101,7 +102,7 @@ func runGenerate(c *cli.Context) error {
 	if c.Bool("echo") {
 		io.WriteString(con.text(), prompt)
 	}
-	return streamGeneration(c.Context, con, l.session(), ids, opt)
+	return cmp.Or(streamGeneration(c.Context, con, l.session(), ids, opt), l.file.Unchanged())
 }
 
 // promptOf reads --prompt.

@@ -23,7 +23,7 @@ func everyFlip(t *testing.T, path string, stride int) {
 		t.Fatal(err)
 	}
 	verify := func() int {
-		return run(t.Context(), []string{"qtool", "verify", "--quiet", path}, &bytes.Buffer{}, io.Discard, io.Discard)
+		return run(t.Context(), []string{"verify", "--quiet", path}, &bytes.Buffer{}, io.Discard, io.Discard)
 	}
 	if code := verify(); code != exitDone {
 		t.Fatalf("the whole file: exit code %d", code)
@@ -69,7 +69,7 @@ func TestVerifyFindsEveryFlippedBitOfAModelWithHashes(t *testing.T) {
 	if err := gguf.WriteFile(context.Background(), source, tiny(fixtures.Shape{Untied: true})); err != nil {
 		t.Fatal(err)
 	}
-	if code := run(t.Context(), []string{"qtool", "quantize", "--quiet", "--type", "Q8_0", "--hashes", source, path}, &bytes.Buffer{}, io.Discard, io.Discard); code != exitDone {
+	if code := run(t.Context(), []string{"quantize", "--quiet", "--type", "Q8_0", "--hashes", source, path}, &bytes.Buffer{}, io.Discard, io.Discard); code != exitDone {
 		t.Fatalf("exit code %d", code)
 	}
 	everyFlip(t, path, strideOf(29, 211)) // of all bits in package gguf

@@ -115,6 +115,9 @@ func runPerplexity(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := l.file.Unchanged(); err != nil {
+		return err
+	}
 	if con.json {
 		return con.printJSON(r)
 	}
@@ -143,6 +146,9 @@ func measurePerplexity(c *cli.Context, con *console, s *infer.Session, ids []int
 	}
 	defer base.Close()
 	d, err := s.Compare(c.Context, base.session(), ids, opt)
+	if err == nil {
+		err = base.file.Unchanged()
+	}
 	r := reportPerplexity(d.Model, len(ids))
 	r.divergenceReport = &divergenceReport{
 		perplexityFrom(d.Baseline), d.LogRatio, d.Ratio, d.Difference, d.Correlation, d.KL, d.DeltaP, d.RMS, d.SameTop,

@@ -94,6 +94,9 @@ func runVerify(c *cli.Context) error {
 	if err := r.examine(c, con, m); err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
+	if err := m.Unchanged(); err != nil {
+		return err
+	}
 	kind, err := gguf.Or(m.Metadata().Str("general.type"))("model")
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
