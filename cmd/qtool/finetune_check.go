@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"os"
-	"path/filepath"
 
+	"qtool/internal/atomicfile"
 	"qtool/internal/dataset"
 	"qtool/train"
 )
@@ -46,16 +46,8 @@ func (f *finetuning) checkRunDir(inputs []string) error {
 	if err := checkDistinct(inputs, files...); err != nil {
 		return err
 	}
-	probe := f.checkpoint()
-	for dir := f.runDir; ; { // what is missing of it will be made
-		if _, err := os.Stat(dir); err == nil {
-			return checkWritable(probe)
-		}
-		probe = dir
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return checkWritable(probe)
-		}
-		dir = parent
+	if _, err := os.Stat(f.runDir); err != nil {
+		return atomicfile.CheckMkdirAll(f.runDir)
 	}
+	return checkWritable(f.checkpoint())
 }

@@ -37,6 +37,29 @@ func MkdirAll(path string, mode fs.FileMode) error {
 	return nil
 }
 
+// CheckMkdirAll finds out whether MkdirAll could make the folder path, by the permissions
+// of the nearest folder that is there. It makes nothing, since another process may be
+// about to make the same folder.
+func CheckMkdirAll(path string) error {
+	dir := filepath.Clean(path)
+	info, err := os.Stat(dir)
+	for err != nil && !errors.Is(err, fs.ErrPermission) && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		info, err = os.Stat(dir)
+	}
+	switch {
+	case err != nil:
+	case !info.IsDir():
+		return fmt.Errorf("making the folder %s: %s is a file, not a folder", path, dir)
+	default:
+		err = writable(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("making the folder %s: %w", path, folderError(dir, err))
+	}
+	return nil
+}
+
 // Remove removes the file at path, durably. A file that is not there is no error.
 func Remove(path string) error {
 	err := system.Remove(path)

@@ -3,6 +3,7 @@ package atomicfile
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -38,5 +39,28 @@ func TestAFileInTheWayOfAFolderIsSaid(t *testing.T) {
 func TestRemovingWhatIsNotThereIsNoError(t *testing.T) {
 	if err := Remove(filepath.Join(t.TempDir(), "m")); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestWhetherAFolderCanBeMadeIsKnownWithoutMakingIt(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, reason := range map[string]string{
+		dir: "", filepath.Join(dir, "a"): "", filepath.Join(dir, "a", "b", "c"): "",
+		file: file + " is a file", filepath.Join(file, "a"): file + " is a file",
+	} {
+		err := CheckMkdirAll(path)
+		if (err == nil) != (reason == "") || err != nil && !strings.Contains(err.Error(), reason) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if err := CheckMkdirAll("/proc/run"); runtime.GOOS == "linux" && os.Getuid() != 0 && err == nil {
+		t.Error("a folder in /proc")
+	}
+	if names, err := os.ReadDir(dir); err != nil || len(names) != 1 {
+		t.Error(names, err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // renamesOpen says that a file can be renamed and removed while it is open. So a
@@ -65,3 +67,6 @@ func syncFolder(dir string) error {
 func touch(string) error { return nil }
 
 func outOfQuota(err error) bool { return errors.Is(err, syscall.EDQUOT) }
+
+// writable is the reason why this user can make nothing in dir, as far as permissions say.
+func writable(dir string) error { return unix.Access(dir, unix.W_OK|unix.X_OK) }
