@@ -26,7 +26,7 @@ func judge(t *testing.T, what, line string, o outcome) {
 		t.Errorf("%s: qtool %s: exit code %d: %s", what, line, o.code, o.stderr)
 		return
 	}
-	if n := strings.Count(o.stderr, "qtool: "); o.code != exitDone && (n != 1 || strings.Index(o.stderr, "\n") < 0) {
+	if n := strings.Count(o.stderr, "qtool: "); o.code != exitDone && (n != 1 || !strings.Contains(o.stderr, "\n")) {
 		t.Errorf("%s: qtool %s: expected one line of error, got %q", what, line, o.stderr)
 	}
 }
