@@ -164,6 +164,25 @@ func metadataLines(md *Metadata) ([]string, error) {
 	return lines, nil
 }
 
+// SHA256 is a hash of the keys that include chooses: of their names, types and values,
+// whatever their order.
+func (md *Metadata) SHA256(include func(key string) bool) (string, error) {
+	var lines []string
+	for _, kv := range md.All() {
+		if !include(kv.Key) {
+			continue
+		}
+		sum, err := valueSum(kv)
+		if err != nil {
+			return "", err
+		}
+		lines = append(lines, sum+" "+kv.Key+"\n")
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "")))
+	return hex.EncodeToString(sum[:]), nil
+}
+
 // valueSum is the hash of a value as it is written, its type before it.
 func valueSum(kv KV) (string, error) {
 	t, err := valueTypeOf(kv.Value)

@@ -12,6 +12,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/atomicfile"
 	"qtool/internal/input"
+	"qtool/internal/kernel"
 )
 
 // ErrCheckpoint is in the chain of every error about a checkpoint that cannot
@@ -68,6 +69,7 @@ func (w *weights) exchange(r *Run) {
 const (
 	checkpointKind    = "qtool.checkpoint"
 	checkpointVersion = 2
+	keyTier           = "qtool.checkpoint.kernels"
 )
 
 // A parameter has three tensors in a checkpoint, and three more with the last
@@ -133,6 +135,7 @@ func (r *Run) checkpoint() (gguf.Model, error) {
 	md := &gguf.Metadata{}
 	md.Set("general.type", checkpointKind)
 	md.Set("qtool.checkpoint.version", uint32(checkpointVersion))
+	md.Set(keyTier, kernel.Tier())
 	md.Set("qtool.checkpoint.identity", string(identity))
 	md.Set("qtool.checkpoint.progress", string(body))
 	var tensors []*gguf.Tensor
@@ -147,47 +150,57 @@ func (r *Run) checkpoint() (gguf.Model, error) {
 	return gguf.Assemble(md, tensors, r.Decoder.Source()), nil
 }
 
-// Resume continues from the checkpoint at path, as if the run had never stopped, or
-// from the one before it if that is damaged or missing; damage then says so. It fails
-// with [ErrCheckpoint] if the checkpoint is of another run or neither is sound, and
-// with [fs.ErrNotExist] if there is none.
-func (r *Run) Resume(ctx context.Context, path string) (damage error, err error) {
-	newest := r.resumeFrom(ctx, path)
-	if newest == nil {
-		r.keepsNewest = true
-		return nil, nil
-	}
-	if !errors.Is(newest, errDamaged) && !errors.Is(newest, fs.ErrNotExist) {
-		return nil, newest
-	}
-	previous := r.resumeFrom(ctx, PreviousCheckpoint(path))
-	switch {
-	case previous == nil:
-		return newest, nil
-	case errors.Is(previous, fs.ErrNotExist):
-		return nil, newest
-	case errors.Is(previous, errDamaged) || errors.Is(newest, fs.ErrNotExist):
-		return nil, errors.Join(newest, previous)
-	}
-	return nil, previous
+// Resumption is what is to be known of a run that goes on from a checkpoint.
+type Resumption struct {
+	// Damage is why the newest checkpoint could not be used, but the one before it. It
+	// is nil if the newest one was.
+	Damage error
+	// Tier is that of the kernels which computed the checkpoint, see [kernel.Tier]. On
+	// another one the run does not end with the bits of a run that never stopped.
+	Tier string
 }
 
-func (r *Run) resumeFrom(ctx context.Context, path string) error {
+// Resume continues from the checkpoint at path, as if the run had never stopped, or
+// from the one before it if that is damaged or missing. It fails with [ErrCheckpoint] if
+// the checkpoint is of another run or neither is sound, and with [fs.ErrNotExist] if
+// there is none.
+func (r *Run) Resume(ctx context.Context, path string) (Resumption, error) {
+	tier, newest := r.resumeFrom(ctx, path)
+	if newest == nil {
+		r.keepsNewest = true
+		return Resumption{Tier: tier}, nil
+	}
+	if !errors.Is(newest, errDamaged) && !errors.Is(newest, fs.ErrNotExist) {
+		return Resumption{}, newest
+	}
+	tier, previous := r.resumeFrom(ctx, PreviousCheckpoint(path))
+	switch {
+	case previous == nil:
+		return Resumption{newest, tier}, nil
+	case errors.Is(previous, fs.ErrNotExist):
+		return Resumption{}, newest
+	case errors.Is(previous, errDamaged) || errors.Is(newest, fs.ErrNotExist):
+		return Resumption{}, errors.Join(newest, previous)
+	}
+	return Resumption{}, previous
+}
+
+func (r *Run) resumeFrom(ctx context.Context, path string) (tier string, err error) {
 	f, err := gguf.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return err
+		return "", err
 	}
 	if errors.Is(err, gguf.ErrFormat) {
-		return fmt.Errorf("%w: %w: %w", ErrCheckpoint, errDamaged, err)
+		return "", fmt.Errorf("%w: %w: %w", ErrCheckpoint, errDamaged, err)
 	}
 	if err != nil {
-		return fmt.Errorf("resuming: %w", err)
+		return "", fmt.Errorf("resuming: %w", err)
 	}
 	defer f.Close()
 	if err := r.resume(ctx, f); err != nil {
-		return fmt.Errorf("%s: %w: %w", path, ErrCheckpoint, err)
+		return "", fmt.Errorf("%s: %w: %w", path, ErrCheckpoint, err)
 	}
-	return nil
+	return gguf.Or(f.Metadata().Str(keyTier))("")
 }
 
 func (r *Run) resume(ctx context.Context, m gguf.Model) error {

@@ -50,7 +50,8 @@ func TestEveryFlippedBitOfTheNewestCheckpointIsFoundAndTheOneBeforeTaken(t *test
 			t.Fatal(err)
 		}
 		r := start(t, s)
-		damage, err := r.Resume(context.Background(), path)
+		from, err := r.Resume(context.Background(), path)
+		damage := from.Damage
 		if err != nil {
 			t.Errorf("byte %d: %v", at, err)
 			continue
@@ -71,8 +72,8 @@ func TestEveryFlippedBitOfTheNewestCheckpointIsFoundAndTheOneBeforeTaken(t *test
 	s, _ = setup(t, 1, c)
 	s.CheckpointPath = path
 	again := start(t, s)
-	if damage, err := again.Resume(context.Background(), path); damage == nil || err != nil {
-		t.Fatal(damage, err)
+	if from, err := again.Resume(context.Background(), path); from.Damage == nil || err != nil {
+		t.Fatal(from, err)
 	}
 	if err := again.save(); err != nil { // it must not take the place of the sound one
 		t.Fatal(err)

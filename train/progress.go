@@ -89,8 +89,10 @@ func (r *Run) readProgress(md *gguf.Metadata) (*progress, error) {
 		return nil, err
 	}
 	var p progress
-	if err := json.Unmarshal([]byte(text), &p); err != nil {
-		return nil, fmt.Errorf("%w: %w", errDamaged, err)
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&p); err != nil {
+		return nil, fmt.Errorf("its progress cannot be read; a later version of this program may have written it: %w", err)
 	}
 	there, here := p.Config, r.Config
 	there.EvalEvery, there.EvalTokens, there.SaveEvery = here.EvalEvery, here.EvalTokens, here.SaveEvery

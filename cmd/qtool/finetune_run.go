@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"github.com/gofrs/flock"
@@ -289,8 +290,12 @@ func (f *finetuning) identity(ctx context.Context) (map[string]string, error) {
 			}
 		}
 	}
+	settings, err := model.SettingsSHA256(f.base)
+	if err != nil {
+		return nil, err
+	}
 	return map[string]string{
-		"base": base.SHA256, "config": fmt.Sprintf("%+v", f.decoder.Config), "trained": what,
+		"base": base.SHA256, "base settings": settings, "context": strconv.Itoa(f.decoder.Context), "trained": what,
 		"rows": train.Fingerprint(f.rows), "held_out": train.Fingerprint(f.heldOut),
 	}, nil
 }

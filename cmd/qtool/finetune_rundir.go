@@ -12,6 +12,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"qtool/internal/atomicfile"
+	"qtool/internal/kernel"
 	"qtool/train"
 )
 
@@ -79,14 +80,17 @@ func (f *finetuning) openRunDir(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("looking for a checkpoint: %w", err)
 	case there > 0:
-		damage, err := f.session.Resume(ctx, f.checkpoint())
+		from, err := f.session.Resume(ctx, f.checkpoint())
 		if err != nil {
 			return err
 		}
 		f.report.Steps = f.session.Step()
-		if damage != nil {
-			f.con.say("%v", damage)
+		if from.Damage != nil {
+			f.con.say("%v", from.Damage)
 			f.con.say("going on from the checkpoint before it, %s", train.PreviousCheckpoint(f.checkpoint()))
+		}
+		if here := kernel.Tier(); from.Tier != here {
+			f.con.say("the run was computed with the kernels %q so far, and goes on with %q: it will not end with the same bits as one that was not moved", from.Tier, here)
 		}
 		f.con.say("resuming after step %d", f.report.Steps)
 	}

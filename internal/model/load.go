@@ -28,7 +28,7 @@ type Options struct {
 
 // ContextLength is the number of tokens that src was trained for.
 func ContextLength(src gguf.Model) (int, error) {
-	arch, err := src.Metadata().Str("general.architecture")
+	arch, err := src.Metadata().Str(keyArchitecture)
 	if err != nil {
 		return 0, asInvalid(err)
 	}
@@ -45,7 +45,7 @@ type source struct{ gguf.Model }
 // Load binds the tensors of src to a decoder. src must stay open as long as
 // the decoder is used. Errors match [ErrUnsupported] or [ErrInvalid].
 func Load(src gguf.Model, opt Options) (*Decoder, error) {
-	name, err := src.Metadata().Str("general.architecture")
+	name, err := src.Metadata().Str(keyArchitecture)
 	if err != nil {
 		return nil, asInvalid(err)
 	}
