@@ -5,7 +5,7 @@ SOAK ?= 30m
 .PHONY: test check fuzz soak
 
 test:
-	go test ./...
+	.ci/test
 
 check:
 	.ci/run

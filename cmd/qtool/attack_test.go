@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"qtool/gguf"
+	"qtool/internal/sharedtest"
 )
 
 // scene is a folder of inputs, which somebody may have tampered with, and an empty
@@ -69,7 +70,7 @@ func (s *scene) args(line string) []string {
 // The bounds of one command. Most of what a command takes is there for every input;
 // what a plan takes is the measurement of this machine.
 const (
-	patience      = 30 * time.Second
+	patience      = time.Minute // of a core
 	memoryAlways  = 64 << 20
 	memoryOfPlans = 1 << 30
 	memoryPerByte = 64
@@ -82,9 +83,8 @@ func (s *scene) run(line string) int {
 	args := s.args(line)
 	before := names(s.t, s.out)
 	bound := s.memory(line)
-	defer watch(line, bound)()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer watch(line, bound, cancel)()
 	var stdout, stderr bytes.Buffer
 	allocated := allocatedBytes()
 	code := run(ctx, args, strings.NewReader(""), &stdout, &stderr)
@@ -101,7 +101,7 @@ func (s *scene) run(line string) int {
 		fail("no input may have this exit code")
 	}
 	if ctx.Err() != nil {
-		fail("not done after %v", patience)
+		fail("not done after %v of a core", patience)
 	}
 	if allocated > bound {
 		fail("%d MiB were allocated, at most %d expected", allocated>>20, bound>>20)
@@ -120,11 +120,12 @@ func (s *scene) run(line string) int {
 	return code
 }
 
-// watch ends the process, before the system does it to another one, if the command that
-// runs until stop is called hangs or takes all memory. The stacks tell where it was.
-func watch(line string, bound uint64) (stop func()) {
+// watch ends the command that runs until stop is called if it computes for too long, and
+// the process, before the system does it to another one, if the command does not end then
+// or takes all memory. The stacks tell where it was.
+func watch(line string, bound uint64, end func()) (stop func()) {
 	done := make(chan struct{})
-	end, start := time.Now().Add(4*patience), allocatedBytes()
+	begin, start := sharedtest.CPUTime(), allocatedBytes()
 	go func() {
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
@@ -132,15 +133,22 @@ func watch(line string, bound uint64) (stop func()) {
 			select {
 			case <-done:
 				return
-			case now := <-tick.C:
-				if now.After(end) || allocatedBytes()-start > 8*bound {
+			case <-tick.C:
+				took := sharedtest.CPUTime() - begin
+				if took > patience {
+					end()
+				}
+				if took > 4*patience || allocatedBytes()-start > 8*bound {
 					debug.SetTraceback("all")
 					panic(fmt.Sprintf("qtool %s: hangs, or takes memory without end: %d MiB were allocated", line, (allocatedBytes()-start)>>20))
 				}
 			}
 		}
 	}()
-	return func() { close(done) }
+	return func() {
+		close(done)
+		end()
+	}
 }
 
 // memory is how much a command may allocate, in proportion to its inputs.

@@ -6,24 +6,38 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 )
 
-// Path returns the path of name inside the reference data: $QTOOL_SHARED if
-// set, else the folder shared beside the repository. If it is not there, the
-// test is skipped.
+// Path returns the path of name inside the reference data: $QTOOL_SHARED if set, else the
+// folder shared beside the repository. Where that is missing, or QTOOL_SHARED is "none", it
+// is that of the small part that is in the repository, in testdata; what is not there
+// either skips the test. Lines with "no reference data" are what .ci/test counts.
 func Path(t testing.TB, name string) string {
 	t.Helper()
-	root := os.Getenv("QTOOL_SHARED")
-	if root == "" {
-		_, here, _, _ := runtime.Caller(0)
-		root = filepath.Join(filepath.Dir(here), "..", "..", "..", "shared")
+	roots := []string{filepath.Join(folder(), "testdata")}
+	switch root := os.Getenv("QTOOL_SHARED"); root {
+	case "none":
+	case "":
+		roots = slices.Insert(roots, 0, filepath.Join(folder(), "..", "..", "..", "shared"))
+	default:
+		roots = slices.Insert(roots, 0, root)
 	}
-	p := filepath.Join(root, filepath.FromSlash(name))
-	if _, err := os.Stat(p); err != nil {
-		t.Skipf("no reference data: %s is not there (set QTOOL_SHARED)", p)
+	for _, root := range roots {
+		p := filepath.Join(root, filepath.FromSlash(name))
+		if _, err := os.Stat(p); err == nil {
+			return p
+		}
 	}
-	return p
+	t.Skipf("no reference data: %s is not in %s", name, roots[0])
+	return ""
+}
+
+// folder is that of this package's sources.
+func folder() string {
+	_, here, _, _ := runtime.Caller(0)
+	return filepath.Dir(here)
 }
 
 // Read returns the content of a reference file, or skips the test.

@@ -6,7 +6,6 @@ import (
 	"go/token"
 	"io/fs"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -16,8 +15,7 @@ import (
 // such. instead says what to use.
 func FindUsesOfOS(t *testing.T, names map[string]bool, except []string, instead string) {
 	t.Helper()
-	_, here, _, _ := runtime.Caller(0)
-	root, files := filepath.Join(filepath.Dir(here), "..", ".."), 0
+	root, files := filepath.Join(folder(), "..", ".."), 0
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
