@@ -8,24 +8,6 @@ import (
 	"testing"
 )
 
-func TestEveryTypeSaysWhatItsByteOrderIs(t *testing.T) {
-	for typ, layout := range typeLayouts {
-		fields, ok := wideFields[typ]
-		if !ok && typ != IQ2_XXS {
-			t.Errorf("%s is missing", typ)
-		}
-		used := make([]bool, layout.bytes)
-		for _, f := range fields {
-			for i := range f.width * f.n {
-				if f.off+i >= layout.bytes || used[f.off+i] {
-					t.Fatalf("%s: field %+v leaves the block or overlaps", typ, f)
-				}
-				used[f.off+i] = true
-			}
-		}
-	}
-}
-
 // The blocks are written out field by field as ggml's structs have them.
 func TestBigEndianBlocksBecomeLittleEndian(t *testing.T) {
 	block := func(order binary.ByteOrder, parts ...any) []byte {

@@ -4,6 +4,6 @@
 // It also defines [Model], the one view that every holder of tensors in qtool
 // offers: a file, a split file, a Hugging Face folder, a quantization plan.
 //
-// It may import internal/atomicfile, internal/mmap and internal/panics. It does no arithmetic on
+// It may import internal/atomicfile, internal/ggml, internal/mmap and internal/panics. It does no arithmetic on
 // tensor data, knows no architecture and takes no policy decisions.
 package gguf

@@ -94,17 +94,3 @@ func TestAValueWithoutAGGUFTypeIsABug(t *testing.T) {
 	}()
 	(&Metadata{}).Set("k", 1)
 }
-
-func TestTypesAreFoundByName(t *testing.T) {
-	for typ := range typeLayouts {
-		if got, err := ParseType(typ.String()); err != nil || got != typ {
-			t.Errorf("%s: %v, %v", typ, got, err)
-		}
-	}
-	if got, err := ParseType("q4_k"); err != nil || got != Q4_K {
-		t.Error(got, err)
-	}
-	if _, err := ParseType("Q9_Z"); err == nil || Type(99).String() != "type(99)" {
-		t.Error("found a type that is not there")
-	}
-}

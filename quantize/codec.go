@@ -3,11 +3,10 @@ package quantize
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/ggml"
 )
 
 // ErrUnknownType is in the chain of every error about a name that is no type's.
@@ -25,56 +24,26 @@ type Codec struct {
 	encode func(dst []byte, src, importance []float32) // nil: decode only
 }
 
-var codecs = byType(
-	Codec{gguf.F32, decodeF32, encodeF32},
-	Codec{gguf.F16, decodeF16, encodeF16},
-	Codec{gguf.BF16, decodeBF16, encodeBF16},
-	Codec{gguf.F64, decodeF64, nil},
-	Codec{gguf.I8, decodeI8, nil},
-	Codec{gguf.I16, decodeI16, nil},
-	Codec{gguf.I32, decodeI32, nil},
+// codecs has the codec of each type, or nil. The file of a codec registers it.
+var codecs [ggml.Types]*Codec
 
-	Codec{gguf.Q1_0, decodeQ1_0, encodeQ1_0},
-	Codec{gguf.Q2_0, decodeQ2_0, encodeQ2_0},
-	Codec{gguf.Q4_0, decodeQ4_0, encodeQ4_0},
-	Codec{gguf.Q4_1, decodeQ4_1, encodeQ4_1},
-	Codec{gguf.Q5_0, decodeQ5_0, encodeQ5_0},
-	Codec{gguf.Q5_1, decodeQ5_1, encodeQ5_1},
-	Codec{gguf.Q8_0, decodeQ8_0, encodeQ8_0},
+// register makes the codec of t known, before the program begins. A nil encode: weights
+// of t are only read.
+func register(t gguf.Type, decode func(dst []float32, src []byte), encode func(dst []byte, src, importance []float32)) {
+	codecs[t] = &Codec{t, decode, encode}
+}
 
-	Codec{gguf.Q2_K, decodeQ2_K, encodeQ2_K},
-	Codec{gguf.Q3_K, decodeQ3_K, encodeQ3_K},
-	Codec{gguf.Q4_K, decodeQ4_K, encodeQ4_K},
-	Codec{gguf.Q5_K, decodeQ5_K, encodeQ5_K},
-	Codec{gguf.Q6_K, decodeQ6_K, encodeQ6_K},
-
-	Codec{gguf.IQ1_S, decodeIQ1_S, encodeIQ1_S},
-	Codec{gguf.IQ1_M, decodeIQ1_M, encodeIQ1_M},
-	Codec{gguf.IQ2_XXS, decodeIQ2_XXS, encodeIQ2_XXS},
-	Codec{gguf.IQ2_XS, decodeIQ2_XS, encodeIQ2_XS},
-	Codec{gguf.IQ2_S, decodeIQ2_S, encodeIQ2_S},
-	Codec{gguf.IQ3_XXS, decodeIQ3_XXS, encodeIQ3_XXS},
-	Codec{gguf.IQ3_S, decodeIQ3_S, encodeIQ3_S},
-	Codec{gguf.IQ4_NL, decodeIQ4_NL, encodeIQ4_NL},
-	Codec{gguf.IQ4_XS, decodeIQ4_XS, encodeIQ4_XS},
-
-	Codec{gguf.TQ1_0, decodeTQ1_0, encodeTQ1_0},
-	Codec{gguf.TQ2_0, decodeTQ2_0, encodeTQ2_0},
-	Codec{gguf.MXFP4, decodeMXFP4, encodeMXFP4},
-	Codec{gguf.NVFP4, decodeNVFP4, encodeNVFP4},
-)
-
-func byType(all ...Codec) map[gguf.Type]*Codec {
-	m := make(map[gguf.Type]*Codec, len(all))
-	for i := range all {
-		m[all[i].typ] = &all[i]
+// codecOf is the codec of t, or nil.
+func codecOf(t gguf.Type) *Codec {
+	if int64(t) < int64(len(codecs)) {
+		return codecs[t]
 	}
-	return m
+	return nil
 }
 
 // Lookup returns the codec of t, or an error matching [ErrUnsupported].
 func Lookup(t gguf.Type) (*Codec, error) {
-	if c, ok := codecs[t]; ok {
+	if c := codecOf(t); c != nil {
 		return c, nil
 	}
 	return nil, fmt.Errorf("%w: %v cannot be decoded; the types that can are %s",
@@ -84,7 +53,7 @@ func Lookup(t gguf.Type) (*Codec, error) {
 // LookupEncoder returns the codec of t if it can encode, else an error matching
 // [ErrUnsupported] that names the types that can be encoded.
 func LookupEncoder(t gguf.Type) (*Codec, error) {
-	if c, ok := codecs[t]; ok && c.encode != nil {
+	if c := codecOf(t); c != nil && c.CanEncode() {
 		return c, nil
 	}
 	return nil, fmt.Errorf("%w: %v cannot be encoded; the types that can are %s",
@@ -93,15 +62,15 @@ func LookupEncoder(t gguf.Type) (*Codec, error) {
 
 // CanEncode reports whether weights can be converted to t.
 func CanEncode(t gguf.Type) bool {
-	c, ok := codecs[t]
-	return ok && c.CanEncode()
+	c := codecOf(t)
+	return c != nil && c.CanEncode()
 }
 
 func typeNames(keep func(*Codec) bool) string {
 	var names []string
-	for _, t := range slices.Sorted(maps.Keys(codecs)) {
-		if keep(codecs[t]) {
-			names = append(names, t.String())
+	for _, c := range codecs {
+		if c != nil && keep(c) {
+			names = append(names, c.typ.String())
 		}
 	}
 	return strings.Join(names, ", ")

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"qtool/gguf"
+	"qtool/internal/ggml"
 	"qtool/internal/half"
 	"qtool/quantize"
 )
@@ -238,4 +239,20 @@ func FuzzDecodingNeverPanics(f *testing.F) {
 		blocks := len(b) / codec.Type().BlockBytes()
 		codec.DecodeRow(make([]float32, blocks*codec.Type().BlockElements()), b[:blocks*codec.Type().BlockBytes()])
 	})
+}
+
+func TestEveryTypeOfWeightsHasACodec(t *testing.T) {
+	for typ := range ggml.All() {
+		switch typ {
+		case ggml.Q8_1, ggml.Q8_K: // activations that llama.cpp multiplies with, never stored
+			continue
+		case ggml.I64: // no tensor of a model has them
+			continue
+		}
+		if codec, err := quantize.Lookup(typ); err != nil {
+			t.Errorf("%v: %v: the file of its codec must register it", typ, err)
+		} else if typ.BlockElements() > 1 && !codec.CanEncode() {
+			t.Errorf("%v cannot be encoded", typ)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"qtool/gguf"
+	"qtool/internal/ggml"
 	"qtool/internal/kernel"
 )
 
@@ -22,8 +23,6 @@ const chunkValues = 1 << 16
 type conversion struct {
 	tensor     *gguf.Tensor // the source
 	from, to   *Codec
-	fromFormat kernel.Format
-	toFormat   kernel.Format
 	importance []float32
 
 	columns, rows  int // of the units that are converted
@@ -62,8 +61,7 @@ func newConversion(src *gguf.Tensor, to gguf.Type, importance []float32) io.Read
 		return src.Data
 	}
 	c := &conversion{
-		tensor: src, from: codecs[src.Type], to: codecs[to], importance: importance,
-		fromFormat: kernel.FormatOf(src.Type.String()), toFormat: kernel.FormatOf(to.String()),
+		tensor: src, from: codecOf(src.Type), to: codecOf(to), importance: importance,
 		columns: src.Elements() / src.Rows(), rows: src.Rows(),
 	}
 	if src.Type == to { // blocks are copied one by one, however long the rows
@@ -84,24 +82,17 @@ func newConversion(src *gguf.Tensor, to gguf.Type, importance []float32) io.Read
 }
 
 // weighs reports whether importance changes what is stored as t: there is a search.
-func weighs(t gguf.Type) bool {
-	switch t {
-	case gguf.Q1_0, gguf.Q2_0, gguf.Q8_0, gguf.TQ1_0, gguf.TQ2_0, gguf.MXFP4, gguf.NVFP4:
-		return false
-	}
-	return t.BlockElements() > 1
-}
+func weighs(t gguf.Type) bool { return ggml.TraitsOf(t).Importance != ggml.Ignored }
 
 // limit is the size from which on values are refused.
 func limit(from, to gguf.Type) float32 {
-	_, scaled := scales[to]
 	switch {
 	case from == to:
 	case to == gguf.F16:
 		return 65520 // would become infinite
 	case to == gguf.BF16:
 		return math.Float32frombits(0x7f7f8000) // likewise
-	case scaled:
+	case len(ggml.TraitsOf(to).Scales) > 0:
 		return beyondScales
 	}
 	return float32(math.Inf(1))
@@ -163,10 +154,10 @@ func (c *conversion) convertStored(dst, raw []byte) bool {
 	var fit, ok bool
 	switch c.from.typ {
 	case gguf.F16:
-		fit, ok = kernel.EncodeHalves(c.toFormat, dst, raw)
+		fit, ok = kernel.EncodeHalves(c.to.typ, dst, raw)
 	case gguf.BF16:
 		var largest float32
-		largest, ok = kernel.EncodeBFloats(c.toFormat, dst, raw)
+		largest, ok = kernel.EncodeBFloats(c.to.typ, dst, raw)
 		fit = largest < withinScales || c.from == c.to && largest < float32(math.Inf(1))
 	}
 	if c.from == c.to {
@@ -178,7 +169,7 @@ func (c *conversion) convertStored(dst, raw []byte) bool {
 // convertStrip converts the rows from first on, by way of values. Those that are converted again
 // are not counted.
 func (c *conversion) convertStrip(dst, raw []byte, values []float32, first int, again bool) error {
-	if !kernel.Decode(c.fromFormat, values, raw) {
+	if !kernel.Decode(c.from.typ, values, raw) {
 		c.from.DecodeRow(values, raw)
 	}
 	if kernel.Magnitude(values) >= math.Float32bits(c.beyond) {
@@ -280,48 +271,18 @@ func firstFrom(values []float32, size float32) int {
 // that no sum of a search overflows, which could pass unnoticed.
 const beyondScales = 1 << 29
 
-// scales says where the blocks of a type hold float16 scales. IQ1_M scatters its own.
-var scales = map[gguf.Type][]int{
-	gguf.Q1_0: {0},
-	gguf.Q2_0: {0},
-	gguf.Q4_0: {0},
-	gguf.Q4_1: {0, 2},
-	gguf.Q5_0: {0},
-	gguf.Q5_1: {0, 2},
-	gguf.Q8_0: {0},
-	gguf.Q2_K: {80, 82},
-	gguf.Q3_K: {108},
-	gguf.Q4_K: {0, 2},
-	gguf.Q5_K: {0, 2},
-	gguf.Q6_K: {208},
-
-	gguf.IQ1_S:   {0},
-	gguf.IQ1_M:   nil,
-	gguf.IQ2_XXS: {0},
-	gguf.IQ2_XS:  {0},
-	gguf.IQ2_S:   {0},
-	gguf.IQ3_XXS: {0},
-	gguf.IQ3_S:   {0},
-	gguf.IQ4_NL:  {0},
-	gguf.IQ4_XS:  {0},
-
-	gguf.TQ1_0: {52},
-	gguf.TQ2_0: {64},
-}
-
 // overflows reports whether finite weights became infinite in the blocks b of type t.
 func overflows(t gguf.Type, b []byte) bool {
 	size := t.BlockBytes()
-	if t == gguf.IQ1_M {
-		for ; len(b) > 0; b = b[size:] {
-			if scaleIQ1_M((*[56]byte)(b))&0x7c00 == 0x7c00 {
-				return true
+	for _, at := range ggml.TraitsOf(t).Scales {
+		for i := 0; i < len(b); i += size {
+			scale := uint16(0)
+			if at == ggml.Scattered {
+				scale = scaleIQ1_M((*[56]byte)(b[i:])) // no other type has such a one
+			} else {
+				scale = le.Uint16(b[i+at:])
 			}
-		}
-	}
-	for _, off := range scales[t] {
-		for i := off; i < len(b); i += size {
-			if le.Uint16(b[i:])&0x7c00 == 0x7c00 {
+			if scale&0x7c00 == 0x7c00 {
 				return true
 			}
 		}

@@ -4,9 +4,20 @@ import (
 	"encoding/binary"
 	"math"
 
+	"qtool/gguf"
 	"qtool/internal/half"
 	"qtool/internal/kernel"
 )
+
+func init() {
+	register(gguf.F32, decodeF32, encodeF32)
+	register(gguf.F16, decodeF16, encodeF16)
+	register(gguf.BF16, decodeBF16, encodeBF16)
+	register(gguf.F64, decodeF64, nil)
+	register(gguf.I8, decodeI8, nil)
+	register(gguf.I16, decodeI16, nil)
+	register(gguf.I32, decodeI32, nil)
+}
 
 var le = binary.LittleEndian
 
@@ -34,7 +45,7 @@ func decodeF16(dst []float32, src []byte) {
 }
 
 func encodeF16(dst []byte, src, _ []float32) {
-	n := kernel.Encode(kernel.ToF16, dst, src)
+	n := kernel.Encode(gguf.F16, dst, src)
 	dst = dst[2*n:]
 	for _, v := range src[n:] {
 		le.PutUint16(dst, half.ToFloat16(v))
@@ -50,7 +61,7 @@ func decodeBF16(dst []float32, src []byte) {
 }
 
 func encodeBF16(dst []byte, src, _ []float32) {
-	n := kernel.Encode(kernel.ToBF16, dst, src)
+	n := kernel.Encode(gguf.BF16, dst, src)
 	dst = dst[2*n:]
 	for _, v := range src[n:] {
 		le.PutUint16(dst, half.ToBFloat16(v))

@@ -3,8 +3,14 @@ package quantize
 import (
 	"math"
 
+	"qtool/gguf"
 	"qtool/internal/kernel"
 )
+
+func init() {
+	register(gguf.MXFP4, decodeMXFP4, encodeMXFP4)
+	register(gguf.NVFP4, decodeNVFP4, encodeNVFP4)
+}
 
 // The 4-bit floats of MXFP4 and NVFP4: sign, two bits of exponent, one of mantissa.
 // The table holds twice their value, and the scales below half of theirs, as in ggml.

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"qtool/gguf"
+	"qtool/internal/ggml"
 	"qtool/internal/printable"
 )
 
@@ -163,19 +164,12 @@ func (p *Plan) missingImportance(name string, to gguf.Type) error {
 // needsImportance follows llama-quantize, which makes some types without importance for
 // the embedding and the output head alone.
 func (p *Plan) needsImportance(name string, to gguf.Type) bool {
-	switch to {
-	case gguf.IQ1_S, gguf.IQ2_XXS, gguf.IQ2_XS:
-		return true
-	case gguf.IQ1_M, gguf.IQ2_S, gguf.IQ3_XXS:
-	case gguf.Q2_K:
-		if p.FileType != "Q2_K_S" {
-			return false
-		}
-	default:
-		return false
+	need := ggml.TraitsOf(to).Importance
+	if to == gguf.Q2_K && p.FileType == "Q2_K_S" {
+		need = ggml.NeededInBlocks
 	}
 	r := roleOf(name)
-	return r != head && r != embedding
+	return need == ggml.Needed || need == ggml.NeededInBlocks && r != head && r != embedding
 }
 
 // matrices is the number of matrices that importance tells apart: the experts.

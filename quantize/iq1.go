@@ -1,6 +1,14 @@
 package quantize
 
-import "qtool/internal/half"
+import (
+	"qtool/gguf"
+	"qtool/internal/half"
+)
+
+func init() {
+	register(gguf.IQ1_S, decodeIQ1_S, encodeIQ1_S)
+	register(gguf.IQ1_M, decodeIQ1_M, encodeIQ1_M)
+}
 
 // IQ1_S and IQ1_M: a point of {-1, 0, 1}^8 for every 8 values, shifted by an eighth
 // up or down; value = d * (2 * scale + 1) * (point ± 1/8).

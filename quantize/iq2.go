@@ -1,5 +1,13 @@
 package quantize
 
+import "qtool/gguf"
+
+func init() {
+	register(gguf.IQ2_XXS, decodeIQ2_XXS, encodeIQ2_XXS)
+	register(gguf.IQ2_XS, decodeIQ2_XS, encodeIQ2_XS)
+	register(gguf.IQ2_S, decodeIQ2_S, encodeIQ2_S)
+}
+
 // The IQ2 formats store a point of {8, 25, 43}^8 for every 8 values and their signs;
 // value = d * (scale + 1/2) / 4 * ±point.
 

@@ -1,5 +1,12 @@
 package quantize
 
+import "qtool/gguf"
+
+func init() {
+	register(gguf.IQ3_XXS, decodeIQ3_XXS, encodeIQ3_XXS)
+	register(gguf.IQ3_S, decodeIQ3_S, encodeIQ3_S)
+}
+
 // The IQ3 formats store a codebook point for every 4 values, and their signs.
 
 // IQ3_XXS: points of {4, 12, .. 52, 62}^4; value = d * (scale + 1/2) / 2 * ±point. Word

@@ -3,8 +3,14 @@ package quantize
 import (
 	"math"
 
+	"qtool/gguf"
 	"qtool/internal/kernel"
 )
+
+func init() {
+	register(gguf.IQ4_NL, decodeIQ4_NL, encodeIQ4_NL)
+	register(gguf.IQ4_XS, decodeIQ4_XS, encodeIQ4_XS)
+}
 
 // The non-linear 4-bit levels of IQ4_NL and IQ4_XS.
 var iq4Levels = [16]float32{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}

@@ -1,5 +1,13 @@
 package quantize
 
+import "qtool/gguf"
+
+func init() {
+	register(gguf.Q2_K, decodeQ2_K, encodeQ2_K)
+	register(gguf.Q4_K, decodeQ4_K, encodeQ4_K)
+	register(gguf.Q5_K, decodeQ5_K, encodeQ5_K)
+}
+
 // The K formats store superblocks of 256 values. Each group of 16 or 32 values has
 // an integer scale (and minimum), which a float16 of the superblock multiplies.
 

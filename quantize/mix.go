@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/ggml"
 )
 
 // A mix gives some tensors of a file another type than the base. The choices are
@@ -178,22 +179,12 @@ func both(f, g func(*site) bool) func(*site) bool {
 	return func(s *site) bool { return f(s) && g(s) }
 }
 
-// fallbacks are the types for rows that do not divide into the blocks of the wanted
-// type. Where these do not fit either, F16 fits every row.
-var fallbacks = map[gguf.Type]gguf.Type{
-	gguf.IQ1_S: gguf.IQ4_NL, gguf.IQ1_M: gguf.IQ4_NL,
-	gguf.IQ2_XXS: gguf.IQ4_NL, gguf.IQ2_XS: gguf.IQ4_NL, gguf.IQ2_S: gguf.IQ4_NL,
-	gguf.IQ3_XXS: gguf.IQ4_NL, gguf.IQ3_S: gguf.IQ4_NL, gguf.IQ4_XS: gguf.IQ4_NL,
-	gguf.Q2_0: gguf.Q4_0, gguf.Q2_K: gguf.Q4_0, gguf.Q3_K: gguf.Q4_0, gguf.TQ1_0: gguf.Q4_0, gguf.TQ2_0: gguf.Q4_0,
-	gguf.Q4_K: gguf.Q5_0, gguf.Q5_K: gguf.Q5_1, gguf.Q6_K: gguf.Q8_0,
-}
-
 // fitting is t, or what replaces it for rows of the given length.
 func fitting(t gguf.Type, columns int) gguf.Type {
 	if columns%t.BlockElements() == 0 {
 		return t
 	}
-	if f, ok := fallbacks[t]; ok && columns%f.BlockElements() == 0 {
+	if f := ggml.TraitsOf(t).Fallback; columns%f.BlockElements() == 0 {
 		return f
 	}
 	return gguf.F16

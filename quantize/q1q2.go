@@ -1,6 +1,14 @@
 package quantize
 
-import "qtool/internal/kernel"
+import (
+	"qtool/gguf"
+	"qtool/internal/kernel"
+)
+
+func init() {
+	register(gguf.Q1_0, decodeQ1_0, encodeQ1_0)
+	register(gguf.Q2_0, decodeQ2_0, encodeQ2_0)
+}
 
 // Q1_0: 128 signs and one scale; value = d or -d. Bit j%8 of qs[j/8] is set for d.
 //
@@ -41,7 +49,7 @@ func decodeQ2_0(dst []float32, src []byte) {
 // The scale of Q1_0 is the mean size, that of Q2_0 the greatest.
 
 func encodeQ1_0(dst []byte, src, _ []float32) {
-	if kernel.Encode(kernel.ToQ1_0, dst, src) == len(src) {
+	if kernel.Encode(gguf.Q1_0, dst, src) == len(src) {
 		return
 	}
 	for ; len(dst) >= 18; dst, src = dst[18:], src[128:] {
@@ -64,7 +72,7 @@ func encodeQ1_0(dst []byte, src, _ []float32) {
 }
 
 func encodeQ2_0(dst []byte, src, _ []float32) {
-	if kernel.Encode(kernel.ToQ2_0, dst, src) == len(src) {
+	if kernel.Encode(gguf.Q2_0, dst, src) == len(src) {
 		return
 	}
 	for ; len(dst) >= 18; dst, src = dst[18:], src[64:] {

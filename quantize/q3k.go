@@ -1,6 +1,13 @@
 package quantize
 
-import "qtool/internal/kernel"
+import (
+	"qtool/gguf"
+	"qtool/internal/kernel"
+)
+
+func init() {
+	register(gguf.Q3_K, decodeQ3_K, encodeQ3_K)
+}
 
 // Q3_K: 16 groups of 16; value = d * (scale - 32) * (q - 4), where the third bit of
 // q is in hmask: bit g/2 of byte l for value l of 32 in the pair of groups g. qs is

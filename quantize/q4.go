@@ -1,6 +1,14 @@
 package quantize
 
-import "qtool/internal/kernel"
+import (
+	"qtool/gguf"
+	"qtool/internal/kernel"
+)
+
+func init() {
+	register(gguf.Q4_0, decodeQ4_0, encodeQ4_0)
+	register(gguf.Q4_1, decodeQ4_1, encodeQ4_1)
+}
 
 // Q4_0 and Q4_1: blocks of 32 values of 4 bits. Byte j of qs holds value j in its
 // low and value j+16 in its high half.
@@ -33,7 +41,7 @@ func decodeQ4_1(dst []float32, src []byte) {
 }
 
 func encodeQ4_0(dst []byte, src, importance []float32) {
-	if importance == nil && kernel.Encode(kernel.ToQ4_0, dst, src) == len(src) {
+	if importance == nil && kernel.Encode(gguf.Q4_0, dst, src) == len(src) {
 		return
 	}
 	symmetric32(src, importance, 8, func(block int, d float32, q *[32]byte) {
@@ -44,7 +52,7 @@ func encodeQ4_0(dst []byte, src, importance []float32) {
 }
 
 func encodeQ4_1(dst []byte, src, importance []float32) {
-	if importance == nil && kernel.Encode(kernel.ToQ4_1, dst, src) == len(src) {
+	if importance == nil && kernel.Encode(gguf.Q4_1, dst, src) == len(src) {
 		return
 	}
 	affine32(src, importance, 15, func(block int, d, m float32, q *[32]byte) {

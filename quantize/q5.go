@@ -1,6 +1,14 @@
 package quantize
 
-import "qtool/internal/kernel"
+import (
+	"qtool/gguf"
+	"qtool/internal/kernel"
+)
+
+func init() {
+	register(gguf.Q5_0, decodeQ5_0, encodeQ5_0)
+	register(gguf.Q5_1, decodeQ5_1, encodeQ5_1)
+}
 
 // Q5_0 and Q5_1: as Q4_0 and Q4_1, with the fifth bit of value j in bit j of qh.
 //
@@ -34,7 +42,7 @@ func decodeQ5_1(dst []float32, src []byte) {
 }
 
 func encodeQ5_0(dst []byte, src, importance []float32) {
-	if importance == nil && kernel.Encode(kernel.ToQ5_0, dst, src) == len(src) {
+	if importance == nil && kernel.Encode(gguf.Q5_0, dst, src) == len(src) {
 		return
 	}
 	symmetric32(src, importance, 16, func(block int, d float32, q *[32]byte) {
@@ -46,7 +54,7 @@ func encodeQ5_0(dst []byte, src, importance []float32) {
 }
 
 func encodeQ5_1(dst []byte, src, importance []float32) {
-	if importance == nil && kernel.Encode(kernel.ToQ5_1, dst, src) == len(src) {
+	if importance == nil && kernel.Encode(gguf.Q5_1, dst, src) == len(src) {
 		return
 	}
 	affine32(src, importance, 31, func(block int, d, m float32, q *[32]byte) {

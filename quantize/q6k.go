@@ -1,6 +1,13 @@
 package quantize
 
-import "qtool/internal/kernel"
+import (
+	"qtool/gguf"
+	"qtool/internal/kernel"
+)
+
+func init() {
+	register(gguf.Q6_K, decodeQ6_K, encodeQ6_K)
+}
 
 // Q6_K: 16 groups of 16; value = d * scale * (q - 32).
 //

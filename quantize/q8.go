@@ -1,6 +1,13 @@
 package quantize
 
-import "qtool/internal/kernel"
+import (
+	"qtool/gguf"
+	"qtool/internal/kernel"
+)
+
+func init() {
+	register(gguf.Q8_0, decodeQ8_0, encodeQ8_0)
+}
 
 // Q8_0: 32 signed bytes and one scale, value = d * q.
 //
@@ -18,7 +25,7 @@ func decodeQ8_0(dst []float32, src []byte) {
 }
 
 func encodeQ8_0(dst []byte, src, _ []float32) {
-	if kernel.Encode(kernel.ToQ8_0, dst, src) == len(src) {
+	if kernel.Encode(gguf.Q8_0, dst, src) == len(src) {
 		return
 	}
 	for ; len(dst) >= 34; dst, src = dst[34:], src[32:] {

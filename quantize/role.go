@@ -93,6 +93,5 @@ func isFloat(t gguf.Type) bool {
 	case gguf.I8, gguf.I16, gguf.I32:
 		return false
 	}
-	_, ok := codecs[t]
-	return ok
+	return codecOf(t) != nil
 }

@@ -3,8 +3,14 @@ package quantize
 import (
 	"math"
 
+	"qtool/gguf"
 	"qtool/internal/kernel"
 )
+
+func init() {
+	register(gguf.TQ1_0, decodeTQ1_0, encodeTQ1_0)
+	register(gguf.TQ2_0, decodeTQ2_0, encodeTQ2_0)
+}
 
 // TQ1_0: 256 values of -d, 0 or d. Each byte is a fraction of 256 whose base-3
 // digits are the values: multiplying by 3 pushes the next digit over the top.
@@ -75,7 +81,7 @@ func trits(q *[256]byte, x *[256]float32) (d float32) {
 }
 
 func encodeTQ1_0(dst []byte, src, _ []float32) {
-	if kernel.Encode(kernel.ToTQ1_0, dst, src) == len(src) {
+	if kernel.Encode(gguf.TQ1_0, dst, src) == len(src) {
 		return
 	}
 	var q [256]byte
@@ -104,7 +110,7 @@ func putTrits(qs, digits []byte) {
 }
 
 func encodeTQ2_0(dst []byte, src, _ []float32) {
-	if kernel.Encode(kernel.ToTQ2_0, dst, src) == len(src) {
+	if kernel.Encode(gguf.TQ2_0, dst, src) == len(src) {
 		return
 	}
 	var q [256]byte

@@ -126,5 +126,5 @@ func randomMatrix(typeName string, rows, cols int) (kernel.Matrix, error) {
 	if v, ok := kernel.Float32View(data); ok && t == gguf.F32 {
 		return kernel.Float32Matrix(v, rows, cols), nil
 	}
-	return kernel.EncodedMatrix(data, rows, cols, int(stride), codec.DecodeRow).OfType(t.String()), nil
+	return kernel.EncodedMatrix(data, rows, cols, int(stride), codec.DecodeRow).OfType(t), nil
 }

@@ -4,36 +4,39 @@
 
 package kernel
 
-import _ "qtool/internal/codebook" // the assembly reads its points
+import (
+	_ "qtool/internal/codebook" // the assembly reads its points
+	"qtool/internal/ggml"
+)
 
-var decodersNEON = [formats]decoder{
-	formatF16:     {elements: 32, float32: decodeF16NEON, dot: dotF16NEON},
-	formatBF16:    {elements: 32, float32: decodeBF16NEON, dot: dotBF16NEON},
-	formatQ4_0:    {elements: 32, float32: decodeQ4_0NEON, dot: dotQ4_0NEON},
-	formatQ4_1:    {elements: 32, float32: decodeQ4_1NEON, dot: dotQ4_1NEON},
-	formatQ5_0:    {elements: 32, float32: decodeQ5_0NEON, dot: dotQ5_0NEON},
-	formatQ5_1:    {elements: 32, float32: decodeQ5_1NEON, dot: dotQ5_1NEON},
-	formatQ8_0:    {elements: 32, float32: decodeQ8_0NEON, dot: dotQ8_0NEON},
-	formatIQ4_NL:  {elements: 32, float32: decodeIQ4_NLNEON, dot: dotIQ4_NLNEON},
-	formatIQ4_XS:  {elements: 256, float32: decodeIQ4_XSNEON, dot: dotIQ4_XSNEON},
-	formatMXFP4:   {elements: 32, float32: decodeMXFP4NEON, dot: dotMXFP4NEON},
-	formatQ2_K:    {elements: 256, float32: decodeQ2_KNEON, dot: dotQ2_KNEON},
-	formatQ3_K:    {elements: 256, float32: decodeQ3_KNEON, dot: dotQ3_KNEON},
-	formatQ4_K:    {elements: 256, float32: decodeQ4_KNEON, dot: dotQ4_KNEON},
-	formatQ5_K:    {elements: 256, float32: decodeQ5_KNEON, dot: dotQ5_KNEON},
-	formatQ6_K:    {elements: 256, float32: decodeQ6_KNEON, dot: dotQ6_KNEON},
-	formatQ1_0:    {elements: 128, float32: decodeQ1_0NEON, dot: dotQ1_0NEON},
-	formatQ2_0:    {elements: 64, float32: decodeQ2_0NEON, dot: dotQ2_0NEON},
-	formatTQ1_0:   {elements: 256, float32: decodeTQ1_0NEON, dot: dotTQ1_0NEON},
-	formatTQ2_0:   {elements: 256, float32: decodeTQ2_0NEON, dot: dotTQ2_0NEON},
-	formatNVFP4:   {elements: 64, float32: decodeNVFP4NEON, dot: dotNVFP4NEON},
-	formatIQ1_S:   {elements: 256, float32: decodeIQ1_SNEON, dot: dotIQ1_SNEON},
-	formatIQ1_M:   {elements: 256, float32: decodeIQ1_MNEON, dot: dotIQ1_MNEON},
-	formatIQ2_XXS: {elements: 256, float32: decodeIQ2_XXSNEON, dot: dotIQ2_XXSNEON},
-	formatIQ2_XS:  {elements: 256, float32: decodeIQ2_XSNEON, dot: dotIQ2_XSNEON},
-	formatIQ2_S:   {elements: 256, float32: decodeIQ2_SNEON, dot: dotIQ2_SNEON},
-	formatIQ3_XXS: {elements: 256, float32: decodeIQ3_XXSNEON, dot: dotIQ3_XXSNEON},
-	formatIQ3_S:   {elements: 256, float32: decodeIQ3_SNEON, dot: dotIQ3_SNEON},
+var decodersNEON = [ggml.Types]decoder{
+	ggml.F16:     {elements: 32, float32: decodeF16NEON, dot: dotF16NEON},
+	ggml.BF16:    {elements: 32, float32: decodeBF16NEON, dot: dotBF16NEON},
+	ggml.Q4_0:    {elements: 32, float32: decodeQ4_0NEON, dot: dotQ4_0NEON},
+	ggml.Q4_1:    {elements: 32, float32: decodeQ4_1NEON, dot: dotQ4_1NEON},
+	ggml.Q5_0:    {elements: 32, float32: decodeQ5_0NEON, dot: dotQ5_0NEON},
+	ggml.Q5_1:    {elements: 32, float32: decodeQ5_1NEON, dot: dotQ5_1NEON},
+	ggml.Q8_0:    {elements: 32, float32: decodeQ8_0NEON, dot: dotQ8_0NEON},
+	ggml.IQ4_NL:  {elements: 32, float32: decodeIQ4_NLNEON, dot: dotIQ4_NLNEON},
+	ggml.IQ4_XS:  {elements: 256, float32: decodeIQ4_XSNEON, dot: dotIQ4_XSNEON},
+	ggml.MXFP4:   {elements: 32, float32: decodeMXFP4NEON, dot: dotMXFP4NEON},
+	ggml.Q2_K:    {elements: 256, float32: decodeQ2_KNEON, dot: dotQ2_KNEON},
+	ggml.Q3_K:    {elements: 256, float32: decodeQ3_KNEON, dot: dotQ3_KNEON},
+	ggml.Q4_K:    {elements: 256, float32: decodeQ4_KNEON, dot: dotQ4_KNEON},
+	ggml.Q5_K:    {elements: 256, float32: decodeQ5_KNEON, dot: dotQ5_KNEON},
+	ggml.Q6_K:    {elements: 256, float32: decodeQ6_KNEON, dot: dotQ6_KNEON},
+	ggml.Q1_0:    {elements: 128, float32: decodeQ1_0NEON, dot: dotQ1_0NEON},
+	ggml.Q2_0:    {elements: 64, float32: decodeQ2_0NEON, dot: dotQ2_0NEON},
+	ggml.TQ1_0:   {elements: 256, float32: decodeTQ1_0NEON, dot: dotTQ1_0NEON},
+	ggml.TQ2_0:   {elements: 256, float32: decodeTQ2_0NEON, dot: dotTQ2_0NEON},
+	ggml.NVFP4:   {elements: 64, float32: decodeNVFP4NEON, dot: dotNVFP4NEON},
+	ggml.IQ1_S:   {elements: 256, float32: decodeIQ1_SNEON, dot: dotIQ1_SNEON},
+	ggml.IQ1_M:   {elements: 256, float32: decodeIQ1_MNEON, dot: dotIQ1_MNEON},
+	ggml.IQ2_XXS: {elements: 256, float32: decodeIQ2_XXSNEON, dot: dotIQ2_XXSNEON},
+	ggml.IQ2_XS:  {elements: 256, float32: decodeIQ2_XSNEON, dot: dotIQ2_XSNEON},
+	ggml.IQ2_S:   {elements: 256, float32: decodeIQ2_SNEON, dot: dotIQ2_SNEON},
+	ggml.IQ3_XXS: {elements: 256, float32: decodeIQ3_XXSNEON, dot: dotIQ3_XXSNEON},
+	ggml.IQ3_S:   {elements: 256, float32: decodeIQ3_SNEON, dot: dotIQ3_SNEON},
 }
 
 //go:noescape

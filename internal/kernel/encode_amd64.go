@@ -4,32 +4,34 @@
 
 package kernel
 
-var encodersAVX2 = [formats]encodeFunc{
-	formatF16:   encodeF16AVX2,
-	formatBF16:  encodeBF16AVX2,
-	formatQ8_0:  encodeQ8_0AVX2,
-	formatQ4_0:  encodeQ4_0AVX2,
-	formatQ5_0:  encodeQ5_0AVX2,
-	formatQ4_1:  encodeQ4_1AVX2,
-	formatQ5_1:  encodeQ5_1AVX2,
-	formatQ1_0:  encodeQ1_0AVX2,
-	formatTQ1_0: encodeTQ1_0AVX2,
-	formatTQ2_0: encodeTQ2_0AVX2,
-	formatQ2_0:  encodeQ2_0AVX2,
+import "qtool/internal/ggml"
+
+var encodersAVX2 = [ggml.Types]encodeFunc{
+	ggml.F16:   encodeF16AVX2,
+	ggml.BF16:  encodeBF16AVX2,
+	ggml.Q8_0:  encodeQ8_0AVX2,
+	ggml.Q4_0:  encodeQ4_0AVX2,
+	ggml.Q5_0:  encodeQ5_0AVX2,
+	ggml.Q4_1:  encodeQ4_1AVX2,
+	ggml.Q5_1:  encodeQ5_1AVX2,
+	ggml.Q1_0:  encodeQ1_0AVX2,
+	ggml.TQ1_0: encodeTQ1_0AVX2,
+	ggml.TQ2_0: encodeTQ2_0AVX2,
+	ggml.Q2_0:  encodeQ2_0AVX2,
 }
 
-var encodersAVX512 = [formats]encodeFunc{
-	formatF16:   encodeF16AVX512,
-	formatBF16:  encodeBF16AVX512,
-	formatQ8_0:  encodeQ8_0AVX512,
-	formatQ4_0:  encodeQ4_0AVX512,
-	formatQ5_0:  encodeQ5_0AVX512,
-	formatQ4_1:  encodeQ4_1AVX512,
-	formatQ5_1:  encodeQ5_1AVX512,
-	formatQ1_0:  encodeQ1_0AVX2,
-	formatTQ1_0: encodeTQ1_0AVX2,
-	formatTQ2_0: encodeTQ2_0AVX2,
-	formatQ2_0:  encodeQ2_0AVX2,
+var encodersAVX512 = [ggml.Types]encodeFunc{
+	ggml.F16:   encodeF16AVX512,
+	ggml.BF16:  encodeBF16AVX512,
+	ggml.Q8_0:  encodeQ8_0AVX512,
+	ggml.Q4_0:  encodeQ4_0AVX512,
+	ggml.Q5_0:  encodeQ5_0AVX512,
+	ggml.Q4_1:  encodeQ4_1AVX512,
+	ggml.Q5_1:  encodeQ5_1AVX512,
+	ggml.Q1_0:  encodeQ1_0AVX2,
+	ggml.TQ1_0: encodeTQ1_0AVX2,
+	ggml.TQ2_0: encodeTQ2_0AVX2,
+	ggml.Q2_0:  encodeQ2_0AVX2,
 }
 
 //go:noescape

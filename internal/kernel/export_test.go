@@ -2,18 +2,10 @@ package kernel
 
 import "time"
 
-// Formats are the names of the types that some tier decodes by itself.
-func Formats() (names []string) {
-	for _, b := range blocks[1:] {
-		names = append(names, b.name)
-	}
-	return names
-}
-
 // HasDecoder reports whether the tier in use decodes m by itself, to float32
 // and to bfloat16.
 func HasDecoder(m Matrix) (float32, bf16 bool) {
-	d := active.decoders[m.format]
+	d := active.decoders[m.typ]
 	return d.float32 != nil, d.bf16 != nil
 }
 

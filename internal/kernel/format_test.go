@@ -8,47 +8,43 @@ import (
 	"testing"
 
 	"qtool/gguf"
+	"qtool/internal/ggml"
 	"qtool/internal/half"
 	"qtool/internal/kernel"
 	"qtool/quantize"
 )
 
-// codecOf returns the type and the reference decoder of that name.
-func codecOf(t testing.TB, name string) (gguf.Type, *quantize.Codec) {
-	t.Helper()
-	for id := gguf.Type(0); id < 64; id++ {
-		if id.String() == name {
-			c, err := quantize.Lookup(id)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return id, c
+// decodedTypes are the types of weights that every tier with assembly decodes: all that
+// have a codec but those that are used in place, or are no weights.
+func decodedTypes() (all []gguf.Type) {
+	for t := range ggml.All() {
+		switch t {
+		case ggml.F32, ggml.F64, ggml.I8, ggml.I16, ggml.I32:
+			continue
+		}
+		if _, err := quantize.Lookup(t); err == nil {
+			all = append(all, t)
 		}
 	}
-	t.Fatalf("no type %s", name)
-	return 0, nil
+	return all
 }
 
-// scalesOf says where a block has its float16 scales.
-func scalesOf(typ gguf.Type) []int {
-	switch typ {
-	case gguf.F16, gguf.Q4_0, gguf.Q5_0, gguf.Q8_0, gguf.Q1_0, gguf.Q2_0, gguf.IQ4_NL, gguf.IQ4_XS,
-		gguf.IQ1_S, gguf.IQ2_XXS, gguf.IQ2_XS, gguf.IQ2_S, gguf.IQ3_XXS, gguf.IQ3_S:
-		return []int{0}
-	case gguf.Q4_1, gguf.Q5_1, gguf.Q4_K, gguf.Q5_K:
-		return []int{0, 2}
-	case gguf.Q2_K:
-		return []int{80, 82}
-	case gguf.Q3_K:
-		return []int{108}
-	case gguf.Q6_K:
-		return []int{208}
-	case gguf.TQ1_0:
-		return []int{52}
-	case gguf.TQ2_0:
-		return []int{64}
+// codecOf is the reference decoder of a type.
+func codecOf(t testing.TB, typ gguf.Type) *quantize.Codec {
+	t.Helper()
+	c, err := quantize.Lookup(typ)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return nil
+	return c
+}
+
+// scalesOf says where a block has its float16 scales: F16 is scale alone.
+func scalesOf(typ gguf.Type) []int {
+	if typ == gguf.F16 {
+		return []int{0}
+	}
+	return slices.DeleteFunc(slices.Clone(ggml.TraitsOf(typ).Scales), func(at int) bool { return at == ggml.Scattered })
 }
 
 // specialScales are infinite, not numbers, subnormal, zero and the greatest.
@@ -103,20 +99,8 @@ func randomRows(rng *rand.Rand, typ gguf.Type, rows, cols int, finite bool) []by
 }
 
 func TestEveryAssemblyTierDecodesEveryTypeOfWeights(t *testing.T) {
-	for id := gguf.Type(0); id < 64; id++ {
-		switch id {
-		case gguf.F32, gguf.F64, gguf.I8, gguf.I16, gguf.I32: // used in place, or no weights
-			continue
-		}
-		codec, err := quantize.Lookup(id)
-		if err != nil {
-			continue
-		}
-		if !slices.Contains(kernel.Formats(), id.String()) {
-			t.Errorf("no tier knows the type %v", id)
-			continue
-		}
-		m := kernel.EncodedMatrix(make([]byte, 2048), 1, 256, 256/id.BlockElements()*id.BlockBytes(), codec.DecodeRow).OfType(id.String())
+	for _, id := range decodedTypes() {
+		m := kernel.EncodedMatrix(make([]byte, 2048), 1, 256, 256/id.BlockElements()*id.BlockBytes(), codecOf(t, id).DecodeRow).OfType(id)
 		for _, tier := range kernel.Tiers() {
 			undo, err := kernel.UseTier(tier)
 			if err != nil {
@@ -132,20 +116,20 @@ func TestEveryAssemblyTierDecodesEveryTypeOfWeights(t *testing.T) {
 
 func TestDecodersGiveTheBitsOfPackageQuantize(t *testing.T) {
 	for _, tier := range kernel.Tiers() {
-		for _, name := range kernel.Formats() {
-			t.Run(tier+"/"+name, func(t *testing.T) {
+		for _, typ := range decodedTypes() {
+			t.Run(tier+"/"+typ.String(), func(t *testing.T) {
 				undo, err := kernel.UseTier(tier)
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer undo()
 				for _, finite := range []bool{true, false} {
-					checkDecoder(t, name, finite, 1024)
+					checkDecoder(t, typ, finite, 1024)
 					for cols := 32; cols <= 256; cols += 32 { // whole blocks of it
-						checkDecoder(t, name, finite, cols)
+						checkDecoder(t, typ, finite, cols)
 					}
 					for cols := 512; cols < 3072; cols += 256 {
-						checkDecoder(t, name, finite, cols)
+						checkDecoder(t, typ, finite, cols)
 					}
 				}
 			})
@@ -153,10 +137,10 @@ func TestDecodersGiveTheBitsOfPackageQuantize(t *testing.T) {
 	}
 }
 
-func checkDecoder(t *testing.T, name string, finite bool, cols int) {
+func checkDecoder(t *testing.T, typ gguf.Type, finite bool, cols int) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(13, uint64(cols)))
-	typ, codec := codecOf(t, name)
+	codec := codecOf(t, typ)
 	if cols%typ.BlockElements() != 0 {
 		return
 	}
@@ -164,7 +148,7 @@ func checkDecoder(t *testing.T, name string, finite bool, cols int) {
 	offset := cols / 32 % 5 // of everything, to any alignment
 	data := append(make([]byte, offset), randomRows(rng, typ, rows, cols, finite)...)[offset:]
 	stride := len(data) / rows
-	m := kernel.EncodedMatrix(data, rows, cols, stride, codec.DecodeRow).OfType(name)
+	m := kernel.EncodedMatrix(data, rows, cols, stride, codec.DecodeRow).OfType(typ)
 	buffer := make([]float32, cols+2*guard+8)
 	for i := range buffer {
 		buffer[i] = -12345
@@ -200,13 +184,13 @@ func TestMatVecIsTheProductWithDecodedRows(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer undo()
-		for _, name := range kernel.Formats() {
+		for _, typ := range decodedTypes() {
 			rng := rand.New(rand.NewPCG(19, 20))
-			typ, codec := codecOf(t, name)
+			codec := codecOf(t, typ)
 			const rows, cols = 67, 768
 			data := randomRows(rng, typ, rows, cols, true)
-			m := kernel.EncodedMatrix(data, rows, cols, len(data)/rows, codec.DecodeRow).OfType(name)
-			checkMatVec(t, rng, tier+"/"+name, m)
+			m := kernel.EncodedMatrix(data, rows, cols, len(data)/rows, codec.DecodeRow).OfType(typ)
+			checkMatVec(t, rng, tier+"/"+typ.String(), m)
 		}
 		rng := rand.New(rand.NewPCG(21, 22))
 		for _, cols := range []int{77, 16, 64, 1040} {

@@ -4,32 +4,34 @@
 
 package kernel
 
-var halfEncodersAVX2 = [formats]halfEncodeFunc{
-	formatF16:   encodeHalvesF16AVX2,
-	formatBF16:  encodeHalvesBF16AVX2,
-	formatQ8_0:  encodeHalvesQ8_0AVX2,
-	formatQ4_0:  encodeHalvesQ4_0AVX2,
-	formatQ5_0:  encodeHalvesQ5_0AVX2,
-	formatQ4_1:  encodeHalvesQ4_1AVX2,
-	formatQ5_1:  encodeHalvesQ5_1AVX2,
-	formatQ1_0:  encodeHalvesQ1_0AVX2,
-	formatTQ1_0: encodeHalvesTQ1_0AVX2,
-	formatTQ2_0: encodeHalvesTQ2_0AVX2,
-	formatQ2_0:  encodeHalvesQ2_0AVX2,
+import "qtool/internal/ggml"
+
+var halfEncodersAVX2 = [ggml.Types]halfEncodeFunc{
+	ggml.F16:   encodeHalvesF16AVX2,
+	ggml.BF16:  encodeHalvesBF16AVX2,
+	ggml.Q8_0:  encodeHalvesQ8_0AVX2,
+	ggml.Q4_0:  encodeHalvesQ4_0AVX2,
+	ggml.Q5_0:  encodeHalvesQ5_0AVX2,
+	ggml.Q4_1:  encodeHalvesQ4_1AVX2,
+	ggml.Q5_1:  encodeHalvesQ5_1AVX2,
+	ggml.Q1_0:  encodeHalvesQ1_0AVX2,
+	ggml.TQ1_0: encodeHalvesTQ1_0AVX2,
+	ggml.TQ2_0: encodeHalvesTQ2_0AVX2,
+	ggml.Q2_0:  encodeHalvesQ2_0AVX2,
 }
 
-var halfEncodersAVX512 = [formats]halfEncodeFunc{
-	formatF16:   encodeHalvesF16AVX512,
-	formatBF16:  encodeHalvesBF16AVX512,
-	formatQ8_0:  encodeHalvesQ8_0AVX512,
-	formatQ4_0:  encodeHalvesQ4_0AVX512,
-	formatQ5_0:  encodeHalvesQ5_0AVX512,
-	formatQ4_1:  encodeHalvesQ4_1AVX512,
-	formatQ5_1:  encodeHalvesQ5_1AVX512,
-	formatQ1_0:  encodeHalvesQ1_0AVX2,
-	formatTQ1_0: encodeHalvesTQ1_0AVX2,
-	formatTQ2_0: encodeHalvesTQ2_0AVX2,
-	formatQ2_0:  encodeHalvesQ2_0AVX2,
+var halfEncodersAVX512 = [ggml.Types]halfEncodeFunc{
+	ggml.F16:   encodeHalvesF16AVX512,
+	ggml.BF16:  encodeHalvesBF16AVX512,
+	ggml.Q8_0:  encodeHalvesQ8_0AVX512,
+	ggml.Q4_0:  encodeHalvesQ4_0AVX512,
+	ggml.Q5_0:  encodeHalvesQ5_0AVX512,
+	ggml.Q4_1:  encodeHalvesQ4_1AVX512,
+	ggml.Q5_1:  encodeHalvesQ5_1AVX512,
+	ggml.Q1_0:  encodeHalvesQ1_0AVX2,
+	ggml.TQ1_0: encodeHalvesTQ1_0AVX2,
+	ggml.TQ2_0: encodeHalvesTQ2_0AVX2,
+	ggml.Q2_0:  encodeHalvesQ2_0AVX2,
 }
 
 //go:noescape
@@ -86,24 +88,24 @@ func encodeHalvesTQ2_0AVX2(dst, src *byte, n int) (magnitude uint32)
 //go:noescape
 func encodeHalvesQ2_0AVX2(dst, src *byte, n int) (magnitude uint32)
 
-var bfloatEncodersAVX2 = [formats]halfEncodeFunc{
-	formatF16:  encodeBFloatsF16AVX2,
-	formatBF16: encodeBFloatsBF16AVX2,
-	formatQ8_0: encodeBFloatsQ8_0AVX2,
-	formatQ4_0: encodeBFloatsQ4_0AVX2,
-	formatQ5_0: encodeBFloatsQ5_0AVX2,
-	formatQ4_1: encodeBFloatsQ4_1AVX2,
-	formatQ5_1: encodeBFloatsQ5_1AVX2,
+var bfloatEncodersAVX2 = [ggml.Types]halfEncodeFunc{
+	ggml.F16:  encodeBFloatsF16AVX2,
+	ggml.BF16: encodeBFloatsBF16AVX2,
+	ggml.Q8_0: encodeBFloatsQ8_0AVX2,
+	ggml.Q4_0: encodeBFloatsQ4_0AVX2,
+	ggml.Q5_0: encodeBFloatsQ5_0AVX2,
+	ggml.Q4_1: encodeBFloatsQ4_1AVX2,
+	ggml.Q5_1: encodeBFloatsQ5_1AVX2,
 }
 
-var bfloatEncodersAVX512 = [formats]halfEncodeFunc{
-	formatF16:  encodeBFloatsF16AVX512,
-	formatBF16: encodeBFloatsBF16AVX512,
-	formatQ8_0: encodeBFloatsQ8_0AVX512,
-	formatQ4_0: encodeBFloatsQ4_0AVX512,
-	formatQ5_0: encodeBFloatsQ5_0AVX512,
-	formatQ4_1: encodeBFloatsQ4_1AVX512,
-	formatQ5_1: encodeBFloatsQ5_1AVX512,
+var bfloatEncodersAVX512 = [ggml.Types]halfEncodeFunc{
+	ggml.F16:  encodeBFloatsF16AVX512,
+	ggml.BF16: encodeBFloatsBF16AVX512,
+	ggml.Q8_0: encodeBFloatsQ8_0AVX512,
+	ggml.Q4_0: encodeBFloatsQ4_0AVX512,
+	ggml.Q5_0: encodeBFloatsQ5_0AVX512,
+	ggml.Q4_1: encodeBFloatsQ4_1AVX512,
+	ggml.Q5_1: encodeBFloatsQ5_1AVX512,
 }
 
 //go:noescape

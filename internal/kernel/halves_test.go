@@ -56,15 +56,15 @@ type stored16 struct {
 	typ     gguf.Type
 	float   func(uint16) float32
 	formats []gguf.Type
-	encode  func(f kernel.Format, dst, src []byte) (fit, ok bool)
+	encode  func(to gguf.Type, dst, src []byte) (fit, ok bool)
 }
 
 var storedHalves = stored16{gguf.F16, half.FromFloat16, halfFormats, kernel.EncodeHalves}
 
 var storedBFloats = stored16{gguf.BF16, half.FromBFloat16,
 	[]gguf.Type{gguf.BF16, gguf.F16, gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q8_0},
-	func(f kernel.Format, dst, src []byte) (fit, ok bool) {
-		largest, ok := kernel.EncodeBFloats(f, dst, src)
+	func(to gguf.Type, dst, src []byte) (fit, ok bool) {
+		largest, ok := kernel.EncodeBFloats(to, dst, src)
 		return largest < 1<<15, ok
 	},
 }
@@ -148,7 +148,7 @@ func compareStored(t *testing.T, s stored16, codec *quantize.Codec, src []byte, 
 	undo()
 	onEveryTier(t, func(tier string) {
 		got := bytes.Repeat([]byte{0xa5}, int(size)+64)
-		fit, ok := s.encode(kernel.FormatOf(typ.String()), got[:size], src)
+		fit, ok := s.encode(typ, got[:size], src)
 		if tier == "go" || tier == "neon" {
 			if ok {
 				t.Error("encodes halves by itself: compare it")
@@ -214,7 +214,7 @@ func testUnfit(t *testing.T, s stored16, elements func(r *rand.Rand, kind, n int
 			for i := range n {
 				before := binary.LittleEndian.Uint16(src[2*i:])
 				binary.LittleEndian.PutUint16(src[2*i:], unfit[i%len(unfit)])
-				if fit, ok := s.encode(kernel.FormatOf(typ.String()), dst, src); ok && fit {
+				if fit, ok := s.encode(typ, dst, src); ok && fit {
 					t.Fatalf("%v to %v, tier %s: element %d was not noticed", s.typ, typ, tier, i)
 				}
 				binary.LittleEndian.PutUint16(src[2*i:], before)
@@ -225,7 +225,7 @@ func testUnfit(t *testing.T, s stored16, elements func(r *rand.Rand, kind, n int
 
 func TestHalvesInPartsOfBlocksAreLeftToOthers(t *testing.T) {
 	for _, n := range []int{0, 1, 15, 31, 33, 48} {
-		if _, ok := kernel.EncodeHalves(kernel.ToQ4_0, make([]byte, 36), make([]byte, 2*n)); ok {
+		if _, ok := kernel.EncodeHalves(gguf.Q4_0, make([]byte, 36), make([]byte, 2*n)); ok {
 			t.Errorf("%d elements were taken for blocks of 32", n)
 		}
 	}

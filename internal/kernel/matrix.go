@@ -3,6 +3,8 @@ package kernel
 import (
 	"encoding/binary"
 	"unsafe"
+
+	"qtool/internal/ggml"
 )
 
 // Matrix is a weight of Rows × Cols elements whose rows are stored in some ggml
@@ -15,9 +17,9 @@ type Matrix struct {
 	data   []byte    // else the encoded rows
 	stride int       // bytes of one encoded row
 	decode func(dst []float32, src []byte)
-	format Format
-	shift  uint8 // 1<<shift elements of a known format make a block
-	block  int   // of so many bytes
+	typ    ggml.Type
+	shift  uint8 // 1<<shift elements of typ make a block
+	block  int   // of so many bytes; 0: typ is not known
 
 	roundable bool
 	rounded   bool // f32 holds rows of RoundedRows
@@ -50,10 +52,10 @@ func (m Matrix) cuts() int {
 	switch {
 	case m.decode == nil:
 		return 1
-	case m.format == otherFormat:
+	case m.block == 0:
 		return decodedColumns
 	}
-	return max(blocks[m.format].elements, decodableColumns)
+	return max(1<<m.shift, decodableColumns)
 }
 
 // rowBytes is the size of a row as it is stored.
@@ -115,7 +117,7 @@ func (m *Matrix) parts(t *tier, dst []float32, stride, r0, r1, from, to int) {
 		return
 	}
 	dst = dst[:(r1-r0-1)*stride+n]
-	if d := &t.decoders[m.format]; m.decode != nil && d.float32 != nil {
+	if d := &t.decoders[m.typ]; m.decode != nil && d.float32 != nil {
 		_ = m.bytesOf(r1-1, from, to)
 		d.float32(&dst[0], &m.bytesOf(r0, from, to)[0], n/d.elements, r1-r0, 4*stride, m.stride)
 		return
@@ -134,7 +136,7 @@ func (m *Matrix) parts(t *tier, dst []float32, stride, r0, r1, from, to int) {
 // bytesOf is where columns from to to-1 of encoded row r are stored.
 func (m Matrix) bytesOf(r, from, to int) []byte {
 	row := m.data[r*m.stride : (r+1)*m.stride]
-	if m.format != otherFormat { // its blocks are known: no division by a variable
+	if m.block > 0 { // its blocks are known: no division by a variable
 		return row[from>>m.shift*m.block : to>>m.shift*m.block]
 	}
 	return row[from*m.stride/m.Cols : to*m.stride/m.Cols]

@@ -145,7 +145,7 @@ func (q *vectors) add(s *scratch, y, x []float32, w *Matrix, from int) {
 		return
 	}
 	x = x[:w.Cols]
-	if d := &q.decoders[w.format]; d.dot != nil {
+	if d := &q.decoders[w.typ]; d.dot != nil {
 		rows := w.data[from*w.stride:][:len(y)*w.stride]
 		d.dot(&x[0], &rows[0], w.Cols/d.elements, len(y), &y[0])
 		return

@@ -47,12 +47,12 @@ func TestNothingIsReadBeyondTheEndOfAMappedFile(t *testing.T) {
 			p := kernel.NewPool(2)
 			defer p.Close()
 			p.SetPrecision(precision)
-			for _, name := range kernel.Formats() {
-				typ, codec := codecOf(t, name)
+			for _, typ := range decodedTypes() {
+				codec := codecOf(t, typ)
 				const rows, cols = 19, 512
 				rng := rand.New(rand.NewPCG(25, 26))
 				data := beforeForbiddenPage(t, randomRows(rng, typ, rows, cols, true))
-				multiplyAtTheEnd(t, p, kernel.EncodedMatrix(data, rows, cols, len(data)/rows, codec.DecodeRow).OfType(name))
+				multiplyAtTheEnd(t, p, kernel.EncodedMatrix(data, rows, cols, len(data)/rows, codec.DecodeRow).OfType(typ))
 			}
 			for _, shape := range [][2]int{{16, 48}, {19, 16}, {7, 61}, {33, 3}} {
 				rows, cols := shape[0], shape[1]

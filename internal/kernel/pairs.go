@@ -3,6 +3,7 @@ package kernel
 import (
 	"unsafe"
 
+	"qtool/internal/ggml"
 	"qtool/internal/half"
 )
 
@@ -55,7 +56,7 @@ func Round(dst, src []float32) { active.pairs.roundRow(asPairs(dst[:len(src)/2])
 // Unround is the inverse of [Round].
 func Unround(dst, src []float32) {
 	halves := asPairs(src[:len(dst)/2])
-	d, n := &active.decoders[formatBF16], len(dst)&^(decodableColumns-1)
+	d, n := &active.decoders[ggml.BF16], len(dst)&^(decodableColumns-1)
 	if n > 0 {
 		d.float32(&dst[0], (*byte)(unsafe.Pointer(&halves[0])), n/d.elements, 1, 0, 0)
 	}
@@ -167,7 +168,7 @@ func (a *left) packPairs(s *scratch, packed []float32, panel int) {
 // rows stores columns from to to-1 of rows r0 to r1-1 in bfloat16, stride elements
 // apart; row is scratch.
 func (p *pairKernels) rows(t *tier, dst []uint16, stride int, w *Matrix, r0, r1, from, to int, row *[]float32) {
-	if d := &t.decoders[w.format]; d.bf16 != nil {
+	if d := &t.decoders[w.typ]; d.bf16 != nil {
 		_ = dst[(r1-r0-1)*stride+to-from-1]
 		d.bf16(&dst[0], &w.bytesOf(r0, from, to)[0], (to-from)/d.elements, r1-r0, 2*stride, w.stride)
 		return

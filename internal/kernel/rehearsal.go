@@ -54,7 +54,7 @@ func (b *Batch) rehearse() {
 // like reports whether a task of q needs what a task of o does.
 func (q *product) like(o *product) bool {
 	return q.n == o.n && slices.EqualFunc(q.parts, o.parts, func(p, r part) bool {
-		return p.k == r.k && p.transposed == r.transposed && p.w.format == r.w.format && (p.w.decode == nil) == (r.w.decode == nil)
+		return p.k == r.k && p.transposed == r.transposed && p.w.typ == r.w.typ && p.w.block == r.w.block && (p.w.decode == nil) == (r.w.decode == nil)
 	})
 }
 

@@ -5,6 +5,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"qtool/internal/ggml"
 )
 
 // tier is one implementation of every kernel. All tiers compute the same sums
@@ -32,10 +34,10 @@ type tier struct {
 	prefetch func(p *byte, n int)
 	// pairs is nil where bfloat16 is not faster.
 	pairs    *pairKernels
-	decoders [formats]decoder
-	encoders [formats]encodeFunc // nil: package quantize does it
+	decoders [ggml.Types]decoder
+	encoders [ggml.Types]encodeFunc // nil: package quantize does it
 	// halfEncoders take float16 elements, bfloatEncoders bfloat16; nil: by way of float32.
-	halfEncoders, bfloatEncoders [formats]halfEncodeFunc
+	halfEncoders, bfloatEncoders [ggml.Types]halfEncodeFunc
 	// magnitude is the greatest of the bits of n elements without their signs, n a
 	// multiple of 16; nil: in Go.
 	magnitude func(v *float32, n int) uint32

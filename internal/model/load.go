@@ -334,7 +334,7 @@ func storedMatrix(t *gguf.Tensor, data []byte, rows, cols int) (kernel.Matrix, e
 	if err != nil {
 		return kernel.Matrix{}, fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
-	return kernel.EncodedMatrix(data, rows, cols, int(t.RowBytes()), codec.DecodeRow).OfType(t.Type.String()), nil
+	return kernel.EncodedMatrix(data, rows, cols, int(t.RowBytes()), codec.DecodeRow).OfType(t.Type), nil
 }
 
 // checkLeftover refuses a file with tensors that the decoder would ignore: its

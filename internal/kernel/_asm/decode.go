@@ -40,12 +40,11 @@ var sinks = []sink{
 // A decoding prints one ggml type's decoder. The block is at SI; elements go
 // to DI; CX counts blocks.
 type decoding struct {
-	name            string
-	elements, bytes int
-	constants       []constant
-	levels          string                 // sixteen bytes that nibbles stand for, in register 11
-	setup           func(d *decoderWriter) // what else is there before the first block, or nil
-	block           func(d *decoderWriter)
+	blocks
+	constants []constant
+	levels    string                 // sixteen bytes that nibbles stand for, in register 11
+	setup     func(d *decoderWriter) // what else is there before the first block, or nil
+	block     func(d *decoderWriter)
 }
 
 // A constant is a vector register that holds one integer in every lane.
@@ -377,14 +376,14 @@ func nextRow(w *writer) {
 func decoderDeclarations() []byte {
 	w := &writer{}
 	w.WriteString(header)
-	w.WriteString("package kernel\n\nimport _ \"qtool/internal/codebook\" // the assembly reads its points\n\n")
+	w.WriteString("package kernel\n\nimport (\n_ \"qtool/internal/codebook\" // the assembly reads its points\n\"qtool/internal/ggml\"\n)\n\n")
 	for _, t := range []struct {
 		tier, simd string
 		bf16       bool
 	}{{"AVX2", "AVX2", false}, {"AVX512", "AVX512", false}, {"AVX512BF16", "AVX512", true}} {
-		w.printf("var decoders%s = [formats]decoder{\n", t.tier)
+		w.printf("var decoders%s = [ggml.Types]decoder{\n", t.tier)
 		for _, d := range decodings {
-			w.printf("format%[1]s: {elements: %[2]d, float32: decode%[1]s%[3]s, dot: dot%[1]s%[3]s,", d.name, d.elements, t.simd)
+			w.printf("ggml.%[1]s: {elements: %[2]d, float32: decode%[1]s%[3]s, dot: dot%[1]s%[3]s,", d.name, d.elements, t.simd)
 			if t.bf16 {
 				w.printf("bf16: decode%sBF16%s,", d.name, t.simd)
 			}

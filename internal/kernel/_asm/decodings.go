@@ -1,17 +1,21 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+
+	"qtool/internal/ggml"
+)
 
 // Every type's layout is drawn in package quantize.
 var decodings = []decoding{
-	{"F16", 32, 64, nil, "", nil, func(d *decoderWriter) {
+	{blocksOf(ggml.F16), nil, "", nil, func(d *decoderWriter) {
 		for at := 0; at < 32; at += d.lanes {
 			d.op("VCVTPH2PS %d(SI), %s", 2*at, d.v(0))
 			d.store(0, at)
 		}
 	}},
-	{"BF16", 32, 64, nil, "", nil, decodeBF16},
-	{"Q4_0", 32, 18, []constant{{lowBits, 15}, {eight, 8}}, "", wideTable("signed4"), func(d *decoderWriter) {
+	{blocksOf(ggml.BF16), nil, "", nil, decodeBF16},
+	{blocksOf(ggml.Q4_0), []constant{{lowBits, 15}, {eight, 8}}, "", wideTable("signed4"), func(d *decoderWriter) {
 		if d.wide() {
 			d.scaleTable("0(SI)")
 			d.roundTable()
@@ -27,7 +31,7 @@ var decodings = []decoding{
 			d.scaled(1, at+16)
 		}
 	}},
-	{"Q4_1", 32, 20, []constant{{lowBits, 15}}, "", wideTable("unsigned4"), func(d *decoderWriter) {
+	{blocksOf(ggml.Q4_1), []constant{{lowBits, 15}}, "", wideTable("unsigned4"), func(d *decoderWriter) {
 		d.float16("2(SI)", low)
 		if d.wide() {
 			d.scaleTable("0(SI)")
@@ -43,7 +47,7 @@ var decodings = []decoding{
 			d.affine(1, at+16, "VADDPS")
 		}
 	}},
-	{"Q5_0", 32, 22, nil, "", twoWideTables("lower5", "unsigned4"), func(d *decoderWriter) {
+	{blocksOf(ggml.Q5_0), nil, "", twoWideTables("lower5", "unsigned4"), func(d *decoderWriter) {
 		d.blockScale()
 		if d.wide() {
 			d.scaleTwoTables()
@@ -57,7 +61,7 @@ var decodings = []decoding{
 			d.scaled(0, at)
 		}
 	}},
-	{"Q5_1", 32, 24, nil, "", twoWideTables("unsigned4", "upper5"), func(d *decoderWriter) {
+	{blocksOf(ggml.Q5_1), nil, "", twoWideTables("unsigned4", "upper5"), func(d *decoderWriter) {
 		d.float16("0(SI)", scale)
 		d.float16("2(SI)", low)
 		if d.wide() {
@@ -73,19 +77,19 @@ var decodings = []decoding{
 			d.affine(0, at, "VADDPS")
 		}
 	}},
-	{"Q8_0", 32, 34, nil, "", nil, func(d *decoderWriter) {
+	{blocksOf(ggml.Q8_0), nil, "", nil, func(d *decoderWriter) {
 		d.blockScale()
 		for at := 0; at < 32; at += d.lanes {
 			d.op("VPMOVSXBD %d(SI), %s", 2+at, d.v(0))
 			d.scaled(0, at)
 		}
 	}},
-	{"IQ4_NL", 32, 18, []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, wideTable("levelsIQ4"), func(d *decoderWriter) {
+	{blocksOf(ggml.IQ4_NL), []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, wideTable("levelsIQ4"), func(d *decoderWriter) {
 		d.blockScale()
 		d.leveled(2, 0)
 	}},
-	{"IQ4_XS", 256, 136, []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, wideTable("levelsIQ4"), decodeIQ4XS},
-	{"MXFP4", 32, 17, []constant{{lowBytes, 0x0f0f0f0f}}, e2m1Levels, wideTable("levelsE2M1"), func(d *decoderWriter) {
+	{blocksOf(ggml.IQ4_XS), []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, wideTable("levelsIQ4"), decodeIQ4XS},
+	{blocksOf(ggml.MXFP4), []constant{{lowBytes, 0x0f0f0f0f}}, e2m1Levels, wideTable("levelsE2M1"), func(d *decoderWriter) {
 		d.op("MOVBLZX (SI), AX")
 		d.op("LEAL -1(AX), R8")
 		d.op("SHLL $23, R8 // 2^(e-128)")
@@ -97,9 +101,9 @@ var decodings = []decoding{
 		d.op("VBROADCASTSS X%d, %s", scale, d.v(scale))
 		d.leveled(1, 0)
 	}},
-	{"Q2_K", 256, 84, []constant{{lowBits, 15}, {five, 3}}, "", wideTable("fourUnsigned"), decodeQ2K},
-	{"Q3_K", 256, 110, []constant{{thirtytwo, 32}}, "", nil, decodeQ3K},
-	{"Q4_K", 256, 144, []constant{{lowBits, 15}}, "", wideTable("unsigned4"), func(d *decoderWriter) {
+	{blocksOf(ggml.Q2_K), []constant{{lowBits, 15}, {five, 3}}, "", wideTable("fourUnsigned"), decodeQ2K},
+	{blocksOf(ggml.Q3_K), []constant{{thirtytwo, 32}}, "", nil, decodeQ3K},
+	{blocksOf(ggml.Q4_K), []constant{{lowBits, 15}}, "", wideTable("unsigned4"), func(d *decoderWriter) {
 		d.scalesAndMins()
 		for g := 0; g < 8; g += 2 {
 			if d.wide() {
@@ -116,20 +120,20 @@ var decodings = []decoding{
 			}
 		}
 	}},
-	{"Q5_K", 256, 176, nil, "", twoWideTables("unsigned4", "upper5"), decodeQ5K},
-	{"Q6_K", 256, 210, nil, "", nil, decodeQ6K},
-	{"Q1_0", 128, 18, nil, "", decodeQ10Setup, decodeQ10},
-	{"Q2_0", 64, 18, nil, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeQ20},
-	{"TQ1_0", 256, 54, []constant{{lowBits, 255}}, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeTQ10},
-	{"TQ2_0", 256, 66, nil, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeTQ20},
-	{"NVFP4", 64, 36, []constant{{lowBytes, 0x0f0f0f0f}}, e2m1Levels, wideTable("levelsE2M1"), decodeNVFP4},
-	{"IQ1_S", 256, 50, nil, "", iq1.setup, decodeIQ1S},
-	{"IQ1_M", 256, 56, nil, "", iq1.setupFloats, decodeIQ1M},
-	{"IQ2_XXS", 256, 66, nil, "", iq2XXS.setup, decodeIQ2XXS},
-	{"IQ2_XS", 256, 74, nil, "", iq2XS.setup, decodeIQ2XS},
-	{"IQ2_S", 256, 82, nil, "", iq2S.setup, decodeIQ2S},
-	{"IQ3_XXS", 256, 98, nil, "", iq3XXS.setup, decodeIQ3XXS},
-	{"IQ3_S", 256, 110, nil, "", iq3S.setup, decodeIQ3S},
+	{blocksOf(ggml.Q5_K), nil, "", twoWideTables("unsigned4", "upper5"), decodeQ5K},
+	{blocksOf(ggml.Q6_K), nil, "", nil, decodeQ6K},
+	{blocksOf(ggml.Q1_0), nil, "", decodeQ10Setup, decodeQ10},
+	{blocksOf(ggml.Q2_0), nil, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeQ20},
+	{blocksOf(ggml.TQ1_0), []constant{{lowBits, 255}}, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeTQ10},
+	{blocksOf(ggml.TQ2_0), nil, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeTQ20},
+	{blocksOf(ggml.NVFP4), []constant{{lowBytes, 0x0f0f0f0f}}, e2m1Levels, wideTable("levelsE2M1"), decodeNVFP4},
+	{blocksOf(ggml.IQ1_S), nil, "", iq1.setup, decodeIQ1S},
+	{blocksOf(ggml.IQ1_M), nil, "", iq1.setupFloats, decodeIQ1M},
+	{blocksOf(ggml.IQ2_XXS), nil, "", iq2XXS.setup, decodeIQ2XXS},
+	{blocksOf(ggml.IQ2_XS), nil, "", iq2XS.setup, decodeIQ2XS},
+	{blocksOf(ggml.IQ2_S), nil, "", iq2S.setup, decodeIQ2S},
+	{blocksOf(ggml.IQ3_XXS), nil, "", iq3XXS.setup, decodeIQ3XXS},
+	{blocksOf(ggml.IQ3_S), nil, "", iq3S.setup, decodeIQ3S},
 }
 
 // tabledGroups stores groups g and g+1 of Q4_K, which share 32 bytes.

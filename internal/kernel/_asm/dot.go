@@ -1,11 +1,15 @@
 package main
 
-import "slices"
+import (
+	"slices"
+
+	"qtool/internal/ggml"
+)
 
 // What decoders that multiply with a vector have of their own.
 
 // float32Rows are rows of elements as they are, which only these decoders read.
-var float32Rows = decoding{"F32", 16, 64, nil, "", nil, func(d *decoderWriter) {
+var float32Rows = decoding{blocks{ggml.F32, "F32", 16, 64}, nil, "", nil, func(d *decoderWriter) {
 	for at := 0; at < 16; at += d.lanes {
 		d.op("VMOVUPS %d(SI), %s", 4*at, d.v(0))
 		d.store(0, at)
@@ -31,7 +35,7 @@ func (d *decoderWriter) fetchAhead(bytes int) {
 
 // hasOneScale reports whether a block is a binary16 and integers that it scales.
 func (d decoding) hasOneScale() bool {
-	return slices.Contains([]string{"Q4_0", "Q5_0", "Q8_0", "IQ4_NL"}, d.name)
+	return slices.Contains([]ggml.Type{ggml.Q4_0, ggml.Q5_0, ggml.Q8_0, ggml.IQ4_NL}, d.typ)
 }
 
 // Registers of a block's sum before it is scaled, and of its scale in all lanes.
@@ -65,7 +69,7 @@ func (d *decoderWriter) fourBlocks(of decoding) {
 	d.op("VMOVQ R8, X%d", scale)
 	d.op("VCVTPH2PS X%[1]d, X%[1]d", scale)
 	d.scalesToLanes()
-	if of.name == "Q8_0" && !d.wide() {
+	if of.typ == ggml.Q8_0 && !d.wide() {
 		d.fourByTurns(of)
 	} else {
 		for i := range 4 {

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"math"
+
+	"qtool/internal/ggml"
 )
 
 // Encoders of the formats that need no search, a block of 32 at a time. SI points at
@@ -163,23 +165,22 @@ func (e *encodeWriter) nibbles(at, fifth int) {
 
 // An encoding prints one type's encoder: what comes before the loop, and a block.
 type encoding struct {
-	name      string
-	bytes     int
+	blocks
 	constants func(e *encodeWriter)
 	block     func(e *encodeWriter)
 }
 
 var encodings = []encoding{
-	{"Q8_0", 34, func(e *encodeWriter) {
+	{blocksOf(ggml.Q8_0), func(e *encodeWriter) {
 		// With the float32 below a half, adding and cutting rounds ties away from zero.
 		e.float(math.Nextafter32(0.5, 0), constShift)
 		e.float(127, constDivisor)
 		e.constant(1<<31, constTop)
 	}, encodeQ8Block},
-	symmetricEncoding("Q4_0", 18, 8, 0),
-	symmetricEncoding("Q5_0", 22, 16, 2),
-	affineEncoding("Q4_1", 20, 15, 0),
-	affineEncoding("Q5_1", 24, 31, 4),
+	symmetricEncoding(ggml.Q4_0, 8, 0),
+	symmetricEncoding(ggml.Q5_0, 16, 2),
+	affineEncoding(ggml.Q4_1, 15, 0),
+	affineEncoding(ggml.Q5_1, 31, 4),
 }
 
 func encodeQ8Block(e *encodeWriter) {
@@ -199,8 +200,8 @@ func encodeQ8Block(e *encodeWriter) {
 }
 
 // symmetricEncoding is that of value = d * (q - n).
-func symmetricEncoding(name string, bytes, n, fifth int) encoding {
-	return encoding{name, bytes, func(e *encodeWriter) {
+func symmetricEncoding(t ggml.Type, n, fifth int) encoding {
+	return encoding{blocksOf(t), func(e *encodeWriter) {
 		e.float(float32(n)+0.5, constShift)
 		e.float(float32(-n), constDivisor)
 		e.constant(uint32(2*n-1)*0x01010101, constTop)
@@ -217,13 +218,13 @@ func symmetricEncoding(name string, bytes, n, fifth int) encoding {
 		}
 		e.lowBytes()
 		e.op("VPMINSB Y%d, Y4, Y4", constTop)
-		e.nibbles(bytes-16, fifth)
+		e.nibbles(t.BlockBytes()-16, fifth)
 	}}
 }
 
 // affineEncoding is that of value = d * q + low, 0 <= q <= n.
-func affineEncoding(name string, bytes, n, fifth int) encoding {
-	return encoding{name, bytes, func(e *encodeWriter) {
+func affineEncoding(t ggml.Type, n, fifth int) encoding {
+	return encoding{blocksOf(t), func(e *encodeWriter) {
 		e.float(0.5, constShift)
 		e.float(float32(n), constDivisor)
 		e.constant(uint32(n)*0x01010101, constTop)
@@ -249,7 +250,7 @@ func affineEncoding(name string, bytes, n, fifth int) encoding {
 		}
 		e.lowBytes()
 		e.op("VPMINSB Y%d, Y4, Y4", constTop)
-		e.nibbles(bytes-16, fifth)
+		e.nibbles(t.BlockBytes()-16, fifth)
 	}}
 }
 
@@ -388,7 +389,7 @@ func (e *encodeWriter) roundBF16() {
 func encoderDeclarations() []byte {
 	w := &writer{}
 	w.WriteString(header)
-	w.WriteString("package kernel\n\n")
+	w.WriteString("package kernel\n\nimport \"qtool/internal/ggml\"\n\n")
 	names := []string{"F16", "BF16"}
 	for _, d := range encodings {
 		names = append(names, d.name)
@@ -406,12 +407,12 @@ var encoderTiers = []string{"AVX2", "AVX512"}
 // listEncoders prints each tier's list of functions by format. Those of few levels are the same.
 func listEncoders(w *writer, list, kind, function string, names, few []string) {
 	for _, tier := range encoderTiers {
-		w.printf("var %s%s = [formats]%s{\n", list, tier, kind)
+		w.printf("var %s%s = [ggml.Types]%s{\n", list, tier, kind)
 		for _, name := range names {
-			w.printf("format%[2]s: %[1]s%[2]s%[3]s,\n", function, name, tier)
+			w.printf("ggml.%[2]s: %[1]s%[2]s%[3]s,\n", function, name, tier)
 		}
 		for _, name := range few {
-			w.printf("format%[2]s: %[1]s%[2]sAVX2,\n", function, name)
+			w.printf("ggml.%[2]s: %[1]s%[2]sAVX2,\n", function, name)
 		}
 		w.printf("}\n\n")
 	}

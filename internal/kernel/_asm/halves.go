@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"math"
+
+	"qtool/internal/ggml"
 )
 
 // Encoders that take float16 or bfloat16 elements as they are stored, in batches of 16 blocks of 32:
@@ -229,8 +231,7 @@ func (h *halfWriter) packLevels(at, fifth int) {
 
 // A halfEncoding prints the parts of one type's encoder.
 type halfEncoding struct {
-	name         string
-	bytes        int
+	blocks
 	top          uint32 // the highest level
 	shift        float32
 	survey, pack func(h *halfWriter)
@@ -239,7 +240,7 @@ type halfEncoding struct {
 
 var halfEncodings = []halfEncoding{
 	{
-		name: "Q8_0", bytes: 34, shift: math.Nextafter32(0.5, 0), // see encodings
+		blocks: blocksOf(ggml.Q8_0), shift: math.Nextafter32(0.5, 0), // see encodings
 		survey: func(h *halfWriter) { h.surveyMagnitude(false) },
 		scales: func(h *halfWriter, at int) {
 			h.op("VPXOR %d(SP), X%d, X0", stackExtreme+2*at, halfMask)
@@ -268,16 +269,16 @@ var halfEncodings = []halfEncoding{
 			}
 		},
 	},
-	symmetricHalves("Q4_0", 18, 8, 0),
-	symmetricHalves("Q5_0", 22, 16, 2),
-	affineHalves("Q4_1", 20, 15, 0),
-	affineHalves("Q5_1", 24, 31, 4),
+	symmetricHalves(ggml.Q4_0, 8, 0),
+	symmetricHalves(ggml.Q5_0, 16, 2),
+	affineHalves(ggml.Q4_1, 15, 0),
+	affineHalves(ggml.Q5_1, 31, 4),
 }
 
 // symmetricHalves is symmetricEncoding.
-func symmetricHalves(name string, bytes, n, fifth int) halfEncoding {
+func symmetricHalves(t ggml.Type, n, fifth int) halfEncoding {
 	return halfEncoding{
-		name: name, bytes: bytes, top: uint32(2*n - 1), shift: float32(n) + 0.5,
+		blocks: blocksOf(t), top: uint32(2*n - 1), shift: float32(n) + 0.5,
 		survey: func(h *halfWriter) { h.surveyMagnitude(true) },
 		scales: func(h *halfWriter, at int) {
 			h.widen(fmt.Sprintf("%d(SP)", stackExtreme+2*at), "Y0")
@@ -286,22 +287,22 @@ func symmetricHalves(name string, bytes, n, fifth int) halfEncoding {
 		pack: func(h *halfWriter) {
 			h.multiply(false)
 			h.store(stackScale, 0)
-			h.packLevels(bytes-16, fifth)
+			h.packLevels(t.BlockBytes()-16, fifth)
 		},
 	}
 }
 
 // affineHalves is affineEncoding.
-func affineHalves(name string, bytes, n, fifth int) halfEncoding {
+func affineHalves(t ggml.Type, n, fifth int) halfEncoding {
 	return halfEncoding{
-		name: name, bytes: bytes, top: uint32(n), shift: 0.5,
+		blocks: blocksOf(t), top: uint32(n), shift: 0.5,
 		survey: (*halfWriter).surveySpan,
 		scales: func(h *halfWriter, at int) { h.scalesOfSpan(float32(n), at) },
 		pack: func(h *halfWriter) {
 			h.multiply(true)
 			h.store(stackScale, 0)
 			h.store(stackLow, 2)
-			h.packLevels(bytes-16, fifth)
+			h.packLevels(t.BlockBytes()-16, fifth)
 		},
 	}
 }
@@ -474,7 +475,7 @@ func (h *halfWriter) next16() {
 func halfDeclarations() []byte {
 	w := &writer{}
 	w.WriteString(header)
-	w.WriteString("package kernel\n\n")
+	w.WriteString("package kernel\n\nimport \"qtool/internal/ggml\"\n\n")
 	names := []string{"F16", "BF16"}
 	for _, d := range halfEncodings {
 		names = append(names, d.name)

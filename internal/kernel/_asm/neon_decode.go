@@ -166,7 +166,7 @@ func emitNEONDecoder(w *writer, k kind, d decoding) {
 	w.op("MOVD src+8(FP), R1")
 	w.op("MOVD blocks+16(FP), R2")
 	n := &neonWriter{w, k}
-	code, ok := neonDecodings[d.name]
+	code, ok := neonDecodings[d.typ]
 	if !ok {
 		panic("no NEON decoder for " + d.name)
 	}
@@ -284,10 +284,10 @@ func printNEONTables(w *writer) {
 func neonDecoderDeclarations() []byte {
 	w := &writer{}
 	w.WriteString(header)
-	w.WriteString("package kernel\n\nimport _ \"qtool/internal/codebook\" // the assembly reads its points\n\n")
-	w.printf("var decodersNEON = [formats]decoder{\n")
+	w.WriteString("package kernel\n\nimport (\n_ \"qtool/internal/codebook\" // the assembly reads its points\n\"qtool/internal/ggml\"\n)\n\n")
+	w.printf("var decodersNEON = [ggml.Types]decoder{\n")
 	for _, d := range decodings {
-		w.printf("format%[1]s: {elements: %[2]d, float32: decode%[1]sNEON, dot: dot%[1]sNEON},\n", d.name, d.elements)
+		w.printf("ggml.%[1]s: {elements: %[2]d, float32: decode%[1]sNEON, dot: dot%[1]sNEON},\n", d.name, d.elements)
 	}
 	w.printf("}\n\n")
 	for _, k := range neonKinds {

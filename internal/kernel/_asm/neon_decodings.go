@@ -1,14 +1,16 @@
 package main
 
+import "qtool/internal/ggml"
+
 func nothing(*neonWriter) {}
 
 // neonDecodings has every type of decodings. Layouts are drawn in package quantize.
-var neonDecodings = map[string]neonDecoding{
-	"F32": {nothing, func(n *neonWriter) {
+var neonDecodings = map[ggml.Type]neonDecoding{
+	ggml.F32: {nothing, func(n *neonWriter) {
 		n.op("VLD1 (R1), %s", registers(0, 4))
 		n.store()
 	}},
-	"F16": {nothing, func(n *neonWriter) {
+	ggml.F16: {nothing, func(n *neonWriter) {
 		n.op("VLD1 (R1), [V28.H8, V29.H8, V30.H8, V31.H8]")
 		for v := 28; v < 32; v += 2 {
 			for i := range 2 {
@@ -18,7 +20,7 @@ var neonDecodings = map[string]neonDecoding{
 			n.store()
 		}
 	}},
-	"BF16": {func(n *neonWriter) { n.every(0, 22) }, func(n *neonWriter) {
+	ggml.BF16: {func(n *neonWriter) { n.every(0, 22) }, func(n *neonWriter) {
 		n.op("VLD1 (R1), [V28.H8, V29.H8, V30.H8, V31.H8]")
 		for v := 28; v < 32; v += 2 {
 			for i := range 2 {
@@ -28,7 +30,7 @@ var neonDecodings = map[string]neonDecoding{
 			n.store()
 		}
 	}},
-	"Q4_0": {func(n *neonWriter) {
+	ggml.Q4_0: {func(n *neonWriter) {
 		n.every(15, 22)
 		n.every(8, 23)
 	}, func(n *neonWriter) {
@@ -40,7 +42,7 @@ var neonDecodings = map[string]neonDecoding{
 			n.scaled(v, lane{20, 0})
 		}
 	}},
-	"Q4_1": {func(n *neonWriter) { n.every(15, 22) }, func(n *neonWriter) {
+	ggml.Q4_1: {func(n *neonWriter) { n.every(15, 22) }, func(n *neonWriter) {
 		n.float16(0, 20)
 		n.float16(2, 21)
 		n.load16(4, 28)
@@ -48,30 +50,30 @@ var neonDecodings = map[string]neonDecoding{
 		n.affine(29, lane{20, 0}, lane{21, 0}, "VFADD.S4")
 		n.affine(30, lane{20, 0}, lane{21, 0}, "VFADD.S4")
 	}},
-	"Q5_0": {neonFifthBits, func(n *neonWriter) {
+	ggml.Q5_0: {neonFifthBits, func(n *neonWriter) {
 		n.float16(0, 20)
 		n.fifthBits(2, func(v int) {
 			n.bytes("VSUB", 23, v, v)
 			n.scaled(v, lane{20, 0})
 		})
 	}},
-	"Q5_1": {neonFifthBits, func(n *neonWriter) {
+	ggml.Q5_1: {neonFifthBits, func(n *neonWriter) {
 		n.float16(0, 20)
 		n.float16(2, 21)
 		n.fifthBits(4, func(v int) { n.affine(v, lane{20, 0}, lane{21, 0}, "VFADD.S4") })
 	}},
-	"Q8_0": {nothing, func(n *neonWriter) {
+	ggml.Q8_0: {nothing, func(n *neonWriter) {
 		n.float16(0, 20)
 		for at := 0; at < 32; at += 16 {
 			n.load16(2+at, 28)
 			n.scaled(28, lane{20, 0})
 		}
 	}},
-	"IQ4_NL": {neonLeveled("iq4Levels"), func(n *neonWriter) {
+	ggml.IQ4_NL: {neonLeveled("iq4Levels"), func(n *neonWriter) {
 		n.float16(0, 20)
 		n.leveled(2)
 	}},
-	"IQ4_XS": {neonLeveled("iq4Levels"), func(n *neonWriter) {
+	ggml.IQ4_XS: {neonLeveled("iq4Levels"), func(n *neonWriter) {
 		n.float16(0, 21)
 		n.op("MOVHU 2(R1), R4")
 		n.op("MOVWU 4(R1), R5")
@@ -85,7 +87,7 @@ var neonDecodings = map[string]neonDecoding{
 			n.leveled(8 + 16*g)
 		}
 	}},
-	"MXFP4": {neonLeveled("e2m1Levels"), func(n *neonWriter) {
+	ggml.MXFP4: {neonLeveled("e2m1Levels"), func(n *neonWriter) {
 		n.op("MOVBU (R1), R3")
 		n.op("SUBW $1, R3, R4")
 		n.op("LSLW $23, R4, R4 // 2^(e-128)")
@@ -96,22 +98,22 @@ var neonDecodings = map[string]neonDecoding{
 		n.op("FMOVS R4, F20")
 		n.leveled(1)
 	}},
-	"NVFP4": {func(n *neonWriter) {
+	ggml.NVFP4: {func(n *neonWriter) {
 		neonLeveled("e2m1Levels")(n)
 		n.every(0x7f, 24)
 		n.op("MOVW $0x43000000, R3 // 128")
 		n.op("FMOVS R3, F25")
 	}, neonNVFP4},
-	"Q2_K": {func(n *neonWriter) {
+	ggml.Q2_K: {func(n *neonWriter) {
 		n.every(15, 22)
 		n.every(3, 23)
 	}, neonQ2K},
-	"Q3_K": {func(n *neonWriter) {
+	ggml.Q3_K: {func(n *neonWriter) {
 		n.every(3, 22)
 		n.every(4, 21)
 		n.every(32, 23)
 	}, neonQ3K},
-	"Q4_K": {func(n *neonWriter) { n.every(15, 22) }, func(n *neonWriter) {
+	ggml.Q4_K: {func(n *neonWriter) { n.every(15, 22) }, func(n *neonWriter) {
 		n.scalesAndMins()
 		for g := range 8 {
 			n.halvesOf(g, 16)
@@ -120,7 +122,7 @@ var neonDecodings = map[string]neonDecoding{
 			}
 		}
 	}},
-	"Q5_K": {func(n *neonWriter) {
+	ggml.Q5_K: {func(n *neonWriter) {
 		n.every(15, 22)
 		n.every(16, 23)
 	}, func(n *neonWriter) {
@@ -138,12 +140,12 @@ var neonDecodings = map[string]neonDecoding{
 			}
 		}
 	}},
-	"Q6_K": {func(n *neonWriter) {
+	ggml.Q6_K: {func(n *neonWriter) {
 		n.every(15, 22)
 		n.every(32, 23)
 		n.every(0x30, 21)
 	}, neonQ6K},
-	"Q1_0": {func(n *neonWriter) {
+	ggml.Q1_0: {func(n *neonWriter) {
 		n.every(2, 22)
 		n.every(1, 23)
 		n.table("copies01", 24)
@@ -159,7 +161,7 @@ var neonDecodings = map[string]neonDecoding{
 			n.scaled(28, lane{20, 0})
 		}
 	}},
-	"Q2_0": {func(n *neonWriter) {
+	ggml.Q2_0: {func(n *neonWriter) {
 		n.every(3, 22)
 		n.every(1, 23)
 		n.table("fourCopies", 24)
@@ -173,14 +175,14 @@ var neonDecodings = map[string]neonDecoding{
 			n.scaled(28, lane{20, 0})
 		}
 	}},
-	"TQ1_0": {func(n *neonWriter) {
+	ggml.TQ1_0: {func(n *neonWriter) {
 		n.every(86, 22)
 		n.every(171, 23)
 		n.every(255, 24)
 		n.table("fourTimes", 25)
 		n.table("powersOf3", 26)
 	}, neonTQ10},
-	"TQ2_0": {func(n *neonWriter) {
+	ggml.TQ2_0: {func(n *neonWriter) {
 		n.every(3, 22)
 		n.every(1, 23)
 	}, func(n *neonWriter) {
@@ -198,13 +200,13 @@ var neonDecodings = map[string]neonDecoding{
 			}
 		}
 	}},
-	"IQ1_S":   {iq1.neonSetup, neonIQ1S},
-	"IQ1_M":   {iq1.neonSetup, neonIQ1M},
-	"IQ2_XXS": {iq2XXS.neonSetup, neonIQ2XXS},
-	"IQ2_XS":  {iq2XS.neonSetup, neonIQ2XS},
-	"IQ2_S":   {iq2S.neonSetup, neonIQ2S},
-	"IQ3_XXS": {iq3XXS.neonSetup, neonIQ3XXS},
-	"IQ3_S":   {iq3S.neonSetup, neonIQ3S},
+	ggml.IQ1_S:   {iq1.neonSetup, neonIQ1S},
+	ggml.IQ1_M:   {iq1.neonSetup, neonIQ1M},
+	ggml.IQ2_XXS: {iq2XXS.neonSetup, neonIQ2XXS},
+	ggml.IQ2_XS:  {iq2XS.neonSetup, neonIQ2XS},
+	ggml.IQ2_S:   {iq2S.neonSetup, neonIQ2S},
+	ggml.IQ3_XXS: {iq3XXS.neonSetup, neonIQ3XXS},
+	ggml.IQ3_S:   {iq3S.neonSetup, neonIQ3S},
 }
 
 func neonFifthBits(n *neonWriter) {

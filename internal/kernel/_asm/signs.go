@@ -1,5 +1,7 @@
 package main
 
+import "qtool/internal/ggml"
+
 // The encoders of Q1_0, whose scale is the mean size. Sizes are added up in order, so those of
 // a batch's 16 blocks are side by side. Vectors have 256 bits, as in ternary.go.
 const (
@@ -7,11 +9,10 @@ const (
 	signStackBytes = stackBytes + 8*16
 )
 
-const (
-	signElements, signBytes = 128, 18
-	// Vectors: the sums, and constants.
-	signSums, signLeast, signMagnitude, signUp, signBits = 4, 10, 11, 12, 15
-)
+var signBlocks = blocksOf(ggml.Q1_0)
+
+// Vectors: the sums, and constants.
+const signSums, signLeast, signMagnitude, signUp, signBits = 4, 10, 11, 12, 15
 
 // A signWriter prints the encoder from float16, or from float32.
 type signWriter struct {
@@ -20,12 +21,12 @@ type signWriter struct {
 }
 
 func (s *signWriter) fromFloats() {
-	s.encodeWriter.begin("Q1_0", "blocks", signStackBytes)
+	s.encodeWriter.begin(signBlocks.name, "blocks", signStackBytes)
 	s.constant(1<<31-1, signMagnitude)
 	s.constant(0, signLeast)
-	s.batches(4*signElements, signBytes, nil, func() { s.scales(4 * signElements) }, func() {
+	s.batches(4*signBlocks.elements, signBlocks.bytes, nil, func() { s.scales(4 * signBlocks.elements) }, func() {
 		s.store(stackScale, 0)
-		for i := range signElements / 8 {
+		for i := range signBlocks.elements / 8 {
 			s.op("VCMPPS $%d, %d(R11), Y%d, Y0", atMost, 32*i, signLeast)
 			s.op("VMOVMSKPS Y0, AX")
 			s.op("MOVB AX, %d(DI)", 2+i)
@@ -35,14 +36,14 @@ func (s *signWriter) fromFloats() {
 }
 
 func (s *signWriter) fromHalves() {
-	s.begin("Q1_0", "blocks", signStackBytes)
+	s.begin(signBlocks.name, "blocks", signStackBytes)
 	s.constant(0x7fff<<13, signMagnitude)
 	s.float(0x1p112, signUp)
 	s.constant(0x80008000, signBits)
 	s.constant(0x00010001, signLeast)
-	s.batches(2*signElements, signBytes, nil, func() { s.scales(2 * signElements) }, func() {
+	s.batches(2*signBlocks.elements, signBlocks.bytes, nil, func() { s.scales(2 * signBlocks.elements) }, func() {
 		s.store(stackScale, 0)
-		for at := 0; at < signElements; at += 32 {
+		for at := 0; at < signBlocks.elements; at += 32 {
 			for i := range 2 {
 				s.op("VPXOR %d(R11), Y%d, Y%d", 2*at+32*i, signBits, i)
 				s.op("VPANDN Y%d, Y%d, Y2", halfMask, i)
@@ -83,7 +84,7 @@ func (s *signWriter) scales(size int) {
 	s.op("ADDQ $16, R11")
 	s.op("CMPQ R11, $%d", size)
 	s.op("JLT sums")
-	s.float(1./signElements, 0)
+	s.float(1/float32(signBlocks.elements), 0)
 	for i := range 2 {
 		s.op("VMULPS Y0, Y%[1]d, Y%[1]d", signSums+i)
 		s.op("VCVTPS2PH $0, Y%d, %d(SP)", signSums+i, stackScale+16*i)

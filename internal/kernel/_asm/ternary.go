@@ -1,5 +1,7 @@
 package main
 
+import "qtool/internal/ggml"
+
 // Encoders of the formats of three levels, whose scale is the greatest size. An element is
 // at a level other than 0 if its product with the inverse of the scale is at least a half.
 // Vectors of 256 bits are enough to wait for memory, so both tiers with assembly have these.
@@ -18,20 +20,18 @@ const stackInside = stackLow
 
 // A ternaryEncoding is the layout of one format.
 type ternaryEncoding struct {
-	name            string
-	elements, bytes int
-	scale           int // where it is in the block
-	lowest          int // the predicate of the lowest level: products with an infinite inverse are no numbers
-	pack            func(t *ternaryWriter)
+	blocks
+	lowest int // the predicate of the lowest level: products with an infinite inverse are no numbers
+	pack   func(t *ternaryWriter)
 }
 
 // notAbove is atMost, or that there is no number.
 const notAbove = 26
 
 var ternaryEncodings = []ternaryEncoding{
-	{"TQ1_0", 256, 54, 52, atMost, (*ternaryWriter).packFractions},
-	{"TQ2_0", 256, 66, 64, atMost, (*ternaryWriter).packDistantPairs},
-	{"Q2_0", 64, 18, 0, notAbove, (*ternaryWriter).packPairs},
+	{blocksOf(ggml.TQ1_0), atMost, (*ternaryWriter).packFractions},
+	{blocksOf(ggml.TQ2_0), atMost, (*ternaryWriter).packDistantPairs},
+	{blocksOf(ggml.Q2_0), notAbove, (*ternaryWriter).packPairs},
 }
 
 // Constants of 16 words. While digits are summed up they are -1, 0 and 1.
@@ -54,7 +54,7 @@ type ternaryWriter struct {
 
 // fewLevels are the formats of two and three levels.
 func fewLevels() []string {
-	names := []string{"Q1_0"}
+	names := []string{signBlocks.name}
 	for _, d := range ternaryEncodings {
 		names = append(names, d.name)
 	}
@@ -89,7 +89,7 @@ func (t *ternaryWriter) fromFloats() {
 			t.op("VMAXPS Y0, Y%[1]d, Y%[1]d", size)
 		}
 		t.reduce("VMAXPS", 4, 8, ternaryInverse)
-		t.scaleAndInverse(t.scale)
+		t.scaleAndInverse(scaleOf(t.typ))
 		t.op("VXORPS X0, X0, X0")
 		t.op("VFMADD213PS Y%[1]d, Y0, Y%[1]d // infinity is no number any more", ternaryInverse)
 		t.pack(t)
@@ -125,7 +125,7 @@ func (t *ternaryWriter) fromHalves() {
 		t.op("VPBROADCASTW %d(SP)(R10*2), Y%d", stackInside, ternaryInside)
 		t.op("VPXOR Y%[1]d, Y%[1]d, Y%[1]d", ternaryMinus)
 		t.op("VPSUBW Y%d, Y%[2]d, Y%[2]d", ternaryInside, ternaryMinus)
-		t.store(stackScale, t.scale)
+		t.store(stackScale, scaleOf(t.typ))
 		t.pack(t)
 	})
 	t.end()
