@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 )
@@ -125,7 +126,7 @@ func (c *Config) expertsOf(t model.Target) []int32 {
 	if t.Linear.Experts == 1 {
 		return nil
 	}
-	return c.Experts[model.TargetLayer(t.Tensor)]
+	return c.Experts[arch.LayerOf(t.Tensor)]
 }
 
 // newPair makes a zero pair of the right shape for a target.
@@ -146,7 +147,7 @@ func blankPairs(targets []model.Target, c *Config) (pairs []*Pair) {
 			p.stack, p.Experts = a[2], experts
 			a[2], b[2] = len(experts), len(experts)
 		}
-		role := model.TargetName(t.Tensor)
+		role := arch.ShortName(t.Tensor)
 		p.A = blanks.Param(t.Tensor+suffixA, role+suffixA, a...)
 		p.B = blanks.Param(t.Tensor+suffixB, role+suffixB, b...)
 		pairs = append(pairs, p)
@@ -206,7 +207,7 @@ func (a *Adapter) Attach(d *model.Decoder) error {
 // whyNot is why a pair cannot be bound to tensor, which is target t if found; ""
 // if it can.
 func whyNot(d *model.Decoder, t model.Target, tensor string, found, mergeOnly bool) string {
-	switch reason := d.NoTarget(model.TargetName(tensor)); {
+	switch reason := d.NoTarget(arch.ShortName(tensor)); {
 	case !found && reason != "":
 		return reason
 	case !found:

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 	"qtool/internal/kernel"
 	"qtool/internal/nn"
 	"qtool/quantize"
@@ -16,12 +17,11 @@ const (
 	suffixA = ".lora_a"
 	suffixB = ".lora_b"
 
-	keyType         = "general.type"
-	keyArchitecture = "general.architecture"
-	keyAdapterType  = "adapter.type"
-	keyAlpha        = "adapter.lora.alpha"
-	keyInvocation   = "adapter.alora.invocation_tokens"
-	keyMergeOnly    = "qtool.merge_only" // a bool of ours
+	keyType        = "general.type"
+	keyAdapterType = "adapter.type"
+	keyAlpha       = "adapter.lora.alpha"
+	keyInvocation  = "adapter.alora.invocation_tokens"
+	keyMergeOnly   = "qtool.merge_only" // a bool of ours
 )
 
 // Open reads an adapter file.
@@ -97,7 +97,7 @@ func fromModel(m gguf.Model, sparse bool) (*Adapter, error) {
 		}
 	}
 	var err error
-	if a.Architecture, err = m.Metadata().Str(keyArchitecture); err != nil {
+	if a.Architecture, err = m.Metadata().Str(arch.KeyArchitecture); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if v, ok := m.Metadata().Get(keyAlpha); ok {
@@ -116,7 +116,7 @@ func fromModel(m gguf.Model, sparse bool) (*Adapter, error) {
 	if a.MergeOnly, err = gguf.Or(m.Metadata().Bool(keyMergeOnly))(false); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	for _, key := range []string{keyType, keyArchitecture, keyAdapterType, keyAlpha, keyMergeOnly} {
+	for _, key := range []string{keyType, arch.KeyArchitecture, keyAdapterType, keyAlpha, keyMergeOnly} {
 		a.Extra.Delete(key)
 	}
 	gguf.DropHashes(a.Extra) // they are of this file
@@ -177,7 +177,7 @@ func (p *Pair) complete() error {
 	}
 	p.Rank = p.B.Shape[0]
 	rankOfA := p.A.Shape[1]
-	if p.Tensor == "token_embd.weight" {
+	if p.Tensor == arch.TokenEmbedding {
 		rankOfA = p.A.Shape[0]
 	}
 	if p.Rank < 1 || rankOfA != p.Rank {
@@ -208,7 +208,7 @@ func readParam(t *gguf.Tensor) (*nn.Param, error) {
 // shares their memory.
 func (a *Adapter) Model() gguf.Model {
 	md := &gguf.Metadata{}
-	md.Set(keyArchitecture, a.Architecture)
+	md.Set(arch.KeyArchitecture, a.Architecture)
 	md.Set(keyType, "adapter")
 	md.Set(keyAdapterType, "lora")
 	md.Set(keyAlpha, a.Alpha)

@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 )
 
 // Base identifies the model that an adapter was trained on.
@@ -23,7 +24,7 @@ type Base struct {
 func Identify(ctx context.Context, m gguf.Model, progress func(done int64)) (Base, error) {
 	md := m.Metadata()
 	b := Base{FileType: -1}
-	b.Architecture, _ = md.Str("general.architecture")
+	b.Architecture, _ = md.Str(arch.KeyArchitecture)
 	b.Name, _ = md.Str("general.name")
 	if n, err := md.Int("general.file_type"); err == nil {
 		b.FileType = n

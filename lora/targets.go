@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"qtool/internal/arch"
 	"qtool/internal/model"
 )
 
@@ -51,7 +52,7 @@ func Select(d *model.Decoder, patterns []string, mergeOnly bool) ([]model.Target
 			}
 		}
 		if refused != nil && (hits == 0 || isName(p, refused.Tensor)) {
-			return nil, fmt.Errorf("target %q: an adapter for %q cannot be used as one: %s; --merge-only trains it for merging into the base", p, model.TargetName(refused.Tensor), refused.Refused)
+			return nil, fmt.Errorf("target %q: an adapter for %q cannot be used as one: %s; --merge-only trains it for merging into the base", p, arch.ShortName(refused.Tensor), refused.Refused)
 		}
 		if hits == 0 {
 			return nil, nothingChosen(d, p)
@@ -67,7 +68,7 @@ func Select(d *model.Decoder, patterns []string, mergeOnly bool) ([]model.Target
 }
 
 func nothingChosen(d *model.Decoder, pattern string) error {
-	if reason := d.NoTarget(model.TargetName(pattern)); reason != "" {
+	if reason := d.NoTarget(arch.ShortName(pattern)); reason != "" {
 		return fmt.Errorf("target %q: %s", pattern, reason)
 	}
 	return fmt.Errorf("target %q chooses nothing; the base offers: %s", pattern, strings.Join(names(d.Targets()), ", "))
@@ -94,14 +95,14 @@ func isName(pattern, tensor string) bool { return slices.Contains(namesOf(tensor
 
 // namesOf are the names that users may give a tensor.
 func namesOf(tensor string) []string {
-	return []string{model.TargetName(tensor), tensor, strings.TrimSuffix(tensor, ".weight")}
+	return []string{arch.ShortName(tensor), tensor, strings.TrimSuffix(tensor, ".weight")}
 }
 
 // names lists the distinct short names of what is honoured.
 func names(targets []model.Target) []string {
 	var out []string
 	for _, t := range targets {
-		if n := model.TargetName(t.Tensor); t.Refused == "" && !slices.Contains(out, n) {
+		if n := arch.ShortName(t.Tensor); t.Refused == "" && !slices.Contains(out, n) {
 			out = append(out, n)
 		}
 	}

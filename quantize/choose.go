@@ -4,11 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"qtool/gguf"
-	"qtool/internal/input"
+	"qtool/internal/arch"
 )
 
 // archFacts is what the rules ask of the metadata; 0 where it says nothing.
@@ -18,46 +17,34 @@ type archFacts struct {
 }
 
 func readArchFacts(m gguf.Model) (*archFacts, error) {
-	md := m.Metadata()
-	name, err := gguf.Or(md.Str("general.architecture"))("")
+	name, err := gguf.Or(arch.Name(m))("")
 	if err != nil {
 		return nil, err
 	}
-	f, counts := &archFacts{name: name}, gguf.CountsOf(m, name)
+	f, counts := &archFacts{name: name}, arch.CountsOf(m, name)
 	for _, field := range []struct {
 		key  string
 		into *int
 	}{
-		{"block_count", &f.layers},
-		{"expert_count", &f.experts},
-		{"attention.head_count", &f.heads},
-		{"attention.head_count_kv", &f.headsKV},
+		{arch.KeyBlockCount, &f.layers},
+		{arch.KeyExpertCount, &f.experts},
+		{arch.KeyAttentionHeadCount, &f.heads},
+		{arch.KeyAttentionHeadCountKV, &f.headsKV},
 	} {
-		n, err := firstCount(counts, field.key)
-		if err != nil && !errors.Is(err, gguf.ErrMissing) {
+		switch n, err := counts.PerLayer(field.key, 0, 0); {
+		case err == nil:
+			*field.into = n[0]
+		case !errors.Is(err, gguf.ErrMissing):
 			return nil, err
 		}
-		*field.into = n
 	}
-	if !md.Has(name + ".attention.head_count_kv") {
+	if !m.Metadata().Has(name + "." + arch.KeyAttentionHeadCountKV) {
 		f.headsKV = f.heads
 	}
 	if f.headsKV > 0 {
 		f.gqa = f.heads / f.headsKV
 	}
 	return f, nil
-}
-
-// firstCount reads a count, or the first of one for each layer.
-func firstCount(counts *gguf.Counts, name string) (int, error) {
-	all, err := counts.Ints(name, 0)
-	if err == nil && len(all) > 0 {
-		return all[0], nil
-	}
-	if errors.Is(err, input.ErrCount) {
-		return 0, err
-	}
-	return counts.Int(name, 0)
 }
 
 // chooser chooses the types of a model's tensors. Some rules go by the position among
@@ -76,10 +63,10 @@ type chooser struct {
 	seen              map[role]int
 }
 
-func newChooser(arch *archFacts, tensors []*gguf.Tensor, mix fileType, opts Options) (*chooser, error) {
+func newChooser(facts *archFacts, tensors []*gguf.Tensor, mix fileType, opts Options) (*chooser, error) {
 	c := &chooser{
 		mix: mix, free: opts.free, pure: opts.Pure, leaveOutput: opts.LeaveOutput, imatrix: opts.Importance != nil,
-		arch: arch, tied: true, seen: map[role]int{},
+		arch: facts, tied: true, seen: map[role]int{},
 	}
 	var err error
 	if c.outputType, err = parseOptional("output", opts.OutputType); err != nil {
@@ -124,7 +111,7 @@ func (c *chooser) choose(t *gguf.Tensor) (to gguf.Type, note string, err error) 
 			rule.excepted = t.Name
 		}
 		return t.Type, "", nil
-	case c.leaveOutput && t.Name == "output.weight":
+	case c.leaveOutput && t.Name == arch.Output:
 		if rule != nil {
 			rule.beaten = t.Name
 		}
@@ -214,7 +201,7 @@ func (c *chooser) mixed(t *gguf.Tensor, r role) gguf.Type {
 	case r == value:
 		s.count = c.values
 	case c.arch.experts > 1 && (r == gate || r == up || r == down):
-		s.index = layerOf(t.Name) // a layer may have several of each
+		s.index = arch.LayerOf(t.Name) // a layer may have several of each
 	}
 	return mixedType(s)
 }
@@ -222,15 +209,5 @@ func (c *chooser) mixed(t *gguf.Tensor, r role) gguf.Type {
 // byLayerAndName orders tensors as llama-quantize visits and writes them: those
 // outside the blocks first, then block by block, by name.
 func byLayerAndName(a, b *gguf.Tensor) int {
-	return cmp.Or(cmp.Compare(layerOf(a.Name), layerOf(b.Name)), strings.Compare(a.Name, b.Name))
-}
-
-// layerOf is the number in blk.NUMBER., or -1.
-func layerOf(name string) int {
-	rest, ok := strings.CutPrefix(name, "blk.")
-	number, _, dot := strings.Cut(rest, ".")
-	if n, err := strconv.Atoi(number); ok && dot && err == nil {
-		return n
-	}
-	return -1
+	return cmp.Or(cmp.Compare(arch.LayerOf(a.Name), arch.LayerOf(b.Name)), strings.Compare(a.Name, b.Name))
 }

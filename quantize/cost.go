@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 )
 
 // Sensitivity is how much a model's predictions depend on each weight of a tensor: the
@@ -47,14 +48,14 @@ const firstLayer = 2
 // roleCost is the cost of an error as large as t itself, by experience.
 func (c *choice) roleCost(t *gguf.Tensor) float64 {
 	r := roleOf(t.Name)
-	if _, untied := c.plan.source.Tensor("output.weight"); r == embedding && !untied {
+	if _, untied := c.plan.source.Tensor(arch.Output); r == embedding && !untied {
 		return roleCosts[head] + roleCosts[embedding]
 	}
 	if r == head || r == embedding {
 		return roleCosts[r]
 	}
 	cost := roleCosts[r] / float64(max(1, c.layers))
-	if layerOf(t.Name) == 0 {
+	if arch.LayerOf(t.Name) == 0 {
 		cost *= firstLayer
 	}
 	return cost

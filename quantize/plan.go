@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 )
 
 // ErrRequantize is in the chain of the error about weights that are quantized already.
@@ -215,9 +216,9 @@ func (p *Plan) metadata() *gguf.Metadata {
 		set(kv.Key, kv.Value)
 	}
 	if len(p.opts.PruneLayers) > 0 {
-		arch, _ := source.Str("general.architecture")
-		v, _ := source.Get(arch + ".block_count")
-		set(arch+".block_count", v)
+		name, _ := arch.Name(p.source)
+		v, _ := source.Get(name + "." + arch.KeyBlockCount)
+		set(name+"."+arch.KeyBlockCount, v)
 	}
 	return md
 }

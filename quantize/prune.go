@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 )
 
 // ErrNoLayer is in the chain of the error about layers to prune that are not there, or
@@ -28,12 +29,12 @@ var layerInName = regexp.MustCompile(`blk\.(\d+)\.`)
 // prune leaves the given layers out of m.
 func prune(m gguf.Model, layers []int) (*pruned, error) {
 	md := m.Metadata().Clone()
-	arch, err := md.Str("general.architecture")
+	name, err := arch.Name(m)
 	if err != nil {
 		return nil, fmt.Errorf("pruning layers: %w", err)
 	}
-	key := arch + ".block_count"
-	count, err := gguf.CountsOf(m, arch).Int("block_count", 0)
+	key := name + "." + arch.KeyBlockCount
+	count, err := arch.CountsOf(m, name).Int(arch.KeyBlockCount, 0)
 	if err != nil {
 		return nil, fmt.Errorf("pruning layers: %w", err)
 	}
@@ -57,7 +58,7 @@ func prune(m gguf.Model, layers []int) (*pruned, error) {
 		p.sourceNames[name] = t.Name
 		tensors = append(tensors, &again)
 	}
-	p.pruneMetadata(md, arch, kept, count)
+	p.pruneMetadata(md, name, kept, count)
 	md.Delete(key)
 	md.Set(key, uint32(len(kept)))
 	p.Model = gguf.Assemble(md, tensors, m)
@@ -98,31 +99,40 @@ func renumbered(name string, newNumber map[int]int) (string, bool) {
 
 // Keys of an architecture that count layers from the first or from the last one.
 var (
-	countFromFirst = []string{"leading_dense_block_count", "hash_layer_count", "decoder_block_count"}
-	countFromLast  = []string{"nextn_predict_layers", "attention.shared_kv_layers"}
+	countFromFirst = []string{arch.KeyLeadingDenseBlockCount, "hash_layer_count", "decoder_block_count"}
+	countFromLast  = []string{arch.KeyNextNPredictLayers, arch.KeyAttentionSharedKVLayers}
 )
 
 // notPerLayer are arrays of an architecture that only happen to be as long as it has
 // layers.
-var notPerLayer = []string{"rope.dimension_sections", "classifier.output_labels", "target_layers"}
+var notPerLayer = []string{arch.KeyRopeDimensionSections, "classifier.output_labels", "target_layers"}
 
 // periods are keys that say that every n-th layer is of another kind.
 var periods = []string{
-	"attention.sliding_window_pattern", "full_attention_interval", "interleave_moe_layer_step", "moe_every_n_layers",
+	arch.KeyAttentionSlidingWindowPattern, "full_attention_interval", "interleave_moe_layer_step", "moe_every_n_layers",
 }
 
-// builtInPeriods are those of architectures whose files need not say so.
+// builtInPeriods are those of architectures whose files need not say so, of those that have
+// no row in [arch].
 var builtInPeriods = map[string]int{
-	"afmoe": 4, "cohere2": 4, "cohere2moe": 4, "exaone-moe": 4, "exaone4": 4, "gemma-embedding": 6, "gemma2": 2,
-	"gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "laguna": 4, "llama4": 4, "mellum": 4, "modern-bert": 3, "plamo3": 8, "smallthinker": 4,
+	"afmoe": 4, "cohere2": 4, "cohere2moe": 4, "exaone-moe": 4, "exaone4": 4, "gemma-embedding": 6,
+	"gemma3n": 5, "laguna": 4, "llama4": 4, "mellum": 4, "modern-bert": 3, "plamo3": 8, "smallthinker": 4,
+}
+
+// builtInPeriod is the period of an architecture whose files need not say it; 0: there is none.
+func builtInPeriod(name string) int {
+	if row := arch.Find(name); row != nil {
+		return row.Period
+	}
+	return builtInPeriods[name]
 }
 
 // pruneMetadata makes what md says of layers true of the kept ones.
-func (p *pruned) pruneMetadata(md *gguf.Metadata, arch string, kept []int, count int) {
-	nextn, _ := md.Int(arch + ".nextn_predict_layers")
+func (p *pruned) pruneMetadata(md *gguf.Metadata, name string, kept []int, count int) {
+	nextn, _ := md.Int(name + "." + arch.KeyNextNPredictLayers)
 	for _, kv := range md.All() {
-		name, ok := strings.CutPrefix(kv.Key, arch+".")
-		if v := reflect.ValueOf(kv.Value); ok && v.Kind() == reflect.Slice && !slices.Contains(notPerLayer, name) {
+		key, ok := strings.CutPrefix(kv.Key, name+".")
+		if v := reflect.ValueOf(kv.Value); ok && v.Kind() == reflect.Slice && !slices.Contains(notPerLayer, key) {
 			// Some arrays leave out the layers that predict further tokens.
 			if v.Len() == count || v.Len() == count-nextn {
 				md.Set(kv.Key, elementsAt(v, kept))
@@ -130,7 +140,7 @@ func (p *pruned) pruneMetadata(md *gguf.Metadata, arch string, kept []int, count
 		}
 	}
 	recount := func(key string, counts func(layer, n int) bool) {
-		n, err := md.Int(arch + "." + key)
+		n, err := md.Int(name + "." + key)
 		if err != nil {
 			return
 		}
@@ -140,8 +150,8 @@ func (p *pruned) pruneMetadata(md *gguf.Metadata, arch string, kept []int, count
 				left++
 			}
 		}
-		old, _ := md.Get(arch + "." + key)
-		md.Set(arch+"."+key, integerLike(old, int64(left)))
+		old, _ := md.Get(name + "." + key)
+		md.Set(name+"."+key, integerLike(old, int64(left)))
 	}
 	for _, key := range countFromFirst {
 		recount(key, func(l, n int) bool { return l < n })
@@ -149,7 +159,7 @@ func (p *pruned) pruneMetadata(md *gguf.Metadata, arch string, kept []int, count
 	for _, key := range countFromLast {
 		recount(key, func(l, n int) bool { return l >= count-n })
 	}
-	p.remarkPeriods(md, arch, kept)
+	p.remarkPeriods(md, name, kept)
 }
 
 // elementsAt is the array v with the elements of the given layers alone.
@@ -164,13 +174,13 @@ func elementsAt(v reflect.Value, layers []int) gguf.Value {
 }
 
 // remarkPeriods warns if layers change their kind because it goes by their number.
-func (p *pruned) remarkPeriods(md *gguf.Metadata, arch string, kept []int) {
-	for _, name := range periods {
-		n, err := md.Int(arch + "." + name)
-		source := fmt.Sprintf("%q says that every %d. layer", arch+"."+name, n)
-		if err != nil && name == periods[0] && !md.Has(arch+"."+name) {
-			n = builtInPeriods[arch]
-			source = fmt.Sprintf("in the architecture %q every %d. layer", arch, n)
+func (p *pruned) remarkPeriods(md *gguf.Metadata, name string, kept []int) {
+	for _, key := range periods {
+		n, err := md.Int(name + "." + key)
+		source := fmt.Sprintf("%q says that every %d. layer", name+"."+key, n)
+		if err != nil && key == periods[0] && !md.Has(name+"."+key) {
+			n = builtInPeriod(name)
+			source = fmt.Sprintf("in the architecture %q every %d. layer", name, n)
 		}
 		if n < 2 {
 			continue

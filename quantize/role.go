@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 )
 
 // role is what a tensor does in the model, as far as the choice of its type cares.
@@ -40,9 +41,9 @@ var roles = []struct {
 
 func roleOf(name string) role {
 	switch name {
-	case "output.weight":
+	case arch.Output:
 		return head
-	case "token_embd.weight", "per_layer_token_embd.weight":
+	case arch.TokenEmbedding, "per_layer_token_embd.weight":
 		return embedding
 	}
 	for _, r := range roles {

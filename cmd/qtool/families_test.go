@@ -12,7 +12,7 @@ import (
 
 	"qtool/fixtures"
 	"qtool/gguf"
-	"qtool/internal/model"
+	"qtool/internal/arch"
 	"qtool/internal/sharedtest"
 )
 
@@ -22,7 +22,7 @@ func TestTwentyStepsTeachAModelOfEveryFamily(t *testing.T) {
 		"deepseek2-lite":               liteModel(t, fixtures.TinyFamily(1, "deepseek2")),
 		"longcat-flash, one more zero": withExpertOfZeros(t, fixtures.TinyFamily(1, "longcat-flash")),
 	}
-	for _, a := range model.Architectures() {
+	for _, a := range arch.All() {
 		models[a.Name] = fixtures.TinyFamily(1, a.Name)
 	}
 	for name, m := range models {
@@ -103,7 +103,7 @@ func knownArchitecture(t *testing.T, file string) bool {
 	}
 	defer f.Close()
 	name, _ := f.Metadata().Str("general.architecture")
-	for _, a := range model.Architectures() {
+	for _, a := range arch.All() {
 		if a.Name == name {
 			return true
 		}

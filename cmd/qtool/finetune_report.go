@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"qtool/internal/arch"
 	"qtool/internal/dataset"
-	"qtool/internal/model"
 	"qtool/internal/printable"
 	"qtool/train"
 )
@@ -96,7 +96,7 @@ func pairNames(f *finetuning) []string {
 	var out []string
 	seen := map[string]bool{}
 	for _, p := range f.adapter.Pairs {
-		if n := model.TargetName(p.Tensor); !seen[n] {
+		if n := arch.ShortName(p.Tensor); !seen[n] {
 			seen[n] = true
 			out = append(out, n)
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"qtool/fixtures"
+	"qtool/internal/arch"
 	"qtool/internal/kernel"
 	"qtool/internal/model"
 	"qtool/internal/nn"
@@ -79,7 +80,7 @@ func (m *mapped) bytesPerToken() (bytes int64) {
 	d := m.decoder
 	for _, t := range m.file.Tensors() {
 		switch {
-		case t.Name == "token_embd.weight":
+		case t.Name == arch.TokenEmbedding:
 			bytes += t.Size() / int64(d.Vocabulary)
 		case len(t.Shape) == 3:
 			bytes += t.Size() / int64(d.Experts) * int64(d.ExpertsUsed)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"qtool/fixtures"
+	"qtool/internal/arch"
 	"qtool/internal/dataset"
 	"qtool/internal/kernel"
 	"qtool/internal/model"
@@ -91,7 +92,7 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 func multiplied(d *model.Decoder) float64 {
 	n := float64(d.Vocabulary * d.Embedding)
 	for _, t := range d.Targets() {
-		if model.TargetName(t.Tensor) == "token_embd" || model.TargetName(t.Tensor) == "output" {
+		if arch.ShortName(t.Tensor) == "token_embd" || arch.ShortName(t.Tensor) == "output" {
 			continue
 		}
 		in, out, experts := t.Shape()

@@ -1,5 +1,7 @@
 package convert
 
+import "qtool/internal/arch"
+
 var bailingmoe2 = family{
 	arch:  "bailingmoe2",
 	names: []string{"BailingMoeV2ForCausalLM"},
@@ -16,18 +18,14 @@ var bailingmoe2 = family{
 		routing(w, c, d)
 		normalized(w, c)
 		if d.sharedCount > 0 { // of each of them
-			w.uint("expert_shared_feed_forward_length", d.sharedFF/d.sharedCount)
+			w.uint(arch.KeyExpertSharedFeedForwardLength, d.sharedFF/d.sharedCount)
 		}
 		gating(w, c, "sigmoid")
 	},
 	sources: map[string]string{
-		"token_embd": "model.word_embeddings", "attn_output": "attention.dense",
+		"token_embd": "model.word_embeddings", "attn_qkv": "attention.query_key_value", "attn_output": "attention.dense",
 		"attn_q_norm": "attention.query_layernorm", "attn_k_norm": "attention.key_layernorm",
 	},
-	ownHead:  true,
-	norms:    preNorms,
-	fusedQKV: "attention.query_key_value",
-	qkNorm:   headQKNorm,
-	rotated:  0.5,
-	experts:  &expertLayout{shared: "mlp.shared_experts.", choiceBias: "mlp.gate.expert_bias"},
+	rotated: 0.5,
+	experts: &expertLayout{shared: "mlp.shared_experts.", choiceBias: "mlp.gate.expert_bias"},
 }

@@ -1,23 +1,13 @@
 package convert
 
-// qkNorm says over what queries and keys are normed.
-type qkNorm int
+import (
+	"slices"
 
-const (
-	noQKNorm       qkNorm = iota
-	headQKNorm            // each head
-	wideQKNorm            // all heads of a token together
-	optionalQKNorm        // each head, if config.json says use_qk_norm
+	"qtool/internal/arch"
 )
 
-// normName is a norm of a block, in GGUF and in the folder.
-type normName struct{ name, source string }
-
-var (
-	preNorms = []normName{{"attn_norm", "input_layernorm"}, {"ffn_norm", "post_attention_layernorm"}}
-	// preNormsRenamed are pre-norms of which GGUF names the second after its source.
-	preNormsRenamed = []normName{{"attn_norm", "input_layernorm"}, {"post_attention_norm", "post_attention_layernorm"}}
-)
+// usualNorms are the sources of the norms before attention and feed-forward.
+var usualNorms = []string{"input_layernorm", "post_attention_layernorm"}
 
 // recipes lists every tensor of the model.
 func (f *family) recipes(r *recipes, c *config, d *dims) {
@@ -36,42 +26,55 @@ func (f *family) recipes(r *recipes, c *config, d *dims) {
 }
 
 func (f *family) headRecipe(r *recipes, c *config, d *dims) {
-	if f.alwaysTied {
+	row := f.row()
+	if row.Head == arch.TiedHead {
 		r.ignore(headTensor)
 		return
 	}
-	if f.ownHead && c.boolean("tie_word_embeddings", false) {
+	if row.Head == arch.OwnHead && c.boolean("tie_word_embeddings", false) {
 		r.ignore(headTensor)
 		r.add(&recipe{
-			name: "output.weight", shape: []int{d.embed, d.vocab},
+			name: arch.Output, shape: []int{d.embed, d.vocab},
 			sources: []string{f.source("token_embd", embedding) + ".weight"}, instead: headTensor,
 		})
 		return
 	}
 	r.head(c, d)
-	if f.headBias {
+	if slices.Contains(row.Biases, "output") {
 		r.add(&recipe{name: "output.bias", shape: []int{d.vocab}, sources: []string{"lm_head.bias"}, optional: true})
 	}
 }
 
 func (f *family) block(b *block, c *config, d *dims, i int) {
-	for _, n := range f.norms {
-		b.norm(n.name, n.source, d.embed, f.normShift)
+	row := f.row()
+	layer, sources := row.Layer(d.layerSizes(), i), f.norms
+	if sources == nil {
+		sources = usualNorms
 	}
-	if f.latent {
-		f.latentAttention(b, d)
-	} else {
+	for n, name := range row.Norms.Names() {
+		b.norm(name, sources[n], d.embed, f.normShift)
+	}
+	switch layer.Mixer {
+	case arch.Attention:
 		f.attention(b, c, d)
+	case arch.LatentAttention:
+		f.latentAttention(b, d)
 	}
-	if f.ffn != nil {
-		f.ffn(f, b, c, d, i)
-		return
+	if layer.HasDense() {
+		f.denseFFN(b, c, d)
 	}
-	if f.experts != nil {
-		f.expertFFN(b, c, d, i)
-		return
+	switch {
+	case !layer.HasExperts():
+	case f.addExperts != nil:
+		f.addExperts(b, d)
+	default:
+		f.expertFFN(b, d)
 	}
-	f.denseFFN(b, c, d)
+}
+
+// layerSizes are what decides of what a layer is made.
+func (d *dims) layerSizes() *arch.Sizes {
+	return &arch.Sizes{Experts: d.experts, LeadingDense: d.leadingDense}
 }
 
 // source is where the tensor comes from: usual in most families.
@@ -83,10 +86,10 @@ func (f *family) source(name, usual string) string {
 }
 
 func (f *family) attention(b *block, c *config, d *dims) {
-	bias := biasRule(c, "attention_bias")
+	row, bias := f.row(), biasRule(c, "attention_bias")
 	q, kv := d.heads*d.headDim, d.headsKV*d.headDim
-	if f.fusedQKV != "" {
-		b.linear("attn_qkv", f.fusedQKV, d.embed, q+2*kv, bias)
+	if row.FusedQKV {
+		b.linear("attn_qkv", f.source("attn_qkv", "self_attn.qkv_proj"), d.embed, q+2*kv, bias)
 	} else {
 		query := b.linear("attn_q", "self_attn.q_proj", d.embed, q, bias)
 		key := b.linear("attn_k", "self_attn.k_proj", d.embed, kv, bias)
@@ -96,28 +99,32 @@ func (f *family) attention(b *block, c *config, d *dims) {
 			key.rotaryPairs(d.headsKV)
 		}
 	}
-	if f.qkNorm == headQKNorm || f.qkNorm == optionalQKNorm {
+	if row.QKNorm != arch.WideQKNorm {
 		q, kv = d.headDim, d.headDim
 	}
-	if f.qkNorm != noQKNorm && (f.qkNorm != optionalQKNorm || c.boolean("use_qk_norm", false)) {
+	if row.QKNorm != arch.NoQKNorm && (row.QKNorm != arch.OptionalQKNorm || c.boolean("use_qk_norm", false)) {
 		b.norm("attn_q_norm", f.source("attn_q_norm", "self_attn.q_norm"), q, f.normShift)
 		b.norm("attn_k_norm", f.source("attn_k_norm", "self_attn.k_norm"), kv, f.normShift)
 	}
-	b.linear("attn_output", f.source("attn_output", "self_attn.o_proj"), d.heads*d.headDim, d.embed, f.biasOf(c, f.outputBias))
+	b.linear("attn_output", f.source("attn_output", "self_attn.o_proj"), d.heads*d.headDim, d.embed, f.biasOf(c, "attn_output", "attention_bias"))
+	if row.Sinks {
+		b.add(&recipe{name: b.name + "attn_sinks.weight", shape: []int{d.heads}, sources: []string{b.from("self_attn.sinks")}})
+	}
 }
 
-// biasOf is the rule of a bias that key tells of; without a key there is none.
-func (f *family) biasOf(c *config, key string) bias {
-	if key == "" {
+// biasOf is the rule of a weight's bias, which the field key tells of where the architecture
+// may have one.
+func (f *family) biasOf(c *config, weight, key string) bias {
+	if !slices.Contains(f.row().Biases, weight) {
 		return noBias
 	}
 	return biasRule(c, key)
 }
 
 func (f *family) denseFFN(b *block, c *config, d *dims) {
-	bias := f.biasOf(c, f.ffnBias)
-	if f.fusedGateUp != "" {
-		b.linear("ffn_up", f.fusedGateUp, d.embed, 2*d.ff, bias)
+	bias := f.biasOf(c, "ffn_gate", "mlp_bias")
+	if f.row().FusedGateUp {
+		b.linear("ffn_up", "mlp.gate_up_proj", d.embed, 2*d.ff, bias)
 	} else {
 		b.linear("ffn_gate", "mlp.gate_proj", d.embed, d.ff, bias)
 		b.linear("ffn_up", "mlp.up_proj", d.embed, d.ff, bias)

@@ -1,6 +1,10 @@
 package convert
 
-import "slices"
+import (
+	"slices"
+
+	"qtool/internal/arch"
+)
 
 var deepseek2 = family{
 	arch:  "deepseek2",
@@ -14,7 +18,7 @@ var deepseek2 = family{
 		}
 	},
 	metadata: func(w *metadataWriter, c *config, d *dims) {
-		w.uint("vocab_size", d.vocab)
+		w.uint(arch.KeyVocabSize, d.vocab)
 		latentKeys(w, c, d)
 		if d.experts == 0 {
 			d.leadingDense = d.blocks
@@ -24,11 +28,9 @@ var deepseek2 = family{
 			gating(w, c, usualGating(c))
 		}
 		if m := d.rope.magnitude; m != nil { // GGUF has a tenth of it
-			w.float("rope.scaling.yarn_log_multiplier", 0.1*(*m))
+			w.float(arch.KeyRopeScalingYarnLogMultiplier, 0.1*(*m))
 		}
 	},
-	norms:          preNorms,
-	latent:         true,
 	yarnMultiplier: true,
 	experts: &expertLayout{
 		shared: "mlp.shared_experts.", choiceBias: "mlp.gate.e_score_correction_bias", choiceMayGo: true,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"qtool/internal/arch"
 	"qtool/internal/input"
 	"qtool/safetensors"
 )
@@ -77,7 +78,7 @@ func readDims(c *config, holds holding, form expertForm, f *family) (*dims, erro
 		return nil, c.err
 	}
 	d.readExperts(c)
-	if f.latent {
+	if f.row().Has(arch.LatentAttention) {
 		d.readLatents(c)
 	}
 	if c.err != nil {
@@ -103,9 +104,11 @@ func (d *dims) check(holds holding, f *family) error {
 			return fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 	}
-	withExperts := d.blocks - d.leadingDense
-	if f.everyOther {
-		withExperts = d.blocks / 2
+	row, sizes, withExperts := f.row(), d.layerSizes(), 0
+	for l := range min(d.blocks, maxPieces) {
+		if row.Layer(sizes, l).HasExperts() {
+			withExperts++
+		}
 	}
 	switch {
 	case !f.stacked && !d.fused && withExperts*d.experts > holds.tensors:

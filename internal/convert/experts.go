@@ -1,5 +1,7 @@
 package convert
 
+import "qtool/internal/arch"
+
 // expertLayout says where the experts of a family are, whose weights are one
 // tensor each: mlp.experts.N.gate_proj and so on.
 type expertLayout struct {
@@ -10,13 +12,9 @@ type expertLayout struct {
 	routerSource string // "mlp.gate" if empty
 }
 
-// ffn adds the feed-forward part of layer i: dense in the leading layers.
-func (f *family) expertFFN(b *block, c *config, d *dims, i int) {
+// expertFFN adds the experts of a layer, and the one that all tokens share.
+func (f *family) expertFFN(b *block, d *dims) {
 	e := f.experts
-	if d.experts == 0 || i < d.leadingDense {
-		f.denseFFN(b, c, d)
-		return
-	}
 	router := e.routerSource
 	if router == "" {
 		router = "mlp.gate"
@@ -74,22 +72,22 @@ func (d *dims) readExperts(c *config) {
 
 // routing adds the keys of families that store how experts are chosen.
 func routing(w *metadataWriter, c *config, d *dims) {
-	w.uint("leading_dense_block_count", d.leadingDense)
-	w.uint("expert_feed_forward_length", d.expertFF)
-	w.uint("expert_shared_count", d.sharedCount)
+	w.uint(arch.KeyLeadingDenseBlockCount, d.leadingDense)
+	w.uint(arch.KeyExpertFeedForwardLength, d.expertFF)
+	w.uint(arch.KeyExpertSharedCount, d.sharedCount)
 	if c.has("routed_scaling_factor") {
-		w.float("expert_weights_scale", c.float(1, "routed_scaling_factor"))
+		w.float(arch.KeyExpertWeightsScale, c.float(1, "routed_scaling_factor"))
 	}
 	if c.boolean("norm_topk_prob", false) {
-		w.md.Set(w.arch+".expert_weights_norm", true)
+		w.md.Set(w.arch+"."+arch.KeyExpertWeightsNorm, true)
 	}
 	if c.has("n_group") {
 		groups, used := c.required("n_group"), c.required("topk_group")
 		if used >= groups { // there is no choice, which llama.cpp calls one group
 			groups, used = 1, 1
 		}
-		w.uint("expert_group_count", groups)
-		w.uint("expert_group_used_count", used)
+		w.uint(arch.KeyExpertGroupCount, groups)
+		w.uint(arch.KeyExpertGroupUsedCount, used)
 	}
 }
 
@@ -97,18 +95,17 @@ func routing(w *metadataWriter, c *config, d *dims) {
 // in any case.
 func normalized(w *metadataWriter, c *config) {
 	if c.has("norm_topk_prob") {
-		w.md.Set(w.arch+".expert_weights_norm", c.boolean("norm_topk_prob", false))
+		w.md.Set(w.arch+"."+arch.KeyExpertWeightsNorm, c.boolean("norm_topk_prob", false))
 	}
 }
 
 // gating adds the kind of gating that config.json names, def if it names none.
 func gating(w *metadataWriter, c *config, def string) {
-	const softmax, sigmoid = 1, 2
 	switch kind := c.str("scoring_func", c.str("score_function", def)); kind {
 	case "softmax":
-		w.uint("expert_gating_func", softmax)
+		w.uint(arch.KeyExpertGatingFunc, arch.GatingSoftmax)
 	case "sigmoid":
-		w.uint("expert_gating_func", sigmoid)
+		w.uint(arch.KeyExpertGatingFunc, arch.GatingSigmoid)
 	default:
 		c.refuse("experts that are chosen by %q are not handled; by softmax and sigmoid are", kind)
 	}

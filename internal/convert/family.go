@@ -4,13 +4,14 @@ import (
 	"maps"
 	"slices"
 
+	"qtool/internal/arch"
 	"qtool/internal/tokenizer"
 )
 
 // family is one group of Hugging Face architectures that convert alike. What is
 // zero is what most do.
 type family struct {
-	arch  string   // general.architecture
+	arch  string   // of the row with all that does not depend on the folder; see [arch.Row]
 	names []string // under "architectures" in config.json
 	// defaults are fields that config.json may leave out.
 	defaults map[string]any
@@ -21,18 +22,10 @@ type family struct {
 	// metadata adds the keys that only this family writes; may be nil.
 	metadata func(*metadataWriter, *config, *dims)
 
-	activation  string // "silu" if empty
-	norms       []normName
-	normShift   float32 // added to the weights of norms
-	qkNorm      qkNorm
-	fusedQKV    string // source of queries, keys and values in one; "" if there are three
-	fusedGateUp string // source of gate and up in one
-	outputBias  string // the field that tells whether attention's output has a bias
-	ffnBias     string // or the feed-forward part
-	headBias    bool
-	latent      bool // keys and values are made of a latent of each token
-	alwaysTied  bool // the head is the embedding, whatever the folder holds
-	ownHead     bool // the head is stored too where it is tied
+	// norms are the sources of the norms of a layer, in the order of [arch.Norms]; nil: those of
+	// Llama.
+	norms     []string
+	normShift float32 // added to the weights of norms
 	// rotaryPairs says that the rows of queries and keys are reordered for rotation of neighbours.
 	rotaryPairs bool
 	// rotated is the share of a head that rotates where config.json does not say; 0: all, and nothing else is handled.
@@ -41,14 +34,16 @@ type family struct {
 	// yarnMultiplier says that magnitudes of YaRN follow from yarn_log_multiplier.
 	yarnMultiplier bool
 	// sources are those of the tensors that most families name alike, by the names of GGUF.
-	sources    map[string]string
-	rename     func(i int, source string) string // the whole name of what is in layer i, if it is not usual
-	everyOther bool                              // only every other layer has experts
-	experts    *expertLayout                     // nil if there are none, or ffn adds them
-	stacked    bool                              // all experts of a layer are one tensor in the folder
-	// ffn adds the feed-forward part of layer i, if it is not a dense one.
-	ffn func(f *family, b *block, c *config, d *dims, i int)
+	sources map[string]string
+	rename  func(i int, source string) string // the whole name of what is in layer i, if it is not usual
+	stacked bool                              // all experts of a layer are one tensor in the folder
+	experts *expertLayout                     // where they are, unless addExperts knows
+	// addExperts adds the experts of a layer; nil: as experts says.
+	addExperts func(b *block, d *dims)
 }
+
+// row is the architecture that the family becomes.
+func (f *family) row() *arch.Row { return arch.Find(f.arch) }
 
 // all is the table of families.
 var all = []*family{
@@ -70,16 +65,19 @@ var families = func() map[string]*family {
 // Supported lists the Hugging Face architectures that Open takes, sorted.
 func Supported() []string { return slices.Sorted(maps.Keys(families)) }
 
-// Sources lists the Hugging Face architectures that become the GGUF architecture arch.
-func Sources(arch string) []string {
+// Sources lists the Hugging Face architectures that become a GGUF architecture.
+func Sources(architecture string) []string {
 	var names []string
 	for _, f := range all {
-		if f.arch == arch {
+		if f.arch == architecture {
 			names = append(names, f.names...)
 		}
 	}
 	return names
 }
+
+// activations are what config.json calls them.
+var activations = map[arch.Activation]string{arch.SwiGLU: "silu", arch.GeGLU: "gelu_pytorch_tanh", arch.ClampedSwiGLU: "silu"}
 
 // accept checks what the whole table handles alike, then what the family does.
 func (f *family) accept(c *config) error {
@@ -88,10 +86,7 @@ func (f *family) accept(c *config) error {
 			c.fields[field] = v
 		}
 	}
-	want := f.activation
-	if want == "" {
-		want = "silu"
-	}
+	want := activations[f.row().Activation]
 	act := c.str("hidden_activation", c.str("hidden_act", want))
 	if act == "swish" {
 		act = "silu"

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 	"qtool/safetensors"
 )
 
@@ -113,7 +114,7 @@ func (l *Layout) assemble(parts map[*target]map[int][]part) (gguf.Model, error) 
 	}
 	alpha = float64(float32(alpha))
 	md := &gguf.Metadata{}
-	md.Set("general.architecture", l.arch)
+	md.Set(arch.KeyArchitecture, l.arch)
 	md.Set("general.type", "adapter")
 	md.Set("adapter.type", "lora")
 	md.Set("adapter.lora.alpha", float32(alpha))
@@ -142,7 +143,7 @@ func (t *target) columns() int {
 	return t.in
 }
 
-func (t *target) embedding() bool { return t.name == "token_embd.weight" }
+func (t *target) embedding() bool { return t.name == arch.TokenEmbedding }
 
 // tensors are the two halves of a pair with the given alpha.
 func (t *target) tensors(stack []*pair, alpha float64) []*gguf.Tensor {

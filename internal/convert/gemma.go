@@ -3,13 +3,12 @@ package convert
 import (
 	"encoding/json"
 	"slices"
+
+	"qtool/internal/arch"
 )
 
-// gemmaNorms are before and behind attention and feed-forward.
-var gemmaNorms = []normName{
-	{"attn_norm", "input_layernorm"}, {"post_attention_norm", "post_attention_layernorm"},
-	{"ffn_norm", "pre_feedforward_layernorm"}, {"post_ffw_norm", "post_feedforward_layernorm"},
-}
+// gemmaNorms are before and after attention and feed-forward.
+var gemmaNorms = []string{"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"}
 
 // The norms of Gemma multiply by 1 + weight; those of GGUF by the weight.
 var gemma2 = family{
@@ -20,19 +19,16 @@ var gemma2 = family{
 		"attn_logit_softcapping": json.Number("50"), "final_logit_softcapping": json.Number("30"),
 	},
 	check: func(c *config) {
-		const layers27B = 46
-		checkGemmaScale(c, layers27B)
+		checkGemmaScale(c, arch.Gemma2Layers27B)
 	},
 	words: gemmaWords,
 	metadata: func(w *metadataWriter, c *config, d *dims) {
-		w.float("attn_logit_softcapping", c.float(0, "attn_logit_softcapping"))
-		w.float("final_logit_softcapping", c.float(0, "final_logit_softcapping"))
-		w.uint("attention.sliding_window", c.required("sliding_window"))
+		w.float(arch.KeyAttnLogitSoftcapping, c.float(0, "attn_logit_softcapping"))
+		w.float(arch.KeyFinalLogitSoftcapping, c.float(0, "final_logit_softcapping"))
+		w.uint(arch.KeyAttentionSlidingWindow, c.required("sliding_window"))
 	},
-	activation: "gelu_pytorch_tanh",
-	norms:      gemmaNorms,
-	normShift:  1,
-	alwaysTied: true,
+	norms:     gemmaNorms,
+	normShift: 1,
 }
 
 var gemma3 = family{
@@ -44,8 +40,7 @@ var gemma3 = family{
 		"rope_theta": json.Number("1e6"), "sliding_window": json.Number("4096"), "tie_word_embeddings": true,
 	},
 	check: func(c *config) {
-		const layers27B = 62
-		checkGemmaScale(c, layers27B)
+		checkGemmaScale(c, arch.Gemma3Layers27B)
 		checkGemma3Layers(c)
 		if c.has("attn_logit_softcapping") {
 			c.refuse("the gemma3 architecture does not bound the scores of attention (attn_logit_softcapping)")
@@ -54,17 +49,15 @@ var gemma3 = family{
 	words: gemmaWords,
 	metadata: func(w *metadataWriter, c *config, d *dims) {
 		if gemma3Period(c) > 1 {
-			w.uint("attention.sliding_window", c.required("sliding_window"))
+			w.uint(arch.KeyAttentionSlidingWindow, c.required("sliding_window"))
 		}
-		w.float("rope.freq_base_swa", windowBase(c, 10000))
+		w.float(arch.KeyRopeFreqBaseSWA, windowBase(c, 10000))
 		if c.has("final_logit_softcapping") {
-			w.float("final_logit_softcapping", c.float(0, "final_logit_softcapping"))
+			w.float(arch.KeyFinalLogitSoftcapping, c.float(0, "final_logit_softcapping"))
 		}
 	},
-	activation: "gelu_pytorch_tanh",
-	norms:      gemmaNorms,
-	normShift:  1,
-	qkNorm:     headQKNorm,
+	norms:     gemmaNorms,
+	normShift: 1,
 }
 
 // checkGemmaScale checks the divisor of scores, which GGUF does not store: it is
@@ -81,7 +74,7 @@ func checkGemmaScale(c *config, layers27B int) {
 
 // gemma3Period is the number of layers of which the last has no window: 1 if none has one.
 func gemma3Period(c *config) int {
-	const usual = 6
+	usual := arch.Find("gemma3").Period
 	period := c.integer(usual, "sliding_window_pattern")
 	if c.has("layer_types") && !slices.Contains(c.strings("layer_types"), "sliding_attention") {
 		period = 1

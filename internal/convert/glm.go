@@ -1,20 +1,18 @@
 package convert
 
+import "qtool/internal/arch"
+
 // glm4 rotates neighbours in its folder as well: nothing is reordered.
 var glm4 = family{
 	arch:     "glm4",
 	names:    []string{"Glm4ForCausalLM"},
 	words:    glmWords("<|endoftext|>", ""),
 	metadata: rotation,
-	norms: []normName{
-		{"attn_norm", "input_layernorm"}, {"post_attention_norm", "post_self_attn_layernorm"},
-		{"ffn_norm", "post_attention_layernorm"}, {"post_ffw_norm", "post_mlp_layernorm"},
-	},
-	fusedGateUp: "mlp.gate_up_proj",
-	rotated:     0.5,
+	norms:    []string{"input_layernorm", "post_self_attn_layernorm", "post_attention_layernorm", "post_mlp_layernorm"},
+	rotated:  0.5,
 }
 
-func rotation(w *metadataWriter, _ *config, d *dims) { w.uint("rope.dimension_count", d.rotated) }
+func rotation(w *metadataWriter, _ *config, d *dims) { w.uint(arch.KeyRopeDimensionCount, d.rotated) }
 
 var glm4moe = family{
 	arch:  "glm4moe",
@@ -26,8 +24,6 @@ var glm4moe = family{
 		normalized(w, c)
 		gating(w, c, "sigmoid")
 	},
-	norms:   preNormsRenamed,
-	qkNorm:  optionalQKNorm,
 	rotated: 0.5,
 	experts: &expertLayout{shared: "mlp.shared_experts.", choiceBias: "mlp.gate.e_score_correction_bias"},
 }

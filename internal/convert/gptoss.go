@@ -1,5 +1,7 @@
 package convert
 
+import "qtool/internal/arch"
+
 // gptoss has the rows of gate and up of an expert in turns.
 var gptoss = family{
 	arch:  "gpt-oss",
@@ -15,20 +17,16 @@ var gptoss = family{
 		}
 	},
 	metadata: func(w *metadataWriter, c *config, d *dims) {
-		w.uint("attention.sliding_window", c.required("sliding_window"))
-		w.uint("expert_feed_forward_length", d.ff)
+		w.uint(arch.KeyAttentionSlidingWindow, c.required("sliding_window"))
+		w.uint(arch.KeyExpertFeedForwardLength, d.ff)
 	},
-	ownHead:    true,
-	norms:      preNormsRenamed,
-	outputBias: "attention_bias",
 	stacked:    true,
-	ffn:        gptossExperts,
+	addExperts: addGPTOSSExperts,
 }
 
-// gptossExperts takes matrices in MXFP4, as published, or in whole numbers with rows and
+// addGPTOSSExperts takes matrices in MXFP4, as published, or in whole numbers with rows and
 // columns exchanged, as after training.
-func gptossExperts(_ *family, b *block, _ *config, d *dims, _ int) {
-	b.add(&recipe{name: b.name + "attn_sinks.weight", shape: []int{d.heads}, sources: []string{b.source + "self_attn.sinks"}})
+func addGPTOSSExperts(b *block, d *dims) {
 	b.linear("ffn_gate_inp", "mlp.router", d.embed, d.experts, requiredBias)
 	const both, down = fusedGateUp, fusedDown
 	if !d.packed {

@@ -1,13 +1,12 @@
 package convert
 
+import "qtool/internal/arch"
+
 var granite = family{
 	arch:        "granite",
 	names:       []string{"GraniteForCausalLM"},
 	words:       llamaWords,
 	metadata:    graniteMetadata,
-	norms:       preNorms,
-	outputBias:  "attention_bias",
-	ffnBias:     "mlp_bias",
 	rotaryPairs: true,
 	rope:        ropeLlama3,
 }
@@ -22,7 +21,7 @@ func graniteMetadata(w *metadataWriter, c *config, d *dims) {
 			w.float(m.key, c.float(0, m.field))
 		}
 	}
-	w.float("logit_scale", c.float(1, "logits_scaling"))
+	w.float(arch.KeyLogitScale, c.float(1, "logits_scaling"))
 }
 
 // granitemoe has all experts in one tensor, the rows of each one's gate before those of its up.
@@ -38,18 +37,16 @@ var granitemoe = family{
 	metadata: func(w *metadataWriter, c *config, d *dims) {
 		graniteMetadata(w, c, d)
 		if d.sharedFF > 0 {
-			w.uint("expert_shared_feed_forward_length", d.sharedFF)
+			w.uint(arch.KeyExpertSharedFeedForwardLength, d.sharedFF)
 		}
 	},
-	norms:       preNorms,
-	outputBias:  "attention_bias",
 	rotaryPairs: true,
 	rope:        ropeLlama3,
 	stacked:     true,
-	ffn:         graniteExperts,
+	addExperts:  addGraniteExperts,
 }
 
-func graniteExperts(_ *family, b *block, _ *config, d *dims, _ int) {
+func addGraniteExperts(b *block, d *dims) {
 	b.linear("ffn_gate_inp", "block_sparse_moe.router.layer", d.embed, d.experts, noBias)
 	half := func(name, source string, first, width, pieces int) {
 		x := &recipe{

@@ -3,6 +3,8 @@ package convert
 import (
 	"io"
 	"sync"
+
+	"qtool/internal/arch"
 )
 
 // latentDims are the sizes of attention over latents.
@@ -26,13 +28,13 @@ func (d *dims) readLatents(c *config) {
 func latentKeys(w *metadataWriter, _ *config, d *dims) {
 	l := d.latent
 	if l.qRank > 0 {
-		w.uint("attention.q_lora_rank", l.qRank)
+		w.uint(arch.KeyAttentionQLoraRank, l.qRank)
 	}
-	w.uint("attention.kv_lora_rank", l.kvRank)
-	w.uint("attention.key_length", l.kvRank+d.rotated)
-	w.uint("attention.value_length", l.kvRank)
-	w.uint("attention.key_length_mla", l.plain+d.rotated)
-	w.uint("attention.value_length_mla", l.value)
+	w.uint(arch.KeyAttentionKVLoraRank, l.kvRank)
+	w.uint(arch.KeyAttentionKeyLength, l.kvRank+d.rotated)
+	w.uint(arch.KeyAttentionValueLength, l.kvRank)
+	w.uint(arch.KeyAttentionKeyLengthMLA, l.plain+d.rotated)
+	w.uint(arch.KeyAttentionValueLengthMLA, l.value)
 	rotation(w, nil, d)
 }
 

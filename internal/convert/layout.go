@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"qtool/internal/arch"
 )
 
 // Layout knows which rows of which weight of a Hugging Face model are which rows of
 // which GGUF tensor. That is all that carries LoRA pairs from one form to the other:
 // [Layout.FromPEFT] and [Layout.ToPEFT].
 type Layout struct {
-	arch    string // general.architecture
+	arch    string // its name
 	inside  bool   // the language model is a part of one that sees images
 	targets []*target
 	weights []*weight // in the order of the targets
@@ -140,7 +142,7 @@ func (l *Layout) add(x *recipe, known map[string]*weight) {
 	switch {
 	case x.packed:
 		sources = []string{strings.TrimSuffix(x.sources[0], "_blocks")}
-	case x.name == "output.weight": // a pair on the head is none on the embedding, also where they are tied
+	case x.name == arch.Output: // a pair on the head is none on the embedding, also where they are tied
 		sources = []string{headTensor}
 	}
 	for i, source := range sources {
@@ -158,7 +160,7 @@ func (l *Layout) add(x *recipe, known map[string]*weight) {
 // newWeight finds the shape of a source.
 func newWeight(source string, x *recipe, t *target) *weight {
 	dot := strings.LastIndexByte(source, '.')
-	w := &weight{module: source[:dot], param: source[dot+1:], in: t.in, out: t.out, embedding: t.name == "token_embd.weight"}
+	w := &weight{module: source[:dot], param: source[dot+1:], in: t.in, out: t.out, embedding: t.name == arch.TokenEmbedding}
 	if w.embedding {
 		w.in, w.out = t.out, t.in
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"qtool/gguf"
-	"qtool/internal/input"
+	"qtool/internal/arch"
 )
 
 // LayoutOfGGUF takes the sizes from the metadata and the shapes of m, whose data it
@@ -23,19 +23,19 @@ func LayoutOfGGUF(m gguf.Model) (*Layout, error) {
 }
 
 func layoutOfGGUF(m gguf.Model) (*Layout, error) {
-	arch, err := m.Metadata().Str("general.architecture")
+	name, err := arch.Name(m)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	i := slices.IndexFunc(all, func(f *family) bool { return f.arch == arch })
+	i := slices.IndexFunc(all, func(f *family) bool { return f.arch == name })
 	if i < 0 {
-		return nil, refuse("the architecture %q is not handled", arch)
+		return nil, refuse("the architecture %q is not handled", name)
 	}
 	fam := all[i]
-	k := &keys{counts: gguf.CountsOf(m, arch), arch: arch}
+	k := &keys{counts: arch.CountsOf(m, name), arch: name}
 	d := k.dims(fam)
 	d.readWidths(m)
-	embedding, ok := m.Tensor("token_embd.weight")
+	embedding, ok := m.Tensor(arch.TokenEmbedding)
 	if !ok || len(embedding.Shape) != 2 {
 		return nil, invalid("the model has no matrix token_embd.weight")
 	}
@@ -43,7 +43,7 @@ func layoutOfGGUF(m gguf.Model) (*Layout, error) {
 	if k.err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, k.err)
 	}
-	_, untied := m.Tensor("output.weight")
+	_, untied := m.Tensor(arch.Output)
 	c := &config{where: "the metadata", fields: map[string]any{"tie_word_embeddings": !untied}}
 	if d.headsKV < 1 || d.heads%d.headsKV != 0 {
 		return nil, invalid("%d heads are no multiple of %d key-value heads", d.heads, d.headsKV)
@@ -57,7 +57,7 @@ func layoutOfGGUF(m gguf.Model) (*Layout, error) {
 
 // keys reads metadata and keeps the first error.
 type keys struct {
-	counts *gguf.Counts
+	counts *arch.Counts
 	arch   string
 	err    error
 }
@@ -65,21 +65,16 @@ type keys struct {
 // int is the value of a key of the architecture; def if it is not there. Of a list
 // with an element for each layer it is the largest.
 func (k *keys) int(key string, def int) int {
-	list, err := k.counts.Ints(key, 0)
-	if err == nil && len(list) > 0 {
+	list, err := k.counts.PerLayer(key, 0, 0)
+	switch {
+	case err == nil:
 		return slices.Max(list)
+	case errors.Is(err, gguf.ErrMissing):
+		return def
+	case k.err == nil:
+		k.err = err
 	}
-	n := 0
-	if !errors.Is(err, input.ErrCount) {
-		n, err = gguf.Or(k.counts.Int(key, 0))(def)
-	}
-	if err != nil {
-		if k.err == nil {
-			k.err = err
-		}
-		return max(def, 1)
-	}
-	return n
+	return max(def, 1)
 }
 
 // need is int of a key that must be there and not 0.
@@ -97,18 +92,18 @@ func (k *keys) need(key string) int {
 // dims are the sizes that the names and shapes of tensors follow from.
 func (k *keys) dims(fam *family) *dims {
 	d := &dims{
-		blocks: k.need("block_count") - k.int("nextn_predict_layers", 0),
-		embed:  k.need("embedding_length"), heads: k.need("attention.head_count"),
-		experts: k.int("expert_count", 0), identity: k.int("n_zero_experts", 0), leadingDense: k.int("leading_dense_block_count", 0),
+		blocks: k.need(arch.KeyBlockCount) - k.int(arch.KeyNextNPredictLayers, 0),
+		embed:  k.need(arch.KeyEmbeddingLength), heads: k.need(arch.KeyAttentionHeadCount),
+		experts: k.int(arch.KeyExpertCount, 0), identity: k.int(arch.KeyNZeroExperts, 0), leadingDense: k.int(arch.KeyLeadingDenseBlockCount, 0),
 	}
-	d.headsKV = k.int("attention.head_count_kv", d.heads)
-	d.headDim = k.int("attention.key_length", d.embed/d.heads)
-	d.rotated = k.int("rope.dimension_count", d.headDim)
-	if fam.latent {
+	d.headsKV = k.int(arch.KeyAttentionHeadCountKV, d.heads)
+	d.headDim = k.int(arch.KeyAttentionKeyLength, d.embed/d.heads)
+	d.rotated = k.int(arch.KeyRopeDimensionCount, d.headDim)
+	if fam.row().Has(arch.LatentAttention) {
 		d.headDim = d.rotated
 		d.latent = latentDims{
-			qRank: k.int("attention.q_lora_rank", 0), kvRank: k.need("attention.kv_lora_rank"),
-			plain: k.need("attention.key_length_mla") - d.rotated, value: k.need("attention.value_length_mla"),
+			qRank: k.int(arch.KeyAttentionQLoraRank, 0), kvRank: k.need(arch.KeyAttentionKVLoraRank),
+			plain: k.need(arch.KeyAttentionKeyLengthMLA) - d.rotated, value: k.need(arch.KeyAttentionValueLengthMLA),
 		}
 	}
 	return d
@@ -184,8 +179,11 @@ var fusions = map[string][]string{
 // fused is the target of a tensor that holds the rows of several targets; nil if x is
 // none.
 func (l *Layout) fused(x *gguf.Tensor) *target {
-	layer, name, _ := strings.Cut(strings.TrimPrefix(x.Name, "blk."), ".")
-	prefix := "blk." + layer + "."
+	layer, name, ok := arch.SplitLayer(x.Name)
+	if !ok {
+		return nil
+	}
+	prefix := arch.InLayer(layer, "")
 	if keys := l.byName[prefix+"attn_k_b.weight"]; name == "attn_kv_b.weight" && keys != nil {
 		w := keys.pieces[0].weight
 		t := &target{name: x.Name, in: w.in, out: w.out}

@@ -3,6 +3,7 @@ package convert
 import (
 	"fmt"
 
+	"qtool/internal/arch"
 	"qtool/internal/printable"
 )
 
@@ -13,12 +14,9 @@ var llama = family{
 	names:       []string{"LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM"},
 	words:       llamaWords,
 	metadata:    vocabAndRotation,
-	norms:       preNorms,
-	outputBias:  "attention_bias",
-	ffnBias:     "mlp_bias",
 	rotaryPairs: true,
 	rope:        ropeLlama3,
-	ffn:         mixtralFFN,
+	addExperts:  addMixtralExperts,
 }
 
 // smollm3 leaves every fourth layer without rotation, as the architecture has it.
@@ -28,12 +26,11 @@ var smollm3 = family{
 	check:       checkSmolLM3,
 	words:       llamaWords,
 	metadata:    vocabAndRotation,
-	norms:       preNorms,
 	rotaryPairs: true,
 }
 
 func checkSmolLM3(c *config) {
-	const period = 4
+	const period = arch.SmolLM3Period
 	if n := c.integer(period, "no_rope_layer_interval"); n != period {
 		c.refuse("the smollm3 architecture leaves every %dth layer without rotation, config.json every %dth (no_rope_layer_interval)", period, n)
 	}
@@ -47,15 +44,11 @@ func checkSmolLM3(c *config) {
 
 // vocabAndRotation adds the keys of all that descends from Llama.
 func vocabAndRotation(w *metadataWriter, _ *config, d *dims) {
-	w.uint("vocab_size", d.vocab)
-	w.uint("rope.dimension_count", d.rotated)
+	w.uint(arch.KeyVocabSize, d.vocab)
+	w.uint(arch.KeyRopeDimensionCount, d.rotated)
 }
 
-func mixtralFFN(f *family, b *block, c *config, d *dims, _ int) {
-	if d.experts == 0 {
-		f.denseFFN(b, c, d)
-		return
-	}
+func addMixtralExperts(b *block, d *dims) {
 	if d.fused {
 		b.linear("ffn_gate_inp", "mlp.gate", d.embed, d.experts, noBias)
 		b.fusedExperts(d, d.ff, cut{pieceRows: 2 * d.ff, step: 1}, d.ff)

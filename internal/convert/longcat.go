@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"qtool/internal/arch"
 )
 
 // longcat has two layers in GGUF for each of its own, of which the first holds the experts.
@@ -22,31 +24,22 @@ var longcat = family{
 		}
 	},
 	metadata: func(w *metadataWriter, c *config, d *dims) {
-		w.uint("vocab_size", d.vocab)
+		w.uint(arch.KeyVocabSize, d.vocab)
 		latentKeys(w, c, d)
 		routing(w, c, d)
-		w.uint("n_zero_experts", d.identity)
+		w.uint(arch.KeyNZeroExperts, d.identity)
 		queries := d.rope.scoreMagnitude() // of queries is of scores
 		if c.boolean("mla_scale_q_lora", false) && d.latent.qRank > 0 {
 			queries *= math.Sqrt(float64(d.embed) / float64(d.latent.qRank))
 		}
 		if queries != 1 {
-			w.float("attention.q_lora_scale", queries)
+			w.float(arch.KeyAttentionQLoraScale, queries)
 		}
 		if c.boolean("mla_scale_kv_lora", false) {
-			w.float("attention.kv_lora_scale", math.Sqrt(float64(d.embed)/float64(d.latent.kvRank)))
+			w.float(arch.KeyAttentionKVLoraScale, math.Sqrt(float64(d.embed)/float64(d.latent.kvRank)))
 		}
 	},
-	norms:      preNorms,
-	latent:     true,
-	rename:     longcatSource,
-	everyOther: true,
-	ffn: func(f *family, b *block, c *config, d *dims, i int) {
-		f.denseFFN(b, c, d)
-		if i%2 == 0 {
-			f.expertFFN(b, c, d, i)
-		}
-	},
+	rename:  longcatSource,
 	experts: &expertLayout{routerSource: "mlp.router.classifier", choiceBias: "mlp.router.e_score_correction_bias", choiceMayGo: true},
 }
 

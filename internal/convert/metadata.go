@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 )
 
 // metadataWriter sets keys in the order in which llama.cpp's converter writes
@@ -23,7 +24,7 @@ func (w *metadataWriter) str(key, v string)           { w.md.Set(w.arch+"."+key,
 
 // general sets what the model is called.
 func (w *metadataWriter) general(dir string, c *config, tensors []*gguf.Tensor) error {
-	w.md.Set("general.architecture", w.arch)
+	w.md.Set(arch.KeyArchitecture, w.arch)
 	w.md.Set("general.type", "model")
 	w.sampling(filepath.Join(dir, "generation_config.json"))
 	name, organization, err := modelName(dir, c)
@@ -62,22 +63,22 @@ func (w *metadataWriter) sampling(path string) {
 
 // hyperparameters sets the keys that all architectures share.
 func (w *metadataWriter) hyperparameters(d *dims, r *rope) {
-	w.uint("block_count", d.blocks)
-	w.uint("context_length", d.context)
-	w.uint("embedding_length", d.embed)
-	w.uint("feed_forward_length", d.ff)
-	w.uint("attention.head_count", d.heads)
-	w.uint("attention.head_count_kv", d.headsKV)
+	w.uint(arch.KeyBlockCount, d.blocks)
+	w.uint(arch.KeyContextLength, d.context)
+	w.uint(arch.KeyEmbeddingLength, d.embed)
+	w.uint(arch.KeyFeedForwardLength, d.ff)
+	w.uint(arch.KeyAttentionHeadCount, d.heads)
+	w.uint(arch.KeyAttentionHeadCountKV, d.headsKV)
 	r.write(w)
-	w.float("rope.freq_base", r.base)
-	w.float("attention.layer_norm_rms_epsilon", d.rmsEps)
+	w.float(arch.KeyRopeFreqBase, r.base)
+	w.float(arch.KeyAttentionLayerNormRMSEpsilon, d.rmsEps)
 	if d.experts > 0 {
-		w.uint("expert_count", d.experts)
-		w.uint("expert_used_count", d.used)
+		w.uint(arch.KeyExpertCount, d.experts)
+		w.uint(arch.KeyExpertUsedCount, d.used)
 	}
 	if d.explicitHeadDim {
-		w.uint("attention.key_length", d.headDim)
-		w.uint("attention.value_length", d.headDim)
+		w.uint(arch.KeyAttentionKeyLength, d.headDim)
+		w.uint(arch.KeyAttentionValueLength, d.headDim)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 )
 
 // modelName is the title of the model and of who made it, "" if unknown: from
@@ -69,7 +70,7 @@ func sizeLabel(tensors []*gguf.Tensor) string {
 	params, experts := 0, 0
 	for _, t := range tensors {
 		n := t.Elements()
-		if strings.Contains(t.Name, "_exps.") && len(t.Shape) == 3 {
+		if arch.IsExpertStack(t.Name, t.Shape) {
 			experts = t.Shape[2]
 			n /= experts
 		}

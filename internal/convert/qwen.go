@@ -1,19 +1,15 @@
 package convert
 
 var qwen2 = family{
-	arch:     "qwen2",
-	names:    []string{"Qwen2ForCausalLM"},
-	check:    checkWindow,
-	norms:    preNorms,
-	headBias: true,
+	arch:  "qwen2",
+	names: []string{"Qwen2ForCausalLM"},
+	check: checkWindow,
 }
 
 var qwen3 = family{
-	arch:   "qwen3",
-	names:  []string{"Qwen3ForCausalLM"},
-	check:  checkWindow,
-	norms:  preNorms,
-	qkNorm: headQKNorm,
+	arch:  "qwen3",
+	names: []string{"Qwen3ForCausalLM"},
+	check: checkWindow,
 }
 
 // checkWindow refuses a window that the architecture does not have.

@@ -1,5 +1,7 @@
 package convert
 
+import "qtool/internal/arch"
+
 var qwen2moe = family{
 	arch:  "qwen2moe",
 	names: []string{"Qwen2MoeForCausalLM"},
@@ -8,11 +10,9 @@ var qwen2moe = family{
 		checkNormalized(c, false)
 	},
 	metadata: func(w *metadataWriter, _ *config, d *dims) {
-		w.uint("expert_feed_forward_length", d.expertFF)
-		w.uint("expert_shared_feed_forward_length", d.sharedFF)
+		w.uint(arch.KeyExpertFeedForwardLength, d.expertFF)
+		w.uint(arch.KeyExpertSharedFeedForwardLength, d.sharedFF)
 	},
-	ownHead: true,
-	norms:   preNorms,
 	experts: &expertLayout{shared: "mlp.shared_expert.", sharedGate: "mlp.shared_expert_gate"},
 }
 
@@ -23,9 +23,7 @@ var qwen3moe = family{
 		checkQwenExperts(c)
 		checkNormalized(c, true)
 	},
-	metadata: func(w *metadataWriter, _ *config, d *dims) { w.uint("expert_feed_forward_length", d.expertFF) },
-	norms:    preNorms,
-	qkNorm:   headQKNorm,
+	metadata: func(w *metadataWriter, _ *config, d *dims) { w.uint(arch.KeyExpertFeedForwardLength, d.expertFF) },
 	experts:  &expertLayout{},
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"qtool/internal/arch"
 	"qtool/safetensors"
 )
 
@@ -131,7 +132,7 @@ const (
 // embedding adds token_embd.weight. Tied weights are stored once, and some
 // writers keep the head's name instead of the embedding's.
 func (r *recipes) embedding(c *config, d *dims, source string) {
-	e := r.add(&recipe{name: "token_embd.weight", shape: []int{d.embed, d.vocab}, sources: []string{source + ".weight"}})
+	e := r.add(&recipe{name: arch.TokenEmbedding, shape: []int{d.embed, d.vocab}, sources: []string{source + ".weight"}})
 	if c.boolean("tie_word_embeddings", false) {
 		e.instead = headTensor
 	}
@@ -144,14 +145,14 @@ func (r *recipes) head(c *config, d *dims) {
 		return
 	}
 	r.add(&recipe{
-		name: "output.weight", shape: []int{d.embed, d.vocab}, sources: []string{headTensor},
+		name: arch.Output, shape: []int{d.embed, d.vocab}, sources: []string{headTensor},
 		optional: !c.has("tie_word_embeddings"),
 	})
 }
 
 // block gives the builder of one layer's tensors.
 func (r *recipes) block(i int) *block {
-	return &block{recipes: r, name: fmt.Sprintf("blk.%d.", i), source: fmt.Sprintf("model.layers.%d.", i)}
+	return &block{recipes: r, name: arch.InLayer(i, ""), source: fmt.Sprintf("model.layers.%d.", i)}
 }
 
 // block adds the tensors of one layer; names are relative to it.

@@ -3,6 +3,8 @@ package convert
 import (
 	"math"
 	"strings"
+
+	"qtool/internal/arch"
 )
 
 // rope is the rotary embedding's base and the stretching of its context.
@@ -188,27 +190,27 @@ func (r *rope) write(w *metadataWriter) {
 	if r.kind != "linear" && r.kind != "yarn" {
 		return
 	}
-	w.str("rope.scaling.type", r.kind)
-	w.float("rope.scaling.factor", r.factor)
+	w.str(arch.KeyRopeScalingType, r.kind)
+	w.float(arch.KeyRopeScalingFactor, r.factor)
 	if r.kind != "yarn" {
 		return
 	}
-	w.uint("rope.scaling.original_context_length", r.context)
+	w.uint(arch.KeyRopeScalingOriginalContextLength, r.context)
 	for _, o := range []struct {
 		key   string
 		value *float64
 	}{
-		{"rope.scaling.yarn_ext_factor", r.extFactor},
-		{"rope.scaling.yarn_attn_factor", r.attnFactor},
-		{"rope.scaling.yarn_beta_fast", r.betaFast},
-		{"rope.scaling.yarn_beta_slow", r.betaSlow},
+		{arch.KeyRopeScalingYarnExtFactor, r.extFactor},
+		{arch.KeyRopeScalingYarnAttnFactor, r.attnFactor},
+		{arch.KeyRopeScalingYarnBetaFast, r.betaFast},
+		{arch.KeyRopeScalingYarnBetaSlow, r.betaSlow},
 	} {
 		if o.value != nil {
 			w.float(o.key, *o.value)
 		}
 	}
 	if usual := r.logMagnitude(1); !r.multiplied && r.factor > 1 && math.Abs(r.wholeMagnitude()-usual) > 1e-6 {
-		w.float("rope.scaling.attn_factor", r.wholeMagnitude()/usual)
+		w.float(arch.KeyRopeScalingAttnFactor, r.wholeMagnitude()/usual)
 	}
 }
 

@@ -8,5 +8,4 @@ var seedOSS = family{
 			c.refuse("the seed_oss architecture has no attention_out_bias and no mlp_bias")
 		}
 	},
-	norms: preNormsRenamed,
 }

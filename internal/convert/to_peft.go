@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 	"qtool/internal/half"
 	"qtool/safetensors"
 )
@@ -53,7 +54,7 @@ func (l *Layout) toPEFT(adapter gguf.Model, base string) (*PEFT, error) {
 // readTargets reads the pair of each matrix; nil where it is all zero.
 func (l *Layout) readTargets(adapter gguf.Model) (map[*target][]*pair, error) {
 	md := adapter.Metadata()
-	for key, want := range map[string]string{"general.type": "adapter", "adapter.type": "lora", "general.architecture": l.arch} {
+	for key, want := range map[string]string{"general.type": "adapter", "adapter.type": "lora", arch.KeyArchitecture: l.arch} {
 		if v, err := md.Str(key); err != nil || v != want {
 			return nil, invalid("metadata key %q must be %q and is %q", key, want, v)
 		}

@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"internal/nn", "internal/dataset", "internal/convert"},
 	{"internal/chat", "internal/tokenizer", "quantize/imatrix"},
 	{"quantize", "fixtures"},
-	{"internal/kernel", "internal/kernel/_asm", "fixtures/language", "fixtures/vocabulary"},
+	{"internal/arch", "internal/kernel", "internal/kernel/_asm", "fixtures/language", "fixtures/vocabulary"},
 	{"gguf", "safetensors"},
 	{"internal/atomicfile/faulty"},
 	{"internal/atomicfile", "internal/codebook", "internal/half", "internal/input", "internal/mmap", "internal/panics", "internal/printable", "internal/sharedtest"},

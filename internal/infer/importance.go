@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
+	"qtool/internal/arch"
 	"qtool/internal/kernel"
 	"qtool/internal/model"
 	"qtool/internal/nn"
@@ -182,7 +182,7 @@ const observeColumns = 64
 // call are summed in double precision, since a text has many more of them, and in order,
 // whoever sums a column.
 func (c *collector) observe(w *nn.Weight, x *nn.Var, groups []int32) {
-	if !c.opt.Output && !strings.HasPrefix(w.Name, "blk.") {
+	if !c.opt.Output && arch.LayerOf(w.Name) < 0 {
 		return
 	}
 	e, ok := c.pending.Entry(w.Name)

@@ -6,9 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 	"qtool/internal/input"
 	"qtool/internal/model"
 	"qtool/quantize/imatrix"
@@ -45,7 +45,7 @@ func ImportanceBytes(src gguf.Model, opt ImportanceOptions) int64 {
 	const header = 64 << 10
 	n := int64(header)
 	for _, t := range src.Tensors() {
-		if len(t.Shape) < 2 || !opt.Output && !strings.HasPrefix(t.Name, "blk.") {
+		if len(t.Shape) < 2 || !opt.Output && arch.LayerOf(t.Name) < 0 {
 			continue
 		}
 		experts := 1

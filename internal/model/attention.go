@@ -1,6 +1,9 @@
 package model
 
-import "qtool/internal/nn"
+import (
+	"qtool/internal/arch"
+	"qtool/internal/nn"
+)
 
 // groupedAttention is attention whose query heads share key heads, with separate
 // or fused projections.
@@ -54,7 +57,7 @@ func (a *groupedAttention) position(t *nn.Tape, x *nn.Var, norm *nn.Param, b *Ba
 
 func (b *binder) attention(prefix string, l int, rope *nn.Rope) attention {
 	d := b.d
-	if b.arch.latent {
+	if d.Kinds[l].Mixer == arch.LatentAttention {
 		return b.latentAttention(prefix, l, rope)
 	}
 	heads, kvHeads := d.Heads[l], d.KVHeads[l]
@@ -76,7 +79,7 @@ func (b *binder) attention(prefix string, l int, rope *nn.Rope) attention {
 		a.inputs = []*nn.Linear{a.q, a.k, a.v}
 	}
 	a.qNorm, a.kNorm = b.queryKeyNorms(prefix, q, k)
-	if b.arch.sinks {
+	if b.arch.Sinks {
 		a.spec.Sinks = b.vector(prefix+"attn_sinks.weight", heads)
 	}
 	a.output = b.targetLinear(prefix+"attn_output", heads*d.ValueDim, d.Embedding, 1)
@@ -85,11 +88,11 @@ func (b *binder) attention(prefix string, l int, rope *nn.Rope) attention {
 
 // queryKeyNorms binds the norms over queries and keys, q and k elements wide.
 func (b *binder) queryKeyNorms(prefix string, q, k int) (qNorm, kNorm *nn.Param) {
-	kind := b.arch.qkNorm
-	if kind == noQKNorm || kind == optionalQKNorm && !b.has(prefix+"attn_q_norm.weight") {
+	kind := b.arch.QKNorm
+	if kind == arch.NoQKNorm || kind == arch.OptionalQKNorm && !b.has(prefix+"attn_q_norm.weight") {
 		return nil, nil
 	}
-	if kind != wideQKNorm {
+	if kind != arch.WideQKNorm {
 		q, k = b.d.HeadDim, b.d.HeadDim
 	}
 	return b.vector(prefix+"attn_q_norm.weight", q), b.vector(prefix+"attn_k_norm.weight", k)

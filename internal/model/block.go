@@ -1,8 +1,7 @@
 package model
 
 import (
-	"fmt"
-
+	"qtool/internal/arch"
 	"qtool/internal/nn"
 )
 
@@ -83,8 +82,8 @@ func (blk *block) join(t *nn.Tape, x, y *nn.Var, weight *nn.Param) *nn.Var {
 
 // block binds layer l, which rotates by rope.
 func (b *binder) block(l int, rope *nn.Rope) *block {
-	d, n := b.d, b.arch.norms
-	prefix := fmt.Sprintf("blk.%d.", l)
+	d, n := b.d, b.arch.Norms
+	prefix := arch.InLayer(l, "")
 	norm := func(name string) *nn.Param {
 		if name == "" {
 			return nil
@@ -93,14 +92,14 @@ func (b *binder) block(l int, rope *nn.Rope) *block {
 	}
 	blk := &block{
 		layer:          l,
-		attentionNorms: branchNorms{norm(n.attention), norm(n.attentionOut)},
-		ffnNorms:       branchNorms{norm(n.ffn), norm(n.ffnOut)},
+		attentionNorms: branchNorms{norm(n.Mixer), norm(n.MixerOut)},
+		ffnNorms:       branchNorms{norm(n.FeedForward), norm(n.FeedForwardOut)},
 		epsilon:        d.NormEpsilon,
 		residualScale:  d.ResidualScale,
 		attention:      b.attention(prefix, l, rope),
 		ffn:            b.feedForward(prefix, l),
 	}
-	if b.arch.shortcut && l%2 == 0 {
+	if d.Kinds[l].FeedForward == arch.DenseBesideExperts {
 		blk.aside = b.expertFFN(prefix, l)
 	}
 	return blk

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"qtool/internal/arch"
 	"qtool/internal/nn"
 )
 
@@ -17,7 +18,8 @@ type Config struct {
 	Embedding    int // width of the residual stream
 	NormEpsilon  float32
 
-	Heads, KVHeads    []int // per layer
+	Kinds             []arch.Layer // per layer: of what it is made
+	Heads, KVHeads    []int        // per layer
 	HeadDim, ValueDim int
 	FeedForward       []int // per layer, of a dense block or of one expert
 
@@ -69,21 +71,21 @@ const maxHeadDim = 1 << 16
 func (k *keys) common() *Config {
 	c := &Config{
 		Architecture: k.arch,
-		Context:      k.needInt("context_length"),
-		Embedding:    k.needInt("embedding_length"),
-		Layers:       k.needInt("block_count"),
-		NormEpsilon:  float32(k.needFloat("attention.layer_norm_rms_epsilon")),
-		Experts:      k.int("expert_count", 0),
-		ExpertsUsed:  k.int("expert_used_count", 0),
+		Context:      k.needInt(arch.KeyContextLength),
+		Embedding:    k.needInt(arch.KeyEmbeddingLength),
+		Layers:       k.needInt(arch.KeyBlockCount),
+		NormEpsilon:  float32(k.needFloat(arch.KeyAttentionLayerNormRMSEpsilon)),
+		Experts:      k.int(arch.KeyExpertCount, 0),
+		ExpertsUsed:  k.int(arch.KeyExpertUsedCount, 0),
 	}
 	c.Name, _ = k.md.Str("general.name")
 	if c.Layers > maxLayers {
 		refuseAs(ErrInvalid, "%s.block_count is %d; llama.cpp takes %d layers at most", k.arch, c.Layers, maxLayers)
 	}
-	c.Heads = k.perLayer("attention.head_count", c.Layers, nil)
-	c.KVHeads = k.perLayer("attention.head_count_kv", c.Layers, c.Heads)
-	c.FeedForward = k.perLayer("feed_forward_length", c.Layers, nil)
-	if !k.bool("attention.causal", true) {
+	c.Heads = k.perLayer(arch.KeyAttentionHeadCount, c.Layers, nil)
+	c.KVHeads = k.perLayer(arch.KeyAttentionHeadCountKV, c.Layers, c.Heads)
+	c.FeedForward = k.perLayer(arch.KeyFeedForwardLength, c.Layers, nil)
+	if !k.bool(arch.KeyAttentionCausal, true) {
 		refuseAs(ErrUnsupported, "attention that sees the tokens behind it (%s.attention.causal)", k.arch)
 	}
 	if !(c.NormEpsilon >= 0) {
@@ -95,8 +97,8 @@ func (k *keys) common() *Config {
 		}
 	}
 	perHead := c.Embedding / c.Heads[0]
-	c.HeadDim = k.int("attention.key_length", perHead)
-	c.ValueDim = k.int("attention.value_length", perHead)
+	c.HeadDim = k.int(arch.KeyAttentionKeyLength, perHead)
+	c.ValueDim = k.int(arch.KeyAttentionValueLength, perHead)
 	if c.HeadDim < 1 || c.ValueDim < 1 || c.HeadDim > maxHeadDim {
 		refuseAs(ErrInvalid, "heads have %d dimensions and values %d, expected 1 to %d", c.HeadDim, c.ValueDim, maxHeadDim)
 	}
@@ -112,19 +114,19 @@ func (k *keys) common() *Config {
 // context does with default parameters.
 func (k *keys) rope(c *Config) nn.RopeOptions {
 	o := nn.RopeOptions{
-		Dims:            k.int("rope.dimension_count", c.HeadDim),
-		Base:            k.float("rope.freq_base", 10000),
+		Dims:            k.int(arch.KeyRopeDimensionCount, c.HeadDim),
+		Base:            k.float(arch.KeyRopeFreqBase, 10000),
 		FreqScale:       1,
 		AttnFactor:      1,
 		BetaFast:        32,
 		BetaSlow:        1,
-		OriginalContext: k.int("rope.scaling.original_context_length", c.Context),
+		OriginalContext: k.int(arch.KeyRopeScalingOriginalContextLength, c.Context),
 	}
 	if o.Dims%2 != 0 || o.Dims <= 0 || o.Dims > c.HeadDim || !(o.Base > 0) {
 		refuseAs(ErrInvalid, "rotary embedding of %d dimensions with base %g on heads of %d", o.Dims, o.Base, c.HeadDim)
 	}
-	kind := k.string("rope.scaling.type", "linear")
-	if factor := k.float("rope.scaling.factor", k.float("rope.scale_linear", 0)); factor > 0 {
+	kind := k.string(arch.KeyRopeScalingType, "linear")
+	if factor := k.float(arch.KeyRopeScalingFactor, k.float(arch.KeyRopeScaleLinear, 0)); factor > 0 {
 		o.FreqScale = 1 / factor
 	} else if factor < 0 {
 		refuseAs(ErrInvalid, "%s.rope.scaling.factor is %g", k.arch, factor)
@@ -145,7 +147,7 @@ func (k *keys) rope(c *Config) nn.RopeOptions {
 	default:
 		refuseAs(ErrUnsupported, "rope scaling %q; known are none, linear, yarn and longrope", kind)
 	}
-	o.AttnFactor *= k.float("rope.scaling.attn_factor", 1)
+	o.AttnFactor *= k.float(arch.KeyRopeScalingAttnFactor, 1)
 	return o
 }
 
@@ -164,9 +166,6 @@ func (t Temperature) at(positions []int32, out []float32) []float32 {
 	}
 	return out
 }
-
-// hasExperts reports whether layer l has experts.
-func (c *Config) hasExperts(l int) bool { return c.Experts > 0 && l >= c.LeadingDense }
 
 // windowed reports whether layer l sees only a window of the tokens before it.
 func (c *Config) windowed(l int) bool { return c.Windowed != nil && c.Windowed[l] }

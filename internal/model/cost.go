@@ -1,6 +1,10 @@
 package model
 
-import "math"
+import (
+	"math"
+
+	"qtool/internal/arch"
+)
 
 // Cost is what passes over a decoder read, by its shapes and by how its router is
 // meant to spread tokens: evenly over all experts, identity experts included.
@@ -20,9 +24,9 @@ func (d *Decoder) Cost(rows, seq int) Cost {
 			c.PassBytes += d.met(tokens) * float64(d.Experts) * float64(p.expertBytes) // without an expert of zeros
 		}
 	}
-	embedding, _ := d.source.Tensor("token_embd.weight")
+	embedding, _ := d.source.Tensor(arch.TokenEmbedding)
 	c.LookupBytes = tokens * float64(embedding.RowBytes())
-	head, own := d.source.Tensor("output.weight")
+	head, own := d.source.Tensor(arch.Output)
 	if !own {
 		head = embedding
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"qtool/internal/arch"
 	"qtool/internal/nn"
 )
 
@@ -68,7 +69,7 @@ func (d *Decoder) Excerpt(blocks ...int) *Decoder {
 // Lookup is the embedding as the first layer takes it. Where the head is tied, a pair
 // bound to it does not touch the head; llama.cpp knows no such pairs.
 func (d *Decoder) Lookup() Target {
-	return Target{Tensor: "token_embd.weight", Linear: d.embed, Transposed: true}
+	return Target{Tensor: arch.TokenEmbedding, Linear: d.embed, Transposed: true}
 }
 
 // NoTarget is why no pair can be bound to the weight of a short name, not even to
@@ -79,7 +80,7 @@ func (d *Decoder) NoTarget(name string) string {
 	}
 	if name == "attn_k_b" || name == "attn_v_b" {
 		for _, t := range d.source.Tensors() {
-			if TargetName(t.Name) == name {
+			if arch.ShortName(t.Name) == name {
 				return "it holds a matrix for each head, which llama.cpp multiplies without looking for adapters, and pairs of heads are not computed here"
 			}
 		}

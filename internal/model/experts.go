@@ -1,6 +1,7 @@
 package model
 
 import (
+	"qtool/internal/arch"
 	"qtool/internal/nn"
 )
 
@@ -53,7 +54,7 @@ func (b *binder) expertFFN(prefix string, l int) *expertFFN {
 	f := &expertFFN{
 		router:     b.targetLinear(prefix+"ffn_gate_inp", n, d.Experts+d.Router.Identity, 1),
 		spec:       b.router(prefix, l),
-		activation: b.activation(),
+		activation: b.arch.activation,
 		decoder:    d,
 		layer:      l,
 	}
@@ -68,7 +69,7 @@ func (b *binder) expertFFN(prefix string, l int) *expertFFN {
 	if d.SharedWidth > 0 {
 		f.shared = b.gatedFFN(prefix, "_shexp", d.SharedWidth)
 	}
-	if b.arch.sharedGate {
+	if b.arch.SharedGate {
 		f.sharedGate = b.targetLinear(prefix+"ffn_gate_inp_shexp", n, 1, 1)
 	}
 	return f
@@ -77,7 +78,7 @@ func (b *binder) expertFFN(prefix string, l int) *expertFFN {
 // router is the router of layer l, whose choices the decoder's loads count.
 func (b *binder) router(prefix string, l int) nn.RouterSpec {
 	s := b.d.Router
-	if bias := prefix + "exp_probs_b.bias"; b.arch.choiceBias && b.has(bias) {
+	if bias := prefix + "exp_probs_b.bias"; b.arch.ChoiceBias && b.has(bias) {
 		s.Bias = b.frozenVector(bias, b.d.Experts+s.Identity)
 	}
 	s.Load = &nn.Load{}
@@ -108,7 +109,7 @@ func (d *Decoder) Routers() []Router { return d.routers }
 // says so.
 func (k *keys) routing(c *Config, s nn.RouterSpec) {
 	s.Used = c.ExpertsUsed
-	s.Groups, s.GroupsUsed = k.int("expert_group_count", 0), k.int("expert_group_used_count", 0)
+	s.Groups, s.GroupsUsed = k.int(arch.KeyExpertGroupCount, 0), k.int(arch.KeyExpertGroupUsedCount, 0)
 	c.Router = s
 	if s.Groups <= 1 {
 		return
@@ -124,18 +125,18 @@ func (k *keys) routing(c *Config, s nn.RouterSpec) {
 // storedRouting is routing where the file says all of it; def is the kind of
 // gating where it does not.
 func (k *keys) storedRouting(c *Config, identity int, def nn.Gating) {
-	const name = "expert_gating_func"
+	const name = arch.KeyExpertGatingFunc
 	s := nn.RouterSpec{
 		Gating: def, Identity: identity,
-		Normalize: k.bool("expert_weights_norm", false), Scale: float32(k.float("expert_weights_scale", 0)),
+		Normalize: k.bool(arch.KeyExpertWeightsNorm, false), Scale: float32(k.float(arch.KeyExpertWeightsScale, 0)),
 	}
 	switch kind := k.int(name, 0); kind {
 	case 0:
-	case 1:
+	case arch.GatingSoftmax:
 		s.Gating = nn.GateSoftmax
-	case 2:
+	case arch.GatingSigmoid:
 		s.Gating = nn.GateSigmoid
-	case 3:
+	case arch.GatingChosen:
 		s.Gating = nn.GateChosen
 	default:
 		refuseAs(ErrUnsupported, "%s.%s is %d; known are 1 (softmax), 2 (sigmoid) and 3 (softmax over the chosen)", k.arch, name, kind)
@@ -146,9 +147,9 @@ func (k *keys) storedRouting(c *Config, identity int, def nn.Gating) {
 // sharedExperts reads of what width the experts are, and how many of them all
 // tokens share.
 func (k *keys) sharedExperts(c *Config) {
-	c.LeadingDense = k.int("leading_dense_block_count", 0)
+	c.LeadingDense = k.int(arch.KeyLeadingDenseBlockCount, 0)
 	if c.Experts > 0 {
-		c.ExpertWidth = k.needInt("expert_feed_forward_length")
+		c.ExpertWidth = k.needInt(arch.KeyExpertFeedForwardLength)
 	}
-	c.SharedWidth = c.ExpertWidth * k.int("expert_shared_count", 0)
+	c.SharedWidth = c.ExpertWidth * k.int(arch.KeyExpertSharedCount, 0)
 }

@@ -8,13 +8,14 @@ import (
 
 	"qtool/fixtures"
 	"qtool/gguf"
+	"qtool/internal/arch"
 	"qtool/internal/model"
 	"qtool/internal/sharedtest"
 )
 
 func TestEveryFixtureIsOfAKnownArchitecture(t *testing.T) {
 	var known []string
-	for _, a := range model.Architectures() {
+	for _, a := range arch.All() {
 		known = append(known, a.Name)
 	}
 	for _, name := range fixtures.Families() {

@@ -28,13 +28,13 @@ func (f *denseFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 // feedForward binds what follows the attention of layer l.
 func (b *binder) feedForward(prefix string, l int) feedForward {
 	switch {
-	case b.d.hasExperts(l) && !b.arch.shortcut:
+	case !b.d.Kinds[l].HasDense():
 		return b.expertFFN(prefix, l)
-	case b.arch.fusedGateUp:
+	case b.arch.FusedGateUp:
 		up := b.targetLinear(prefix+"ffn_up", b.d.Embedding, 2*b.d.FeedForward[l], 1)
 		return &denseFFN{
 			up: up, down: b.targetLinear(prefix+"ffn_down", b.d.FeedForward[l], b.d.Embedding, 1),
-			inputs: []*nn.Linear{up}, activation: b.activation(),
+			inputs: []*nn.Linear{up}, activation: b.arch.activation,
 		}
 	}
 	return b.gatedFFN(prefix, "", b.d.FeedForward[l])
@@ -46,13 +46,6 @@ func (b *binder) gatedFFN(prefix, suffix string, width int) *denseFFN {
 	gate, up := b.targetLinear(prefix+"ffn_gate"+suffix, n, width, 1), b.targetLinear(prefix+"ffn_up"+suffix, n, width, 1)
 	return &denseFFN{
 		gate: gate, up: up, down: b.targetLinear(prefix+"ffn_down"+suffix, width, n, 1),
-		inputs: []*nn.Linear{gate, up}, activation: b.activation(),
+		inputs: []*nn.Linear{gate, up}, activation: b.arch.activation,
 	}
-}
-
-func (b *binder) activation() nn.Activation {
-	if b.arch.activation.Forward != nil {
-		return b.arch.activation
-	}
-	return nn.SwiGLU
 }

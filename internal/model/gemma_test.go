@@ -60,9 +60,12 @@ func TestGemma3EqualsLlamaCppButForTiesOfItsRoundedGelu(t *testing.T) {
 	defer pool.Close()
 	tape := nn.NewTape(pool)
 	g := &tiedGeGLU{other: map[tie]bool{}}
-	a := gemma3
-	a.activation = nn.Activation{Forward: g.forward}
-	d, err := load(f, &a, Options{})
+	row, err := findArchitecture("gemma3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row.activation = nn.Activation{Forward: g.forward}
+	d, err := load(f, row, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

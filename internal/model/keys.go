@@ -6,19 +6,20 @@ import (
 	"math"
 
 	"qtool/gguf"
-	"qtool/internal/input"
+	"qtool/internal/arch"
 )
 
 // keys reads an architecture's metadata. What it returns was read and is possible; a key
 // that is not ends the loading, see [refusal].
 type keys struct {
 	md     *gguf.Metadata
-	counts *gguf.Counts
+	counts *arch.Counts
 	arch   string
+	row    *arch.Row
 }
 
-func newKeys(src gguf.Model, arch string) *keys {
-	return &keys{src.Metadata(), gguf.CountsOf(src, arch), arch}
+func newKeys(src gguf.Model, row *arch.Row) *keys {
+	return &keys{src.Metadata(), arch.CountsOf(src, row.Name), row.Name, row}
 }
 
 // needInt is a required positive count.
@@ -66,26 +67,15 @@ func (k *keys) bool(name string, def bool) bool {
 	return v
 }
 
-// perLayer is a scalar for all layers or an array with one element each; def is
-// for a missing key, which without it is an error. The result always has one
-// element for each layer.
+// perLayer is a count of each layer, see [arch.Counts.PerLayer]; def is for a missing key,
+// which without it is an error.
 func (k *keys) perLayer(name string, layers int, def []int) []int {
-	switch out, err := k.counts.Ints(name, 0); {
-	case err == nil && len(out) == layers:
-		return out
-	case err == nil:
-		refuseAs(ErrInvalid, "%s.%s has %d elements for %d layers", k.arch, name, len(out), layers)
-	case errors.Is(err, input.ErrCount):
-		refuseBecause(asInvalid(err))
-	case errors.Is(err, gguf.ErrMissing) && def != nil:
+	if !k.md.Has(k.arch+"."+name) && def != nil {
 		return def
 	}
-	out := make([]int, layers)
-	n := k.needInt(name)
-	for i := range out {
-		out[i] = n
-	}
-	return out
+	n, err := k.counts.PerLayer(name, layers, 1)
+	refuseBecause(asInvalid(err))
+	return n
 }
 
 func asInvalid(err error) error {

@@ -3,6 +3,7 @@ package model
 import (
 	"math"
 
+	"qtool/internal/arch"
 	"qtool/internal/nn"
 )
 
@@ -135,8 +136,8 @@ func (b *binder) latentAttention(prefix string, l int, rope *nn.Rope) *latentAtt
 // key_length_mla have the dimensions of the heads themselves in its place.
 func (k *keys) latents(c *Config) {
 	c.Latent = LatentSpec{
-		KVRank: k.needInt("attention.kv_lora_rank"), QRank: k.int("attention.q_lora_rank", 0),
-		KeyDim: k.int("attention.key_length_mla", c.HeadDim), ValueDim: k.int("attention.value_length_mla", c.ValueDim),
+		KVRank: k.needInt(arch.KeyAttentionKVLoraRank), QRank: k.int(arch.KeyAttentionQLoraRank, 0),
+		KeyDim: k.int(arch.KeyAttentionKeyLengthMLA, c.HeadDim), ValueDim: k.int(arch.KeyAttentionValueLengthMLA, c.ValueDim),
 	}
 	if s := c.Latent; s.KeyDim <= c.Rope.Dims || s.ValueDim < 1 {
 		refuseAs(ErrInvalid, "keys of %d dimensions, of which %d rotate, and values of %d", s.KeyDim, c.Rope.Dims, s.ValueDim)

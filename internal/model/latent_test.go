@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 	"qtool/internal/model"
 	"qtool/internal/sharedtest"
 	"qtool/quantize"
@@ -64,7 +65,7 @@ func TestKeysAndValuesInOneMatrixGiveTheSameLogits(t *testing.T) {
 		"deepseek2.attention.key_length": uint32(plain + rotated), "deepseek2.attention.value_length": uint32(values),
 		"deepseek2.attention.head_count_kv": uint32(heads),
 	}, func(x *gguf.Tensor) []*gguf.Tensor {
-		switch model.TargetName(x.Name) {
+		switch arch.ShortName(x.Name) {
 		case "attn_k_b":
 			keys = decoded(t, x)
 			return nil
@@ -90,7 +91,7 @@ func TestKeysAndValuesInOneMatrixGiveTheSameLogits(t *testing.T) {
 func TestGateAndUpOfExpertsInOneTensorGiveTheSameLogits(t *testing.T) {
 	var gate []float32
 	m := changed(t, "deepseek2-v3", nil, func(x *gguf.Tensor) []*gguf.Tensor {
-		switch model.TargetName(x.Name) {
+		switch arch.ShortName(x.Name) {
 		case "ffn_gate_exps":
 			gate = decoded(t, x)
 			return nil

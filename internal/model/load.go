@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 	"qtool/internal/kernel"
 	"qtool/internal/nn"
 	"qtool/internal/printable"
@@ -28,14 +29,12 @@ type Options struct {
 
 // ContextLength is the number of tokens that src was trained for.
 func ContextLength(src gguf.Model) (int, error) {
-	arch, err := src.Metadata().Str(keyArchitecture)
+	name, err := arch.Name(src)
 	if err != nil {
 		return 0, asInvalid(err)
 	}
-	k := newKeys(src, arch)
-	n := 0
-	err = refused(func() { n = k.needInt("context_length") })
-	return n, err
+	n, err := arch.CountsOf(src, name).Int(arch.KeyContextLength, 1)
+	return n, asInvalid(err)
 }
 
 // source is the model that a decoder was made of. Weights that are not trained
@@ -45,25 +44,25 @@ type source struct{ gguf.Model }
 // Load binds the tensors of src to a decoder. src must stay open as long as
 // the decoder is used. Errors match [ErrUnsupported] or [ErrInvalid].
 func Load(src gguf.Model, opt Options) (*Decoder, error) {
-	name, err := src.Metadata().Str(keyArchitecture)
+	name, err := arch.Name(src)
 	if err != nil {
 		return nil, asInvalid(err)
 	}
 	if kind, _ := src.Metadata().Str("general.type"); kind == "adapter" || kind == "imatrix" {
 		return nil, fmt.Errorf("%w: this file is of general.type %q, not a model", ErrInvalid, kind)
 	}
-	arch, err := findArchitecture(name)
+	row, err := findArchitecture(name)
 	if err != nil {
 		return nil, err
 	}
-	return load(src, arch, opt)
+	return load(src, row, opt)
 }
 
 // load is Load for a known architecture.
-func load(src gguf.Model, arch *architecture, opt Options) (d *Decoder, err error) {
+func load(src gguf.Model, row *architecture, opt Options) (d *Decoder, err error) {
 	err = refused(func() {
-		c := configOf(src, arch)
-		b := &binder{src: src, arch: arch, opt: opt, used: map[string]bool{}, d: &Decoder{Config: *c, source: source{src}}}
+		c := configOf(src, row)
+		b := &binder{src: src, arch: row, opt: opt, used: map[string]bool{}, d: &Decoder{Config: *c, source: source{src}}}
 		b.bind()
 		b.checkLeftover()
 		d = b.d
@@ -76,16 +75,20 @@ func load(src gguf.Model, arch *architecture, opt Options) (d *Decoder, err erro
 }
 
 // configOf reads the metadata of src.
-func configOf(src gguf.Model, arch *architecture) *Config {
-	k := newKeys(src, arch.name)
+func configOf(src gguf.Model, row *architecture) *Config {
+	k := newKeys(src, row.Row)
 	c := k.common()
-	if arch.configure != nil {
-		arch.configure(k, c)
+	if row.configure != nil {
+		row.configure(k, c)
 	}
-	if c.Experts > 0 && !arch.experts {
-		refuseAs(ErrUnsupported, "%s with %d experts", arch.name, c.Experts)
+	if c.Experts > 0 && !row.Experts {
+		refuseAs(ErrUnsupported, "%s with %d experts", row.Name, c.Experts)
 	}
-	c.Rope.Pairing, c.WindowRope.Pairing = arch.pairing, arch.pairing
+	pairing := pairings[row.Rotation]
+	c.Rope.Pairing, c.WindowRope.Pairing = pairing, pairing
+	for l := range c.Layers {
+		c.Kinds = append(c.Kinds, row.Layer(&arch.Sizes{Experts: c.Experts, LeadingDense: c.LeadingDense}, l))
+	}
 	return c
 }
 
@@ -106,7 +109,7 @@ type binder struct {
 func (b *binder) bind() {
 	d := b.d
 	d.embed = b.embedding()
-	d.outputNorm = b.vector("output_norm.weight", d.Embedding)
+	d.outputNorm = b.vector(arch.OutputNorm, d.Embedding)
 	d.head = &nn.Head{Linear: b.head(), Softcap: d.LogitSoftcap}
 	d.Rope.Factors = b.ropeFactors()
 	rope, windowRope := b.rope(d.Rope), (*nn.Rope)(nil)
@@ -122,8 +125,8 @@ func (b *binder) bind() {
 			r = windowRope
 		}
 		blk := b.block(l, r)
-		if b.arch.shortcut && l%2 == 1 {
-			d.blocks[len(d.blocks)-1].second = blk
+		if n := len(d.blocks); n > 0 && d.blocks[n-1].aside != nil && d.blocks[n-1].second == nil {
+			d.blocks[n-1].second = blk
 			continue
 		}
 		d.blocks = append(d.blocks, blk)
@@ -140,32 +143,32 @@ func (b *binder) rope(o nn.RopeOptions) *nn.Rope {
 // targets where they are two: llama.cpp can load pairs for neither name of one.
 func (b *binder) head() *nn.Linear {
 	d := b.d
-	own := b.has("output.weight")
-	if b.arch.head == tiedHead || b.arch.head == anyHead && !own {
+	own := b.has(arch.Output)
+	if b.arch.Head == arch.TiedHead || b.arch.Head == arch.AnyHead && !own {
 		return &nn.Linear{Weight: d.embed.Weight, Bias: b.bias("output", d.Vocabulary, 1)}
 	}
 	head := b.linear("output", d.Embedding, d.Vocabulary, 1)
-	b.target("token_embd.weight", d.embed, true)
-	b.target("output.weight", head, false)
+	b.target(arch.TokenEmbedding, d.embed, true)
+	b.target(arch.Output, head, false)
 	return head
 }
 
 func (b *binder) embedding() *nn.Linear {
-	t, ok := b.src.Tensor("token_embd.weight")
+	t, ok := b.src.Tensor(arch.TokenEmbedding)
 	if !ok || len(t.Shape) < 2 {
-		refuseAs(ErrInvalid, "there is no matrix token_embd.weight")
+		refuseAs(ErrInvalid, "there is no matrix %s", arch.TokenEmbedding)
 	}
 	b.d.Vocabulary = t.Shape[1]
 	if tokens, err := b.src.Metadata().Strings("tokenizer.ggml.tokens"); err == nil && len(tokens) != t.Shape[1] {
-		refuseAs(ErrInvalid, "token_embd.weight has %d rows, but the vocabulary has %d tokens", t.Shape[1], len(tokens))
+		refuseAs(ErrInvalid, "%s has %d rows, but the vocabulary has %d tokens", arch.TokenEmbedding, t.Shape[1], len(tokens))
 	}
-	return &nn.Linear{Weight: b.weight("token_embd.weight", b.d.Embedding, t.Shape[1], 1)}
+	return &nn.Linear{Weight: b.weight(arch.TokenEmbedding, b.d.Embedding, t.Shape[1], 1)}
 }
 
 // ropeFactors binds the factors for the context in use; of two sets the other one is only
 // checked.
 func (b *binder) ropeFactors() []float32 {
-	if !b.arch.ropeFactors {
+	if !b.arch.RopeFactors {
 		return nil
 	}
 	if !b.d.LongRope {
@@ -198,7 +201,7 @@ func (b *binder) targetLinear(name string, in, out, experts int) *nn.Linear {
 }
 
 func (b *binder) target(tensor string, l *nn.Linear, transposed bool) {
-	b.d.targets = append(b.d.targets, Target{Tensor: tensor, Linear: l, Transposed: transposed, Refused: b.arch.whyRefused(tensor)})
+	b.d.targets = append(b.d.targets, Target{Tensor: tensor, Linear: l, Transposed: transposed, Refused: b.arch.WhyRefused(arch.ShortName(tensor))})
 }
 
 // linear binds name.weight and, where the architecture may have one, name.bias.
@@ -208,15 +211,11 @@ func (b *binder) linear(name string, in, out, experts int) *nn.Linear {
 
 // bias binds name.bias if there is one; nil if not.
 func (b *binder) bias(name string, shape ...int) *nn.Param {
-	allowed := slices.Contains(b.arch.biases, TargetName(name)) || slices.Contains(projectionNames, TargetName(name))
-	if !allowed || !b.has(name+".bias") {
+	if !b.arch.MayHaveBias(arch.ShortName(name)) || !b.has(name+".bias") {
 		return nil
 	}
 	return b.vector(name+".bias", shape...)
 }
-
-// projectionNames are the weights that may come with a bias in all architectures.
-var projectionNames = []string{"attn_q", "attn_k", "attn_v", "attn_qkv"}
 
 func (b *binder) has(name string) bool { _, ok := b.src.Tensor(name); return ok }
 
@@ -302,7 +301,7 @@ func (b *binder) trainedMatrix(t *gguf.Tensor, in, out, experts int) *nn.Param {
 	if n > most {
 		refuseAs(ErrUnsupported, "training all weights, of which %q alone has %d", t.Name, n)
 	}
-	p := b.blanks.Param(t.Name, TargetName(t.Name), in, out, experts)
+	p := b.blanks.Param(t.Name, arch.ShortName(t.Name), in, out, experts)
 	b.train(p)
 	return p
 }
@@ -348,18 +347,14 @@ func (b *binder) checkLeftover() {
 	}
 	if len(left) > 0 {
 		shown := left[:min(3, len(left))]
-		refuseAs(ErrUnsupported, "%s has %d tensors that the decoder does not know: %s", b.arch.name, len(left), strings.Join(printable.Texts(shown), ", "))
+		refuseAs(ErrUnsupported, "%s has %d tensors that the decoder does not know: %s", b.arch.Name, len(left), strings.Join(printable.Texts(shown), ", "))
 	}
 }
 
 // skipped reports whether a tensor belongs to a block that is not computed.
 func (b *binder) skipped(tensor string) bool {
-	for l := b.d.Layers; l < b.d.Layers+b.d.Skipped; l++ {
-		if strings.HasPrefix(tensor, fmt.Sprintf("blk.%d.", l)) {
-			return true
-		}
-	}
-	return false
+	l := arch.LayerOf(tensor)
+	return l >= b.d.Layers && l < b.d.Layers+b.d.Skipped
 }
 
 // FindNotFinite is the first tensor with an element that is NaN or infinite, and

@@ -2,6 +2,8 @@ package model
 
 import (
 	"slices"
+
+	"qtool/internal/arch"
 )
 
 // What several architectures read of their metadata besides what all have.
@@ -11,11 +13,11 @@ import (
 // which a file may list layer by layer too.
 // They rotate as the others do until the caller says otherwise.
 func (k *keys) slidingWindow(c *Config, def, period int) {
-	c.Window = k.int("attention.sliding_window", def)
+	c.Window = k.int(arch.KeyAttentionSlidingWindow, def)
 	if c.Window == 0 {
 		return
 	}
-	const pattern = "attention.sliding_window_pattern"
+	const pattern = arch.KeyAttentionSlidingWindowPattern
 	listed, err := k.md.Ints(k.arch + "." + pattern)
 	if err != nil {
 		period = k.int(pattern, period)
@@ -32,7 +34,7 @@ func (k *keys) slidingWindow(c *Config, def, period int) {
 
 // nextTokens leaves out the blocks at the end that predict tokens further ahead.
 func (k *keys) nextTokens(c *Config) {
-	n := k.int("nextn_predict_layers", 0)
+	n := k.int(arch.KeyNextNPredictLayers, 0)
 	if n >= c.Layers {
 		refuseAs(ErrInvalid, "%s.nextn_predict_layers is %d of %d blocks", k.arch, n, c.Layers)
 	}

@@ -2,10 +2,9 @@ package model
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 )
 
 // residency keeps what is in memory of a mapped base within a limit: it is told
@@ -66,13 +65,10 @@ func (d *Decoder) parts() []part {
 			continue // it was copied
 		}
 		p := len(d.blocks)
-		if rest, ok := strings.CutPrefix(t.Name, "blk."); ok {
-			number, _, _ := strings.Cut(rest, ".")
-			layer, err := strconv.Atoi(number)
-			if err != nil || layer >= d.Layers {
-				continue // it is not computed
-			}
-			p = d.partOf(layer)
+		if l := arch.LayerOf(t.Name); l >= d.Layers {
+			continue // it is not computed
+		} else if l >= 0 {
+			p = d.partOf(l)
 		}
 		parts[p].add(t)
 	}
@@ -80,7 +76,7 @@ func (d *Decoder) parts() []part {
 }
 
 func (p *part) add(t *gguf.Tensor) {
-	if len(t.Shape) < 3 || !strings.Contains(t.Name, "_exps.") {
+	if !arch.IsExpertStack(t.Name, t.Shape) {
 		p.tensors = append(p.tensors, t)
 		p.bytes += t.Size()
 		return

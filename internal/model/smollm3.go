@@ -1,22 +1,11 @@
 package model
 
-import (
-	"slices"
+import "qtool/internal/arch"
 
-	"qtool/internal/nn"
-)
-
-// smollm3 does not rotate in every fourth layer.
-var smollm3 = architecture{
-	name:    "smollm3",
-	models:  "SmolLM3",
-	pairing: nn.RopeNorm,
-	configure: func(_ *keys, c *Config) {
-		c.Unrotated = make([]bool, c.Layers)
-		for l := 3; l < c.Layers; l += 4 {
-			c.Unrotated[l] = true
-		}
-	},
-	norms:   preNorms,
-	targets: slices.Concat(endTargets, attentionTargets, ffnTargets),
+// configureSmolLM3 leaves the last layer of each period without rotation.
+func configureSmolLM3(_ *keys, c *Config) {
+	c.Unrotated = make([]bool, c.Layers)
+	for l := range c.Unrotated {
+		c.Unrotated[l] = (l+1)%arch.SmolLM3Period == 0
+	}
 }

@@ -8,14 +8,14 @@ import (
 	"slices"
 	"strings"
 
+	"qtool/internal/arch"
 	"qtool/internal/convert"
-	"qtool/internal/model"
 	"qtool/internal/tokenizer"
 )
 
 const head = `# Models
 
-This page is generated from the tables in [internal/model](../internal/model) and [internal/convert](../internal/convert); after a change there, run
+This page is generated from the tables in [internal/arch](../internal/arch) and [internal/convert](../internal/convert); after a change there, run
 ` + "`go test ./internal/modeldoc -update`" + `.
 
 The decoder computes these architectures (the GGUF key ` + "`general.architecture`" + `), forward and backward: they run, and they are trained on as
@@ -50,7 +50,7 @@ func Models() string {
 	var b strings.Builder
 	b.WriteString(head)
 	b.WriteString("| architecture | models | converts from | targets that inference honours |\n|---|---|---|---|\n")
-	all := model.Architectures()
+	all := arch.All()
 	for _, a := range all {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", a.Name, a.Models, sources(a.Name), code(a.Targets))
 	}
@@ -62,7 +62,7 @@ func Models() string {
 }
 
 // refused lists the targets that are for merging only, by reason.
-func refused(all []model.Architecture) string {
+func refused(all []*arch.Row) string {
 	var b strings.Builder
 	for _, a := range all {
 		byReason := map[string][]string{}
@@ -79,9 +79,9 @@ func refused(all []model.Architecture) string {
 	return "\n| architecture | for merging only | because |\n|---|---|---|\n" + b.String()
 }
 
-// sources are the Hugging Face architectures that convert to arch.
-func sources(arch string) string {
-	names := convert.Sources(arch)
+// sources are the Hugging Face architectures that become a GGUF architecture.
+func sources(architecture string) string {
+	names := convert.Sources(architecture)
 	if len(names) == 0 {
 		return "not yet"
 	}

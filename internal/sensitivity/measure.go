@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 
+	"qtool/internal/arch"
 	"qtool/internal/kernel"
 	"qtool/internal/model"
 	"qtool/internal/nn"
@@ -124,7 +125,7 @@ func (m *measurement) result(tokens int) map[string]*quantize.Sensitivity {
 	}
 	head := m.head.sensitivity(tokens)
 	for _, t := range m.decoder.Targets() {
-		if t.Tensor == "output.weight" {
+		if t.Tensor == arch.Output {
 			all[t.Tensor] = head
 			return all
 		}
@@ -148,7 +149,7 @@ type probe struct{ energies []*energy }
 func attach(d *model.Decoder) *probe {
 	targets := []model.Target{d.Lookup()}
 	for _, t := range d.Targets() {
-		if t.Tensor != targets[0].Tensor && t.Tensor != "output.weight" && !strings.Contains(t.Tensor, "ffn_gate_inp.") {
+		if t.Tensor != targets[0].Tensor && t.Tensor != arch.Output && !strings.Contains(t.Tensor, "ffn_gate_inp.") {
 			targets = append(targets, t)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"qtool/internal/arch"
 	"qtool/internal/printable"
 )
 
@@ -67,29 +68,17 @@ var patternDeepSeekLetters = func() string {
 // tokenizers cut alike do not.
 var presWithBOS = []string{"deepseek-r1-qwen"}
 
-// presOfArch are the names that models of an architecture have. They go before
-// others that cut alike, as llama.cpp knows them by their vocabularies.
-var presOfArch = map[string][]string{
-	"llama":       {"llama-bpe", "smollm", "refact", "smaug-bpe", "megrez"},
-	"smollm3":     {"llama-bpe"},
-	"olmo2":       {"dbrx", "superbpe"},
-	"olmoe":       {"olmo"},
-	"phi3":        {"dbrx", "gpt-4o"},
-	"deepseek2":   {"deepseek-llm", "deepseek-v3", "gigachat", "kanana2", "youtu"},
-	"granite":     {"refact"},
-	"granitemoe":  {"refact"},
-	"glm4":        {"glm4"},
-	"glm4moe":     {"glm4"},
-	"qwen2moe":    {"qwen2"},
-	"qwen3":       {"qwen2"},
-	"qwen3moe":    {"qwen2"},
-	"seed_oss":    {"seed-coder"},
-	"qwen2":       {"qwen2", "deepseek-r1-qwen", "a.x-4.0"},
-	"bailingmoe2": {"bailingmoe2"},
+// preTokenizersOf are the names that models of an architecture have. They go before others
+// that cut alike, as llama.cpp knows them by their vocabularies.
+func preTokenizersOf(architecture string) []string {
+	if row := arch.Find(architecture); row != nil {
+		return row.PreTokenizers
+	}
+	return nil
 }
 
 // findPre names the pre-tokenizer that cuts the probe as the folder's own one does.
-func (v *Vocab) findPre(file *hfTokenizer, config *hfConfig, arch string) (string, error) {
+func (v *Vocab) findPre(file *hfTokenizer, config *hfConfig, architecture string) (string, error) {
 	rows, err := rowsLike(file.PreTokenizer)
 	if err != nil {
 		return "", fmt.Errorf("%w; %s", err, advice)
@@ -98,7 +87,7 @@ func (v *Vocab) findPre(file *hfTokenizer, config *hfConfig, arch string) (strin
 		return "", fmt.Errorf("%w: no known pre-tokenizer cuts text as this one does: %s; %s", ErrUnsupported, describe(file.PreTokenizer), advice)
 	}
 	stray := ""
-	for _, c := range v.guesses(rows, file, config, arch) {
+	for _, c := range v.guesses(rows, file, config, architecture) {
 		if c.rules.ignoreMerges == file.Model.IgnoreMerges {
 			return c.name, nil
 		}
@@ -118,8 +107,8 @@ type preGuess struct {
 }
 
 // guesses are the names of rows, the likeliest first.
-func (v *Vocab) guesses(rows []*preRow, file *hfTokenizer, config *hfConfig, arch string) (list []preGuess) {
-	adds := config.addBOS != nil && *config.addBOS
+func (v *Vocab) guesses(rows []*preRow, file *hfTokenizer, config *hfConfig, architecture string) (list []preGuess) {
+	adds, known := config.addBOS != nil && *config.addBOS, preTokenizersOf(architecture)
 	for _, row := range rows {
 		for _, name := range row.names {
 			c := preGuess{name, &row.rules, 0}
@@ -129,7 +118,7 @@ func (v *Vocab) guesses(rows []*preRow, file *hfTokenizer, config *hfConfig, arc
 				row.rules.keepSpaces != config.tidies(),
 				row.rules.noBOS == (v.BOS == None),
 				row.rules.ignoreMerges == file.Model.IgnoreMerges,
-				slices.Contains(presOfArch[arch], name),
+				slices.Contains(known, name),
 			} {
 				if agrees {
 					c.score += 1 << weight

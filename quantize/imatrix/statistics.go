@@ -4,8 +4,9 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
+
+	"qtool/internal/arch"
 )
 
 // inactive is the mean square up to which a column counts as not active.
@@ -138,21 +139,13 @@ func (e *Entry) means() []float64 {
 // place takes a weight's name apart: kind and layer of "blk.3.attn_q.weight" are
 // "attn_q" and 3.
 func place(name string) (kind string, layer int) {
-	kind, layer = strings.TrimSuffix(name, ".weight"), -1
-	if rest, ok := strings.CutPrefix(kind, "blk."); ok {
-		number, rest, _ := strings.Cut(rest, ".")
-		if n, err := strconv.Atoi(number); err == nil && n >= 0 && rest != "" {
-			return rest, n
-		}
-	}
-	return kind, layer
+	return arch.ShortName(name), arch.LayerOf(name)
 }
 
 // inLayer is the name of the same weight in another layer.
 func (e *Entry) inLayer(layer int) string {
-	rest := strings.TrimPrefix(e.Name, "blk.")
-	_, rest, _ = strings.Cut(rest, ".")
-	return "blk." + strconv.Itoa(layer) + "." + rest
+	_, name, _ := arch.SplitLayer(e.Name)
+	return arch.InLayer(layer, name)
 }
 
 func cosine(a, b []float32) float64 {

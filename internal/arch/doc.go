@@ -1,0 +1,7 @@
+// Package arch is the one home of what is known of architectures without running them:
+// their names, the GGUF keys and tensor names that they use, and of what their layers are
+// made. An architecture is one row of the table.
+//
+// It may import gguf and internal/input. What is computed of a row is in internal/model,
+// how it is called in Hugging Face folders in internal/convert.
+package arch
