@@ -19,65 +19,16 @@ import (
 // continue the run.
 var ErrCheckpoint = errors.New("checkpoint cannot be resumed")
 
-// weights is a copy of what training changes.
-type weights struct {
-	step    int // after which it was taken
-	updates int
-	data    [][]float32 // of each parameter: its values, first and second moments
-}
-
-// live lists what training changes, in the order of weights.data.
-func (r *Run) live() [][]float32 {
-	var out [][]float32
-	for i, p := range r.Params {
-		out = append(out, p.Data, r.adamw.m[i], r.adamw.v[i])
-	}
-	return out
-}
-
-// capture copies the weights as they are.
-func (w *weights) capture(r *Run) {
-	live := r.live()
-	if w.data == nil {
-		w.data = make([][]float32, len(live))
-	}
-	for i, v := range live {
-		w.data[i] = append(w.data[i][:0], v...)
-	}
-	w.step, w.updates = r.step, r.adamw.updates
-}
-
-// restore puts the weights back; the run's place in the data stays.
-func (w *weights) restore(r *Run) {
-	for i, v := range r.live() {
-		copy(v, w.data[i])
-	}
-	r.adamw.updates = w.updates
-}
-
-// exchange swaps the parameters with those of w, to compute with them for a moment; the
-// moments stay. A second call swaps them back.
-func (w *weights) exchange(r *Run) {
-	for i, p := range r.Params {
-		other := w.data[3*i]
-		for k, v := range p.Data {
-			p.Data[k], other[k] = other[k], v
-		}
-	}
-}
-
 const (
 	checkpointKind    = "qtool.checkpoint"
 	checkpointVersion = 2
 	keyTier           = "qtool.checkpoint.kernels"
 )
 
-// A parameter has three tensors in a checkpoint, and three more with the last
-// good state in their names.
-var (
-	momentSuffixes = [3]string{"", ".m", ".v"}
-	goodSuffix     = ".good"
-)
+// goodSuffix comes between the name of a parameter and that of a state where the tensor is
+// of the last good weights. A parameter has a tensor for its values and for each state of
+// the optimizer, and as many of the last good ones.
+const goodSuffix = ".good"
 
 // PreviousCheckpoint is where the checkpoint before the newest one is kept.
 func PreviousCheckpoint(path string) string {
@@ -139,12 +90,12 @@ func (r *Run) checkpoint() (gguf.Model, error) {
 	md.Set("qtool.checkpoint.identity", string(identity))
 	md.Set("qtool.checkpoint.progress", string(body))
 	var tensors []*gguf.Tensor
-	live := r.live()
+	values, names := r.trained.values(), r.trained.valueNames()
 	for i, p := range r.Params {
-		for k, suffix := range momentSuffixes {
+		for k, name := range names {
 			tensors = append(tensors,
-				gguf.Float32Tensor(p.Name+suffix, p.Shape, live[3*i+k]),
-				gguf.Float32Tensor(p.Name+goodSuffix+suffix, p.Shape, r.good.data[3*i+k]))
+				gguf.Float32Tensor(p.Name+name, p.Shape, r.trained.Of(i, values[k])),
+				gguf.Float32Tensor(p.Name+goodSuffix+name, p.Shape, r.trained.Of(i, r.good.values[k])))
 		}
 	}
 	return gguf.Assemble(md, tensors, r.Decoder.Source()), nil
@@ -220,21 +171,16 @@ func (r *Run) resume(ctx context.Context, m gguf.Model) error {
 	if err != nil {
 		return err
 	}
-	now := weights{step: p.Step, updates: p.Updates}
-	good := weights{step: p.GoodStep, updates: p.GoodUpdates}
-	for _, param := range r.Params {
-		for _, suffix := range momentSuffixes {
-			v, err := readFloats(m, param.Name+suffix, len(param.Data))
-			if err != nil {
-				return err
-			}
-			g, err := readFloats(m, param.Name+goodSuffix+suffix, len(param.Data))
-			if err != nil {
-				return err
-			}
-			now.data, good.data = append(now.data, v), append(good.data, g)
-		}
+	now, err := r.readSnapshot(m, "")
+	if err != nil {
+		return err
 	}
+	good, err := r.readSnapshot(m, goodSuffix)
+	if err != nil {
+		return err
+	}
+	now.step, now.updates = p.Step, p.Updates
+	good.step, good.updates = p.GoodStep, p.GoodUpdates
 	if p.Loads != nil {
 		if err := p.Loads.check(r.Decoder); err != nil {
 			return fmt.Errorf("%w: %w", errDamaged, err)
@@ -246,7 +192,7 @@ func (r *Run) resume(ctx context.Context, m gguf.Model) error {
 	if p.Loads != nil {
 		p.Loads.restore(r.Decoder)
 	}
-	now.restore(r)
+	now.restore(r.trained)
 	r.good, r.step = good, p.Step
 	g := r.guard
 	g.average, g.skipped, g.recent, g.failures, g.rollbacks, g.looked = p.Average, p.Skipped, p.Recent, p.Failures, p.Rollbacks, p.Looked
@@ -264,14 +210,31 @@ func checkKind(md *gguf.Metadata) error {
 	return nil
 }
 
-func readFloats(m gguf.Model, name string, n int) ([]float32, error) {
+// readSnapshot reads the values of all parameters from tensors with that suffix.
+func (r *Run) readSnapshot(m gguf.Model, suffix string) (snapshot, error) {
+	var s snapshot
+	for _, name := range r.trained.valueNames() {
+		values := make([]float32, len(r.trained.Data))
+		for i, p := range r.Params {
+			if err := readFloats(m, p.Name+suffix+name, r.trained.Of(i, values)); err != nil {
+				return s, err
+			}
+		}
+		s.values = append(s.values, values)
+	}
+	return s, nil
+}
+
+// readFloats fills values from a tensor of as many.
+func readFloats(m gguf.Model, name string, values []float32) error {
 	t, ok := m.Tensor(name)
-	if !ok || t.Type != gguf.F32 || t.Elements() != n {
-		return nil, fmt.Errorf("tensor %q is missing or does not have %d float32 elements", name, n)
+	if !ok || t.Type != gguf.F32 || t.Elements() != len(values) {
+		return fmt.Errorf("tensor %q is missing or does not have %d float32 elements", name, len(values))
 	}
 	b, err := t.Bytes()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return gguf.DecodeFloat32(b), nil
+	copy(values, gguf.DecodeFloat32(b))
+	return nil
 }

@@ -30,6 +30,7 @@ type Config struct {
 
 	Checkpointing bool   `json:"checkpointing"` // recompute blocks to save memory
 	Seed          uint64 `json:"seed"`
+	Optimizer     string `json:"optimizer,omitempty"` // "" is "adamw"
 	Precision     string `json:"precision"`
 
 	EvalEvery  int `json:"-"` // steps between evaluations; 0 is only first and last
@@ -62,6 +63,9 @@ const maxSteps = 1 << 30
 // Check reports the first setting that makes no sense.
 func (c *Config) Check() error {
 	if err := checkSchedule(c.Schedule); err != nil {
+		return err
+	}
+	if err := checkOptimizer(c.Optimizer); err != nil {
 		return err
 	}
 	switch c.Precision {

@@ -34,10 +34,11 @@ func TestTheLossOfEveryFamilyFallsAlongItsGradientAsForetold(t *testing.T) {
 			}
 			pool := kernel.NewPool(2)
 			defer pool.Close()
+			weights := newTrained(a.Params(), &Config{})
 			l := newLearner(d, a.Params(), pool, false)
 			rows := []dataset.Row{{Docs: []dataset.Example{{IDs: []int32{5, 9, 33, 2, 60, 7, 7, 1}}, {IDs: []int32{12, 48, 3, 3, 9}}}}}
 			l.accumulate(rows, 1)
-			norm := l.gradients.norm(pool)
+			norm := weights.gradientNorm(pool)
 			along := func(step float64) float64 {
 				for _, p := range a.Params() {
 					kernel.Axpy(p.Data, float32(step/norm), p.Grad)

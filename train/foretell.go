@@ -30,6 +30,8 @@ type Estimate struct {
 	// those that tokens choose if the router spreads them evenly.
 	ReadBytes     float64 `json:"read_bytes_per_step"`
 	FLOPsPerToken float64 `json:"flops_per_token"`
+	// OptimizerBytes is what a step reads and writes once the gradients are computed.
+	OptimizerBytes int64 `json:"-"`
 }
 
 // Forecast is an estimate and what it takes to measure the time.
@@ -63,9 +65,10 @@ func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *kernel.Pool,
 	for _, p := range params {
 		e.Trained += elements(p)
 	}
-	e.Memory = memoryOf(l.tape, d, 4*e.Trained, data, program)
+	each := c.weightCost()
+	e.Memory = memoryOf(l.tape, d, e.Trained, each, data, program)
 	e.BaseBytes, e.LargestPart = d.SourceBytes(), d.LargestPart()
-	e.ResultBytes, e.CheckpointBytes = 4*e.Trained, 24*e.Trained
+	e.ResultBytes, e.CheckpointBytes, e.OptimizerBytes = e.Trained*each.weight, e.Trained*each.checkpoint, e.Trained*each.step
 	e.DiskBytes = e.BaseBytes + e.ResultBytes + 2*e.CheckpointBytes
 	if e.Memory.MappedBase > 0 {
 		// What is computed again was just read, so that it is not read once more.

@@ -32,11 +32,10 @@ func tenSteps(t *testing.T, name string, checkpointing bool) {
 	if err := json.Unmarshal(sharedtest.Read(t, "golden/train/"+name+".trace.json"), &trace); err != nil {
 		t.Fatal(err)
 	}
-	l := goldenLearner(t, name, checkpointing)
+	l, weights := goldenLearner(t, name, checkpointing)
 	row := goldenRow(t)
-	opt := NewAdamW(l.gradients.params, 0.9, 0.999, 1e-8, 0.01)
 	for i, want := range trace.Steps {
-		l.clearGradients()
+		weights.clearGradients(l.tape.Pool)
 		sum, scored := l.accumulate([]dataset.Row{row}, 1.0/47)
 		if scored != 47 {
 			t.Fatalf("%d targets are scored", scored)
@@ -44,18 +43,18 @@ func tenSteps(t *testing.T, name string, checkpointing bool) {
 		if loss := sum / 47; math.Abs(loss-want.Loss) > 1e-5 {
 			t.Errorf("step %d: loss %.8f, want %.8f", i+1, loss, want.Loss)
 		}
-		if norm := l.gradients.norm(l.tape.Pool); math.Abs(norm-want.GradNorm) > 1e-5*want.GradNorm {
+		if norm := weights.gradientNorm(l.tape.Pool); math.Abs(norm-want.GradNorm) > 1e-5*want.GradNorm {
 			t.Errorf("step %d: gradient norm %.8f, want %.8f", i+1, norm, want.GradNorm)
 		}
 		if i == 0 {
-			compare(t, l.gradients.params, name+".grad-step1", func(p *nn.Param) []float32 { return p.Grad }, 1e-10)
+			compare(t, weights.Params, name+".grad-step1", func(p *nn.Param) []float32 { return p.Grad }, 1e-10)
 		}
-		opt.Step(l.tape.Pool, 2e-3, 1)
+		weights.step(l.tape.Pool, 2e-3, 1)
 	}
-	compare(t, l.gradients.params, name+".after-step10", func(p *nn.Param) []float32 { return p.Data }, 1e-8)
+	compare(t, weights.Params, name+".after-step10", func(p *nn.Param) []float32 { return p.Data }, 1e-8)
 }
 
-func goldenLearner(t *testing.T, name string, checkpointing bool) *learner {
+func goldenLearner(t *testing.T, name string, checkpointing bool) (*learner, *trained) {
 	f, err := gguf.Open(sharedtest.Path(t, "golden/archs/"+name+".gguf"))
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +73,13 @@ func goldenLearner(t *testing.T, name string, checkpointing bool) *learner {
 	}
 	pool := kernel.NewPool(2)
 	t.Cleanup(pool.Close)
-	return newLearner(d, a.Params(), pool, checkpointing)
+	weights := goldenTrained(a.Params())
+	return newLearner(d, a.Params(), pool, checkpointing), weights
+}
+
+// goldenTrained has the optimizer of the golden traces.
+func goldenTrained(params []*nn.Param) *trained {
+	return newTrained(params, &Config{Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, WeightDecay: 0.01})
 }
 
 func goldenRow(t *testing.T) dataset.Row {

@@ -87,7 +87,7 @@ func (g *guard) rateScale() float64 { return math.Ldexp(1, -g.rollbacks) }
 // the last good weights and not with these. Weights that were not changed since the last
 // good state are sound.
 func (r *Run) spoilt(ctx context.Context, atHand []int) (why string, err error) {
-	if r.adamw.updates == r.good.updates {
+	if r.trained.updates == r.good.updates {
 		return "", nil
 	}
 	err = r.Pool.Within(ctx, func() error {
@@ -108,8 +108,8 @@ func (r *Run) askRecentRows() (why string) {
 		}
 		now = append(now, loss)
 	}
-	r.good.exchange(r)
-	defer r.good.exchange(r)
+	r.good.exchange(r.trained)
+	defer r.good.exchange(r.trained)
 	for i, row := range r.guard.recent {
 		before := r.lossOf(row)
 		if finite(now[i]) && now[i] <= worse*before {
@@ -124,8 +124,8 @@ func (r *Run) askRecentRows() (why string) {
 
 func (r *Run) askRowsAtHand(rows []int) (why string) {
 	rows = slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return finite(r.lossOf(row)) })
-	r.good.exchange(r)
-	defer r.good.exchange(r)
+	r.good.exchange(r.trained)
+	defer r.good.exchange(r.trained)
 	for _, row := range rows {
 		if before := r.lossOf(row); finite(before) {
 			return fmt.Sprintf("the loss of rows went from %.3g with the weights of step %d to what is no finite number", before, r.good.step)

@@ -61,8 +61,8 @@ func TestSpoiltWeightsArePutBackAndTheRateIsLowered(t *testing.T) {
 		if whole := rateAt(&c, 5, 6); len(rates) > 3 && rates[3] != whole/2 {
 			t.Errorf("%s: the rate after the rollback is %g, want half of %g", name, rates[3], whole)
 		}
-		if r.guard.rollbacks != 1 || r.adamw.updates != 2 {
-			t.Errorf("%s: %d rollbacks, %d updates", name, r.guard.rollbacks, r.adamw.updates)
+		if r.guard.rollbacks != 1 || r.trained.updates != 2 {
+			t.Errorf("%s: %d rollbacks, %d updates", name, r.guard.rollbacks, r.trained.updates)
 		}
 	}
 }
@@ -79,8 +79,8 @@ func TestWhatTheLastStepSpoilsIsPutBackBeforeTheRunEnds(t *testing.T) {
 	if err != nil || !strings.Contains(got, "step rollback") {
 		t.Errorf("%v after %s", err, got)
 	}
-	if r.adamw.updates != goodEvery {
-		t.Errorf("the result has %d updates, the last good state was that of step %d", r.adamw.updates, goodEvery)
+	if r.trained.updates != goodEvery {
+		t.Errorf("the result has %d updates, the last good state was that of step %d", r.trained.updates, goodEvery)
 	}
 }
 
@@ -118,8 +118,8 @@ func TestARowThatCannotBeComputedIsSkippedAndNothingIsPutBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Count(got, "skip") != 1 || strings.Contains(got, "rollback") || r.adamw.updates != len(s.Rows)-1 {
-		t.Errorf("%d updates after %s", r.adamw.updates, got)
+	if strings.Count(got, "skip") != 1 || strings.Contains(got, "rollback") || r.trained.updates != len(s.Rows)-1 {
+		t.Errorf("%d updates after %s", r.trained.updates, got)
 	}
 }
 

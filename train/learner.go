@@ -10,7 +10,6 @@ import (
 // learner computes losses and gradients of a decoder.
 type learner struct {
 	decoder       *model.Decoder
-	gradients     *gradients
 	tape          *nn.Tape
 	checkpointing bool
 	router        routerLosses
@@ -24,10 +23,8 @@ func newLearner(d *model.Decoder, params []*nn.Param, pool *kernel.Pool, checkpo
 	for _, p := range params {
 		p.Train()
 	}
-	return &learner{decoder: d, gradients: newGradients(params), tape: nn.NewTape(pool), checkpointing: checkpointing}
+	return &learner{decoder: d, tape: nn.NewTape(pool), checkpointing: checkpointing}
 }
-
-func (l *learner) clearGradients() { l.gradients.clear(l.tape.Pool) }
 
 // accumulate adds the gradients of weight times the summed loss of rows.
 func (l *learner) accumulate(rows []dataset.Row, weight float32) (sum float64, scored int) {

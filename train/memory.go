@@ -44,18 +44,16 @@ func (r *Run) PlanMemory() Memory {
 			tape.Rehearse(func() { r.learner.loss(batch) })
 		}
 	}
-	r.learner.clearGradients()
+	r.trained.clearGradients(r.Pool)
 	debug.FreeOSMemory()
-	var trained, data int64
-	for _, p := range r.Params {
-		trained += 4 * int64(len(p.Data))
-	}
+	var data int64
 	for _, rows := range [2][]dataset.Row{r.Rows, r.HeldOut} {
 		for _, row := range rows {
 			data += row.Bytes()
 		}
 	}
-	m := memoryOf(tape, r.Decoder, trained, data, live-7*trained-data-r.Decoder.CopiedBytes())
+	kept := r.stateBytes()
+	m := memoryOf(tape, r.Decoder, r.trained.elements(), r.trained.cost, data, live-kept-data-r.Decoder.CopiedBytes())
 	r.plan.Memory, r.plan.MemoryBytes = &m, m.Total
 	return m
 }
@@ -71,14 +69,15 @@ func (r *Run) longestRow() []dataset.Row {
 	return r.Rows[longest : longest+1]
 }
 
-// memoryOf adds up what a run takes after a rehearsal on tape.
-func memoryOf(tape *nn.Tape, d *model.Decoder, trained, data, program int64) Memory {
+// memoryOf adds up what a run that trains some number of weights takes after a rehearsal on
+// tape.
+func memoryOf(tape *nn.Tape, d *model.Decoder, weights int64, each weightCost, data, program int64) Memory {
 	m := Memory{
 		Activations: tape.PeakBytes(), Scratch: tape.ScratchBytes(),
-		Parameters: trained, Gradients: trained, Moments: 2 * trained, LastGood: 3 * trained,
+		Parameters: weights * each.weight, Gradients: weights * each.gradient, Moments: weights * each.states, LastGood: weights * each.lastGood,
 		Data: data, Copied: d.CopiedBytes(), Program: max(0, program), MappedBase: d.MappedBytes(),
 	}
-	m.Total = m.Activations + m.Scratch + 7*trained + data + m.Copied + m.Program
+	m.Total = m.Activations + m.Scratch + weights*each.memory() + data + m.Copied + m.Program
 	return m
 }
 

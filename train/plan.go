@@ -63,7 +63,7 @@ func (r *Run) Probe(ctx context.Context) (Plan, error) {
 	if err != nil {
 		return r.plan, err
 	}
-	r.learner.clearGradients()
+	r.trained.clearGradients(r.Pool)
 	p := &r.plan
 	p.TokensPerSecond = float64(tokens) / time.Since(start).Seconds()
 	p.Seconds = float64(p.TotalTokens) * (1 - float64(r.step)/float64(p.Steps)) / p.TokensPerSecond

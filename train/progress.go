@@ -39,7 +39,7 @@ type progress struct {
 func (r *Run) progress() progress {
 	g := r.guard
 	return progress{
-		Step: r.step, Updates: r.adamw.updates,
+		Step: r.step, Updates: r.trained.updates,
 		Average: g.average, Skipped: g.skipped, Recent: g.recent, Failures: g.failures, Rollbacks: g.rollbacks, Looked: g.looked,
 		GoodStep: r.good.step, GoodUpdates: r.good.updates,
 		Position: r.sampler.Position(), Steps: r.totalSteps(), Config: r.Config, Loads: r.loads,

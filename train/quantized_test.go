@@ -156,8 +156,8 @@ func trainOn(t *testing.T, m gguf.Model, targets ...string) []float32 {
 	if err := r.Train(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if r.Step() != 3 || r.adamw.updates != 3 {
-		t.Fatalf("%d updates in %d steps", r.adamw.updates, r.Step())
+	if r.Step() != 3 || r.trained.updates != 3 {
+		t.Fatalf("%d updates in %d steps", r.trained.updates, r.Step())
 	}
 	return values(r)
 }

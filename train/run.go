@@ -41,7 +41,7 @@ type Setup struct {
 type Run struct {
 	Setup
 	learner *learner
-	adamw   *AdamW
+	trained *trained
 	sampler *dataset.Sampler
 	guard   *guard
 	step    int           // optimizer steps done, skipped ones included
@@ -51,7 +51,7 @@ type Run struct {
 	passes  func() error  // allPasses; made once, for a step allocates nothing
 	limit   *kernel.Limit // of the context limitOf
 	limitOf context.Context
-	good    weights
+	good    snapshot
 	loads   loadCounts // of the experts, before the step at hand
 	plan    Plan
 	// keepsNewest says that the file at CheckpointPath is sound: the next checkpoint does
@@ -80,8 +80,8 @@ func New(s Setup) (*Run, error) {
 	s.Pool.SetPrecision(c.KernelPrecision())
 	r := &Run{
 		Setup:   s,
+		trained: newTrained(s.Params, c),
 		learner: newLearner(s.Decoder, s.Params, s.Pool, c.Checkpointing),
-		adamw:   NewAdamW(s.Params, c.Beta1, c.Beta2, c.Epsilon, c.WeightDecay),
 		sampler: dataset.NewSampler(len(s.Rows), c.Seed),
 		guard:   newGuard(s.Decoder.Vocabulary),
 	}
@@ -90,7 +90,7 @@ func New(s Setup) (*Run, error) {
 		router.Load.Clear()
 	}
 	r.passes = r.allPasses
-	r.good.capture(r)
+	r.good.capture(r.trained, r.step)
 	r.plan = r.makePlan()
 	return r, nil
 }
@@ -179,7 +179,7 @@ func (r *Run) steps(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.adamw.updates == 0 && r.step > 0 {
+	if r.trained.updates == 0 && r.step > 0 {
 		return fmt.Errorf("%w: every step failed", ErrDiverged)
 	}
 	if _, err := r.checkWeights(ctx, nil); err != nil {
@@ -222,7 +222,7 @@ func (r *Run) oneStep(ctx context.Context, total int) (err error) {
 	if err != nil {
 		return err
 	}
-	loss, norm := sum/float64(scored), r.learner.gradients.norm(r.Pool)
+	loss, norm := sum/float64(scored), r.trained.gradientNorm(r.Pool)
 	if refused, err := r.refuse(ctx, loss, norm); refused || err != nil {
 		return err
 	}
@@ -232,7 +232,7 @@ func (r *Run) oneStep(ctx context.Context, total int) (err error) {
 	if r.Config.Clip > 0 && norm > r.Config.Clip {
 		gradScale = r.Config.Clip / norm
 	}
-	r.adamw.Step(r.Pool, rate, gradScale)
+	r.trained.step(r.Pool, rate, gradScale)
 	r.guard.applied(loss, r.drawn)
 	at := r.sampler.Position()
 	return r.report(Event{
@@ -264,7 +264,7 @@ func (r *Run) endLimit() {
 // allPasses goes forward and back through the rows at hand.
 func (r *Run) allPasses() error {
 	scored, tokens := countScored(r.rows)
-	r.learner.clearGradients()
+	r.trained.clearGradients(r.Pool)
 	r.learner.router.begin(tokens)
 	r.sum = 0
 	for from := 0; from < len(r.rows); from += r.Config.Batch {
@@ -295,7 +295,7 @@ func (r *Run) refuse(ctx context.Context, loss, norm float64) (refused bool, err
 		r.step++
 		return true, r.skip(broken)
 	case due:
-		r.good.capture(r)
+		r.good.capture(r.trained, r.step)
 		r.guard.looked, r.guard.failures = r.step, 0
 	}
 	return refused, nil
@@ -323,7 +323,7 @@ func (r *Run) checkWeights(ctx context.Context, atHand []int) (rolledBack bool, 
 	if why == "" || err != nil {
 		return false, err
 	}
-	r.good.restore(r)
+	r.good.restore(r.trained)
 	r.guard.failures++
 	r.guard.rollbacks++
 	err = r.report(Event{Type: RollbackEvent, Step: r.step, Reason: fmt.Sprintf(
@@ -379,17 +379,10 @@ func (r *Run) Evaluate(ctx context.Context, progress func(done int)) (float64, e
 }
 
 // MemoryBytes is what the run holds besides the mapped base: activations,
-// gradients, parameters, moments and the last good state.
+// gradients, parameters, what the optimizer remembers, and the last good state.
 func (r *Run) MemoryBytes() int64 {
 	return r.learner.tape.PeakBytes() + r.stateBytes()
 }
 
-// stateBytes counts parameter, gradient, two moments, and the copy of all but
-// the gradient that is kept as the last good state.
-func (r *Run) stateBytes() int64 {
-	var n int64
-	for _, p := range r.Params {
-		n += int64(len(p.Data))
-	}
-	return n * 4 * 7
-}
+// stateBytes is what is kept of all weights.
+func (r *Run) stateBytes() int64 { return r.trained.elements() * r.trained.cost.memory() }

@@ -6,15 +6,12 @@ import "qtool/internal/atomicfile"
 // or while one is written that and the unfinished one.
 const checkpoints = 2
 
-// CheckpointBytes is about what a checkpoint takes on the disk: weights and moments, as
-// they are and as they were when they were last known to be good.
+// CheckpointBytes is about what a checkpoint takes on the disk: weights and what the
+// optimizer remembers of them, as they are and as they were when they were last known to
+// be good.
 func (r *Run) CheckpointBytes() int64 {
-	const header = 1 << 16
-	var n int64
-	for _, p := range r.Params {
-		n += header/64 + 2*3*4*int64(len(p.Data))
-	}
-	return header + n
+	const header, perParam = 1 << 16, 1 << 10
+	return header + perParam*int64(len(r.Params)) + r.trained.elements()*r.trained.cost.checkpoint
 }
 
 // ReserveSpace holds disk space for the checkpoints to come, so that a disk which fills

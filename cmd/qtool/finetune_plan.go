@@ -92,10 +92,7 @@ func (r *foretold) measure(ctx context.Context, f *finetuning, forecast *train.F
 			return err
 		}
 	}
-	// The optimizer reads weight, gradient and moments, and writes three of them; norm
-	// and clearing pass over the gradient.
-	const optimizerBytes = 4 * (4 + 3 + 2)
-	step += optimizerBytes * float64(r.Trained) / (r.BandwidthGBps * 1e9)
+	step += float64(r.OptimizerBytes) / (r.BandwidthGBps * 1e9)
 	step = max(step, r.ReadBytes/(r.BandwidthGBps*1e9))
 	const million = 1e6
 	r.Seconds = step / float64(r.StepTokens) * million

@@ -30,6 +30,12 @@ func Float32Matrix(elements []float32, rows, cols int) Matrix {
 	return Matrix{Rows: rows, Cols: cols, f32: elements[:rows*cols]}
 }
 
+// Over is m, a matrix of float32, over other elements.
+func (m Matrix) Over(elements []float32) Matrix {
+	m.f32 = elements[:m.Rows*m.Cols]
+	return m
+}
+
 // EncodedMatrix views encoded rows, stride bytes each, that decode turns into
 // cols elements. decode is also given parts of a row that begin and end at
 // multiples of 256 elements or at the row's end; every ggml block divides 256.

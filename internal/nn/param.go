@@ -14,6 +14,9 @@ type Param struct {
 	Shape []int // in ggml order, Shape[0] is the row length
 	Data  []float32
 	Grad  []float32
+
+	views []paramView // of Data
+	slab  *Slab       // that it lies in, if any
 }
 
 // NewParam makes a zero-filled frozen parameter.
@@ -58,8 +61,9 @@ func ParamWeight(p *Param) *Weight {
 	if len(p.Shape) > 2 {
 		w.Experts = p.Shape[2]
 	}
-	for e := range w.Experts {
-		w.Expert = append(w.Expert, kernel.Float32Matrix(half(p.Data, e, w.Rows, w.Cols), w.Rows, w.Cols))
+	w.Expert = make([]kernel.Matrix, w.Experts)
+	for e := range w.Expert {
+		p.view(&w.Expert[e], e*w.Rows*w.Cols, w.Rows, w.Cols)
 	}
 	return w
 }
@@ -103,12 +107,11 @@ func (p *Pair) view(w *Weight) {
 				continue
 			}
 		}
-		a := kernel.Float32Matrix(half(p.A.Data, at, p.Rank, w.Cols), p.Rank, w.Cols)
-		b := kernel.Float32Matrix(half(p.B.Data, at, w.Rows, p.Rank), w.Rows, p.Rank)
+		p.A.view(&p.a[e], at*p.Rank*w.Cols, p.Rank, w.Cols)
+		p.B.view(&p.b[e], at*w.Rows*p.Rank, w.Rows, p.Rank)
 		if p.roundable { // a pair is multiplied in what its base is
-			a, b = a.Roundable(), b.Roundable()
+			p.a[e], p.b[e] = p.a[e].Roundable(), p.b[e].Roundable()
 		}
-		p.a[e], p.b[e] = a, b
 	}
 }
 
