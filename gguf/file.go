@@ -58,6 +58,8 @@ func (absent) ReadAt([]byte, int64) (int, error) {
 	return 0, errors.New("the model was opened without its data")
 }
 
+var _ Viewer = absent{}
+
 // Bytes says that with its data the tensor would be a view.
 func (absent) Bytes() []byte { return nil }
 
@@ -212,6 +214,13 @@ type mapped struct {
 	m *mmap.Mapping
 	extent
 }
+
+var _ interface {
+	Viewer
+	Adviser
+	PartAdviser
+	CachedReader
+} = (*mapped)(nil)
 
 // ReadAt copies from the mapping.
 func (d *mapped) ReadAt(p []byte, off int64) (int, error) {

@@ -31,8 +31,8 @@ type Tensor struct {
 	Type  Type
 	Shape []int
 	// Data gives the tensor's bytes, little-endian, from offset 0 to Size, also to
-	// several goroutines at once. If it has a method Bytes() []byte, that is a view
-	// without a copy.
+	// several goroutines at once. It may also be a [Viewer], [Adviser], [PartAdviser] or
+	// [CachedReader].
 	Data io.ReaderAt
 	// RawSize is the number of bytes where Type is unknown and the size cannot
 	// be computed; ignored otherwise.
@@ -80,7 +80,7 @@ func (t *Tensor) Size() int64 {
 // Bytes returns the tensor's bytes: a view of the mapping where there is one,
 // which must not be written to and dies with the file, else a fresh copy.
 func (t *Tensor) Bytes() ([]byte, error) {
-	if v, ok := t.Data.(interface{ Bytes() []byte }); ok {
+	if v, ok := t.Data.(Viewer); ok {
 		if b := v.Bytes(); b != nil {
 			return b, nil
 		}
@@ -94,38 +94,37 @@ func (t *Tensor) Bytes() ([]byte, error) {
 
 // Viewed reports whether [Tensor.Bytes] is a view, for which no memory is taken.
 func (t *Tensor) Viewed() bool {
-	_, ok := t.Data.(interface{ Bytes() []byte })
+	_, ok := t.Data.(Viewer)
 	return ok
 }
 
 // WillNeed is a hint that the tensor's bytes are about to be used, so that a
-// mapped file begins to read them. It does nothing where the data has no method
-// WillNeed().
+// mapped file begins to read them. It does nothing where the data is no [Adviser].
 func (t *Tensor) WillNeed() {
-	if d, ok := t.Data.(interface{ WillNeed() }); ok {
+	if d, ok := t.Data.(Adviser); ok {
 		d.WillNeed()
 	}
 }
 
-// WillNeedPart is WillNeed for n bytes at off.
+// WillNeedPart is WillNeed for n bytes at off, where the data is a [PartAdviser].
 func (t *Tensor) WillNeedPart(off, n int64) {
-	if d, ok := t.Data.(interface{ WillNeedPart(off, n int64) }); ok {
+	if d, ok := t.Data.(PartAdviser); ok {
 		d.WillNeedPart(off, n)
 	}
 }
 
 // DontNeed is a hint that the tensor's bytes will not be used soon, so that a
 // mapped file gives their memory back. Views stay valid and are read again on
-// use. It does nothing where the data has no method DontNeed().
+// use. It does nothing where the data is no [Adviser].
 func (t *Tensor) DontNeed() {
-	if d, ok := t.Data.(interface{ DontNeed() }); ok {
+	if d, ok := t.Data.(Adviser); ok {
 		d.DontNeed()
 	}
 }
 
-// DontNeedPart is DontNeed for n bytes at off.
+// DontNeedPart is DontNeed for n bytes at off, where the data is a [PartAdviser].
 func (t *Tensor) DontNeedPart(off, n int64) {
-	if d, ok := t.Data.(interface{ DontNeedPart(off, n int64) }); ok {
+	if d, ok := t.Data.(PartAdviser); ok {
 		d.DontNeedPart(off, n)
 	}
 }
@@ -186,6 +185,8 @@ func (a *assembled) Tensor(name string) (*Tensor, bool) {
 
 // Memory is tensor data held in memory.
 type Memory []byte
+
+var _ Viewer = Memory(nil)
 
 // ReadAt copies from the held bytes.
 func (m Memory) ReadAt(p []byte, off int64) (int, error) {

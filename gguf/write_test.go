@@ -50,6 +50,8 @@ func (o *observed) ReadAt(p []byte, off int64) (int, error) {
 	return o.Memory.ReadAt(p, off)
 }
 
+var _ Adviser = (*observed)(nil)
+
 func (o *observed) WillNeed() { o.needed++ }
 func (o *observed) DontNeed() { o.dropped++ }
 

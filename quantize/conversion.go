@@ -219,15 +219,13 @@ func (c *conversion) refuse(first, i int, value float32) error {
 // one, else a copy in buf, which grows as needed. What a file has in the system's cache is
 // copied even so.
 func readData(t *gguf.Tensor, off int64, size int, buf *[]byte) ([]byte, error) {
-	if c, ok := t.Data.(interface {
-		ReadCached(p []byte, off int64) bool
-	}); ok {
+	if c, ok := t.Data.(gguf.CachedReader); ok {
 		*buf = grown(*buf, size)
 		if b := (*buf)[:size]; c.ReadCached(b, off) {
 			return b, nil
 		}
 	}
-	if v, ok := t.Data.(interface{ Bytes() []byte }); ok {
+	if v, ok := t.Data.(gguf.Viewer); ok {
 		if b := v.Bytes(); int64(len(b)) >= off+int64(size) {
 			return b[off : off+int64(size)], nil
 		}
@@ -328,6 +326,8 @@ func (c *conversion) ReadAt(p []byte, off int64) (int, error) {
 	}
 	return n, nil
 }
+
+var _ gguf.Adviser = (*conversion)(nil)
 
 // WillNeed and DontNeed pass on hints: each tensor is read once, so that of a large one need
 // not stay in memory.

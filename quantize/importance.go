@@ -104,6 +104,8 @@ func (w *weighed) ReadAt(p []byte, off int64) (int, error) {
 	return c.ReadAt(p, off)
 }
 
+var _ gguf.Adviser = (*weighed)(nil)
+
 // DontNeed drops the importance too.
 func (w *weighed) DontNeed() {
 	w.mu.Lock()

@@ -170,7 +170,7 @@ func TestAnOpenFileIsAViewThatDiesWithIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	x, _ := f.Tensor("t3")
-	view, ok := x.Data.(interface{ Bytes() []byte })
+	view, ok := x.Data.(Viewer)
 	if b := view.Bytes(); !ok || runtime.GOOS == "linux" && !slices.Equal(b, []byte{3, 1, 2, 3}) {
 		t.Errorf("view %v", b)
 	}

@@ -15,9 +15,15 @@ type Tensor struct {
 	DType DType
 	Shape []int
 	// Data gives the tensor's bytes, little-endian, from offset 0 to Size. If it
-	// is also an io.WriterTo, writers stream through that; if it has a method
-	// Bytes() []byte, that is a view without a copy.
+	// is also an io.WriterTo, writers stream through that. It may also be a [Viewer].
 	Data io.ReaderAt
+}
+
+// Viewer is data that may lie in memory as it is; package gguf uses the same method.
+type Viewer interface {
+	// Bytes is all of the data without a copy; nil if it cannot be had so now. It must not
+	// be written to, and is gone when the file is closed.
+	Bytes() []byte
 }
 
 // Size is the number of bytes of the tensor; 0 if shape and type give none.
@@ -32,7 +38,7 @@ func (t *Tensor) Size() int64 {
 // Bytes returns the tensor's bytes: a view of the mapping where there is one,
 // which must not be written to and dies with the file, else a fresh copy.
 func (t *Tensor) Bytes() ([]byte, error) {
-	if v, ok := t.Data.(interface{ Bytes() []byte }); ok {
+	if v, ok := t.Data.(Viewer); ok {
 		if b := v.Bytes(); b != nil {
 			return b, nil
 		}
@@ -50,6 +56,8 @@ type section struct {
 	off, size int64
 	mapping   *mmap.Mapping // the same file as r, nil if it is read instead
 }
+
+var _ Viewer = (*section)(nil)
 
 // ReadAt fails with io.ErrUnexpectedEOF, not io.EOF, where the file ends early:
 // it was longer when its header was checked.

@@ -20,6 +20,11 @@ func (h hinted) note(what string, off, n int64) {
 	*h.said = append(*h.said, fmt.Sprintf("%s %s %d+%d", what, h.name, off, n))
 }
 
+var _ interface {
+	gguf.Adviser
+	gguf.PartAdviser
+} = hinted{}
+
 func (h hinted) WillNeed()                 { h.note("need", 0, int64(len(h.Memory))) }
 func (h hinted) DontNeed()                 { h.note("drop", 0, int64(len(h.Memory))) }
 func (h hinted) WillNeedPart(off, n int64) { h.note("need", off, n) }
