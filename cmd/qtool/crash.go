@@ -22,20 +22,28 @@ func reportPanic(stderr io.Writer, args []string, r any) int {
 	}
 	p := panics.Of(r)
 	reportInternal(stderr, p.Error(), func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%v\ncommand: %q\npanic: %v\n\n%s\nrecovered by\n%s", buildVersion(), args, p, p.Stack, debug.Stack())
+		_, err := fmt.Fprintf(w, "%s\npanic: %v\n\n%s\nrecovered by\n%s", runOf(args), p, p.Stack, debug.Stack())
 		return err
 	})
 	return exitInternal
 }
 
+// runOf heads a trace.
+func runOf(args []string) string { return fmt.Sprintf("%v\ncommand: %q", buildVersion(), args) }
+
 // reportInternal says in a line that the program has failed and where its trace is.
 func reportInternal(stderr io.Writer, what string, trace func(io.Writer) error) {
+	reportTraced(stderr, "internal error: "+printable.Text(what), "please report it with the trace in", trace)
+}
+
+// reportTraced prints a line that ends with where the trace is, which precedes its path.
+func reportTraced(stderr io.Writer, what, where string, trace func(io.Writer) error) {
 	path, err := writeTrace(trace)
-	where := fmt.Sprintf("please report it with the trace in %q", path)
+	where = fmt.Sprintf("%s %q", where, path)
 	if err != nil {
 		where = fmt.Sprintf("please report it; its trace could not be written: %v", err)
 	}
-	fmt.Fprintf(stderr, "qtool: internal error: %s; %s\n", printable.Text(what), where)
+	fmt.Fprintf(stderr, "qtool: %s; %s\n", what, where)
 }
 
 // writeTrace writes a trace into the folder of temporary files, or else here.

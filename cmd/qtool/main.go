@@ -7,15 +7,21 @@ import (
 	"os"
 	"runtime/debug"
 
+	"qtool/internal/crash"
 	"qtool/internal/kernel"
 	"qtool/internal/printable"
 )
 
 func main() {
+	if text := crash.Last(); text != nil {
+		os.Exit(reportFatal(os.Stderr, os.Args[1:], text))
+	}
+	watch := crash.Start()
 	ctx, cancel := context.WithCancel(context.Background())
 	endOnSignals(cancel)
-	stdout, stderr := outputs(cancel)
+	stdout, stderr := outputs(os.Stdout, watch.Stderr, cancel)
 	code := run(ctx, os.Args[1:], os.Stdin, stdout, stderr)
+	_ = watch.Flush() // fails like stderr, of which nobody can be told
 	if stdout.isLost() {
 		dieOfBrokenPipe()
 	}

@@ -29,14 +29,14 @@ func endOnSignals(end func()) {
 	}()
 }
 
-// outputs are stdout and stderr, which end the work when nobody reads them any more.
+// outputs are those on the files out and errs, which end the work when nobody reads them any more.
 // Without stdout the program ends like others, by [dieOfBrokenPipe]; without stderr as if
 // it were interrupted, so that training leaves a checkpoint.
-func outputs(end func()) (stdout, stderr *output) {
+func outputs(out, errs *os.File, end func()) (stdout, stderr *output) {
 	// Else the process would end where it writes.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	stderr = &output{file: os.Stderr, onLoss: end}
-	return &output{file: os.Stdout, onLoss: func() {
+	stderr = &output{file: errs, onLoss: end}
+	return &output{file: out, onLoss: func() {
 		stderr.lost.Store(true) // there is nothing to say about it
 		end()
 	}}, stderr
