@@ -11,9 +11,9 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
+	"qtool/internal/panics"
 	"qtool/internal/printable"
 )
 
@@ -99,18 +99,15 @@ func ExamineHashes(ctx context.Context, m Model) (*HashReport, error) {
 func hashTensors(ctx context.Context, tensors []*Tensor) ([]string, error) {
 	sums, errs := make([]string, len(tensors)), make([]error, len(tensors))
 	var next atomic.Int64
-	var working sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(tensors)) {
-		working.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(tensors); i = int(next.Add(1)) - 1 {
-				if sums[i], errs[i] = tensors[i].SHA256(ctx); errs[i] != nil {
-					next.Store(int64(len(tensors)))
-				}
-				tensors[i].DontNeed()
+	panics.Parallel(min(runtime.GOMAXPROCS(0), len(tensors)), func() {
+		defer next.Store(int64(len(tensors))) // the others stop where this one does
+		for i := int(next.Add(1)) - 1; i < len(tensors); i = int(next.Add(1)) - 1 {
+			if sums[i], errs[i] = tensors[i].SHA256(ctx); errs[i] != nil {
+				return
 			}
-		})
-	}
-	working.Wait()
+			tensors[i].DontNeed()
+		}
+	})
 	for _, err := range errs {
 		if err != nil {
 			return nil, err

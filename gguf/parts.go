@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/bits"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -56,12 +55,7 @@ func (w *writer) image(dst io.WriterAt, im *image) error {
 	}
 	p := &partWriter{writer: w, im: im, dst: dst, part: partSize(im.end(), workers), done: map[int64]bool{}, left: slices.Clone(im.sizes)}
 	count := (im.end() + p.part - 1) / p.part
-	var working sync.WaitGroup
-	for range min(int64(workers), count) - 1 {
-		working.Go(func() { p.run(count) })
-	}
-	p.run(count)
-	working.Wait()
+	panics.Parallel(int(min(int64(workers), count)), func() { p.run(count) })
 	if fault := (*panics.Panic)(nil); errors.As(p.err, &fault) {
 		if err := mmap.Lost(fault); err != nil {
 			return err
@@ -78,7 +72,6 @@ func (w *writer) image(dst io.WriterAt, im *image) error {
 // for image to raise again.
 func (p *partWriter) run(count int64) {
 	var n int64 // the part at hand
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
 			p.fail(n, panics.Of(r))

@@ -8,6 +8,7 @@ import (
 
 	"qtool/internal/dataset"
 	"qtool/internal/input"
+	"qtool/internal/panics"
 )
 
 // maxText is the most bytes of a text, as in package dataset.
@@ -22,19 +23,14 @@ func readInput(ctx context.Context, con *console, path string) (string, error) {
 		}
 		return string(b), err
 	}
-	type result struct {
-		b   []byte
-		err error
-	}
 	// Reading a terminal cannot be interrupted, so it is left behind when ctx ends.
-	read := make(chan result, 1)
-	go func() {
-		b, err := input.ReadAll(con.in, "standard input", 0, maxText)
-		read <- result{b, err}
-	}()
+	var b []byte
+	var err error
+	read := panics.Go(func() { b, err = input.ReadAll(con.in, "standard input", 0, maxText) })
 	select {
-	case r := <-read:
-		return string(r.b), r.err
+	case p := <-read:
+		p.Raise()
+		return string(b), err
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}

@@ -11,6 +11,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/kernel"
+	"qtool/internal/panics"
 	"qtool/internal/printable"
 	"qtool/lora"
 	"qtool/quantize"
@@ -130,17 +131,16 @@ func (r *verifyReport) examine(c *cli.Context, con *console, m gguf.Model) error
 	sums := make([]string, len(m.Tensors()))
 	for i, t := range m.Tensors() {
 		bar.Remark("%s", printable.Text(t.Name))
-		hashing := make(chan error, 1)
-		go func() {
-			var err error
+		var hashErr error
+		hashing := panics.Go(func() {
 			if hashed {
-				sums[i], err = t.SHA256(c.Context)
+				sums[i], hashErr = t.SHA256(c.Context)
 			}
-			hashing <- err
-		}()
+		})
 		h, err := quantize.Examine(c.Context, t, pool, func(n int) { bar.Add(int64(n)) })
-		if e := <-hashing; e != nil {
-			return e
+		(<-hashing).Raise()
+		if hashErr != nil {
+			return hashErr
 		}
 		t.DontNeed()
 		if err := r.note(t, h, err); err != nil {

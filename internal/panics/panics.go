@@ -1,5 +1,6 @@
 // Package panics carries a panic from the goroutine where it happened to the one that
-// waits for it, along with its stack.
+// waits for it, along with its stack. [Go] and [Parallel] start goroutines whose panics do
+// not end the process.
 //
 // It imports the standard library only and decides nothing: who recovers knows why.
 package panics

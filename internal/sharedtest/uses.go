@@ -1,6 +1,7 @@
 package sharedtest
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -11,9 +12,24 @@ import (
 )
 
 // FindUsesOfOS fails for every use of a name of package os that is in names, in the
-// program's sources outside of except, which are paths from the root or beginnings of
-// such. instead says what to use.
+// program's sources outside of except. instead says what to use.
 func FindUsesOfOS(t *testing.T, names map[string]bool, except []string, instead string) {
+	t.Helper()
+	Inspect(t, except, func(n ast.Node) string {
+		s, ok := n.(*ast.SelectorExpr)
+		if !ok || !names[s.Sel.Name] {
+			return ""
+		}
+		if x, ok := s.X.(*ast.Ident); !ok || x.Name != "os" {
+			return ""
+		}
+		return fmt.Sprintf("os.%s: use %s", s.Sel.Name, instead)
+	})
+}
+
+// Inspect fails for every node in which fault finds one, in the program's sources outside
+// of except, which are paths from the root or beginnings of such.
+func Inspect(t *testing.T, except []string, fault func(ast.Node) string) {
 	t.Helper()
 	root, files := filepath.Join(folder(), "..", ".."), 0
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
@@ -36,12 +52,8 @@ func FindUsesOfOS(t *testing.T, names map[string]bool, except []string, instead 
 			return err
 		}
 		ast.Inspect(tree, func(n ast.Node) bool {
-			s, ok := n.(*ast.SelectorExpr)
-			if !ok || !names[s.Sel.Name] {
-				return true
-			}
-			if x, ok := s.X.(*ast.Ident); ok && x.Name == "os" {
-				t.Errorf("%s: os.%s: use %s", set.Position(s.Pos()), s.Sel.Name, instead)
+			if what := fault(n); what != "" {
+				t.Errorf("%s: %s", set.Position(n.Pos()), what)
 			}
 			return true
 		})
