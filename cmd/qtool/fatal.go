@@ -33,7 +33,7 @@ func reportFatal(stderr io.Writer, args []string, text io.Reader) int {
 		errs.Flush()
 		crash.Die(syscall.SIGQUIT)
 	case threadsRefused.Match(b):
-		reportTraced(errs, "the system refused another thread; raise the limit (ulimit -u, or pids.max of a container) or end other programs", "the trace is in", trace)
+		reportTraced(errs, "the system refused another thread or its stack; end other programs, or raise the limits of threads (ulimit -u, pids.max of a container) and memory (ulimit -v and -d)", "the trace is in", trace)
 	case memoryRefused.Match(b):
 		reportTraced(errs, outOfMemory(b), "the trace is in", trace)
 	default:
@@ -68,9 +68,9 @@ func outOfMemory(text []byte) string {
 		used, _ := strconv.ParseInt(string(m[2]), 10, 64)
 		line = fmt.Sprintf("out of memory: the system refused %s more, with %s in use", formatBytes(block), formatBytes(used))
 	}
-	advice := []string{line}
+	parts := []string{line}
 	if limits := memoryLimits(); len(limits) > 0 {
-		advice = append(advice, strings.Join(limits, " and "))
+		parts = append(parts, strings.Join(limits, " and "))
 	}
-	return strings.Join(append(advice, "free memory, raise the limit, or take a smaller --seq, --batch or --context"), "; ")
+	return strings.Join(append(parts, "free memory, raise the limit, or take a smaller --seq, --batch or --context"), "; ")
 }

@@ -12,7 +12,11 @@ import (
 	"qtool/internal/printable"
 )
 
-func main() {
+func main() { launch(run) }
+
+// launch runs a command line with the process's signals and outputs, and ends the
+// process. It is the first to be called, also where the process only reports why its run was ended.
+func launch(run func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int)) {
 	if text := crash.Last(); text != nil {
 		os.Exit(reportFatal(os.Stderr, os.Args[1:], text))
 	}
@@ -21,7 +25,7 @@ func main() {
 	endOnSignals(cancel)
 	stdout, stderr := outputs(os.Stdout, watch.Stderr, cancel)
 	code := run(ctx, os.Args[1:], os.Stdin, stdout, stderr)
-	_ = watch.Flush() // fails like stderr, of which nobody can be told
+	_ = watch.Flush() // where it fails, nobody can be told
 	if stdout.isLost() {
 		dieOfBrokenPipe()
 	}

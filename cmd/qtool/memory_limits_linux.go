@@ -14,8 +14,8 @@ func memoryLimits() (limits []string) {
 		resource int
 		text     string
 	}{
-		{unix.RLIMIT_AS, "its addresses are limited to %s (ulimit -v)"},
-		{unix.RLIMIT_DATA, "its data is limited to %s (ulimit -d)"},
+		{unix.RLIMIT_AS, "the process may have %s of address space (ulimit -v)"},
+		{unix.RLIMIT_DATA, "the process may have %s of private memory (ulimit -d)"},
 	} {
 		var r unix.Rlimit
 		if err := unix.Getrlimit(l.resource, &r); err == nil && r.Cur != unix.RLIM_INFINITY {
@@ -23,10 +23,10 @@ func memoryLimits() (limits []string) {
 		}
 	}
 	if mode, _ := os.ReadFile("/proc/sys/vm/overcommit_memory"); bytes.Equal(bytes.TrimSpace(mode), []byte("2")) {
-		limits = append(limits, "the system promises no more memory than it has (vm.overcommit_memory)")
+		limits = append(limits, "the system promises programs no more memory than it has (vm.overcommit_memory is 2)")
 	}
-	if free := availableMemory(); free > 0 {
-		limits = append(limits, fmt.Sprintf("the system has %s available", formatBytes(free)))
+	if machine := (unix.Sysinfo_t{}); unix.Sysinfo(&machine) == nil {
+		limits = append(limits, fmt.Sprintf("the machine has %s of memory", formatBytes(int64(machine.Totalram)*int64(machine.Unit))))
 	}
 	return limits
 }

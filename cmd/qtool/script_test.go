@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"qtool": main})
+	testscript.Main(m, map[string]func(){"qtool": main, "fatal": func() { launch(runIntoFatalError) }})
 }
 
 func TestScripts(t *testing.T) {

@@ -64,7 +64,7 @@ type systemCall struct{ number, a, b, c, d uintptr }
 
 // finalCalls are the calls that the handler makes, of which the last does not return. A handler
 // knows no more than its address.
-var finalCalls [6]systemCall
+var finalCalls [7]systemCall
 
 // pointees are what finalCalls has the addresses of.
 var pointees []any
@@ -87,9 +87,9 @@ func onAbort(program string, text, stderr int) error {
 	if err != nil {
 		return err
 	}
-	failed := []byte("fatal error, and its report could not be started\n")
-	none := new(uint64)
-	pointees = []any{path, args, env, failed, none}
+	failed := []byte("qtool: a fatal error, whose report could not be started:\n")
+	none, start := new(uint64), new(int64)
+	pointees = []any{path, args, env, failed, none, start}
 	address := func(p unsafe.Pointer) uintptr { return uintptr(p) }
 	finalCalls = [...]systemCall{
 		// The runtime may be in a handler of its own, which blocks signals.
@@ -97,7 +97,9 @@ func onAbort(program string, text, stderr int) error {
 		{unix.SYS_FCNTL, uintptr(text), unix.F_SETFD, 0, 0},
 		{unix.SYS_DUP3, uintptr(stderr), 2, 0, 0},
 		{unix.SYS_EXECVE, address(unsafe.Pointer(path)), address(unsafe.Pointer(&args[0])), address(unsafe.Pointer(&env[0])), 0},
+		// Without memory for the new program the user gets what there is.
 		{unix.SYS_WRITE, 2, address(unsafe.Pointer(&failed[0])), uintptr(len(failed)), 0},
+		{unix.SYS_SENDFILE, 2, uintptr(text), address(unsafe.Pointer(start)), 1 << 20},
 		{unix.SYS_EXIT_GROUP, 70, 0, 0, 0},
 	}
 	return setAction(unix.SIGABRT, &action{handler: handler(), flags: onStack | restorer | noDefer, restorer: handler()})
