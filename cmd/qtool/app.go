@@ -20,7 +20,8 @@ qtool quantize --type Q8_0 model.gguf model-q8.gguf
 qtool generate model-q8.gguf --prompt "Once upon a time"
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 corrupt or invalid input,
-4 unsupported, 5 verification mismatch, 70 internal error, 130 interrupted.`,
+4 unsupported, 5 verification mismatch, 70 out of memory or an internal error,
+130 interrupted.`,
 		Commands: []*cli.Command{
 			inspectCommand(),
 			finetuneCommand(),

@@ -6,7 +6,8 @@
 //	stdout       data: text, JSON, nothing else
 //	stderr       progress, remarks and the one line of an error
 //	exit codes   0 done, 1 failed, 2 wrong usage, 3 corrupt or invalid input,
-//	             4 unsupported, 5 verification mismatch, 130 interrupted
+//	             4 unsupported, 5 verification mismatch, 70 out of memory or a mistake
+//	             in the program, 130 interrupted
 //
 // It prints no colours, so NO_COLOR holds by itself.
 package main

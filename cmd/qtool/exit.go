@@ -31,7 +31,7 @@ const (
 	exitInvalid     = 3
 	exitUnsupported = 4
 	exitMismatch    = 5
-	exitInternal    = 70 // a mistake in the program
+	exitInternal    = 70 // out of memory, or a mistake in the program
 	exitInterrupted = 130
 )
 

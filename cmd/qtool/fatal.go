@@ -19,6 +19,9 @@ import (
 // names, as when a process is killed.
 func reportFatal(stderr io.Writer, args []string, text io.Reader) int {
 	b, err := io.ReadAll(text)
+	if isTerminal(stderr) {
+		io.WriteString(stderr, "\n") // a bar, or text, may stand on the line
+	}
 	errs := printable.NewWriter(stderr)
 	trace := func(w io.Writer) error {
 		_, writeErr := fmt.Fprintf(w, "%s\n\n%s", runOf(args), b)
