@@ -92,8 +92,12 @@ func TestAFatalErrorOfTheRuntimeIsALineATraceAndCode70(t *testing.T) {
 }
 
 func TestARunThatIsRefusedMemoryWritesNothing(t *testing.T) {
-	dir := t.TempDir()
-	e := runProcess(t, "-d 150000", nil, 0, "qtool", "finetune", "--quiet", "--adapter", filepath.Join(dir, "a.gguf"), "--batch", "4096", "--steps", "1")
+	dir, text := t.TempDir(), filepath.Join(t.TempDir(), "text.txt")
+	if err := os.WriteFile(text, bytes.Repeat([]byte("one two three four. "), 8000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// It takes gigabytes.
+	e := runProcess(t, "-d 400000", nil, 0, "qtool", "finetune", "--quiet", "--data", text, "--adapter", filepath.Join(dir, "a.gguf"), "--seq", "256", "--batch", "512", "--steps", "1")
 	said, _ := strings.CutSuffix(e.stderr, "\n")
 	if e.code != exitInternal && e.code != exitFailed || strings.Contains(said, "\n") || !strings.Contains(said, "memory") {
 		t.Errorf("ended with %d: %s", e.code, e.stderr)

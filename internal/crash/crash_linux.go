@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -145,6 +146,7 @@ func Last() io.Reader {
 // Die ends the process by a signal, as if it were not handled.
 func Die(s syscall.Signal) {
 	_ = setAction(s, &action{})
-	_ = unix.Kill(os.Getpid(), s)
+	runtime.LockOSThread() // it does not go on, while another thread might be late
+	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), s)
 	os.Exit(128 + int(s)) // it is blocked
 }
