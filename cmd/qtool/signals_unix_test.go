@@ -216,8 +216,8 @@ func TestAModelThatIsCutWhileItIsUsedIsAnErrorThatNamesIt(t *testing.T) {
 				t.Fatal(err)
 			}
 			code, said := p.end(), p.stderr.String()
-			if code == exitDone { // it was faster
-				continue
+			if code == exitDone || code == exitInvalid && strings.Contains(said, model+": invalid GGUF") {
+				continue // it was faster, or had not opened the file
 			}
 			if code != exitFailed || !strings.Contains(said, model) || strings.Contains(said, "goroutine") || strings.Contains(said, "internal error") {
 				t.Errorf("%s ended with %d: %s", args[0], code, said)
