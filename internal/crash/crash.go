@@ -25,6 +25,7 @@ type Watch struct {
 	// descriptor 2 is the runtime's.
 	Stderr *os.File
 	text   *os.File // what came to descriptor 2; nil if nothing is watched
+	ending any      // what the handler of the signal uses
 }
 
 // Flush writes to Stderr what came to descriptor 2 although nothing has crashed: what the runtime tells by

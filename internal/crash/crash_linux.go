@@ -46,8 +46,9 @@ func start() (*Watch, error) {
 	}
 	_ = unix.Fallocate(text, unix.FALLOC_FL_KEEP_SIZE, 0, reserve) // for the worst case only
 	stderr, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
+	var ending *finalCalls
 	if err == nil {
-		err = onAbort(program, text, stderr)
+		ending, err = onAbort(program, text, stderr)
 	}
 	if err == nil {
 		err = unix.Dup3(text, 2, 0)
@@ -57,42 +58,42 @@ func start() (*Watch, error) {
 		return nil, err
 	}
 	debug.SetTraceback("crash")
-	return &Watch{Stderr: os.NewFile(uintptr(stderr), os.Stderr.Name()), text: os.NewFile(uintptr(text), "crash")}, nil
+	return &Watch{Stderr: os.NewFile(uintptr(stderr), os.Stderr.Name()), text: os.NewFile(uintptr(text), "crash"), ending: ending}, nil
 }
 
 // systemCall is a call to the system, as the handler makes it.
 type systemCall struct{ number, a, b, c, d uintptr }
 
-// finalCalls are the calls that the handler makes, of which the last does not return. A handler
-// knows no more than its address.
-var finalCalls [7]systemCall
+// finalCalls are the calls that the handler makes, of which the last does not return.
+type finalCalls struct {
+	calls    [7]systemCall
+	pointees []any // what they have the addresses of
+}
 
-// pointees are what finalCalls has the addresses of.
-var pointees []any
-
-// handler is the address of the handler: it makes finalCalls.
-func handler() uintptr
+// handler is the address of a signal handler, which makes the calls from first on. They must
+// stay reachable.
+func handler(first *systemCall) uintptr
 
 // onAbort lets SIGABRT start program in place of the process, with its arguments and
 // environment, stderr as descriptor 2, and text.
-func onAbort(program string, text, stderr int) error {
+func onAbort(program string, text, stderr int) (*finalCalls, error) {
 	path, err := unix.BytePtrFromString(program)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	args, err := syscall.SlicePtrFromStrings(os.Args)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	env, err := syscall.SlicePtrFromStrings(append(slices.Clip(os.Environ()), fmt.Sprintf("%s=%d", variable, text)))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	failed := []byte("qtool: a fatal error, whose report could not be started:\n")
 	none, start := new(uint64), new(int64)
-	pointees = []any{path, args, env, failed, none, start}
 	address := func(p unsafe.Pointer) uintptr { return uintptr(p) }
-	finalCalls = [...]systemCall{
+	f := &finalCalls{pointees: []any{path, args, env, failed, none, start}}
+	f.calls = [...]systemCall{
 		// The runtime may be in a handler of its own, which blocks signals.
 		{unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, address(unsafe.Pointer(none)), 0, unsafe.Sizeof(*none)},
 		{unix.SYS_FCNTL, uintptr(text), unix.F_SETFD, 0, 0},
@@ -103,7 +104,8 @@ func onAbort(program string, text, stderr int) error {
 		{unix.SYS_SENDFILE, 2, uintptr(text), address(unsafe.Pointer(start)), 1 << 20},
 		{unix.SYS_EXIT_GROUP, 70, 0, 0, 0},
 	}
-	return setAction(unix.SIGABRT, &action{handler: handler(), flags: onStack | restorer | noDefer, restorer: handler()})
+	h := handler(&f.calls[0])
+	return f, setAction(unix.SIGABRT, &action{handler: h, flags: onStack | restorer | noDefer, restorer: h})
 }
 
 // action is the kernel's struct sigaction.

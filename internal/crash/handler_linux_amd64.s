@@ -1,14 +1,19 @@
 #include "textflag.h"
 
-// func handler() uintptr
-TEXT ·handler(SB), NOSPLIT, $0-8
+// The calls that makeFinalCalls makes: a handler is given nothing that could tell it.
+GLOBL calls<>(SB), NOPTR, $8
+
+// func handler(first *systemCall) uintptr
+TEXT ·handler(SB), NOSPLIT, $0-16
+	MOVQ first+0(FP), AX
+	MOVQ AX, calls<>(SB)
 	LEAQ makeFinalCalls<>(SB), AX
-	MOVQ AX, ret+0(FP)
+	MOVQ AX, ret+8(FP)
 	RET
 
-// makeFinalCalls is a signal handler. It uses no stack and needs nothing of the runtime.
+// makeFinalCalls uses no stack and needs nothing of the runtime.
 TEXT makeFinalCalls<>(SB), NOSPLIT|NOFRAME, $0-0
-	LEAQ ·finalCalls(SB), BX
+	MOVQ calls<>(SB), BX
 
 next:
 	MOVQ 0(BX), AX

@@ -1,14 +1,19 @@
 #include "textflag.h"
 
-// func handler() uintptr
-TEXT ·handler(SB), NOSPLIT, $0-8
+// The calls that makeFinalCalls makes: a handler is given nothing that could tell it.
+GLOBL calls<>(SB), NOPTR, $8
+
+// func handler(first *systemCall) uintptr
+TEXT ·handler(SB), NOSPLIT, $0-16
+	MOVD first+0(FP), R0
+	MOVD R0, calls<>(SB)
 	MOVD $makeFinalCalls<>(SB), R0
-	MOVD R0, ret+0(FP)
+	MOVD R0, ret+8(FP)
 	RET
 
-// makeFinalCalls is a signal handler. It uses no stack and needs nothing of the runtime.
+// makeFinalCalls uses no stack and needs nothing of the runtime.
 TEXT makeFinalCalls<>(SB), NOSPLIT|NOFRAME, $0-0
-	MOVD $·finalCalls(SB), R19
+	MOVD calls<>(SB), R19
 
 next:
 	MOVD 0(R19), R8
