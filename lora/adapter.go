@@ -141,11 +141,10 @@ func newPair(t model.Target, rank int) *Pair {
 func blankPairs(targets []model.Target, c *Config) (pairs []*Pair) {
 	var blanks nn.Blanks
 	for _, t := range targets {
-		a, b := pairShapes(t, c.Rank)
-		p := &Pair{Tensor: t.Tensor, Pair: nn.Pair{Rank: c.Rank}}
-		if experts := c.expertsOf(t); len(experts) > 0 && len(experts) < a[2] {
-			p.stack, p.Experts = a[2], experts
-			a[2], b[2] = len(experts), len(experts)
+		a, b, stack := c.shapes(t)
+		p := &Pair{Tensor: t.Tensor, Pair: nn.Pair{Rank: c.Rank}, stack: stack}
+		if stack > 0 {
+			p.Experts = c.expertsOf(t)
 		}
 		role := arch.ShortName(t.Tensor)
 		p.A = blanks.Param(t.Tensor+suffixA, role+suffixA, a...)
@@ -153,6 +152,33 @@ func blankPairs(targets []model.Target, c *Config) (pairs []*Pair) {
 		pairs = append(pairs, p)
 	}
 	return pairs
+}
+
+// shapes are those of the pair on t. Where only some experts get one, stack is how many
+// there are.
+func (c *Config) shapes(t model.Target) (a, b []int, stack int) {
+	a, b = pairShapes(t, c.Rank)
+	if experts := c.expertsOf(t); len(experts) > 0 && len(experts) < a[2] {
+		stack = a[2]
+		a[2], b[2] = len(experts), len(experts)
+	}
+	return a, b, stack
+}
+
+// Parameters is how many parameters the adapter has that [New] would make.
+func (c *Config) Parameters(d *model.Decoder) (n int64, err error) {
+	chosen, err := c.targets(d)
+	for _, t := range chosen {
+		a, b, _ := c.shapes(t)
+		for _, shape := range [][]int{a, b} {
+			size := int64(1)
+			for _, extent := range shape {
+				size *= int64(extent)
+			}
+			n += size
+		}
+	}
+	return n, err
 }
 
 // pairShapes are the shapes of both halves of a pair on a target.

@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"qtool/internal/dataset"
@@ -45,20 +46,25 @@ type Forecast struct {
 
 // Foretell estimates steps of full batches of rows of seq tokens, on a decoder of
 // [model.Options.Shapes] that trains params. program is what the program takes besides.
-func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *kernel.Pool, seq int, program int64) *Forecast {
+// Where a single result has more than most bytes that is given up, and AtLeast is set; 0
+// is no limit.
+func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *kernel.Pool, seq int, program, most int64) *Forecast {
 	pool.SetPrecision(c.KernelPrecision())
 	l := newLearner(d, params, pool, c.Checkpointing)
 	l.router.balance, l.router.z = c.RouterBalance, c.RouterZ
-	f := &Forecast{learner: l, batches: c.GradAccum, rows: make([]dataset.Row, c.Batch)}
-	var data int64
-	for i := range f.rows {
-		f.rows[i].Docs = []dataset.Example{{IDs: make([]int32, seq+1)}}
-		data += f.rows[i].Bytes()
+	row := dataset.Row{Docs: []dataset.Example{{IDs: make([]int32, seq+1)}}}
+	f := &Forecast{learner: l, batches: c.GradAccum, rows: []dataset.Row{row}}
+	stream := 4 * float64(c.Batch) * float64(seq) * float64(d.Embedding) // of a batch, between two blocks
+	whole := most == 0 || stream <= float64(most)
+	if whole {
+		f.rows = slices.Repeat(f.rows, c.Batch)
+		_, whole = l.tape.RehearseWithin(most, f.batch)
 	}
-	l.tape.Rehearse(f.batch)
-	l.tape.Rehearse(func() { l.loss(f.rows[:1]) }) // what the guard looks at
-	l.tape.EvenRouting = true
-	f.work = l.tape.Rehearse(f.batch)
+	if whole {
+		l.tape.Rehearse(func() { l.loss(f.rows[:1]) }) // what the guard looks at
+		l.tape.EvenRouting = true
+		f.work = l.tape.Rehearse(f.batch)
+	}
 
 	e := &f.Estimate
 	e.Architecture, e.Layers, e.Seq, e.StepTokens = d.Architecture, d.Layers, seq, seq*c.Batch*c.GradAccum
@@ -66,7 +72,18 @@ func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *kernel.Pool,
 		e.Trained += elements(p)
 	}
 	each := c.weightCost()
-	e.Memory = memoryOf(l.tape, d, e.Trained, each, data, program)
+	e.Memory = memoryOf(l.tape, d, e.Trained, each, int64(c.Batch)*row.Bytes(), program)
+	if !whole {
+		e.Memory.AtLeast = true
+		e.Memory.Activations = max(e.Memory.Activations, int64(min(stream, math.MaxInt64/4)))
+		e.Memory.addUp()
+		// One row tells what all of them multiply.
+		f.rows = []dataset.Row{row}
+		l.tape.EvenRouting = true
+		f.work, _ = l.tape.RehearseWithin(most, f.batch)
+		f.work.Products *= float64(c.Batch)
+		f.work.Attention *= float64(c.Batch)
+	}
 	e.BaseBytes, e.LargestPart = d.SourceBytes(), d.LargestPart()
 	e.ResultBytes, e.CheckpointBytes, e.OptimizerBytes = e.Trained*each.weight, e.Trained*each.checkpoint, e.Trained*each.step
 	e.DiskBytes = e.BaseBytes + e.ResultBytes + 2*e.CheckpointBytes

@@ -22,7 +22,7 @@ func forecastOf(t *testing.T, family string, c Config, pool *kernel.Pool, seq in
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Foretell(c, d, pairsOn(t, d, full, true), pool, seq, 0)
+	return Foretell(c, d, pairsOn(t, d, full, true), pool, seq, 0, 0)
 }
 
 // pairsOn are the parameters of pairs on all targets of d, which are attached, or all

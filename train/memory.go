@@ -1,10 +1,10 @@
 package train
 
 import (
-	"runtime"
 	"runtime/debug"
 
 	"qtool/internal/dataset"
+	"qtool/internal/memory"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 )
@@ -24,38 +24,79 @@ type Memory struct {
 	Program     int64 `json:"program"`     // what else lives: vocabulary, metadata, the runtime
 	Total       int64 `json:"total"`
 	MappedBase  int64 `json:"mapped_base"` // not in Total
+
+	// Rehearsal is address space that foretelling took; the memory behind it was not
+	// touched.
+	Rehearsal int64 `json:"-"`
+	AtLeast   bool  `json:"-"` // it is more: the largest batches are so large that they were not gone through
+}
+
+// PlanMemory foretells what a run of s takes at its peak, before anything is made for it:
+// of s.Params only the shapes count, so that [nn.Blanks] will do. program is what the
+// program takes besides, data included. Where a single result has more than most bytes
+// the rehearsal is given up; 0 is no limit.
+func PlanMemory(s Setup, program, most int64) (Memory, error) {
+	r, err := newRun(s)
+	if err != nil {
+		return Memory{}, err
+	}
+	whole := r.rehearse(most)
+	var weights int64
+	for _, p := range s.Params {
+		weights += elements(p)
+	}
+	data := r.dataBytes()
+	m := memoryOf(r.learner.tape, s.Decoder, weights, r.Config.weightCost(), data, program-data)
+	m.AtLeast = !whole
+	return m, nil
 }
 
 // PlanMemory foretells the peak from the shapes alone: it goes through the largest
 // batches that will come, and the largest evaluation, without computing them. To
 // be called before the first step.
 func (r *Run) PlanMemory() Memory {
-	live := LiveBytes()
-	tape := r.learner.tape
-	for _, batch := range r.largestBatches() {
-		tape.Rehearse(func() { r.learner.accumulate(batch, 0) })
+	live := memory.Held()
+	r.rehearse(0)
+	r.trained.clearGradients(r.Pool)
+	debug.FreeOSMemory()
+	kept, data := r.stateBytes(), r.dataBytes()
+	m := memoryOf(r.learner.tape, r.Decoder, r.trained.elements(), r.trained.cost, data, live-kept-data-r.Decoder.CopiedBytes())
+	r.plan.Memory, r.plan.MemoryBytes = &m, m.Total
+	return m
+}
+
+// rehearse goes through the largest batches and the largest evaluation without computing
+// them, unless a single result has more than most bytes; 0 is no limit.
+func (r *Run) rehearse(most int64) (whole bool) {
+	whole = true
+	pass := func(f func()) {
+		if whole {
+			_, whole = r.learner.tape.RehearseWithin(most, f)
+		}
 	}
-	tape.Rehearse(func() { r.learner.loss(r.longestRow()) }) // what the guard looks at
+	for _, batch := range r.largestBatches() {
+		pass(func() { r.learner.accumulate(batch, 0) })
+	}
+	pass(func() { r.learner.loss(r.longestRow()) }) // what the guard looks at
 	longest := 0
 	for from := 0; from < len(r.HeldOut); from += r.Config.Batch {
 		batch := r.HeldOut[from:min(from+r.Config.Batch, len(r.HeldOut))]
 		if _, tokens := countScored(batch); tokens > longest {
 			longest = tokens
-			tape.Rehearse(func() { r.learner.loss(batch) })
+			pass(func() { r.learner.loss(batch) })
 		}
 	}
-	r.trained.clearGradients(r.Pool)
-	debug.FreeOSMemory()
-	var data int64
+	return whole
+}
+
+// dataBytes is the memory of all rows.
+func (r *Run) dataBytes() (n int64) {
 	for _, rows := range [2][]dataset.Row{r.Rows, r.HeldOut} {
 		for _, row := range rows {
-			data += row.Bytes()
+			n += row.Bytes()
 		}
 	}
-	kept := r.stateBytes()
-	m := memoryOf(tape, r.Decoder, r.trained.elements(), r.trained.cost, data, live-kept-data-r.Decoder.CopiedBytes())
-	r.plan.Memory, r.plan.MemoryBytes = &m, m.Total
-	return m
+	return n
 }
 
 // longestRow is one of the rows with the most tokens.
@@ -76,16 +117,12 @@ func memoryOf(tape *nn.Tape, d *model.Decoder, weights int64, each weightCost, d
 		Activations: tape.PeakBytes(), Scratch: tape.ScratchBytes(),
 		Parameters: weights * each.weight, Gradients: weights * each.gradient, Moments: weights * each.states, LastGood: weights * each.lastGood,
 		Data: data, Copied: d.CopiedBytes(), Program: max(0, program), MappedBase: d.MappedBytes(),
+		Rehearsal: tape.RehearsalBytes(),
 	}
-	m.Total = m.Activations + m.Scratch + weights*each.memory() + data + m.Copied + m.Program
+	m.addUp()
 	return m
 }
 
-// LiveBytes is what the program holds of the system's memory when all garbage has
-// been given back.
-func LiveBytes() int64 {
-	debug.FreeOSMemory()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapInuse + m.StackInuse + m.MSpanInuse + m.MCacheInuse + m.BuckHashSys + m.GCSys + m.OtherSys)
+func (m *Memory) addUp() {
+	m.Total = m.Activations + m.Scratch + m.Parameters + m.Gradients + m.Moments + m.LastGood + m.Data + m.Copied + m.Program
 }

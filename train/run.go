@@ -63,6 +63,22 @@ type Run struct {
 // New prepares a run from its beginning. It checks the configuration and every
 // token id.
 func New(s Setup) (*Run, error) {
+	r, err := newRun(s)
+	if err != nil {
+		return nil, err
+	}
+	r.trained = newTrained(r.Params, &r.Config)
+	r.guard = newGuard(r.Decoder.Vocabulary)
+	for _, router := range r.Decoder.Routers() {
+		router.Load.Clear()
+	}
+	r.passes = r.allPasses
+	r.good.capture(r.trained, r.step)
+	return r, nil
+}
+
+// newRun is a run that can be planned, but not taken.
+func newRun(s Setup) (*Run, error) {
 	if err := s.Config.Check(); err != nil {
 		return nil, err
 	}
@@ -80,17 +96,10 @@ func New(s Setup) (*Run, error) {
 	s.Pool.SetPrecision(c.KernelPrecision())
 	r := &Run{
 		Setup:   s,
-		trained: newTrained(s.Params, c),
 		learner: newLearner(s.Decoder, s.Params, s.Pool, c.Checkpointing),
 		sampler: dataset.NewSampler(len(s.Rows), c.Seed),
-		guard:   newGuard(s.Decoder.Vocabulary),
 	}
 	r.learner.router.balance, r.learner.router.z = c.RouterBalance, c.RouterZ
-	for _, router := range s.Decoder.Routers() {
-		router.Load.Clear()
-	}
-	r.passes = r.allPasses
-	r.good.capture(r.trained, r.step)
 	r.plan = r.makePlan()
 	return r, nil
 }

@@ -72,6 +72,7 @@ train.jsonl and valid.jsonl. Answers are learned, questions are not.`,
 			&cli.BoolFlag{Name: "resume", Usage: "go on from the checkpoint in --run-dir"},
 			&cli.IntFlag{Name: "save-every", Value: d.SaveEvery, Usage: "write the checkpoint every `N` steps, 0 for never"},
 			&cli.StringFlag{Name: "max-resident", Usage: "hold at most `SIZE` in memory, the part of the base that is read included", DefaultText: "what is available"},
+			forceFlag(),
 			&cli.BoolFlag{Name: "plan-only", Usage: "tell from the header of MODEL alone what full rows of --seq tokens would take, and stop"},
 			threadsFlag(), jsonFlag(),
 		},
@@ -115,7 +116,7 @@ type finetuneOptions struct {
 	truncate, splitText                     bool
 	sample                                  string
 	runDir                                  string
-	resume, planOnly                        bool
+	resume, planOnly, force                 bool
 	maxResident                             int64 // bytes; 0 is what is available
 
 	isSet func(flag string) bool
@@ -130,7 +131,7 @@ func finetuneOptionsOf(c *cli.Context) (*finetuneOptions, error) {
 		packing: c.Bool("packing") && !c.Bool("no-packing"), evalSplit: c.Float64("eval-split"),
 		textField: c.String("text-field"), promptField: c.String("prompt-field"), completionField: c.String("completion-field"),
 		truncate: c.Bool("truncate"), splitText: c.Bool("split-text"),
-		sample: c.String("sample"), runDir: c.String("run-dir"), resume: c.Bool("resume"), planOnly: c.Bool("plan-only"),
+		sample: c.String("sample"), runDir: c.String("run-dir"), resume: c.Bool("resume"), planOnly: c.Bool("plan-only"), force: c.Bool("force"),
 		isSet: c.IsSet,
 	}
 	var err error

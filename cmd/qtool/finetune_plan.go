@@ -15,10 +15,12 @@ import (
 type foretold struct {
 	Model string `json:"model"`
 	train.Estimate
-	PeakGFLOPS    float64 `json:"peak_gflops"`     // measured, of this machine's multipliers
-	BandwidthGBps float64 `json:"bandwidth_gbps"`  // measured, of its memory
-	Available     int64   `json:"available_bytes"` // 0 if the system does not tell
-	Fits          bool    `json:"base_fits"`       // in memory beside the rest
+	PeakGFLOPS    float64 `json:"peak_gflops"`         // measured, of this machine's multipliers
+	BandwidthGBps float64 `json:"bandwidth_gbps"`      // measured, of its memory
+	Available     int64   `json:"available_bytes"`     // 0 if the system does not tell
+	Fits          bool    `json:"base_fits"`           // in memory beside the rest
+	Short         string  `json:"too_large,omitempty"` // what says that the run does not fit, the base apart
+	Advice        string  `json:"advice,omitempty"`    // what would
 	// Measured says that the time is that of batches, or of a block of them, that were
 	// computed; else they would not fit, and it is the least there can be.
 	Measured bool    `json:"measured"`
@@ -42,21 +44,18 @@ func (f *finetuning) foretell(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if f.experts.Top > 0 { // which ones the data tell, how many do not
-		for e := range min(f.experts.Top, f.decoder.Experts+1) {
-			f.experts.List = append(f.experts.List, int32(e))
-		}
-		f.experts.Top = 0
-	}
 	if err := f.makeAdapter(ctx); err != nil {
 		return err
 	}
-	params := f.decoder.Params()
-	if f.adapter != nil {
-		params = f.adapter.Params()
+	forecast := train.Foretell(f.config, f.decoder, f.params(), f.pool, f.seq, f.budget.held, f.budget.largest())
+	r := foretold{Model: f.report.Model, Available: f.budget.least(), Estimate: forecast.Estimate}
+	p := f.planner()
+	if d := p.demand(forecast.Memory); !f.budget.fits(d) {
+		r.Short, r.Advice = f.budget.shortage(d), p.advice(d)
+		if err := f.attach(f.adapter); err != nil { // in place of what was tried
+			return err
+		}
 	}
-	forecast := train.Foretell(f.config, f.decoder, params, f.pool, f.seq, f.program)
-	r := foretold{Model: f.report.Model, Available: availableMemory(), Estimate: forecast.Estimate}
 	if f.adapter != nil { // it has zeros for experts without a pair
 		r.DiskBytes -= r.ResultBytes
 		r.ResultBytes = 0
@@ -78,13 +77,10 @@ func (f *finetuning) foretell(ctx context.Context) (err error) {
 func (r *foretold) measure(ctx context.Context, f *finetuning, forecast *train.Forecast) error {
 	const each = 300 * time.Millisecond
 	r.PeakGFLOPS, r.BandwidthGBps = kernel.MeasurePeak(f.pool, each), kernel.MeasureBandwidth(f.pool, each)
-	most := f.maxResident
-	if most == 0 {
-		most = r.Available
-	}
+	most := f.budget.forFiles()
 	r.Fits = most == 0 || r.Memory.Total+r.Memory.MappedBase <= most
 	step := r.FLOPsPerToken * float64(r.StepTokens) / (r.PeakGFLOPS * 1e9)
-	if r.Measured = most == 0 || r.Memory.Total <= most; r.Measured {
+	if r.Measured = r.Short == ""; r.Measured {
 		const short = 2 * time.Second
 		f.con.detail("measuring the speed of a batch, or of a block where batches take long")
 		var err error
@@ -113,14 +109,14 @@ func (r *foretold) print(f *finetuning) {
 	say("disk      %s: the base, %s %s, %s checkpoints", formatBytes(r.DiskBytes), formatBytes(r.ResultBytes), result, formatBytes(2*r.CheckpointBytes))
 	say("memory    %s: %s activations and their gradients, %s scratch, %s %s with gradients, moments and a copy, %s the rest",
 		formatBytes(m.Total), formatBytes(m.Activations), formatBytes(m.Scratch), formatBytes(m.Parameters+m.Gradients+m.Moments+m.LastGood), trained, formatBytes(m.Data+m.Program+m.Copied))
-	if n := f.copies(m); n > 0 {
+	if n := f.copies(m.Copied); n > 0 {
 		say("          %s of that are weights that are converted on loading; from the GGUF file that quantize writes they would be read where they lie", formatBytes(n))
 	}
 	switch {
+	case r.Short != "":
+		say("          that is too much: %s; %s", r.Short, r.Advice)
 	case m.MappedBase > 0 && !r.Fits:
 		say("          the base does not fit beside it: it is read block by block, %s at once", formatBytes(r.LargestPart))
-	case !r.Fits:
-		say("          that is more than there is")
 	}
 	if m.MappedBase > 0 {
 		say("reading   %s of the base in a step", formatBytes(int64(r.ReadBytes)))

@@ -67,7 +67,7 @@ func (r *finetuneReport) printMemory(f *finetuning) {
 	say("memory    %s at the peak: %s activations and their gradients, %s scratch, %s %s with gradients, moments and a copy, %s the rest",
 		formatBytes(m.Total), formatBytes(m.Activations), formatBytes(m.Scratch), formatBytes(m.Parameters+m.Gradients+m.Moments+m.LastGood),
 		map[bool]string{true: "weights", false: "pairs"}[f.adapter == nil], formatBytes(m.Data+m.Program+m.Copied))
-	if n := f.copies(m); n > 0 {
+	if n := f.copies(m.Copied); n > 0 {
 		say("          %s of that are weights that are converted on loading; from the GGUF file that quantize writes they would be read where they lie", formatBytes(n))
 	}
 	if m.MappedBase > 0 {
@@ -75,10 +75,6 @@ func (r *finetuneReport) printMemory(f *finetuning) {
 	}
 	if limit := f.load.Mapped; limit > 0 {
 		say("          which does not fit: at most %s of it at a time, read again as it is needed", formatBytes(limit))
-	}
-	if free := availableMemory(); free > 0 && m.Total > free {
-		say("          that is more than the %s that this machine has left; a smaller --seq or --batch%s takes less",
-			formatBytes(free), map[bool]string{false: ", or --checkpointing,"}[f.config.Checkpointing])
 	}
 }
 

@@ -34,7 +34,7 @@ type finetuning struct {
 	base    modelFile
 	load    model.Options // how decoder is made of base
 	decoder *model.Decoder
-	program int64                // what the program takes beside the decoder; with --plan-only
+	budget  *budget              // the memory that there is
 	tok     *tokenizer.Tokenizer // nil for a model without vocabulary
 	adapter *lora.Adapter        // nil with --full
 	pool    *kernel.Pool
@@ -72,13 +72,21 @@ func (f *finetuning) run(ctx context.Context) error {
 	const garbagePercent = 20
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	for _, stage := range []func(context.Context) error{
-		f.checkFiles, f.openBase, f.lockRunDir, f.readData, f.makeAdapter, f.prepare, f.before, f.train, f.after, f.verify, f.write,
+		f.checkFiles, f.openBase, f.lockRunDir, f.readData, f.checkMemory, f.makeAdapter, f.prepare, f.before, f.train, f.after, f.verify, f.write,
 	} {
 		if err := stage(ctx); err != nil {
 			return err
 		}
 	}
 	return f.con.finish(&f.report)
+}
+
+// params are what is trained.
+func (f *finetuning) params() []*nn.Param {
+	if f.adapter != nil {
+		return f.adapter.Params()
+	}
+	return f.decoder.Params()
 }
 
 func (f *finetuning) openBase(context.Context) (err error) {
@@ -112,8 +120,9 @@ func (f *finetuning) loadBase() error {
 	if err != nil && !errors.Is(err, tokenizer.ErrNoVocab) { // pre-tokenized data need none
 		return fmt.Errorf("reading the vocabulary of %s: %w", f.report.Model, err)
 	}
-	if f.planOnly {
-		f.program = train.LiveBytes()
+	f.budget = f.newBudget()
+	if err := f.checkLoading(); err != nil {
+		return err
 	}
 	f.load.Context = f.seq
 	if f.decoder, err = model.Load(f.base, f.load); err != nil {
@@ -170,7 +179,15 @@ func (f *finetuning) makeAdapter(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := f.adapter.Attach(f.decoder); err != nil {
+	return f.attach(f.adapter)
+}
+
+// attach binds the pairs of an adapter to the decoder, if there is one.
+func (f *finetuning) attach(a *lora.Adapter) error {
+	if a == nil {
+		return nil
+	}
+	if err := a.Attach(f.decoder); err != nil {
 		return fmt.Errorf("%s on %s: %w", f.init, f.report.Model, err)
 	}
 	return nil
@@ -186,7 +203,7 @@ func (f *finetuning) openInit() (err error) {
 
 // newAdapter makes a fresh adapter.
 func (f *finetuning) newAdapter(ctx context.Context) (err error) {
-	c := lora.Config{Rank: f.rank, Alpha: f.alpha, Targets: f.targets, MergeOnly: f.mergeOnly, Seed: f.config.Seed, Shapes: f.planOnly}
+	c := f.pairs(f.rank, f.targets)
 	if err := c.Check(f.decoder); err != nil {
 		return usagef("finetune: %v", err)
 	}
@@ -199,10 +216,18 @@ func (f *finetuning) newAdapter(ctx context.Context) (err error) {
 	return nil
 }
 
+// pairs says how to make a fresh adapter, but for its experts.
+func (f *finetuning) pairs(rank int, targets []string) lora.Config {
+	return lora.Config{Rank: rank, Alpha: f.alpha, Targets: targets, MergeOnly: f.mergeOnly, Seed: f.config.Seed, Shapes: f.planOnly}
+}
+
 // chooseExperts finds the experts that --experts asks for.
 func (f *finetuning) chooseExperts(ctx context.Context) (map[int][]int32, error) {
-	if f.isSet("experts") && len(f.decoder.Routers()) == 0 {
-		return nil, usagef("finetune: --experts %v: %s has no experts", f.experts, f.report.Model)
+	if f.planOnly {
+		return f.planExperts()
+	}
+	if err := f.checkExperts(); err != nil {
+		return nil, err
 	}
 	var chosen map[int][]int64
 	if f.experts.Top > 0 {
@@ -224,6 +249,34 @@ func (f *finetuning) chooseExperts(ctx context.Context) (map[int][]int32, error)
 	return layers, nil
 }
 
+func (f *finetuning) checkExperts() error {
+	if f.isSet("experts") && len(f.decoder.Routers()) == 0 {
+		return usagef("finetune: --experts %v: %s has no experts", f.experts, f.report.Model)
+	}
+	return nil
+}
+
+// planExperts are as many experts as --experts asks for. Which ones are used most only
+// the data tell, and what they take does not depend on that.
+func (f *finetuning) planExperts() (map[int][]int32, error) {
+	if err := f.checkExperts(); err != nil {
+		return nil, err
+	}
+	e := f.experts
+	if e.Top > 0 {
+		var first lora.Experts
+		for n := range min(e.Top, f.decoder.Experts+1) {
+			first.List = append(first.List, int32(n))
+		}
+		e = first
+	}
+	layers, err := e.ByLayer(f.decoder, nil)
+	if err != nil {
+		return nil, usagef("finetune: --%v", err)
+	}
+	return layers, nil
+}
+
 // prepare makes the run and, if asked to, takes it to where it stopped.
 func (f *finetuning) prepare(ctx context.Context) error {
 	f.steps = f.con.progress()
@@ -231,12 +284,8 @@ func (f *finetuning) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	params := f.decoder.Params()
-	if f.adapter != nil {
-		params = f.adapter.Params()
-	}
 	f.session, err = train.New(train.Setup{
-		Config: f.config, Decoder: f.decoder, Params: params, Rows: f.rows, HeldOut: f.heldOut,
+		Config: f.config, Decoder: f.decoder, Params: f.params(), Rows: f.rows, HeldOut: f.heldOut,
 		Pool: f.pool, Identity: identity, CheckpointPath: f.checkpoint(), Report: f.event,
 	})
 	if err != nil {
@@ -251,9 +300,7 @@ func (f *finetuning) prepare(ctx context.Context) error {
 	f.decoder.LimitMapped(f.decoder.LargestPart()) // a rehearsal needs little of it
 	f.session.PlanMemory()
 	f.report.Plan = f.session.Plan()
-	if err := f.limitResident(); err != nil {
-		return err
-	}
+	f.limitResident()
 	f.report.printPlan(f)
 	f.con.detail("measuring the speed of one batch")
 	if f.report.Plan, err = f.session.Probe(ctx); err != nil {
@@ -345,18 +392,29 @@ func (f *finetuning) blame(err error) error {
 	return err
 }
 
-// answer continues the sample prompt greedily.
-func (f *finetuning) answer(ctx context.Context) (string, error) {
-	prompt := f.sample
+// sampleLength is how many tokens answer a prompt.
+const sampleLength = 60
+
+// sampleTokens are the prompt that is answered before and after; nil if there is none.
+func (f *finetuning) sampleTokens() (prompt string, ids []int32) {
+	prompt = f.sample
 	if prompt == "" && f.data == "" {
 		prompt = fixtures.DemoPrompt
 	}
 	if prompt == "" || f.tok == nil {
 		return "", nil
 	}
+	return prompt, f.tok.Encode(prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true})
+}
+
+// answer continues the sample prompt greedily.
+func (f *finetuning) answer(ctx context.Context) (string, error) {
+	prompt, ids := f.sampleTokens()
+	if prompt == "" {
+		return "", nil
+	}
 	f.report.Sample = prompt
-	ids := f.tok.Encode(prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true})
-	g, err := infer.NewSession(f.decoder, f.tok, f.pool).Generate(ctx, ids, infer.GenerateOptions{MaxTokens: 60}, nil)
+	g, err := infer.NewSession(f.decoder, f.tok, f.pool).Generate(ctx, ids, infer.GenerateOptions{MaxTokens: sampleLength}, nil)
 	return g.Text, err
 }
 

@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"qtool/internal/memory"
 )
 
 // memoryLimits tells what limits the memory of this process.

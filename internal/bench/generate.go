@@ -92,7 +92,7 @@ func (m *mapped) bytesPerToken() (bytes int64) {
 }
 
 func generatedTokens(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt GenerateOptions) (seconds []float64, err error) {
-	tape, cache, batch := nn.NewTape(pool), d.NewCache(), &model.Batch{}
+	tape, cache, batch := nn.NewTape(pool), d.NewCache(opt.Context+opt.Tokens+1), &model.Batch{}
 	feed := func(tokens []int32) {
 		tape.Reset(false)
 		batch.Set(tokens, []int{0})

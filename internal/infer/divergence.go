@@ -59,7 +59,9 @@ func (s *Session) Compare(ctx context.Context, baseline *Session, tokens []int32
 	if err := s.sameVocabulary(baseline); err != nil {
 		return Divergence{}, err
 	}
-	c := &comparison{model: s, baseline: baseline}
+	longest := min(s.Decoder.Context, baseline.Decoder.Context)
+	window := windowSize(opt.Context, longest)
+	c := &comparison{model: s, baseline: baseline, cache: s.Decoder.NewCache(window), baseCache: baseline.Decoder.NewCache(window)}
 	context, chunks := 0, 0
 	err := eachWindow([]*Session{s, baseline}, tokens, opt, func(n, done int) Perplexity {
 		context, chunks = n, done
@@ -90,6 +92,7 @@ func (s *Session) sameVocabulary(o *Session) error {
 // comparison collects what two models say of the same tokens.
 type comparison struct {
 	model, baseline     *Session
+	cache, baseCache    *model.Cache
 	ofModel, ofBaseline sums
 	ratio               sums // of the difference of both negative log likelihoods
 	kl, deltaP          []float32
@@ -100,10 +103,11 @@ type comparison struct {
 
 func (c *comparison) scoreWindow(ctx context.Context, text []int32) error {
 	window, baseWindow := c.model.window(text), c.baseline.window(text)
-	cache, baseCache := c.model.Decoder.NewCache(), c.baseline.Decoder.NewCache()
-	return c.model.forward(ctx, window, cache, func(first int, hidden *nn.Var) error {
+	c.cache.Truncate(0)
+	c.baseCache.Truncate(0)
+	return c.model.forward(ctx, window, c.cache, func(first int, hidden *nn.Var) error {
 		chunk := baseWindow[first : first+hidden.Rows]
-		return c.baseline.forward(ctx, chunk, baseCache, func(_ int, baseHidden *nn.Var) error {
+		return c.baseline.forward(ctx, chunk, c.baseCache, func(_ int, baseHidden *nn.Var) error {
 			return c.scoreChunk(hidden, baseHidden, text[first:], max(0, len(text)/2-first))
 		})
 	})

@@ -54,7 +54,7 @@ func (s *Session) Generate(ctx context.Context, prompt []int32, opt GenerateOpti
 		return g, fmt.Errorf("prompt: %w", err)
 	}
 	run := &generation{
-		s: s, opt: opt, cache: s.Decoder.NewCache(), sampler: newSampler(opt.Sampling),
+		s: s, opt: opt, cache: s.Decoder.NewCache(s.longest(len(prompt), opt.MaxTokens)), sampler: newSampler(opt.Sampling),
 		decoder: s.Tokenizer.NewDecoder(tokenizer.DecodeOptions{}), text: stream{stop: opt.Stop, emit: emit},
 	}
 	start := time.Now()

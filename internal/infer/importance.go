@@ -88,7 +88,7 @@ func (s *Session) CollectImportance(ctx context.Context, tokens []int32, run *Im
 	}
 	run.Next = max(run.Next, opt.First)
 	run.Matrix.MadeFrom(s.Decoder.Source())
-	c := &collector{session: s, opt: opt, pending: imatrix.New(n), cache: s.Decoder.NewCache()}
+	c := &collector{session: s, opt: opt, pending: imatrix.New(n), cache: s.Decoder.NewCache(n)}
 	s.tape.Observe = c.observe
 	defer func() { s.tape.Observe = nil }()
 	for {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"qtool/internal/model"
 	"qtool/internal/nn"
 )
 
@@ -37,10 +38,11 @@ type Perplexity struct {
 func (s *Session) Perplexity(ctx context.Context, tokens []int32, opt PerplexityOptions) (Perplexity, error) {
 	var sum sums
 	var result Perplexity
+	cache := s.Decoder.NewCache(windowSize(opt.Context, s.Decoder.Context))
 	err := eachWindow([]*Session{s}, tokens, opt, func(n, done int) Perplexity {
 		result = sum.perplexity(n, done)
 		return result
-	}, func(text []int32) error { return s.scoreWindow(ctx, text, &sum) })
+	}, func(text []int32) error { return s.scoreWindow(ctx, text, cache, &sum) })
 	return result, err
 }
 
@@ -121,9 +123,10 @@ func (s *Session) window(text []int32) []int32 {
 }
 
 // scoreWindow scores the second half of a window of text.
-func (s *Session) scoreWindow(ctx context.Context, text []int32, sum *sums) error {
+func (s *Session) scoreWindow(ctx context.Context, text []int32, cache *model.Cache, sum *sums) error {
 	from := len(text) / 2
-	return s.forward(ctx, s.window(text), s.Decoder.NewCache(), func(first int, hidden *nn.Var) error {
+	cache.Truncate(0)
+	return s.forward(ctx, s.window(text), cache, func(first int, hidden *nn.Var) error {
 		return s.head(hidden, max(0, from-first), func(row int, logits []float32) error {
 			nll := negativeLogLikelihood(logits, text[first+row+1])
 			if math.IsNaN(nll) {

@@ -36,7 +36,7 @@ func (s *Session) Logits(ctx context.Context, tokens []int32, emit func(row []fl
 	if err := s.check(tokens); err != nil {
 		return err
 	}
-	cache := s.Decoder.NewCache()
+	cache := s.Decoder.NewCache(len(tokens))
 	return s.forward(ctx, tokens, cache, func(_ int, hidden *nn.Var) error {
 		return s.head(hidden, 0, func(_ int, row []float32) error { return emit(row) })
 	})

@@ -17,8 +17,8 @@ var byThemselves = []string{
 	"internal/bench/cpu.go",    // /proc
 	"internal/bench/rss_linux", // /proc
 	"internal/bench/evict_linux.go",
-	"cmd/qtool/available_linux.go",     // /proc and control groups
 	"cmd/qtool/memory_limits_linux.go", // /proc
+	"internal/memory/", // /proc and control groups
 }
 
 func TestEveryInputIsOpenedByThisPackage(t *testing.T) {

@@ -26,7 +26,7 @@ func (a *groupedAttention) forward(t *nn.Tape, x *nn.Var, b *Batch, layer int) *
 	spec.First, spec.Roundable = b.First, a.output.Expert[0].Encoded()
 	if b.cache != nil {
 		spec.Offset = b.cache.length
-		k, v = b.cache.extend(layer, k, v)
+		k, v = b.cache.extend(t, layer, k, v)
 	}
 	return t.Linear(t.Attention(q, k, v, spec), a.output)
 }

@@ -92,6 +92,14 @@ func (d *Decoder) NoTarget(name string) string {
 // unless the decoder was loaded for that.
 func (d *Decoder) Params() []*nn.Param { return d.params }
 
+// PositionBytes is the memory of what a pass over documents of n tokens keeps of their positions.
+func (d *Decoder) PositionBytes(n int) (bytes int64) {
+	for _, r := range d.ropes {
+		bytes += r.Bytes(n)
+	}
+	return bytes
+}
+
 // Batch is the input of a forward pass: one row per token.
 type Batch struct {
 	Tokens    []int32

@@ -72,7 +72,7 @@ func TestCachedChunksGiveTheLogitsOfTheWholeInEveryFamily(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := logits(t, d, ids)
-			tape, cache := newTape(t), d.NewCache()
+			tape, cache := newTape(t), d.NewCache(0)
 			var got []float32
 			for _, chunk := range [][]int32{ids[:7], ids[7:8], ids[8:]} {
 				tape.Reset(false)

@@ -99,7 +99,7 @@ func (a *latentAttention) attend(t *nn.Tape, q, k, v *nn.Var, b *Batch, layer in
 	spec.Roundable = a.output.Expert[0].Encoded()
 	if b.cache != nil {
 		spec.Offset = b.cache.length
-		k, v = b.cache.extend(layer, k, v)
+		k, v = b.cache.extend(t, layer, k, v)
 	}
 	return t.Attention(q, k, v, spec)
 }

@@ -129,7 +129,7 @@ func TestCachedChunksEqualLlamaCpp(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			d, ids := load(t, name), sharedtest.Tokens(t)
-			tape, cache := newTape(t), d.NewCache()
+			tape, cache := newTape(t), d.NewCache(0)
 			var got []float32
 			for _, chunk := range [][]int32{ids[:20], ids[20:21], ids[21:]} {
 				tape.Reset(false)

@@ -101,7 +101,7 @@ func TestCachedChunksGiveTheLogitsOfTheWhole(t *testing.T) {
 	}
 	ids := []int32{5, 9, 33, 2, 60, 7, 7, 1}
 	want := logits(t, d, ids)
-	tape, cache := newTape(t), d.NewCache()
+	tape, cache := newTape(t), d.NewCache(0)
 	var got []float32
 	for _, chunk := range [][]int32{ids[:3], ids[3:4], ids[4:]} {
 		tape.Reset(false)

@@ -16,7 +16,13 @@ type arena[E any] struct {
 	// In a rehearsal all that is handed out lies in the same memory.
 	rehearsing bool
 	shared     []E
+	most       int // elements that shared may have; 0 is no limit
+	widest     int // the most elements that shared ever had
 }
+
+// tooWide is the panic of a rehearsal that came to an array of more elements than it may
+// take; see [Tape.RehearseWithin].
+type tooWide struct{}
 
 // mark is a position to release to.
 type mark struct {
@@ -33,10 +39,7 @@ func (a *arena[E]) take(n int) []E {
 	space := wholeLines[E](n)
 	if a.rehearsing {
 		a.use(space)
-		if len(a.shared) < n {
-			a.shared = make([]E, n)
-		}
-		return a.shared[:n:n]
+		return a.sharedMemory(n)
 	}
 	for a.at.slab < len(a.slabs) && a.at.off+space > len(a.slabs[a.at.slab]) {
 		a.at.slab++
@@ -54,6 +57,19 @@ func (a *arena[E]) take(n int) []E {
 	a.at.off += space
 	a.use(space)
 	return s
+}
+
+// sharedMemory is what all lies in that is handed out in a rehearsal, as far as n
+// elements.
+func (a *arena[E]) sharedMemory(n int) []E {
+	if len(a.shared) < n {
+		if a.most > 0 && n > a.most {
+			panic(tooWide{})
+		}
+		a.shared = make([]E, n)
+		a.widest = max(a.widest, n)
+	}
+	return a.shared[:n:n]
 }
 
 // wholeLines is n, rounded up to elements of whole lines.

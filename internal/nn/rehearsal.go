@@ -1,6 +1,10 @@
 package nn
 
-import "qtool/internal/kernel"
+import (
+	"math"
+
+	"qtool/internal/kernel"
+)
 
 // Rehearse runs f, a computation on the tape, as [kernel.Pool.Rehearse] does:
 // without results, but the tape knows afterwards what memory it takes, and will
@@ -16,6 +20,28 @@ func (t *Tape) Rehearse(f func()) Work {
 	t.Pool.Rehearse(f)
 	return Work{t.Pool.Multiplications() - before, t.foretold}
 }
+
+// RehearseWithin is Rehearse, but gives up when it comes to a result of more than most
+// bytes, for which a rehearsal needs memory too; 0 is no limit. What the tape knows then is the least that f
+// takes, and whole is false.
+func (t *Tape) RehearseWithin(most int64, f func()) (work Work, whole bool) {
+	t.floats.most = int(min(most/4, math.MaxInt))
+	defer func() {
+		t.floats.most = 0
+		if r := recover(); r != nil {
+			if _, ok := r.(tooWide); !ok {
+				panic(r)
+			}
+		}
+	}()
+	return t.Rehearse(f), true
+}
+
+// RehearsalBytes is the memory that rehearsals themselves took for results.
+func (t *Tape) RehearsalBytes() int64 { return 4 * int64(t.floats.widest) }
+
+// Blank is n elements for a rehearsal to read and write, whose content means nothing.
+func (t *Tape) Blank(n int) []float32 { return t.floats.sharedMemory(n) }
 
 // ForgetPeak makes [Tape.PeakBytes] count from here on.
 func (t *Tape) ForgetPeak() { t.floats.peak, t.doubles.peak, t.ints.peak = 0, 0, 0 }

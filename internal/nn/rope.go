@@ -55,6 +55,9 @@ func NewRope(opt RopeOptions) *Rope {
 	return r
 }
 
+// Bytes is the memory of the table for n positions.
+func (r *Rope) Bytes(n int) int64 { return 2 * 4 * int64(n) * int64(r.opt.Dims/2) }
+
 // Reserve computes the table for positions 0 to n-1. Angles follow llama.cpp
 // step by step in float32, so that they agree to the last bit: theta of pair
 // k+1 is that of pair k times base^(-2/dims).

@@ -1,0 +1,313 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"qtool/internal/infer"
+	"qtool/internal/kernel"
+	"qtool/internal/memory"
+	"qtool/internal/nn"
+	"qtool/lora"
+	"qtool/train"
+)
+
+// bytesPerTrained is what a trained parameter takes: itself, its gradient, two moments,
+// and a copy of all but the gradient.
+const bytesPerTrained = 4 * 7
+
+// newBudget is the memory that there is, or that --max-resident allows.
+func (f *finetuning) newBudget() *budget {
+	b := newBudget("finetune", f.con, f.force)
+	if f.maxResident > 0 {
+		b.allow(f.maxResident)
+	}
+	return b
+}
+
+// checkLoading refuses a base that cannot be loaded.
+func (f *finetuning) checkLoading() error {
+	switch {
+	case f.planOnly: // nothing of it is read
+		return nil
+	case f.full == "":
+		return f.budget.checkLoading(f.base, f.report.Model)
+	}
+	var weights int64
+	for _, t := range f.base.Tensors() {
+		weights += int64(t.Elements())
+	}
+	d := demand{Need: memory.Need{Own: bytesPerTrained * weights}, of: "training all weights of " + f.report.Model}
+	if f.budget.fits(d) {
+		return nil
+	}
+	return f.budget.tooSmall(d, "an adapter takes less: give --adapter in place of --full")
+}
+
+// checkMemory refuses a run that does not fit, before anything is made for it.
+func (f *finetuning) checkMemory(context.Context) error {
+	p := f.planner()
+	d, err := p.plan(p.asked)
+	if err != nil || f.budget.fits(d) {
+		return err
+	}
+	return f.budget.tooSmall(d, p.advice(d))
+}
+
+// planner finds what a run would take if it were changed, without taking it.
+type planner struct {
+	f       *finetuning
+	program int64 // what the program takes beside the run
+	asked   variant
+}
+
+func (f *finetuning) planner() *planner {
+	p := &planner{f: f, program: f.budget.held, asked: variant{f.config.Checkpointing, f.config.Batch, f.config.GradAccum, f.seq, f.truncate, f.rank, f.targets}}
+	if f.planOnly {
+		return p
+	}
+	p.asked.batch = min(p.asked.batch, len(f.rows)) // as the run does
+	p.program = memory.Held() - f.decoder.CopiedBytes()
+	for _, param := range f.params() {
+		p.program -= 4 * int64(len(param.Data))
+	}
+	return p
+}
+
+// variant is what can be changed of a run so that it takes less memory.
+type variant struct {
+	checkpointing         bool
+	batch, gradAccum, seq int
+	truncate              bool
+	rank                  int
+	targets               []string
+}
+
+// flags are those that make v of the run that the user asked for.
+func (v *variant) flags(asked *variant) string {
+	var flags []string
+	add := func(changed bool, format string, args ...any) {
+		if changed {
+			flags = append(flags, fmt.Sprintf(format, args...))
+		}
+	}
+	add(v.checkpointing != asked.checkpointing, "--checkpointing")
+	add(v.batch != asked.batch, "--batch %d", v.batch)
+	add(v.gradAccum != asked.gradAccum, "--grad-accum %d", v.gradAccum)
+	add(v.seq != asked.seq, "--seq %d", v.seq)
+	add(v.truncate != asked.truncate, "--truncate")
+	add(v.rank != asked.rank, "--rank %d", v.rank)
+	add(!slices.Equal(v.targets, asked.targets), "--targets %s", strings.Join(v.targets, ","))
+	return strings.Join(flags, " ")
+}
+
+// plan foretells what a variant takes.
+func (p *planner) plan(v variant) (demand, error) {
+	f, most := p.f, p.f.budget.largest()
+	pool := kernel.NewPool(f.threads) // a fresh one: what it takes depends on the variant
+	defer pool.Close()
+	trained, err := p.trained(v)
+	if err != nil {
+		return demand{}, err
+	}
+	if d := (demand{Need: memory.Need{Own: bytesPerTrained * trained}, atLeast: true}); !f.budget.fits(demand{Need: d.Need}) {
+		return d, nil
+	}
+	params, err := p.attach(v)
+	if err != nil {
+		return demand{}, err
+	}
+	defer lora.Detach(f.decoder)
+	f.decoder.LimitMapped(f.decoder.LargestPart()) // a rehearsal needs little of it
+	defer f.decoder.LimitMapped(0)
+	c := f.config
+	c.Checkpointing, c.Batch, c.GradAccum = v.checkpointing, v.batch, v.gradAccum
+	if f.planOnly || v.seq != f.seq { // rows that are full
+		return p.demand(train.Foretell(c, f.decoder, params, pool, v.seq, p.program, most).Memory), nil
+	}
+	m, err := train.PlanMemory(train.Setup{Config: c, Decoder: f.decoder, Params: params, Rows: f.rows, HeldOut: f.heldOut, Pool: pool}, p.program, most)
+	if err != nil {
+		return demand{}, err
+	}
+	d := p.demand(m)
+	if _, ids := f.sampleTokens(); ids != nil {
+		answer := infer.NewSession(f.decoder, f.tok, pool).GenerateMemory(len(ids), sampleLength, most)
+		d.Own += answer.Total() - answer.Scratch // which is the pool's anyway
+	}
+	return d, nil
+}
+
+// demand is what m takes beside what the program held when the limits were asked for.
+func (p *planner) demand(m train.Memory) demand {
+	d := demand{Need: memory.Need{Own: m.Total - p.f.budget.held, Addresses: m.Rehearsal}, atLeast: m.AtLeast}
+	if m.MappedBase > 0 {
+		d.Pages = p.f.decoder.LargestPart()
+	}
+	if p.f.planOnly {
+		d.Addresses += m.MappedBase
+	}
+	return d
+}
+
+// fresh reports whether pairs are made, and so can be made smaller.
+func (p *planner) fresh() bool { return p.f.full == "" && p.f.init == "" }
+
+// trained is the number of parameters that a variant trains and that do not exist yet.
+func (p *planner) trained(v variant) (int64, error) {
+	if !p.fresh() {
+		return 0, nil
+	}
+	c, err := p.pairs(v)
+	if err != nil {
+		return 0, err
+	}
+	return c.Parameters(p.f.decoder)
+}
+
+// pairs says how to make the pairs of a variant, without memory.
+func (p *planner) pairs(v variant) (c lora.Config, err error) {
+	c = p.f.pairs(v.rank, v.targets)
+	c.Shapes = true
+	if err := c.Check(p.f.decoder); err != nil {
+		return c, usagef("finetune: %v", err)
+	}
+	c.Experts, err = p.f.planExperts()
+	return c, err
+}
+
+// attach binds the pairs of a variant to the decoder, if there are any, and returns what
+// is trained.
+func (p *planner) attach(v variant) ([]*nn.Param, error) {
+	f := p.f
+	if !p.fresh() {
+		return f.params(), f.attach(f.adapter)
+	}
+	c, err := p.pairs(v)
+	if err != nil {
+		return nil, err
+	}
+	a, err := lora.New(f.decoder, c)
+	if err != nil {
+		return nil, usagef("finetune: %v", err)
+	}
+	return a.Params(), f.attach(a)
+}
+
+// advice says what would fit in place of a run that does not.
+func (p *planner) advice(asked demand) string {
+	s := &search{planner: p, least: p.asked, leastDemand: asked}
+	if s.run() {
+		return fmt.Sprintf("with %s it fits (%s)", s.found.flags(&p.asked), formatBytes(p.f.budget.inAll(s.foundDemand)))
+	}
+	flags := s.least.flags(&p.asked)
+	if flags == "" {
+		return "none of its flags makes that less: take a smaller model, or a machine with more memory"
+	}
+	return fmt.Sprintf("nor does it fit with %s, which takes %s at least: take a smaller model, or a machine with more memory",
+		flags, formatBytes(p.f.budget.inAll(s.leastDemand)))
+}
+
+// search looks for the first variant that fits, from those that change what a user wants
+// least to those that change it most.
+type search struct {
+	*planner
+	found, least             variant
+	foundDemand, leastDemand demand
+}
+
+// run tries one kind of change after the other. Each but the first few goes on from the
+// least that the ones before it could make.
+func (s *search) run() bool {
+	small := s.asked
+	small.checkpointing = true
+	if !s.asked.checkpointing && s.try(small) {
+		return true
+	}
+	if s.f.resume { // what else there is would make it another run
+		return false
+	}
+	if !s.asked.checkpointing && s.try(s.asked.batches()...) || s.tryFrom(&small, small.batches()) || s.tryFrom(&small, s.shorter(small)) {
+		return true
+	}
+	if !s.fresh() {
+		return false
+	}
+	attention := small
+	attention.targets = []string{"attention"}
+	return s.tryFrom(&small, small.ranks()) || s.try(attention) || s.tryFrom(&attention, attention.ranks())
+}
+
+// tryFrom is try; where nothing fits, from becomes the least of the choices.
+func (s *search) tryFrom(from *variant, choices []variant) bool {
+	if s.try(choices...) {
+		return true
+	}
+	if len(choices) > 0 {
+		*from = choices[len(choices)-1]
+	}
+	return false
+}
+
+// try looks for the first of some choices that fits, of which each takes less than the one
+// before it.
+func (s *search) try(choices ...variant) bool {
+	i := firstThatFits(len(choices), func(i int) bool {
+		d, err := s.plan(choices[i])
+		if err != nil { // such as targets that this model does not have
+			return false
+		}
+		if !d.atLeast && (s.leastDemand.atLeast || d.Own < s.leastDemand.Own) {
+			s.least, s.leastDemand = choices[i], d
+		}
+		return s.f.budget.fits(d)
+	})
+	if i == len(choices) {
+		return false
+	}
+	s.found = choices[i]
+	s.foundDemand, _ = s.plan(s.found)
+	return true
+}
+
+// batches are v with smaller batches, of which a step takes as many more.
+func (v variant) batches() (smaller []variant) {
+	rows := v.batch * v.gradAccum
+	var divisors []int
+	for n := 1; n*n <= rows; n++ {
+		if rows%n == 0 {
+			divisors = append(divisors, n, rows/n)
+		}
+	}
+	slices.Sort(divisors)
+	for _, batch := range slices.Backward(slices.Compact(divisors)) {
+		if batch < v.batch {
+			v.batch, v.gradAccum = batch, rows/batch
+			smaller = append(smaller, v)
+		}
+	}
+	return smaller
+}
+
+// shorter are v with rows of half the tokens, and so on, of which a step takes as many
+// more.
+func (s *search) shorter(v variant) (shorter []variant) {
+	const least = 32
+	for _, seq := range halves(v.seq, least) {
+		v.gradAccum *= 2
+		v.seq = seq
+		v.truncate = v.truncate || s.f.report.Records.Longest > seq
+		shorter = append(shorter, v)
+	}
+	return shorter
+}
+
+// ranks are v with half the rank, and so on.
+func (v variant) ranks() (smaller []variant) {
+	for _, rank := range halves(v.rank, 1) {
+		v.rank = rank
+		smaller = append(smaller, v)
+	}
+	return smaller
+}
