@@ -46,8 +46,8 @@ type Forecast struct {
 
 // Foretell estimates steps of full batches of rows of seq tokens, on a decoder of
 // [model.Options.Shapes] that trains params. program is what the program takes besides.
-// Where a single result has more than most bytes that is given up, and AtLeast is set; 0
-// is no limit.
+// Before that takes more than most bytes of address space it is given up, and AtLeast is
+// set; 0 is no limit.
 func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *kernel.Pool, seq int, program, most int64) *Forecast {
 	pool.SetPrecision(c.KernelPrecision())
 	l := newLearner(d, params, pool, c.Checkpointing)

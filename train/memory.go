@@ -28,13 +28,13 @@ type Memory struct {
 	// Rehearsal is address space that foretelling took; the memory behind it was not
 	// touched.
 	Rehearsal int64 `json:"-"`
-	AtLeast   bool  `json:"-"` // it is more: the largest batches are so large that they were not gone through
+	AtLeast   bool  `json:"-"` // it is more: the rehearsal was given up
 }
 
 // PlanMemory foretells what a run of s takes at its peak, before anything is made for it:
 // of s.Params only the shapes count, so that [nn.Blanks] will do. program is what the
-// program takes besides, data included. Where a single result has more than most bytes
-// the rehearsal is given up; 0 is no limit.
+// program takes besides, data included. Before a rehearsal takes more than most bytes of address space
+// it is given up; 0 is no limit.
 func PlanMemory(s Setup, program, most int64) (Memory, error) {
 	r, err := newRun(s)
 	if err != nil {
@@ -66,7 +66,7 @@ func (r *Run) PlanMemory() Memory {
 }
 
 // rehearse goes through the largest batches and the largest evaluation without computing
-// them, unless a single result has more than most bytes; 0 is no limit.
+// them, unless that takes more than most bytes; 0 is no limit.
 func (r *Run) rehearse(most int64) (whole bool) {
 	whole = true
 	pass := func(f func()) {

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/internal/kernel"
+	"qtool/internal/memory"
 	"qtool/internal/model"
 	"qtool/internal/sensitivity"
 	"qtool/internal/tokenizer"
@@ -34,6 +35,10 @@ func measureSensitivity(c *cli.Context, con *console, file modelFile, text strin
 			return nil, err
 		}
 	}
+	b := newBudget("quantize", con, c.Bool("force"))
+	if err := b.checkLoading(file, "the model for --calibration"); err != nil {
+		return nil, err
+	}
 	d, err := model.Load(file, model.Options{})
 	if errors.Is(err, model.ErrUnsupported) {
 		return nil, fmt.Errorf("%w; without --calibration it can be quantized all the same", err)
@@ -42,6 +47,9 @@ func measureSensitivity(c *cli.Context, con *console, file modelFile, text strin
 	}
 	if tok.Vocab().AddBOS {
 		opt.BOS = tok.BOS()
+	}
+	if err := checkCalibration(b, d, len(tokens), c.Int("threads"), opt); err != nil {
+		return nil, err
 	}
 	pool := kernel.NewPool(c.Int("threads"))
 	defer pool.Close()
@@ -54,4 +62,20 @@ func measureSensitivity(c *cli.Context, con *console, file modelFile, text strin
 		bar.Set(int64(done))
 	}
 	return sensitivity.Measure(c.Context, d, tokens, pool, opt)
+}
+
+// checkCalibration refuses one that does not fit.
+func checkCalibration(b *budget, d *model.Decoder, tokens, threads int, opt sensitivity.Options) error {
+	since := memory.Held() - b.held
+	pool := kernel.NewPool(threads)
+	defer pool.Close()
+	m, err := sensitivity.Foretell(d, tokens, pool, opt, b.forRehearsals())
+	if err != nil {
+		return err
+	}
+	need := demand{Need: memory.Need{Own: since + m.Total(), Addresses: m.Rehearsal + m.Scratch}, atLeast: m.AtLeast, of: "--calibration"}
+	if b.fits(need) {
+		return nil
+	}
+	return b.tooSmall(need, "without --calibration, or with --imatrix in its place, it takes little")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -30,7 +31,7 @@ func (f *finetuning) newBudget() *budget {
 // checkLoading refuses a base that cannot be loaded.
 func (f *finetuning) checkLoading() error {
 	switch {
-	case f.planOnly: // nothing of it is read
+	case f.planOnly || f.model == "": // nothing of it is read, or it is in memory
 		return nil
 	case f.full == "":
 		return f.budget.checkLoading(f.base, f.report.Model)
@@ -103,9 +104,40 @@ func (v *variant) flags(asked *variant) string {
 	return strings.Join(flags, " ")
 }
 
-// plan foretells what a variant takes.
+// plan foretells what a variant takes. Where its batches are so large that even going
+// through them without computing takes more than there is, they are taken to need as
+// much more than small ones as they have more rows.
 func (p *planner) plan(v variant) (demand, error) {
-	f, most := p.f, p.f.budget.largest()
+	d, err := p.rehearse(v)
+	if err != nil || !d.atLeast {
+		return d, err
+	}
+	var last error
+	of := func(batch int) demand {
+		smaller := v
+		smaller.batch = batch
+		d, err := p.rehearse(smaller)
+		if err != nil {
+			last = err
+		}
+		return d
+	}
+	batches := halves(v.batch, 1)
+	i := firstThatFits(len(batches), func(i int) bool { return !of(batches[i]).atLeast })
+	if last != nil || i+1 >= len(batches) {
+		return d, last
+	}
+	large, small := of(batches[i]), of(batches[i+1])
+	rows, more := int64(batches[i]-batches[i+1]), int64(v.batch-batches[i])
+	large.Own += (large.Own - small.Own) / rows * more
+	large.Addresses += (large.Addresses - small.Addresses) / rows * more
+	return large, last
+}
+
+// rehearse is plan for batches that can be gone through.
+func (p *planner) rehearse(v variant) (demand, error) {
+	f, most := p.f, p.f.budget.forRehearsals()
+	runtime.GC() // what variants before this one took is taken again
 	pool := kernel.NewPool(f.threads) // a fresh one: what it takes depends on the variant
 	defer pool.Close()
 	trained, err := p.trained(v)
@@ -141,7 +173,9 @@ func (p *planner) plan(v variant) (demand, error) {
 
 // demand is what m takes beside what the program held when the limits were asked for.
 func (p *planner) demand(m train.Memory) demand {
-	d := demand{Need: memory.Need{Own: m.Total - p.f.budget.held, Addresses: m.Rehearsal}, atLeast: m.AtLeast}
+	// The run may find no use for the addresses that the planning took.
+	planning := m.Rehearsal + m.Scratch
+	d := demand{Need: memory.Need{Own: m.Total - p.f.budget.held, Addresses: planning}, atLeast: m.AtLeast}
 	if m.MappedBase > 0 {
 		d.Pages = p.f.decoder.LargestPart()
 	}
@@ -203,10 +237,9 @@ func (p *planner) advice(asked demand) string {
 	}
 	flags := s.least.flags(&p.asked)
 	if flags == "" {
-		return "none of its flags makes that less: take a smaller model, or a machine with more memory"
+		return "none of its flags makes that less: " + modelTooLarge
 	}
-	return fmt.Sprintf("nor does it fit with %s, which takes %s at least: take a smaller model, or a machine with more memory",
-		flags, formatBytes(p.f.budget.inAll(s.leastDemand)))
+	return fmt.Sprintf("nor does it fit with %s, which takes %s: %s", flags, formatBytes(p.f.budget.inAll(s.leastDemand)), modelTooLarge)
 }
 
 // search looks for the first variant that fits, from those that change what a user wants

@@ -8,6 +8,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/kernel"
+	"qtool/internal/memory"
 	"qtool/train"
 )
 
@@ -16,7 +17,7 @@ type foretold struct {
 	Model string `json:"model"`
 	train.Estimate
 	PeakGFLOPS    float64 `json:"peak_gflops"`         // measured, of this machine's multipliers
-	BandwidthGBps float64 `json:"bandwidth_gbps"`      // measured, of its memory
+	BandwidthGBps float64 `json:"bandwidth_gbps"`      // measured, of its memory; 0 if that is too small
 	Available     int64   `json:"available_bytes"`     // 0 if the system does not tell
 	Fits          bool    `json:"base_fits"`           // in memory beside the rest
 	Short         string  `json:"too_large,omitempty"` // what says that the run does not fit, the base apart
@@ -47,7 +48,7 @@ func (f *finetuning) foretell(ctx context.Context) (err error) {
 	if err := f.makeAdapter(ctx); err != nil {
 		return err
 	}
-	forecast := train.Foretell(f.config, f.decoder, f.params(), f.pool, f.seq, f.budget.held, f.budget.largest())
+	forecast := train.Foretell(f.config, f.decoder, f.params(), f.pool, f.seq, f.budget.held, f.budget.forRehearsals())
 	r := foretold{Model: f.report.Model, Available: f.budget.least(), Estimate: forecast.Estimate}
 	p := f.planner()
 	if d := p.demand(forecast.Memory); !f.budget.fits(d) {
@@ -76,7 +77,10 @@ func (f *finetuning) foretell(ctx context.Context) (err error) {
 
 func (r *foretold) measure(ctx context.Context, f *finetuning, forecast *train.Forecast) error {
 	const each = 300 * time.Millisecond
-	r.PeakGFLOPS, r.BandwidthGBps = kernel.MeasurePeak(f.pool, each), kernel.MeasureBandwidth(f.pool, each)
+	r.PeakGFLOPS = kernel.MeasurePeak(f.pool, each)
+	if f.budget.fits(demand{Need: memory.Need{Own: kernel.BandwidthBytes}}) {
+		r.BandwidthGBps = kernel.MeasureBandwidth(f.pool, each)
+	}
 	most := f.budget.forFiles()
 	r.Fits = most == 0 || r.Memory.Total+r.Memory.MappedBase <= most
 	step := r.FLOPsPerToken * float64(r.StepTokens) / (r.PeakGFLOPS * 1e9)
@@ -88,8 +92,10 @@ func (r *foretold) measure(ctx context.Context, f *finetuning, forecast *train.F
 			return err
 		}
 	}
-	step += float64(r.OptimizerBytes) / (r.BandwidthGBps * 1e9)
-	step = max(step, r.ReadBytes/(r.BandwidthGBps*1e9))
+	if r.BandwidthGBps > 0 {
+		step += float64(r.OptimizerBytes) / (r.BandwidthGBps * 1e9)
+		step = max(step, r.ReadBytes/(r.BandwidthGBps*1e9))
+	}
 	const million = 1e6
 	r.Seconds = step / float64(r.StepTokens) * million
 	if !r.Fits {

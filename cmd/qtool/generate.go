@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/internal/infer"
+	"qtool/internal/kernel"
 	"qtool/internal/tokenizer"
 )
 
@@ -41,6 +42,7 @@ command gives the same text: choose another --seed for another one.`,
 			&cli.BoolFlag{Name: "ignore-eos", Usage: "go on after the model has ended its text"},
 			preFlag(),
 			threadsFlag(),
+			forceFlag(),
 			jsonFlag(),
 		},
 		Action: runGenerate,
@@ -82,7 +84,7 @@ func runGenerate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	l, err := loadForRun(from, c.String("lora"), c.Int("threads"), nil)
+	l, err := loadForRun(c, con, from, c.String("lora"), nil)
 	if err != nil {
 		return err
 	}
@@ -92,6 +94,9 @@ func runGenerate(c *cli.Context) error {
 		return err
 	}
 	ids := tok.Encode(prompt, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true})
+	if err := checkGeneration(l, c.Int("threads"), ids, opt); err != nil {
+		return err
+	}
 	if con.json {
 		g, err := l.session().Generate(c.Context, ids, opt, nil)
 		if err := cmp.Or(err, l.file.Unchanged()); err != nil {
@@ -103,6 +108,22 @@ func runGenerate(c *cli.Context) error {
 		io.WriteString(con.text(), prompt)
 	}
 	return cmp.Or(streamGeneration(c.Context, con, l.session(), ids, opt), l.file.Unchanged())
+}
+
+// checkGeneration refuses a generation that does not fit. One without a limit is taken to
+// fill the model's context.
+func checkGeneration(l *loaded, threads int, prompt []int32, opt infer.GenerateOptions) error {
+	most := max(0, l.decoder.Context-len(prompt))
+	if opt.MaxTokens >= 0 {
+		most = min(most, opt.MaxTokens)
+	}
+	needs := func(pool *kernel.Pool, n int, most int64) infer.Memory {
+		return infer.NewSession(l.decoder, l.tokens, pool).GenerateMemory(len(prompt), n, most)
+	}
+	return l.memory.checkRunning(threads, running{
+		size: most, needs: needs, smaller: lengthsBelow(most),
+		advice: "with --max-tokens %d", otherwise: "give a shorter prompt, or take a smaller model or a machine with more memory",
+	})
 }
 
 // promptOf reads --prompt.

@@ -12,6 +12,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/atomicfile"
 	"qtool/internal/infer"
+	"qtool/internal/kernel"
 	"qtool/internal/tokenizer"
 	"qtool/quantize/imatrix"
 )
@@ -47,6 +48,7 @@ same result; OUT itself appears when it is complete. qtool inspect describes it.
 			&cli.BoolFlag{Name: "resume", Usage: "continue an interrupted run"},
 			preFlag(),
 			threadsFlag(),
+			forceFlag(),
 			jsonFlag(),
 		},
 		Action: runImatrix,
@@ -157,7 +159,7 @@ func collectImatrix(c *cli.Context, path, data string, merge []string) error {
 	if err != nil {
 		return err
 	}
-	l, err := loadForRun(from, "", c.Int("threads"), func(l *loaded) (err error) {
+	l, err := loadForRun(c, r.con, from, "", func(l *loaded) (err error) {
 		r.tokens, err = l.checkText(text, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: c.Bool("parse-special")}, func(tokens, context int) error {
 			return infer.CheckImportance(tokens, context, c.Int("chunk-size"), r.opt)
 		})
@@ -168,6 +170,9 @@ func collectImatrix(c *cli.Context, path, data string, merge []string) error {
 	}
 	defer l.Close()
 	if _, err := l.tokenizer(); err != nil {
+		return err
+	}
+	if err := r.checkMemory(l); err != nil {
 		return err
 	}
 	r.file, r.session = l.file, l.session()
@@ -194,6 +199,29 @@ func collectImatrix(c *cli.Context, path, data string, merge []string) error {
 		return fmt.Errorf("removing the progress of this run: %w", err)
 	}
 	return report.print(newConsole(c))
+}
+
+// checkMemory refuses chunks that do not fit.
+func (r *collection) checkMemory(l *loaded) error {
+	run, err := l.session().NewImportance(r.flags.Int("chunk-size"))
+	if err != nil {
+		return err
+	}
+	needs := func(pool *kernel.Pool, n int, most int64) infer.Memory {
+		m := infer.NewSession(l.decoder, l.tokens, pool).ImportanceMemory(l.file, n, r.opt, most)
+		if writesLegacy(r.flags) { // that form is made in memory
+			m.Results += infer.ImportanceBytes(l.file, r.opt)
+		}
+		return m
+	}
+	n := run.Matrix.ChunkSize
+	otherwise := "no smaller --chunk-size makes that fit: " + modelTooLarge
+	if len(r.flags.StringSlice("in-file")) > 0 || r.left != nil { // chunks have the size they had
+		return l.memory.checkRunning(r.flags.Int("threads"), running{size: n, needs: needs, otherwise: modelTooLarge})
+	}
+	return l.memory.checkRunning(r.flags.Int("threads"), running{
+		size: n, needs: needs, smaller: windowsBelow(n), advice: "with --chunk-size %d", otherwise: otherwise,
+	})
 }
 
 // look finds out what can go wrong before the model is opened, and reads the text.

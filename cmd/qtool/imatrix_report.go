@@ -47,10 +47,15 @@ func (n neverRouted) String() string {
 	return fmt.Sprintf("%s: no token was routed to %s", printable.Text(n.Tensor), describeUnused(n.Experts, n.Of))
 }
 
+// writesLegacy reports whether the legacy form is asked for.
+func writesLegacy(c *cli.Context) bool {
+	return c.Bool("legacy") || imatrix.LegacyName(c.String("output"))
+}
+
 // writeImatrix writes the file that r is about.
 func writeImatrix(ctx context.Context, c *cli.Context, r *imatrixReport) error {
 	r.Output = c.String("output")
-	return r.matrix.WriteFile(ctx, r.Output, c.Bool("legacy") || imatrix.LegacyName(r.Output))
+	return r.matrix.WriteFile(ctx, r.Output, writesLegacy(c))
 }
 
 // print fills in what the matrix holds and prints the report.

@@ -7,7 +7,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qtool/internal/infer"
 	"qtool/internal/input"
+	"qtool/internal/kernel"
 	"qtool/internal/tokenizer"
 )
 
@@ -27,6 +29,7 @@ qtool logits model.gguf --tokens @ids.txt --lora adapter.gguf -o logits.npy`,
 			adapterFlag(),
 			preFlag(),
 			threadsFlag(),
+			forceFlag(),
 			jsonFlag(),
 		},
 		Action: runLogits,
@@ -57,12 +60,22 @@ func runLogits(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	l, err := loadForRun(from, c.String("lora"), c.Int("threads"), nil)
+	l, err := loadForRun(c, con, from, c.String("lora"), nil)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
 	ids, err := given.of(l)
+	if err != nil {
+		return err
+	}
+	err = l.memory.checkRunning(c.Int("threads"), running{
+		size: len(ids), smaller: lengthsBelow(len(ids)),
+		needs: func(pool *kernel.Pool, n int, most int64) infer.Memory {
+			return infer.NewSession(l.decoder, l.tokens, pool).LogitsMemory(n, most)
+		},
+		advice: "with the first %d tokens alone", otherwise: modelTooLarge,
+	})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"qtool/internal/crash"
 	"qtool/internal/kernel"
+	"qtool/internal/memory"
 	"qtool/internal/printable"
 )
 
@@ -23,6 +24,7 @@ func launch(run func(ctx context.Context, args []string, stdin io.Reader, stdout
 	watch := crash.Start()
 	ctx, cancel := context.WithCancel(context.Background())
 	endOnSignals(cancel)
+	boundGarbage()
 	stdout, stderr := outputs(os.Stdout, watch.Stderr, cancel)
 	code := run(ctx, os.Args[1:], os.Stdin, stdout, stderr)
 	_ = watch.Flush() // where it fails, nobody can be told
@@ -30,6 +32,15 @@ func launch(run func(ctx context.Context, args []string, stdin io.Reader, stdout
 		dieOfBrokenPipe()
 	}
 	os.Exit(code)
+}
+
+// boundGarbage has garbage collected before it grows beyond the memory that there is.
+// GOMEMLIMIT, the runtime's own setting, goes before.
+func boundGarbage() {
+	least, ok := memory.Ask().Least()
+	if ok && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(max(1, least.Left))
+	}
 }
 
 // run executes one command line, without the program's name, and returns its exit

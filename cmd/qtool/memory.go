@@ -34,13 +34,19 @@ func (b *budget) allow(bytes int64) {
 	b.limits = append(b.limits, memory.Limit{Kind: memory.Resident, Left: bytes - b.held})
 }
 
-// largest is the most bytes that one array can have; 0 is no limit.
-func (b *budget) largest() int64 {
-	least, ok := b.limits.Least()
-	if !ok {
-		return 0
+// forRehearsals is the most address space that finding out what is needed may take; 0 is
+// no limit.
+func (b *budget) forRehearsals() (most int64) {
+	for _, l := range b.limits {
+		left := l.Left
+		if l.Kind == memory.Address {
+			left /= 3 // the rest is for scratch, and for what other variants left
+		}
+		if most == 0 || left < most {
+			most = max(1, left)
+		}
 	}
-	return max(1, least.Left)
+	return most
 }
 
 // has is what the program can have in all under a limit.

@@ -60,6 +60,7 @@ type loaded struct {
 	decoder *model.Decoder
 	adapter *lora.Adapter // attached to the decoder; nil without one
 	pool    *kernel.Pool
+	memory  *budget // what there was when the file was open
 
 	tokens    *tokenizer.Tokenizer
 	tokensErr error // why tokens is nil
@@ -70,10 +71,9 @@ func adapterFlag() cli.Flag {
 }
 
 // loadForRun opens a model and makes it ready, with the adapter at
-// adapterPath unless that is "". threads is the value of --threads. check, unless nil, is
-// called before the weights are loaded, when a text can be cut into tokens. The caller
-// closes what it gets.
-func loadForRun(from source, adapterPath string, threads int, check func(*loaded) error) (l *loaded, err error) {
+// adapterPath unless that is "". check, unless nil, is called before the weights are
+// loaded, when a text can be cut into tokens. The caller closes what it gets.
+func loadForRun(c *cli.Context, con *console, from source, adapterPath string, check func(*loaded) error) (l *loaded, err error) {
 	l = &loaded{}
 	if adapterPath != "" {
 		if l.adapter, err = lora.Open(adapterPath); err != nil {
@@ -83,6 +83,7 @@ func loadForRun(from source, adapterPath string, threads int, check func(*loaded
 	if l.file, err = openModel(from); err != nil {
 		return nil, err
 	}
+	l.memory = newBudget(c.Command.Name, con, c.Bool("force"))
 	if err := l.load(from.path, check); err != nil {
 		l.file.Close()
 		return nil, err
@@ -93,7 +94,7 @@ func loadForRun(from source, adapterPath string, threads int, check func(*loaded
 			return nil, fmt.Errorf("adapter %s: %w", adapterPath, err)
 		}
 	}
-	l.pool = kernel.NewPool(threads)
+	l.pool = kernel.NewPool(c.Int("threads"))
 	return l, nil
 }
 
@@ -105,6 +106,9 @@ func (l *loaded) load(path string, check func(*loaded) error) (err error) {
 		if err := check(l); err != nil {
 			return err
 		}
+	}
+	if err := l.memory.checkLoading(l.file, path); err != nil {
+		return err
 	}
 	if l.decoder, err = model.Load(l.file, model.Options{}); err != nil {
 		return fmt.Errorf("%s: %w", path, err)

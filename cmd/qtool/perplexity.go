@@ -9,6 +9,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/internal/infer"
+	"qtool/internal/kernel"
+	"qtool/internal/model"
 	"qtool/internal/tokenizer"
 )
 
@@ -36,6 +38,7 @@ needed. An adapter given with --lora is MODEL's alone.`,
 			&cli.IntFlag{Name: "chunks", Usage: "score `N` windows at most", DefaultText: "all"},
 			preFlag(),
 			threadsFlag(),
+			forceFlag(),
 			jsonFlag(),
 		},
 		Action: runPerplexity,
@@ -98,7 +101,7 @@ func runPerplexity(c *cli.Context) error {
 	}
 	opt := infer.PerplexityOptions{Context: c.Int("context"), Chunks: c.Int("chunks")}
 	var ids []int32
-	l, err := loadForRun(models[0], c.String("lora"), c.Int("threads"), func(l *loaded) (err error) {
+	l, err := loadForRun(c, con, models[0], c.String("lora"), func(l *loaded) (err error) {
 		ids, err = l.checkText(text, tokenizer.EncodeOptions{AddSpecial: true}, func(tokens, context int) error {
 			return infer.CheckPerplexity(tokens, context, opt)
 		})
@@ -111,7 +114,7 @@ func runPerplexity(c *cli.Context) error {
 	if _, err := l.tokenizer(); err != nil {
 		return err
 	}
-	r, err := measurePerplexity(c, con, l.session(), ids, opt, models[1:])
+	r, err := measurePerplexity(c, con, l, ids, opt, models[1:])
 	if err != nil {
 		return err
 	}
@@ -125,7 +128,7 @@ func runPerplexity(c *cli.Context) error {
 	return err
 }
 
-func measurePerplexity(c *cli.Context, con *console, s *infer.Session, ids []int32, opt infer.PerplexityOptions, baseline []source) (*perplexityReport, error) {
+func measurePerplexity(c *cli.Context, con *console, l *loaded, ids []int32, opt infer.PerplexityOptions, baseline []source) (*perplexityReport, error) {
 	bar := con.progress()
 	defer bar.Done()
 	opt.Progress = func(sofar infer.Perplexity, total int) {
@@ -137,15 +140,21 @@ func measurePerplexity(c *cli.Context, con *console, s *infer.Session, ids []int
 		bar.Set(int64(sofar.Chunks))
 	}
 	if len(baseline) == 0 {
-		p, err := s.Perplexity(c.Context, ids, opt)
+		if err := checkPerplexity(c, l, nil, len(ids), opt); err != nil {
+			return nil, err
+		}
+		p, err := l.session().Perplexity(c.Context, ids, opt)
 		return reportPerplexity(p, len(ids)), err
 	}
-	base, err := loadForRun(baseline[0], "", c.Int("threads"), nil)
+	base, err := loadForRun(c, con, baseline[0], "", nil)
 	if err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)
 	}
 	defer base.Close()
-	d, err := s.Compare(c.Context, base.session(), ids, opt)
+	if err := checkPerplexity(c, l, base, len(ids), opt); err != nil {
+		return nil, err
+	}
+	d, err := l.session().Compare(c.Context, base.session(), ids, opt)
 	if err == nil {
 		err = base.file.Unchanged()
 	}
@@ -154,6 +163,30 @@ func measurePerplexity(c *cli.Context, con *console, s *infer.Session, ids []int
 		perplexityFrom(d.Baseline), d.LogRatio, d.Ratio, d.Difference, d.Correlation, d.KL, d.DeltaP, d.RMS, d.SameTop,
 	}
 	return r, err
+}
+
+// checkPerplexity refuses windows that do not fit. base is nil without a baseline.
+func checkPerplexity(c *cli.Context, l, base *loaded, tokens int, opt infer.PerplexityOptions) error {
+	models, memory := []*model.Decoder{l.decoder}, l.memory
+	if base != nil {
+		base.memory.warned = memory.warned
+		models, memory = append(models, base.decoder), base.memory
+	}
+	n, err := infer.Window(tokens, opt, models...)
+	if err != nil {
+		return err
+	}
+	return memory.checkRunning(c.Int("threads"), running{
+		size: n, smaller: windowsBelow(n),
+		needs: func(pool *kernel.Pool, n int, most int64) infer.Memory {
+			var baseline *infer.Session
+			if base != nil {
+				baseline = infer.NewSession(base.decoder, base.tokens, pool)
+			}
+			return infer.NewSession(l.decoder, l.tokens, pool).PerplexityMemory(tokens, baseline, infer.PerplexityOptions{Context: n}, most)
+		},
+		advice: "with --context %d", otherwise: modelTooLarge,
+	})
 }
 
 func reportPerplexity(p infer.Perplexity, tokens int) *perplexityReport {

@@ -61,6 +61,7 @@ model forward and backward and gives the cost as KL divergence in nats per token
 			&cli.BoolFlag{Name: "dry-run", Usage: "print what each tensor would become, and the shards, and write nothing"},
 			preFlag(),
 			threadsFlag(),
+			forceFlag(),
 			jsonFlag(),
 		}, targetFlags()...),
 		Action: runQuantize,

@@ -60,8 +60,8 @@ func (s *Session) longest(prompt, maxTokens int) int {
 	return max(prompt, min(prompt+min(maxTokens, math.MaxInt-prompt), s.Decoder.Context))
 }
 
-// GenerateMemory is that of [Session.Generate] after a prompt of so many tokens. What
-// needs an array of more than most bytes is given up there; 0 is no limit.
+// GenerateMemory is that of [Session.Generate] after a prompt of so many tokens. Before
+// finding out takes more than most bytes of address space it is given up; 0 is no limit.
 func (s *Session) GenerateMemory(prompt, maxTokens int, most int64) Memory {
 	longest := s.longest(prompt, maxTokens)
 	m := s.rehearse(most, lastChunk(max(prompt, 1), true), chunk{max(longest, 1) - 1, 1, true})

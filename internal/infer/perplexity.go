@@ -49,15 +49,15 @@ func (s *Session) Perplexity(ctx context.Context, tokens []int32, opt Perplexity
 // eachWindow calls use with the text of each window that all sessions are to read.
 // sofar is the result after some windows of n tokens.
 func eachWindow(sessions []*Session, tokens []int32, opt PerplexityOptions, sofar func(n, done int) Perplexity, use func(text []int32) error) error {
-	longest := math.MaxInt
+	var models []*model.Decoder
 	for _, s := range sessions {
-		longest = min(longest, s.Decoder.Context)
+		models = append(models, s.Decoder)
 	}
-	n := windowSize(opt.Context, longest)
+	n, err := Window(len(tokens), opt, models...)
+	if err != nil {
+		return err
+	}
 	for _, s := range sessions {
-		if err := checkWindows(len(tokens), n, s.Decoder.Context); err != nil {
-			return err
-		}
 		if err := s.Decoder.CheckTokens(tokens); err != nil {
 			return err
 		}
@@ -77,6 +77,22 @@ func eachWindow(sessions []*Session, tokens []int32, opt PerplexityOptions, sofa
 			return err
 		}
 	}
+}
+
+// Window is the number of tokens of the windows that all models are to read of a text. It
+// refuses a text of too few tokens, and windows that one of them cannot read.
+func Window(tokens int, opt PerplexityOptions, models ...*model.Decoder) (n int, err error) {
+	longest := math.MaxInt
+	for _, d := range models {
+		longest = min(longest, d.Context)
+	}
+	n = windowSize(opt.Context, longest)
+	for _, d := range models {
+		if err := checkWindows(tokens, n, d.Context); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
 }
 
 // windowSize is the number of tokens of a window or chunk, for a model of that context,

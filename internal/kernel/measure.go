@@ -72,10 +72,13 @@ func MeasureProduct(p *Pool, d Direction, tokens int, w Matrix, total time.Durat
 	return 2 * float64(tokens) * float64(in) * float64(out) / seconds / 1e9
 }
 
+// BandwidthBytes is the memory that MeasureBandwidth takes.
+const BandwidthBytes = 256 << 20
+
 // MeasureBandwidth returns the GB/s at which p's workers together read memory
 // that no cache holds, each a long run of its own.
 func MeasureBandwidth(p *Pool, total time.Duration) float64 {
-	const chunk, chunks = 1 << 16, 1024
+	const chunk, chunks = 1 << 16, BandwidthBytes / 4 >> 16
 	v := make([]float32, chunk*chunks)
 	for i := range v {
 		v[i] = 1 // every page is its own, not the one page of zeros

@@ -16,13 +16,13 @@ type arena[E any] struct {
 	// In a rehearsal all that is handed out lies in the same memory.
 	rehearsing bool
 	shared     []E
-	most       int // elements that shared may have; 0 is no limit
-	widest     int // the most elements that shared ever had
+	grown      int // elements of all that shared ever was
+	most       int // that grown may become; 0 is no limit
 }
 
-// tooWide is the panic of a rehearsal that came to an array of more elements than it may
-// take; see [Tape.RehearseWithin].
-type tooWide struct{}
+// tooLarge is the panic of a rehearsal that would take more memory than it may; see
+// [Tape.RehearseWithin].
+type tooLarge struct{}
 
 // mark is a position to release to.
 type mark struct {
@@ -63,11 +63,11 @@ func (a *arena[E]) take(n int) []E {
 // elements.
 func (a *arena[E]) sharedMemory(n int) []E {
 	if len(a.shared) < n {
-		if a.most > 0 && n > a.most {
-			panic(tooWide{})
+		if a.most > 0 && a.grown+n > a.most {
+			panic(tooLarge{})
 		}
 		a.shared = make([]E, n)
-		a.widest = max(a.widest, n)
+		a.grown += n
 	}
 	return a.shared[:n:n]
 }

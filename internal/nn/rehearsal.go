@@ -21,15 +21,15 @@ func (t *Tape) Rehearse(f func()) Work {
 	return Work{t.Pool.Multiplications() - before, t.foretold}
 }
 
-// RehearseWithin is Rehearse, but gives up when it comes to a result of more than most
-// bytes, for which a rehearsal needs memory too; 0 is no limit. What the tape knows then is the least that f
-// takes, and whole is false.
+// RehearseWithin is Rehearse, but gives up before the tape's rehearsals take more than
+// most bytes of address space for results, of which the largest lies in real memory; 0 is
+// no limit. What the tape knows then is the least that f takes, and whole is false.
 func (t *Tape) RehearseWithin(most int64, f func()) (work Work, whole bool) {
 	t.floats.most = int(min(most/4, math.MaxInt))
 	defer func() {
 		t.floats.most = 0
 		if r := recover(); r != nil {
-			if _, ok := r.(tooWide); !ok {
+			if _, ok := r.(tooLarge); !ok {
 				panic(r)
 			}
 		}
@@ -37,8 +37,9 @@ func (t *Tape) RehearseWithin(most int64, f func()) (work Work, whole bool) {
 	return t.Rehearse(f), true
 }
 
-// RehearsalBytes is the memory that rehearsals themselves took for results.
-func (t *Tape) RehearsalBytes() int64 { return 4 * int64(t.floats.widest) }
+// RehearsalBytes is the address space that rehearsals took for results. Most of the memory
+// behind it is never touched.
+func (t *Tape) RehearsalBytes() int64 { return 4 * int64(t.floats.grown) }
 
 // Blank is n elements for a rehearsal to read and write, whose content means nothing.
 func (t *Tape) Blank(n int) []float32 { return t.floats.sharedMemory(n) }

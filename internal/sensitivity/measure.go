@@ -144,17 +144,22 @@ const probeSigns = 4
 // probe is pairs without effect whose gradients are looked at.
 type probe struct{ energies []*energy }
 
-// attach binds a pair to every weight but the router and the head, whose energies need
-// none. d must have no adapter.
-func attach(d *model.Decoder) *probe {
+// probed are the weights that get a pair: all but the router and the head, whose energies
+// need none.
+func probed(d *model.Decoder) []model.Target {
 	targets := []model.Target{d.Lookup()}
 	for _, t := range d.Targets() {
 		if t.Tensor != targets[0].Tensor && t.Tensor != arch.Output && !strings.Contains(t.Tensor, "ffn_gate_inp.") {
 			targets = append(targets, t)
 		}
 	}
+	return targets
+}
+
+// attach binds a pair to every weight that gets one. d must have no adapter.
+func attach(d *model.Decoder) *probe {
 	p, rng := &probe{}, rand.New(rand.NewPCG(1, 0x70726f6265))
-	for _, t := range targets {
+	for _, t := range probed(d) {
 		e := newEnergy(t)
 		e.sign(rng)
 		p.energies = append(p.energies, e)
@@ -181,30 +186,40 @@ func (p *probe) collect() {
 	}
 }
 
+// probeRank is the rank of the pairs.
+const probeRank = 2 * probeSigns
+
+// extents are those of a weight and of both halves of its pair.
+type extents struct {
+	in, out, experts int
+	shapeA, shapeB   []int
+}
+
+func extentsOf(t model.Target) (e extents) {
+	e.in, e.out, e.experts = t.Shape()
+	if t.Transposed { // A has a row for each token
+		e.shapeA, e.shapeB = []int{probeRank, e.in}, []int{probeRank, t.Linear.Cols}
+		e.in, e.out = e.out, e.in
+	} else {
+		e.shapeA, e.shapeB = []int{e.in, probeRank, e.experts}, []int{probeRank, t.Linear.Rows, e.experts}
+	}
+	return e
+}
+
 // energy sums the squares of the gradient of one weight, by row and by column.
 type energy struct {
-	target           model.Target
-	a, b             *nn.Param // the halves of the pair
-	in, out, experts int
-	rows, columns    []float64
+	extents
+	target        model.Target
+	a, b          *nn.Param // the halves of the pair
+	rows, columns []float64
 }
 
 func newEnergy(t model.Target) *energy {
-	const rank = 2 * probeSigns
-	e := &energy{target: t}
-	e.in, e.out, e.experts = t.Shape()
-	a := []int{e.in, rank, e.experts}
-	if t.Transposed { // A has a row for each token
-		a = []int{rank, e.in}
-		e.in, e.out = e.out, e.in
-	}
-	e.a, e.b = nn.NewParam(t.Tensor, a...), nn.NewParam(t.Tensor, rank, t.Linear.Rows, e.experts)
-	if t.Transposed {
-		e.b = nn.NewParam(t.Tensor, rank, t.Linear.Cols)
-	}
+	e := &energy{target: t, extents: extentsOf(t)}
+	e.a, e.b = nn.NewParam(t.Tensor, e.shapeA...), nn.NewParam(t.Tensor, e.shapeB...)
 	e.a.Train()
 	e.b.Train()
-	t.Linear.Pair = &nn.Pair{A: e.a, B: e.b, Rank: rank, Scale: 1}
+	t.Linear.Pair = &nn.Pair{A: e.a, B: e.b, Rank: probeRank, Scale: 1}
 	e.rows, e.columns = make([]float64, e.out*e.experts), make([]float64, e.in*e.experts)
 	return e
 }
@@ -245,7 +260,7 @@ func (e *energy) collect() {
 // each calls f for every element of both halves: i is its column of A or row of B,
 // counted through all experts, k its rank, at its place in the data.
 func (e *energy) each(f func(inA bool, i, k, at int)) {
-	const rank = 2 * probeSigns
+	const rank = probeRank
 	if e.target.Transposed {
 		for at := range e.a.Data {
 			f(true, at/rank, at%rank, at)
