@@ -137,7 +137,7 @@ func (p *planner) plan(v variant) (demand, error) {
 // rehearse is plan for batches that can be gone through.
 func (p *planner) rehearse(v variant) (demand, error) {
 	f, most := p.f, p.f.budget.forRehearsals()
-	runtime.GC() // what variants before this one took is taken again
+	runtime.GC()                      // what variants before this one took is taken again
 	pool := kernel.NewPool(f.threads) // a fresh one: what it takes depends on the variant
 	defer pool.Close()
 	trained, err := p.trained(v)

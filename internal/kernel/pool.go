@@ -40,6 +40,7 @@ type Pool struct {
 	limit    atomic.Pointer[Limit] // never nil
 	helpers  []sleeper             // helpers[w-1] is worker w
 	finished sleeper               // the caller
+	running  sync.WaitGroup        // the helpers' goroutines
 
 	rehearsing bool
 	distance   distance
@@ -176,7 +177,7 @@ func NewPool(workers int) *Pool {
 	p.distance.init(workers)
 	for w := range p.helpers {
 		p.helpers[w].wake = make(chan struct{}, 1)
-		go p.help(w + 1)
+		p.running.Go(func() { p.help(w + 1) })
 	}
 	return p
 }
@@ -283,8 +284,10 @@ func (p *Pool) announce(helpers int) {
 	}
 }
 
-// Close stops the workers. The pool must not be used afterwards.
+// Close stops the workers and waits until they are gone, so that nothing holds the pool's
+// memory. The pool must not be used afterwards.
 func (p *Pool) Close() {
 	p.closed.Store(true)
 	p.announce(len(p.helpers))
+	p.running.Wait()
 }
