@@ -6,8 +6,6 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-
-	"qtool/internal/memory"
 )
 
 // memoryLimits tells what limits the memory of this process.
