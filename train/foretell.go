@@ -46,8 +46,8 @@ type Forecast struct {
 
 // Foretell estimates steps of full batches of rows of seq tokens, on a decoder of
 // [model.Options.Shapes] that trains params. program is what the program takes besides.
-// Before that takes more than most bytes of address space it is given up, and AtLeast is
-// set; 0 is no limit.
+// Before that takes more than most bytes of address space it is given up, AtLeast is set,
+// and what is multiplied is not known; 0 is no limit.
 func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *kernel.Pool, seq int, program, most int64) *Forecast {
 	pool.SetPrecision(c.KernelPrecision())
 	l := newLearner(d, params, pool, c.Checkpointing)
@@ -77,12 +77,6 @@ func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *kernel.Pool,
 		e.Memory.AtLeast = true
 		e.Memory.Activations = max(e.Memory.Activations, int64(min(stream, math.MaxInt64/4)))
 		e.Memory.addUp()
-		// One row tells what all of them multiply.
-		f.rows = []dataset.Row{row}
-		l.tape.EvenRouting = true
-		f.work, _ = l.tape.RehearseWithin(most, f.batch)
-		f.work.Products *= float64(c.Batch)
-		f.work.Attention *= float64(c.Batch)
 	}
 	e.BaseBytes, e.LargestPart = d.SourceBytes(), d.LargestPart()
 	e.ResultBytes, e.CheckpointBytes, e.OptimizerBytes = e.Trained*each.weight, e.Trained*each.checkpoint, e.Trained*each.step

@@ -171,6 +171,15 @@ func (p *planner) rehearse(v variant) (demand, error) {
 	return d, nil
 }
 
+// multiplied is how many floating point operations a token takes, as a single row tells.
+func (p *planner) multiplied() float64 {
+	pool := kernel.NewPool(p.f.threads)
+	defer pool.Close()
+	c := p.f.config
+	c.Batch, c.GradAccum = 1, 1
+	return train.Foretell(c, p.f.decoder, p.f.params(), pool, p.f.seq, 0, p.f.budget.forRehearsals()).FLOPsPerToken
+}
+
 // demand is what m takes beside what the program held when the limits were asked for.
 func (p *planner) demand(m train.Memory) demand {
 	// The run may find no use for the addresses that the planning took.

@@ -51,7 +51,14 @@ func (f *finetuning) foretell(ctx context.Context) (err error) {
 	forecast := train.Foretell(f.config, f.decoder, f.params(), f.pool, f.seq, f.budget.held, f.budget.forRehearsals())
 	r := foretold{Model: f.report.Model, Available: f.budget.least(), Estimate: forecast.Estimate}
 	p := f.planner()
-	if d := p.demand(forecast.Memory); !f.budget.fits(d) {
+	d := p.demand(forecast.Memory)
+	if d.atLeast {
+		if d, err = p.plan(p.asked); err != nil {
+			return err
+		}
+		r.FLOPsPerToken = p.multiplied()
+	}
+	if !f.budget.fits(d) {
 		r.Short, r.Advice = f.budget.shortage(d), p.advice(d)
 		if err := f.attach(f.adapter); err != nil { // in place of what was tried
 			return err
@@ -84,7 +91,7 @@ func (r *foretold) measure(ctx context.Context, f *finetuning, forecast *train.F
 	most := f.budget.forFiles()
 	r.Fits = most == 0 || r.Memory.Total+r.Memory.MappedBase <= most
 	step := r.FLOPsPerToken * float64(r.StepTokens) / (r.PeakGFLOPS * 1e9)
-	if r.Measured = r.Short == ""; r.Measured {
+	if r.Measured = r.Short == "" && !r.Memory.AtLeast; r.Measured {
 		const short = 2 * time.Second
 		f.con.detail("measuring the speed of a batch, or of a block where batches take long")
 		var err error
@@ -113,8 +120,12 @@ func (r *foretold) print(f *finetuning) {
 	say("base      %s: %s, %d layers, %s", r.Model, r.Architecture, r.Layers, formatBytes(r.BaseBytes))
 	say("train     %d parameters; steps of %d tokens in rows of %d", r.Trained, r.StepTokens, r.Seq)
 	say("disk      %s: the base, %s %s, %s checkpoints", formatBytes(r.DiskBytes), formatBytes(r.ResultBytes), result, formatBytes(2*r.CheckpointBytes))
-	say("memory    %s: %s activations and their gradients, %s scratch, %s %s with gradients, moments and a copy, %s the rest",
-		formatBytes(m.Total), formatBytes(m.Activations), formatBytes(m.Scratch), formatBytes(m.Parameters+m.Gradients+m.Moments+m.LastGood), trained, formatBytes(m.Data+m.Program+m.Copied))
+	atLeast := ""
+	if m.AtLeast {
+		atLeast = "at least "
+	}
+	say("memory    %s%s: %s activations and their gradients, %s scratch, %s %s with gradients, moments and a copy, %s the rest",
+		atLeast, formatBytes(m.Total), formatBytes(m.Activations), formatBytes(m.Scratch), formatBytes(m.Parameters+m.Gradients+m.Moments+m.LastGood), trained, formatBytes(m.Data+m.Program+m.Copied))
 	if n := f.copies(m.Copied); n > 0 {
 		say("          %s of that are weights that are converted on loading; from the GGUF file that quantize writes they would be read where they lie", formatBytes(n))
 	}
@@ -126,6 +137,9 @@ func (r *foretold) print(f *finetuning) {
 	}
 	if m.MappedBase > 0 {
 		say("reading   %s of the base in a step", formatBytes(int64(r.ReadBytes)))
+	}
+	if r.FLOPsPerToken == 0 { // not even one row could be gone through
+		return
 	}
 	say("compute   %.3g GFLOP for a token", r.FLOPsPerToken/1e9)
 	how := "at least %s for a million tokens, at the %.0f GFLOP/s and %.1f GB/s measured here"

@@ -342,6 +342,7 @@ func (b *Batch) pack() {
 		elements += a.m * a.k
 	}
 	if cap(b.packed) < b.filled {
+		b.p.Spend(4 * int64(b.filled))
 		b.packed = append(make([]float32, 0, b.filled), b.packed[:before]...)
 	}
 	b.packed = b.packed[:max(b.filled, len(b.packed))]

@@ -43,6 +43,8 @@ type Pool struct {
 	running  sync.WaitGroup        // the helpers' goroutines
 
 	rehearsing bool
+	most       int64 // bytes that rehearsals may take; 0 is no limit
+	spent      int64 // that they took
 	distance   distance
 	multiplied float64 // by batches, also in rehearsals
 

@@ -16,6 +16,36 @@ func (p *Pool) Rehearse(f func()) {
 	f()
 }
 
+// spent is the panic of a rehearsal that would take more memory than it may.
+type spent struct{}
+
+// RehearseWithin is Rehearse, but gives up, and returns false, before rehearsals of p have
+// taken more than most bytes for results and operands; 0 is no limit.
+func (p *Pool) RehearseWithin(most int64, f func()) (whole bool) {
+	p.most = most
+	defer func() {
+		p.most = 0
+		if r := recover(); r != nil {
+			if _, ok := r.(spent); !ok {
+				panic(r)
+			}
+		}
+	}()
+	p.Rehearse(f)
+	return true
+}
+
+// Spend says that a rehearsal is about to take so many bytes.
+func (p *Pool) Spend(bytes int64) {
+	if !p.rehearsing {
+		return
+	}
+	p.spent += bytes
+	if p.most > 0 && p.spent > p.most {
+		panic(spent{})
+	}
+}
+
 // Rehearsing reports whether a rehearsal is going on.
 func (p *Pool) Rehearsing() bool { return p.rehearsing }
 

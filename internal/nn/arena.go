@@ -17,12 +17,8 @@ type arena[E any] struct {
 	rehearsing bool
 	shared     []E
 	grown      int // elements of all that shared ever was
-	most       int // that grown may become; 0 is no limit
+	spend      func(bytes int64) // asks whether a rehearsal may take so much
 }
-
-// tooLarge is the panic of a rehearsal that would take more memory than it may; see
-// [Tape.RehearseWithin].
-type tooLarge struct{}
 
 // mark is a position to release to.
 type mark struct {
@@ -63,9 +59,8 @@ func (a *arena[E]) take(n int) []E {
 // elements.
 func (a *arena[E]) sharedMemory(n int) []E {
 	if len(a.shared) < n {
-		if a.most > 0 && a.grown+n > a.most {
-			panic(tooLarge{})
-		}
+		var e E
+		a.spend(int64(n) * int64(unsafe.Sizeof(e)))
 		a.shared = make([]E, n)
 		a.grown += n
 	}

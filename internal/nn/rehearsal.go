@@ -1,40 +1,29 @@
 package nn
 
-import (
-	"math"
-
-	"qtool/internal/kernel"
-)
+import "qtool/internal/kernel"
 
 // Rehearse runs f, a computation on the tape, as [kernel.Pool.Rehearse] does:
 // without results, but the tape knows afterwards what memory it takes, and will
 // allocate that in one piece. It returns what f would multiply. Tokens are spread evenly
 // over experts, over identity experts only with [Tape.EvenRouting].
 func (t *Tape) Rehearse(f func()) Work {
-	t.floats.rehearsing, t.foretold = true, 0
+	work, _ := t.RehearseWithin(0, f)
+	return work
+}
+
+// RehearseWithin is Rehearse, but gives up before the rehearsals on the tape's pool take
+// more than most bytes of address space for results and operands, of which little is ever
+// touched; 0 is no limit. What the tape knows then is the least that f takes, and whole is
+// false.
+func (t *Tape) RehearseWithin(most int64, f func()) (work Work, whole bool) {
+	t.floats.rehearsing, t.floats.spend, t.foretold = true, t.Pool.Spend, 0
 	before := t.Pool.Multiplications()
 	defer func() {
 		t.floats.rehearsing, t.floats.shared = false, nil
 		t.Reset(false)
 	}()
-	t.Pool.Rehearse(f)
-	return Work{t.Pool.Multiplications() - before, t.foretold}
-}
-
-// RehearseWithin is Rehearse, but gives up before the tape's rehearsals take more than
-// most bytes of address space for results, of which the largest lies in real memory; 0 is
-// no limit. What the tape knows then is the least that f takes, and whole is false.
-func (t *Tape) RehearseWithin(most int64, f func()) (work Work, whole bool) {
-	t.floats.most = int(min(most/4, math.MaxInt))
-	defer func() {
-		t.floats.most = 0
-		if r := recover(); r != nil {
-			if _, ok := r.(tooLarge); !ok {
-				panic(r)
-			}
-		}
-	}()
-	return t.Rehearse(f), true
+	whole = t.Pool.RehearseWithin(most, f)
+	return Work{t.Pool.Multiplications() - before, t.foretold}, whole
 }
 
 // RehearsalBytes is the address space that rehearsals took for results. Most of the memory
