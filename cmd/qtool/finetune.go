@@ -25,7 +25,10 @@ qtool finetune --model base-q4.gguf --data chats.jsonl --adapter mine.gguf --run
 
 DATA is plain text, or JSON lines of {"text"}, {"prompt","completion"},
 {"messages":[{"role","content"}]} or {"input_ids","labels"}, or a folder with
-train.jsonl and valid.jsonl. Answers are learned, questions are not.`,
+train.jsonl and valid.jsonl. Answers are learned, questions are not.
+
+A run that does not fit in memory is refused before it begins, with flags that make it
+fit.`,
 		Flags: []cli.Flag{
 			inputFlag(&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the base `MODEL` (default: embedded)"}),
 			preFlag(),

@@ -39,8 +39,11 @@ func (b *budget) allow(bytes int64) {
 func (b *budget) forRehearsals() (most int64) {
 	for _, l := range b.limits {
 		left := l.Left
-		if l.Kind == memory.Address {
-			left /= 3 // the rest is for scratch, and for what other variants left
+		switch l.Kind {
+		case memory.Resident: // addresses are no memory
+			continue
+		case memory.Address:
+			left /= 3 // the rest is for scratch, and for what was rehearsed before
 		}
 		if most == 0 || left < most {
 			most = max(1, left)
@@ -136,7 +139,7 @@ func (b *budget) checkLoading(m gguf.Model, path string) error {
 		}
 	}
 	d := demand{Need: memory.Need{Own: copied}, of: "loading " + path}
-	if b.fits(d) {
+	if copied == 0 || b.fits(d) {
 		return nil
 	}
 	return b.tooSmall(d, "these weights are converted on loading; from the GGUF file that qtool quantize writes they are read where they lie, which fits")

@@ -80,15 +80,12 @@ var limited = map[string]struct {
 	args  string
 	extra int64
 }{
-	"batch":            {"finetune --model M --data T --seq 64 --steps 1 --batch 200 --adapter OUT", 250 << 20},
-	"little":           {"finetune --model M --data T --seq 64 --steps 1 --batch 200 --adapter OUT", 140 << 20},
-	"sequence":         {"finetune --model M --data T --seq 8192 --steps 1 --eval-split 0 --adapter OUT", 200 << 20},
-	"rank":             {"finetune --model M --data T --seq 64 --steps 1 --rank 256 --eval-split 0 --adapter OUT", 150 << 20},
-	"perplexity":       {"perplexity M --data T --context 16384 --chunks 1", 170 << 20},
-	"baseline":         {"perplexity M --baseline M --data T --context 16384 --chunks 1", 190 << 20},
-	"imatrix":          {"imatrix M --data T --chunk-size 16384 --chunks 1 -o OUT", 150 << 20},
-	"generate":         {"generate M --prompt one --max-tokens -1 --quiet", 150 << 20},
-	"imatrix (legacy)": {"imatrix M --data T --chunk-size 16384 --chunks 1 --legacy -o OUT", 150 << 20},
+	"batch":      {"finetune --model M --data T --seq 64 --steps 1 --batch 128 --adapter OUT", 200 << 20},
+	"sequence":   {"finetune --model M --data T --seq 4096 --steps 1 --eval-split 0 --adapter OUT", 150 << 20},
+	"rank":       {"finetune --model M --data T --seq 64 --steps 1 --rank 256 --eval-split 0 --adapter OUT", 150 << 20},
+	"perplexity": {"perplexity M --data T --context 8192 --chunks 1", 110 << 20},
+	"baseline":   {"perplexity M --baseline M --data T --context 8192 --chunks 1", 150 << 20},
+	"imatrix":    {"imatrix M --data T --chunk-size 8192 --chunks 1 --legacy -o OUT", 105 << 20},
 }
 
 func limitedFiles(t *testing.T) func(args string) []string {
@@ -125,9 +122,6 @@ func TestWhatDoesNotFitIsRefusedAndWhatIsSuggestedRuns(t *testing.T) {
 			if _, err := os.Stat(out); err == nil {
 				t.Error("it left a file")
 			}
-			if name == "generate" { // so many tokens take long, and the first says whether it starts
-				args = append(args, "--stop", " ", "--ignore-eos")
-			}
 			if o := limitedTo(t, start+c.extra, withFlags(args, flags)...); o.code != exitDone {
 				t.Errorf("with %s: exit code %d: %s", strings.Join(flags, " "), o.code, firstLines(o.stderr, 12))
 			}
@@ -159,21 +153,17 @@ func firstLines(s string, n int) string {
 func TestWhatIsStartedDoesNotRunOutOfMemory(t *testing.T) {
 	files, start := limitedFiles(t), addressesOf(t)
 	for name, args := range map[string]string{
-		"finetune":      "finetune --model M --data T --seq 64 --steps 1 --batch 48 --adapter OUT",
-		"checkpointing": "finetune --model M --data T --seq 64 --steps 1 --batch 96 --checkpointing --no-packing --adapter OUT",
-		"sample":        "finetune --model M --data T --seq 64 --steps 2 --batch 32 --sample one --adapter OUT",
-		"full":          "finetune --model M --data T --seq 64 --steps 1 --batch 16 --full OUT",
-		"perplexity":    "perplexity M --data T --context 4096 --chunks 1",
-		"calibration":   "quantize --target-bpw 6 --calibration T --calibration-tokens 512 M OUT",
-		"imatrix":       "imatrix M --data T --chunk-size 4096 --chunks 2 -o OUT",
+		"finetune":      "finetune --model M --data T --seq 64 --steps 1 --batch 24 --adapter OUT",
+		"checkpointing": "finetune --model M --data T --seq 64 --steps 1 --batch 48 --checkpointing --no-packing --sample one --adapter OUT",
+		"full":          "finetune --model M --data T --seq 64 --steps 1 --full OUT",
+		"perplexity":    "perplexity M --data T --context 2048 --chunks 1",
+		"calibration":   "quantize --target-bpw 6 --calibration T --calibration-tokens 256 M OUT",
+		"imatrix":       "imatrix M --data T --chunk-size 2048 --chunks 2 -o OUT",
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append(files(args), "--quiet")
-			step, done := int64(24<<20), false
-			if testing.Short() {
-				step = 72 << 20
-			}
-			for extra := int64(90 << 20); !done; extra += step {
+			done := false
+			for extra := int64(90 << 20); !done; extra += 32 << 20 {
 				o := limitedTo(t, start+extra, args...)
 				switch done = o.code == exitDone; {
 				case !done && o.code != exitFailed:
@@ -204,5 +194,19 @@ func TestForceStartsWhatDoesNotFitAndSaysSoOnce(t *testing.T) {
 	}
 	if _, err := os.Stat(out); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAGenerationThatWouldNotFitIsTold(t *testing.T) {
+	files, start := limitedFiles(t), addressesOf(t)
+	const extra = 150 << 20
+	o := limitedTo(t, start+extra, files("generate M --prompt one --max-tokens -1")...)
+	flags := suggestion(t, o)
+	tokens, err := strconv.Atoi(flags[1])
+	if err != nil || flags[0] != "--max-tokens" || tokens < 100 {
+		t.Fatalf("%q is suggested", flags)
+	}
+	if o := limitedTo(t, start+extra, files(fmt.Sprintf("generate M --prompt one --max-tokens %d", 2*tokens))...); o.code != exitFailed {
+		t.Errorf("exit code %d for twice as many tokens: %s", o.code, firstLines(o.stderr, 12))
 	}
 }

@@ -16,7 +16,7 @@ type arena[E any] struct {
 	// In a rehearsal all that is handed out lies in the same memory.
 	rehearsing bool
 	shared     []E
-	grown      int // elements of all that shared ever was
+	grown      int               // elements of all that shared ever was
 	spend      func(bytes int64) // asks whether a rehearsal may take so much
 }
 
