@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"qtool/internal/crash"
+	"qtool/internal/memory"
 	"qtool/internal/printable"
 )
 
@@ -72,8 +73,8 @@ func outOfMemory(text []byte) string {
 		line = fmt.Sprintf("out of memory: the system refused %s more, with %s in use", formatBytes(block), formatBytes(used))
 	}
 	parts := []string{line}
-	if limits := memoryLimits(); len(limits) > 0 {
-		parts = append(parts, strings.Join(limits, " and "))
+	if l, ok := memory.Ask().Least(); ok { // what the run held is free again
+		parts = append(parts, "without this run "+l.Kind.Words(formatBytes(l.Left)))
 	}
 	return strings.Join(append(parts, "free memory, raise the limit, or take a smaller --seq, --batch or --context"), "; ")
 }

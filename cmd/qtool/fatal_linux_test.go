@@ -67,8 +67,8 @@ func runProcess(t *testing.T, limits string, env []string, signal syscall.Signal
 
 func TestAFatalErrorOfTheRuntimeIsALineATraceAndCode70(t *testing.T) {
 	for _, c := range []struct{ how, limits, line string }{
-		{"memory", "-d 300000", `qtool: out of memory.*; the process may have 293\.0 MiB of private memory \(ulimit -d\) and the machine has .* of memory; free memory.*; the trace is in "(.*)"`},
-		{"much memory", "", `qtool: out of memory.*; the machine has .* of memory; free memory, .* smaller --seq.*; the trace is in "(.*)"`},
+		{"memory", "-d 300000", `qtool: out of memory.*; without this run the limit of private memory \(ulimit -d\) leaves .*; free memory.*; the trace is in "(.*)"`},
+		{"much memory", "", `qtool: out of memory.*; without this run the machine has .* of memory available; free memory, .* smaller --seq.*; the trace is in "(.*)"`},
 		{"stack", "", `qtool: internal error: stack overflow; please report it with the trace in "(.*)"`},
 		{"mutex", "", `qtool: internal error: sync: unlock of unlocked mutex; please report it with the trace in "(.*)"`},
 		{"goroutine", "", `qtool: internal error: panic: faulty goroutine; please report it with the trace in "(.*)"`},

@@ -27,7 +27,7 @@ var floors = [][]string{
 	{"internal/arch", "internal/kernel", "internal/kernel/_asm", "fixtures/language", "fixtures/vocabulary"},
 	{"gguf", "safetensors"},
 	{"internal/atomicfile/faulty"},
-	{"internal/atomicfile", "internal/codebook", "internal/crash", "internal/ggml", "internal/half", "internal/input", "internal/mmap", "internal/panics", "internal/printable", "internal/sharedtest"},
+	{"internal/atomicfile", "internal/codebook", "internal/crash", "internal/ggml", "internal/half", "internal/input", "internal/memory", "internal/mmap", "internal/panics", "internal/printable", "internal/sharedtest"},
 }
 
 // libraries are the modules of others, each with the packages that may import it: a
@@ -39,8 +39,8 @@ var libraries = map[string][]string{
 	"golang.org/x/term":                          {"cmd/qtool"},
 	"golang.org/x/exp/constraints":               {"gguf"},
 	"golang.org/x/sys/cpu":                       {"cmd/qtool", "internal/kernel"},
-	"golang.org/x/sys/unix":                      {"cmd/qtool", "internal/atomicfile", "internal/bench", "internal/crash", "internal/mmap"},
-	"golang.org/x/sys/windows":                   {"cmd/qtool", "internal/mmap"},
+	"golang.org/x/sys/unix":                      {"cmd/qtool", "internal/atomicfile", "internal/bench", "internal/crash", "internal/memory", "internal/mmap"},
+	"golang.org/x/sys/windows":                   {"cmd/qtool", "internal/memory", "internal/mmap"},
 	"github.com/dlclark/regexp2":                 {"internal/tokenizer", "quantize"},
 	"github.com/google/go-cmp/cmp":               {},
 	"github.com/rogpeppe/go-internal/testscript": {},

@@ -17,7 +17,6 @@ var byThemselves = []string{
 	"internal/bench/cpu.go",    // /proc
 	"internal/bench/rss_linux", // /proc
 	"internal/bench/evict_linux.go",
-	"cmd/qtool/memory_limits_linux.go", // /proc
 	"internal/memory/", // /proc and control groups
 }
 
