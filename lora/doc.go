@@ -1,20 +1,26 @@
-// Package lora holds LoRA adapters: making, reading, writing and binding them to
-// a base model.
+// Package lora holds LoRA adapters as files: opening and writing them, choosing what they
+// change, and finding out whether they fit a base model and have an effect.
 //
-// It may import gguf, quantize, internal/nn and internal/model. It never
-// accepts a pair that inference would ignore without a word.
+// It takes and gives only public types; pairs that are bound to a decoder are those of
+// internal/adapt. It never accepts a pair that inference would ignore without a word.
 package lora
 
-import "errors"
+import "qtool/internal/adapt"
 
-// ErrInvalid is in the chain of every error about an adapter file that breaks
-// the rules of its format.
-var ErrInvalid = errors.New("invalid adapter")
-
-// ErrUnsupported is in the chain of every error about an adapter that is valid
-// but of a kind that is not computed.
-var ErrUnsupported = errors.New("unsupported adapter")
-
-// ErrMismatch is in the chain of every error about an adapter that is valid but
-// does not fit the base model.
-var ErrMismatch = errors.New("adapter does not fit the base model")
+var (
+	// ErrInvalid is in the chain of every error about an adapter file that breaks the
+	// rules of its format.
+	ErrInvalid = adapt.ErrInvalid
+	// ErrUnsupported is in the chain of every error about an adapter that is valid but of
+	// a kind that is not computed.
+	ErrUnsupported = adapt.ErrUnsupported
+	// ErrMismatch is in the chain of every error about an adapter that is valid but does
+	// not fit the base model.
+	ErrMismatch = adapt.ErrMismatch
+	// ErrNoEffect is in the chain of the error about an adapter that fits its base but
+	// does not change what the base says.
+	ErrNoEffect = adapt.ErrNoEffect
+	// ErrNotFinite is in the chain of the error about an adapter that makes the base
+	// compute infinities or NaN.
+	ErrNotFinite = adapt.ErrNotFinite
+)

@@ -58,12 +58,12 @@ func Identify(ctx context.Context, m gguf.Model, progress func(done int64)) (Bas
 	return b, nil
 }
 
-// SetBase records the base in the adapter's metadata under qtool.base.*.
-func (a *Adapter) SetBase(b Base) {
-	a.Extra.Set("qtool.base.architecture", b.Architecture)
-	a.Extra.Set("qtool.base.name", b.Name)
-	a.Extra.Set("qtool.base.sha256", b.SHA256)
+// Record sets the keys qtool.base.* of an adapter's metadata.
+func (b Base) Record(extra *gguf.Metadata) {
+	extra.Set("qtool.base.architecture", b.Architecture)
+	extra.Set("qtool.base.name", b.Name)
+	extra.Set("qtool.base.sha256", b.SHA256)
 	if b.FileType >= 0 {
-		a.Extra.Set("qtool.base.file_type", uint32(b.FileType))
+		extra.Set("qtool.base.file_type", uint32(b.FileType))
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"math"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
 )
 
 // Difference is how far the values of one tensor are from those of another. Values
@@ -22,11 +21,11 @@ type Difference struct {
 	NotFinite int     `json:"not_finite"`
 }
 
-// Compare compares tensors of one shape, of whatever types, in bounded memory. tell
-// gets the number of values that were compared since the last call. The result does
+// Compare compares tensors of one shape, of whatever types, in bounded memory.
+// tell, unless nil, gets the number of values that were compared since the last call. The result does
 // not depend on the pool. It fails with [ErrUnsupported] if the types differ and one
 // cannot be decoded; of one type that cannot be decoded only the bytes are compared.
-func Compare(ctx context.Context, a, b *gguf.Tensor, pool *kernel.Pool, tell func(values int)) (Difference, error) {
+func Compare(ctx context.Context, a, b *gguf.Tensor, pool *Pool, tell func(values int)) (Difference, error) {
 	if !gguf.SameShape(a.Shape, b.Shape) {
 		return Difference{}, fmt.Errorf("tensor %q has shape %v, the other %v", a.Name, a.Shape, b.Shape)
 	}
@@ -34,7 +33,9 @@ func Compare(ctx context.Context, a, b *gguf.Tensor, pool *kernel.Pool, tell fun
 	codecB, errB := Lookup(b.Type)
 	if errA != nil && a.Type == b.Type {
 		same, err := sameBytes(ctx, a, b)
-		tell(a.Elements())
+		if tell != nil {
+			tell(a.Elements())
+		}
 		return Difference{Identical: same}, err
 	}
 	for _, err := range []error{errA, errB} {
@@ -43,8 +44,10 @@ func Compare(ctx context.Context, a, b *gguf.Tensor, pool *kernel.Pool, tell fun
 		}
 	}
 	type both struct{ a, b spanReader }
-	readers, sums := make([]both, pool.Workers()), make([]differenceSums, spanCount(a))
-	err := spans(ctx, pool, a, tell, func(worker, span, first, n int) error {
+	threads, done := pool.use()
+	defer done()
+	readers, sums := make([]both, threads.Workers()), make([]differenceSums, spanCount(a))
+	err := spans(ctx, threads, a, tell, func(worker, span, first, n int) error {
 		r := &readers[worker]
 		rawA, err := r.a.read(a, first, n)
 		if err != nil {

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
 	"qtool/quantize"
 )
 
@@ -18,7 +17,7 @@ func f32(values []float32, shape ...int) *gguf.Tensor {
 func compared(t *testing.T, a, b *gguf.Tensor) (d quantize.Difference) {
 	t.Helper()
 	for i, workers := range []int{1, 3} {
-		pool, told := kernel.NewPool(workers), 0
+		pool, told := quantize.NewPool(workers), 0
 		got, err := quantize.Compare(context.Background(), a, b, pool, func(n int) { told += n })
 		pool.Close()
 		if err != nil {
@@ -88,7 +87,7 @@ func TestTheDifferenceOfTypesIsThatOfTheirValues(t *testing.T) {
 
 func TestExaminingFindsTheFirstValueThatIsNotFinite(t *testing.T) {
 	const n = 5 << 16
-	pool := kernel.NewPool(2)
+	pool := quantize.NewPool(2)
 	defer pool.Close()
 	values := make([]float32, n)
 	look := func(tensor *gguf.Tensor) quantize.Health {

@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
 )
 
 // Health is what the values of a tensor are like.
@@ -15,16 +14,18 @@ type Health struct {
 	Zero      bool // all are 0
 }
 
-// Examine decodes all of t, in bounded memory. tell gets the number of values that
-// were looked at since the last call. It fails with [ErrUnsupported] if the type
+// Examine decodes all of t, in bounded memory. tell, unless nil, gets the number of values
+// that were looked at since the last call. It fails with [ErrUnsupported] if the type
 // cannot be decoded.
-func Examine(ctx context.Context, t *gguf.Tensor, pool *kernel.Pool, tell func(values int)) (Health, error) {
+func Examine(ctx context.Context, t *gguf.Tensor, pool *Pool, tell func(values int)) (Health, error) {
 	codec, err := Lookup(t.Type)
 	if err != nil {
 		return Health{}, err
 	}
-	readers, found := make([]spanReader, pool.Workers()), make([]Health, spanCount(t))
-	err = spans(ctx, pool, t, tell, func(worker, span, first, n int) error {
+	threads, done := pool.use()
+	defer done()
+	readers, found := make([]spanReader, threads.Workers()), make([]Health, spanCount(t))
+	err = spans(ctx, threads, t, tell, func(worker, span, first, n int) error {
 		r := &readers[worker]
 		raw, err := r.read(t, first, n)
 		if err != nil {

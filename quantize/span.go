@@ -12,8 +12,8 @@ import (
 const spanElements = 1 << 16
 
 // spans calls look for every span of t, on all workers of pool, until one fails or ctx
-// ends. Of several errors it returns that of the lowest span. tell gets the number of
-// values that were looked at since the last call.
+// ends. Of several errors it returns that of the lowest span. tell, unless nil, gets
+// the number of values that were looked at since the last call.
 func spans(ctx context.Context, pool *kernel.Pool, t *gguf.Tensor, tell func(values int), look func(worker, span, first, n int) error) error {
 	const perWorker = 8
 	elements, batch := t.Elements(), spanElements*perWorker*pool.Workers()
@@ -33,7 +33,9 @@ func spans(ctx context.Context, pool *kernel.Pool, t *gguf.Tensor, tell func(val
 				return err
 			}
 		}
-		tell(end - start)
+		if tell != nil {
+			tell(end - start)
+		}
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/atomicfile"
 	"qtool/internal/kernel"
-	"qtool/train"
+	"qtool/internal/loop"
 )
 
 // A folder of testdata/checkpoints holds a run after two of its four steps: base.gguf,
@@ -109,7 +109,7 @@ func makeCheckpoint(t *testing.T, dir string) {
 	if o := end(inFormat + " --run-dir run"); o.code != exitDone {
 		t.Fatalf("exit code %d: %s", o.code, o.stderr)
 	}
-	if err := atomicfile.Rename(train.PreviousCheckpoint("run/checkpoint.gguf"), "checkpoint.gguf"); err != nil {
+	if err := atomicfile.Rename(loop.PreviousCheckpoint("run/checkpoint.gguf"), "checkpoint.gguf"); err != nil {
 		t.Fatal(err)
 	}
 	for _, made := range []string{"run", "out.gguf"} {

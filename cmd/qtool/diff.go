@@ -11,7 +11,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
 	"qtool/internal/printable"
 	"qtool/quantize"
 )
@@ -177,7 +176,7 @@ func onlyIn(m, other gguf.Model) []tensorReport {
 
 // compare fills in the tensors that both have, in a's order.
 func (r *diffReport) compare(c *cli.Context, con *console, a, b gguf.Model) error {
-	pool := kernel.NewPool(c.Int("threads"))
+	pool := quantize.NewPool(c.Int("threads"))
 	defer pool.Close()
 	bar := con.progress()
 	defer bar.Done()

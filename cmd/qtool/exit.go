@@ -8,19 +8,19 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
+	"qtool/internal/adapt"
 	"qtool/internal/chat"
 	"qtool/internal/convert"
 	"qtool/internal/dataset"
 	"qtool/internal/infer"
 	"qtool/internal/input"
+	"qtool/internal/loop"
 	"qtool/internal/model"
 	"qtool/internal/sensitivity"
 	"qtool/internal/tokenizer"
-	"qtool/lora"
 	"qtool/quantize"
 	"qtool/quantize/imatrix"
 	"qtool/safetensors"
-	"qtool/train"
 )
 
 // The exit codes that scripts may rely on.
@@ -59,11 +59,11 @@ var codes = []struct {
 	{model.ErrUnsupported, exitUnsupported},
 	{tokenizer.ErrUnsupported, exitUnsupported},
 	{chat.ErrUnsupported, exitUnsupported},
-	{lora.ErrUnsupported, exitUnsupported},
+	{adapt.ErrUnsupported, exitUnsupported},
 	{errDiffers, exitMismatch},
-	{lora.ErrMismatch, exitMismatch},
-	{lora.ErrNoEffect, exitMismatch},
-	{lora.ErrNotFinite, exitMismatch},
+	{adapt.ErrMismatch, exitMismatch},
+	{adapt.ErrNoEffect, exitMismatch},
+	{adapt.ErrNotFinite, exitMismatch},
 	{gguf.ErrFormat, exitInvalid},
 	{gguf.ErrMissing, exitInvalid},
 	{safetensors.ErrFormat, exitInvalid},
@@ -74,12 +74,12 @@ var codes = []struct {
 	{model.ErrInvalid, exitInvalid},
 	{tokenizer.ErrInvalid, exitInvalid},
 	{tokenizer.ErrNoVocab, exitInvalid},
-	{lora.ErrInvalid, exitInvalid},
+	{adapt.ErrInvalid, exitInvalid},
 	{dataset.ErrFormat, exitInvalid},
 	{dataset.ErrEmpty, exitInvalid},
 	{infer.ErrShort, exitInvalid},
 	{sensitivity.ErrShort, exitInvalid},
-	{train.ErrCheckpoint, exitInvalid},
+	{loop.ErrCheckpoint, exitInvalid},
 	{input.ErrNotRegular, exitInvalid},
 	{input.ErrTooLarge, exitInvalid},
 	{input.ErrCount, exitInvalid},

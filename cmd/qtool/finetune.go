@@ -7,12 +7,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"qtool/lora"
-	"qtool/train"
+	"qtool/internal/adapt"
+	"qtool/internal/loop"
 )
 
 func finetuneCommand() *cli.Command {
-	d := train.DefaultConfig()
+	d := loop.DefaultConfig()
 	return &cli.Command{
 		Name:  "finetune",
 		Usage: "train a LoRA adapter on a model, quantized or not",
@@ -44,7 +44,7 @@ fit.`,
 			&cli.BoolFlag{Name: "merge-only", Usage: "adapt also what llama.cpp would not honour, to merge the adapter into the base"},
 
 			&cli.Float64Flag{Name: "lr", Value: d.Rate, Usage: "peak learning rate"},
-			&cli.StringFlag{Name: "lr-schedule", Value: d.Schedule, Usage: strings.Join(train.Schedules, ", ")},
+			&cli.StringFlag{Name: "lr-schedule", Value: d.Schedule, Usage: strings.Join(loop.Schedules, ", ")},
 			&cli.Float64Flag{Name: "warmup", Value: d.Warmup, Usage: "warm-up, as a fraction of the run or a number of steps"},
 			&cli.Float64Flag{Name: "weight-decay", Value: d.WeightDecay, Usage: "decoupled weight decay"},
 			&cli.Float64Flag{Name: "clip", Value: d.Clip, Usage: "largest norm of the gradient, 0 for any"},
@@ -110,8 +110,8 @@ type finetuneOptions struct {
 	alpha                                   float32
 	targets                                 []string
 	mergeOnly                               bool
-	experts                                 lora.Experts
-	config                                  train.Config
+	experts                                 adapt.Experts
+	config                                  loop.Config
 	seq, threads                            int
 	packing                                 bool
 	evalSplit                               float64
@@ -138,10 +138,10 @@ func finetuneOptionsOf(c *cli.Context) (*finetuneOptions, error) {
 		isSet: c.IsSet,
 	}
 	var err error
-	if o.experts, err = lora.ParseExperts(c.String("experts")); err != nil {
+	if o.experts, err = adapt.ParseExperts(c.String("experts")); err != nil {
 		return nil, usagef("finetune: --%v", err)
 	}
-	o.config = train.DefaultConfig()
+	o.config = loop.DefaultConfig()
 	for flag, field := range map[string]*float64{
 		"lr": &o.config.Rate, "warmup": &o.config.Warmup, "weight-decay": &o.config.WeightDecay, "clip": &o.config.Clip,
 		"router-aux-loss": &o.config.RouterBalance, "router-z-loss": &o.config.RouterZ,

@@ -6,7 +6,7 @@ import (
 
 	"qtool/internal/atomicfile"
 	"qtool/internal/dataset"
-	"qtool/train"
+	"qtool/internal/loop"
 )
 
 // checkFiles finds out before the base is read what would else fail after hours: whether
@@ -36,7 +36,7 @@ func (f *finetuning) checkFiles(context.Context) (err error) {
 // checkRunDir refuses a run directory that cannot be written to, or whose files are also
 // inputs or the result.
 func (f *finetuning) checkRunDir(inputs []string) error {
-	files := []string{f.checkpoint(), train.PreviousCheckpoint(f.checkpoint()), f.metricsPath(), f.lockPath()}
+	files := []string{f.checkpoint(), loop.PreviousCheckpoint(f.checkpoint()), f.metricsPath(), f.lockPath()}
 	result := placeOf(f.output())
 	for _, file := range files {
 		if result.same(placeOf(file)) {

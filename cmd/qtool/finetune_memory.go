@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strings"
 
+	"qtool/internal/adapt"
 	"qtool/internal/infer"
 	"qtool/internal/kernel"
+	"qtool/internal/loop"
 	"qtool/internal/memory"
 	"qtool/internal/nn"
-	"qtool/lora"
-	"qtool/train"
 )
 
 // bytesPerTrained is what a trained parameter takes: itself, its gradient, two moments,
@@ -151,15 +151,15 @@ func (p *planner) rehearse(v variant) (demand, error) {
 	if err != nil {
 		return demand{}, err
 	}
-	defer lora.Detach(f.decoder)
+	defer adapt.Detach(f.decoder)
 	f.decoder.LimitMapped(f.decoder.LargestPart()) // a rehearsal needs little of it
 	defer f.decoder.LimitMapped(0)
 	c := f.config
 	c.Checkpointing, c.Batch, c.GradAccum = v.checkpointing, v.batch, v.gradAccum
 	if f.planOnly || v.seq != f.seq { // rows that are full
-		return p.demand(train.Foretell(c, f.decoder, params, pool, v.seq, p.program, most).Memory), nil
+		return p.demand(loop.Foretell(c, f.decoder, params, pool, v.seq, p.program, most).Memory), nil
 	}
-	m, err := train.PlanMemory(train.Setup{Config: c, Decoder: f.decoder, Params: params, Rows: f.rows, HeldOut: f.heldOut, Pool: pool}, p.program, most)
+	m, err := loop.PlanMemory(loop.Setup{Config: c, Decoder: f.decoder, Params: params, Rows: f.rows, HeldOut: f.heldOut, Pool: pool}, p.program, most)
 	if err != nil {
 		return demand{}, err
 	}
@@ -181,7 +181,7 @@ func (p *planner) multiplied() float64 {
 }
 
 // demand is what m takes beside what the program held when the limits were asked for.
-func (p *planner) demand(m train.Memory) demand {
+func (p *planner) demand(m loop.Memory) demand {
 	// The run may find no use for the addresses that the planning took.
 	planning := m.Rehearsal + m.Scratch
 	d := demand{Need: memory.Need{Own: m.Total - p.f.budget.held, Addresses: planning}, atLeast: m.AtLeast}
@@ -210,7 +210,7 @@ func (p *planner) trained(v variant) (int64, error) {
 }
 
 // pairs says how to make the pairs of a variant, without memory.
-func (p *planner) pairs(v variant) (c lora.Config, err error) {
+func (p *planner) pairs(v variant) (c adapt.Config, err error) {
 	c = p.f.pairs(v.rank, v.targets)
 	c.Shapes = true
 	if err := c.Check(p.f.decoder); err != nil {
@@ -231,7 +231,7 @@ func (p *planner) attach(v variant) ([]*nn.Param, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := lora.New(f.decoder, c)
+	a, err := adapt.New(f.decoder, c)
 	if err != nil {
 		return nil, usagef("finetune: %v", err)
 	}

@@ -8,14 +8,14 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/kernel"
+	"qtool/internal/loop"
 	"qtool/internal/memory"
-	"qtool/train"
 )
 
 // foretold is what --plan-only says, with --json as it is here.
 type foretold struct {
 	Model string `json:"model"`
-	train.Estimate
+	loop.Estimate
 	PeakGFLOPS    float64 `json:"peak_gflops"`         // measured, of this machine's multipliers
 	BandwidthGBps float64 `json:"bandwidth_gbps"`      // measured, of its memory; 0 if that is too small
 	Available     int64   `json:"available_bytes"`     // 0 if the system does not tell
@@ -48,7 +48,7 @@ func (f *finetuning) foretell(ctx context.Context) (err error) {
 	if err := f.makeAdapter(ctx); err != nil {
 		return err
 	}
-	forecast := train.Foretell(f.config, f.decoder, f.params(), f.pool, f.seq, f.budget.held, f.budget.forRehearsals())
+	forecast := loop.Foretell(f.config, f.decoder, f.params(), f.pool, f.seq, f.budget.held, f.budget.forRehearsals())
 	r := foretold{Model: f.report.Model, Available: f.budget.least(), Estimate: forecast.Estimate}
 	p := f.planner()
 	d := p.demand(forecast.Memory)
@@ -82,7 +82,7 @@ func (f *finetuning) foretell(ctx context.Context) (err error) {
 	return nil
 }
 
-func (r *foretold) measure(ctx context.Context, f *finetuning, forecast *train.Forecast) error {
+func (r *foretold) measure(ctx context.Context, f *finetuning, forecast *loop.Forecast) error {
 	const each = 300 * time.Millisecond
 	r.PeakGFLOPS = kernel.MeasurePeak(f.pool, each)
 	if f.budget.fits(demand{Need: memory.Need{Own: kernel.BandwidthBytes}}) {

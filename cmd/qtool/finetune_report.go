@@ -8,30 +8,30 @@ import (
 
 	"qtool/internal/arch"
 	"qtool/internal/dataset"
+	"qtool/internal/loop"
 	"qtool/internal/printable"
-	"qtool/train"
 )
 
 // finetuneReport is what finetune says at its end, with --json as it is here.
 type finetuneReport struct {
-	Model       string             `json:"model"`
-	BaseSHA256  string             `json:"base_sha256"`
-	Data        string             `json:"data"`
-	Records     dataset.Report     `json:"records"`
-	Plan        train.Plan         `json:"plan"`
-	MappedLimit int64              `json:"mapped_limit,omitempty"` // most bytes of the base in memory at once
-	Steps       int                `json:"steps"`
-	Skipped     int                `json:"skipped_steps"`
-	Rollbacks   []string           `json:"rollbacks,omitempty"`
-	Unrecorded  int                `json:"events_not_recorded,omitempty"` // that metrics.jsonl lacks
-	LastLoss    float64            `json:"last_loss"`
-	Sample      string             `json:"sample_prompt,omitempty"`
-	Before      finetuneMeasure    `json:"before"`
-	After       finetuneMeasure    `json:"after"`
-	Experts     []train.ExpertLoad `json:"experts,omitempty"`
-	Output      string             `json:"output"`
-	MergeOnly   bool               `json:"merge_only,omitempty"`
-	LogitChange float64            `json:"largest_logit_change,omitempty"`
+	Model       string            `json:"model"`
+	BaseSHA256  string            `json:"base_sha256"`
+	Data        string            `json:"data"`
+	Records     dataset.Report    `json:"records"`
+	Plan        loop.Plan         `json:"plan"`
+	MappedLimit int64             `json:"mapped_limit,omitempty"` // most bytes of the base in memory at once
+	Steps       int               `json:"steps"`
+	Skipped     int               `json:"skipped_steps"`
+	Rollbacks   []string          `json:"rollbacks,omitempty"`
+	Unrecorded  int               `json:"events_not_recorded,omitempty"` // that metrics.jsonl lacks
+	LastLoss    float64           `json:"last_loss"`
+	Sample      string            `json:"sample_prompt,omitempty"`
+	Before      finetuneMeasure   `json:"before"`
+	After       finetuneMeasure   `json:"after"`
+	Experts     []loop.ExpertLoad `json:"experts,omitempty"`
+	Output      string            `json:"output"`
+	MergeOnly   bool              `json:"merge_only,omitempty"`
+	LogitChange float64           `json:"largest_logit_change,omitempty"`
 }
 
 // finetuneMeasure is what a model can do at one time.
@@ -133,7 +133,7 @@ func (r *finetuneReport) print(w io.Writer) {
 }
 
 // printExperts is a table of how each layer used its experts.
-func printExperts(w io.Writer, loads []train.ExpertLoad) {
+func printExperts(w io.Writer, loads []loop.ExpertLoad) {
 	if len(loads) == 0 {
 		return
 	}

@@ -14,16 +14,17 @@ import (
 
 	"qtool/fixtures"
 	"qtool/gguf"
+	"qtool/internal/adapt"
 	"qtool/internal/atomicfile"
 	"qtool/internal/chat"
 	"qtool/internal/dataset"
 	"qtool/internal/infer"
 	"qtool/internal/kernel"
+	"qtool/internal/loop"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 	"qtool/internal/tokenizer"
 	"qtool/lora"
-	"qtool/train"
 )
 
 // finetuning is one call of finetune: from the files to the verified result.
@@ -36,15 +37,15 @@ type finetuning struct {
 	decoder *model.Decoder
 	budget  *budget              // the memory that there is
 	tok     *tokenizer.Tokenizer // nil for a model without vocabulary
-	adapter *lora.Adapter        // nil with --full
+	adapter *adapt.Adapter       // nil with --full
 	pool    *kernel.Pool
 	rows    []dataset.Row
 	heldOut []dataset.Row
 	report  finetuneReport
-	metrics *train.Metrics // nil without --run-dir, or if it cannot be written
-	lock    *flock.Flock   // of the run directory
+	metrics *loop.Metrics // nil without --run-dir, or if it cannot be written
+	lock    *flock.Flock  // of the run directory
 	held    *atomicfile.Reservation
-	session *train.Run
+	session *loop.Run
 	steps   *Progress
 }
 
@@ -161,7 +162,7 @@ func (f *finetuning) readData(context.Context) error {
 		return err
 	}
 	f.report.Records = data.Report
-	a := train.Arrangement{Seq: f.seq, Packing: f.packing, EvalSplit: f.evalSplit, Seed: f.config.Seed}
+	a := loop.Arrangement{Seq: f.seq, Packing: f.packing, EvalSplit: f.evalSplit, Seed: f.config.Seed}
 	f.rows, f.heldOut = a.Arrange(data, eval)
 	return nil
 }
@@ -183,7 +184,7 @@ func (f *finetuning) makeAdapter(ctx context.Context) (err error) {
 }
 
 // attach binds the pairs of an adapter to the decoder, if there is one.
-func (f *finetuning) attach(a *lora.Adapter) error {
+func (f *finetuning) attach(a *adapt.Adapter) error {
 	if a == nil {
 		return nil
 	}
@@ -196,7 +197,7 @@ func (f *finetuning) attach(a *lora.Adapter) error {
 // openInit opens the adapter to start from, unless it is open.
 func (f *finetuning) openInit() (err error) {
 	if f.adapter == nil && f.init != "" {
-		f.adapter, err = lora.OpenSparse(f.init)
+		f.adapter, err = adapt.OpenSparse(f.init)
 	}
 	return err
 }
@@ -210,15 +211,15 @@ func (f *finetuning) newAdapter(ctx context.Context) (err error) {
 	if c.Experts, err = f.chooseExperts(ctx); err != nil {
 		return err
 	}
-	if f.adapter, err = lora.New(f.decoder, c); err != nil {
+	if f.adapter, err = adapt.New(f.decoder, c); err != nil {
 		return usagef("finetune: %v", err)
 	}
 	return nil
 }
 
 // pairs says how to make a fresh adapter, but for its experts.
-func (f *finetuning) pairs(rank int, targets []string) lora.Config {
-	return lora.Config{Rank: rank, Alpha: f.alpha, Targets: targets, MergeOnly: f.mergeOnly, Seed: f.config.Seed, Shapes: f.planOnly}
+func (f *finetuning) pairs(rank int, targets []string) adapt.Config {
+	return adapt.Config{Rank: rank, Alpha: f.alpha, Targets: targets, MergeOnly: f.mergeOnly, Seed: f.config.Seed, Shapes: f.planOnly}
 }
 
 // chooseExperts finds the experts that --experts asks for.
@@ -232,11 +233,11 @@ func (f *finetuning) chooseExperts(ctx context.Context) (map[int][]int32, error)
 	var chosen map[int][]int64
 	if f.experts.Top > 0 {
 		f.pool.SetPrecision(f.config.KernelPrecision())
-		sample := train.RoutingSample(f.rows)
+		sample := loop.RoutingSample(f.rows)
 		bar := f.con.progress()
 		bar.Start(int64(len(sample)), "rows", "measuring which experts the data use")
 		var err error
-		chosen, err = train.MeasureRouting(ctx, f.decoder, sample, f.pool, func(done int) { bar.Set(int64(done)) })
+		chosen, err = loop.MeasureRouting(ctx, f.decoder, sample, f.pool, func(done int) { bar.Set(int64(done)) })
 		bar.Done()
 		if err != nil {
 			return nil, err
@@ -264,7 +265,7 @@ func (f *finetuning) planExperts() (map[int][]int32, error) {
 	}
 	e := f.experts
 	if e.Top > 0 {
-		var first lora.Experts
+		var first adapt.Experts
 		for n := range min(e.Top, f.decoder.Experts+1) {
 			first.List = append(first.List, int32(n))
 		}
@@ -284,7 +285,7 @@ func (f *finetuning) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.session, err = train.New(train.Setup{
+	f.session, err = loop.New(loop.Setup{
 		Config: f.config, Decoder: f.decoder, Params: f.params(), Rows: f.rows, HeldOut: f.heldOut,
 		Pool: f.pool, Identity: identity, CheckpointPath: f.checkpoint(), Report: f.event,
 	})
@@ -326,7 +327,7 @@ func (f *finetuning) identity(ctx context.Context) (map[string]string, error) {
 	f.report.BaseSHA256 = base.SHA256
 	what := "all weights"
 	if f.adapter != nil {
-		f.adapter.SetBase(base)
+		base.Record(f.adapter.Extra)
 		what = fmt.Sprintf("alpha %g", f.adapter.Alpha)
 		for _, p := range f.adapter.Pairs {
 			for _, half := range []*nn.Param{p.A, p.B} {
@@ -343,7 +344,7 @@ func (f *finetuning) identity(ctx context.Context) (map[string]string, error) {
 	}
 	return map[string]string{
 		"base": base.SHA256, "base settings": settings, "context": strconv.Itoa(f.decoder.Context), "trained": what,
-		"rows": train.Fingerprint(f.rows), "held_out": train.Fingerprint(f.heldOut),
+		"rows": loop.Fingerprint(f.rows), "held_out": loop.Fingerprint(f.heldOut),
 	}, nil
 }
 
@@ -356,7 +357,7 @@ func (f *finetuning) before(ctx context.Context) (err error) {
 			return nil
 		}
 		measure = f.session.Measure // it is no event of this step
-		lora.Detach(f.decoder)
+		adapt.Detach(f.decoder)
 		defer func() { err = errors.Join(err, f.adapter.Attach(f.decoder)) }()
 	}
 	if f.report.Before.Loss, err = f.evaluate(ctx, measure); err != nil {
@@ -423,7 +424,7 @@ func (f *finetuning) train(ctx context.Context) error {
 	f.steps.Set(int64(f.session.Step()))
 	err := f.session.Train(ctx)
 	f.steps.Done()
-	if errors.Is(err, train.ErrDiverged) {
+	if errors.Is(err, loop.ErrDiverged) {
 		return f.blame(err)
 	}
 	if err != nil && ctx.Err() != nil && f.runDir != "" {
@@ -433,23 +434,23 @@ func (f *finetuning) train(ctx context.Context) error {
 }
 
 // event takes what happens in the run to the progress bar and to metrics.jsonl.
-func (f *finetuning) event(e train.Event) error {
+func (f *finetuning) event(e loop.Event) error {
 	switch e.Type {
-	case train.StepEvent:
+	case loop.StepEvent:
 		f.report.Steps, f.report.LastLoss = e.Step, e.Loss
 		f.steps.Remark("loss %.4f, %.0f tokens/s", e.Loss, e.TokensPerSecond)
 		f.steps.Set(int64(e.Step))
-	case train.ExpertsEvent:
+	case loop.ExpertsEvent:
 		f.report.Experts = e.Experts
-	case train.SkipEvent:
+	case loop.SkipEvent:
 		f.report.Skipped++
 		f.steps.Note("step %d: skipped: %s", e.Step, e.Reason)
-	case train.RollbackEvent:
+	case loop.RollbackEvent:
 		f.report.Rollbacks = append(f.report.Rollbacks, fmt.Sprintf("step %d: %s", e.Step, e.Reason))
 		f.steps.Note("step %d: rolled back: %s", e.Step, e.Reason)
-	case train.WarningEvent:
+	case loop.WarningEvent:
 		f.steps.Note("step %d: warning: %s", e.Step, e.Reason)
-	case train.EvalEvent:
+	case loop.EvalEvent:
 		if e.Step > 0 && e.Step < f.report.Plan.Steps {
 			f.steps.Note("step %d: held-out loss %.4f", e.Step, e.Loss)
 		}
@@ -478,10 +479,10 @@ func (f *finetuning) verify(ctx context.Context) error {
 	if f.adapter == nil {
 		return nil
 	}
-	a, err := lora.FromModelSparse(f.adapter.Model())
+	a, err := adapt.FromModelSparse(f.adapter.Model())
 	if err == nil {
 		tokens := f.rows[0].Docs[0].Tokens()
-		f.report.LogitChange, err = lora.Verify(ctx, f.base, f.load, a, tokens[:min(len(tokens), 32)], f.pool)
+		f.report.LogitChange, err = adapt.Verify(ctx, f.base, f.load, a, tokens[:min(len(tokens), 32)], f.pool)
 	}
 	if err != nil {
 		return fmt.Errorf("the trained adapter is not written: %w", err)
@@ -500,7 +501,7 @@ func (f *finetuning) write(ctx context.Context) error {
 		return err
 	}
 	f.report.MergeOnly = f.adapter.MergeOnly
-	if err := lora.ReadBack(f.report.Output); err != nil {
+	if err := adapt.ReadBack(f.report.Output); err != nil {
 		return fmt.Errorf("reading the written adapter back: %w", err)
 	}
 	return nil

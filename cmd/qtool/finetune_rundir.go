@@ -13,7 +13,7 @@ import (
 
 	"qtool/internal/atomicfile"
 	"qtool/internal/kernel"
-	"qtool/train"
+	"qtool/internal/loop"
 )
 
 func (f *finetuning) checkpoint() string {
@@ -87,14 +87,14 @@ func (f *finetuning) openRunDir(ctx context.Context) error {
 		f.report.Steps = f.session.Step()
 		if from.Damage != nil {
 			f.con.say("%v", from.Damage)
-			f.con.say("going on from the checkpoint before it, %s", train.PreviousCheckpoint(f.checkpoint()))
+			f.con.say("going on from the checkpoint before it, %s", loop.PreviousCheckpoint(f.checkpoint()))
 		}
 		if here := kernel.Tier(); from.Tier != here {
 			f.con.say("the run was computed with the kernels %q so far, and goes on with %q: it will not end with the same bits as one that was not moved", from.Tier, here)
 		}
 		f.con.say("resuming after step %d", f.report.Steps)
 	}
-	if f.metrics, err = train.OpenMetrics(f.metricsPath(), f.session.Step()); err != nil {
+	if f.metrics, err = loop.OpenMetrics(f.metricsPath(), f.session.Step()); err != nil {
 		f.con.say("warning: %v; the run goes on without a record", err)
 	}
 	return nil
@@ -102,7 +102,7 @@ func (f *finetuning) openRunDir(ctx context.Context) error {
 
 // checkpoints counts the checkpoints in the run directory.
 func (f *finetuning) checkpoints() (n int, err error) {
-	for _, path := range []string{f.checkpoint(), train.PreviousCheckpoint(f.checkpoint())} {
+	for _, path := range []string{f.checkpoint(), loop.PreviousCheckpoint(f.checkpoint())} {
 		_, err := os.Stat(path)
 		switch {
 		case err == nil:
@@ -142,7 +142,7 @@ func (f *finetuning) reserveSpace() (err error) {
 
 // record writes an event to metrics.jsonl. A record that cannot be written is no reason
 // to stop learning: it is said once, and what is missing is counted.
-func (f *finetuning) record(e train.Event) {
+func (f *finetuning) record(e loop.Event) {
 	if f.metrics == nil {
 		return
 	}

@@ -10,8 +10,8 @@ import (
 
 	"qtool/fixtures"
 	"qtool/gguf"
+	"qtool/internal/adapt"
 	"qtool/internal/model"
-	"qtool/lora"
 )
 
 // everyFlip flips one bit of each stride-th byte of the file at path, another one each
@@ -52,7 +52,7 @@ func TestVerifyFindsEveryFlippedBitOfAnAdapter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := lora.New(d, lora.Config{Rank: 1, Alpha: 2, Targets: []string{"attn_k", "ffn_up"}, Seed: 1})
+	a, err := adapt.New(d, adapt.Config{Rank: 1, Alpha: 2, Targets: []string{"attn_k", "ffn_up"}, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

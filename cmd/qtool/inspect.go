@@ -9,8 +9,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
+	"qtool/internal/adapt"
 	"qtool/internal/printable"
-	"qtool/lora"
 	"qtool/quantize/imatrix"
 )
 
@@ -138,7 +138,7 @@ func inspect(path string, m gguf.Model, all bool) (*inspectReport, error) {
 	r.Types, r.Total = totals(m)
 	switch kind, _ := m.Metadata().Str("general.type"); kind {
 	case "adapter":
-		a, err := lora.FromModel(m)
+		a, err := adapt.FromModel(m)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
@@ -185,7 +185,7 @@ func totals(m gguf.Model) ([]typeTotal, modelTotal) {
 	return types, all
 }
 
-func describeAdapter(a *lora.Adapter) *adapterReport {
+func describeAdapter(a *adapt.Adapter) *adapterReport {
 	r := &adapterReport{Architecture: a.Architecture, Alpha: a.Alpha, Pairs: []pairReport{}}
 	for _, p := range a.Pairs {
 		r.Parameters += len(p.A.Data) + len(p.B.Data)

@@ -10,12 +10,12 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
+	"qtool/internal/adapt"
 	"qtool/internal/convert"
 	"qtool/internal/infer"
 	"qtool/internal/kernel"
 	"qtool/internal/model"
 	"qtool/internal/tokenizer"
-	"qtool/lora"
 )
 
 // modelFile is a model whose files are open.
@@ -58,7 +58,7 @@ func opened[M modelFile](m M, err error) (modelFile, error) {
 type loaded struct {
 	file    modelFile
 	decoder *model.Decoder
-	adapter *lora.Adapter // attached to the decoder; nil without one
+	adapter *adapt.Adapter // attached to the decoder; nil without one
 	pool    *kernel.Pool
 	memory  *budget // what there was when the file was open
 
@@ -76,7 +76,7 @@ func adapterFlag() cli.Flag {
 func loadForRun(c *cli.Context, con *console, from source, adapterPath string, check func(*loaded) error) (l *loaded, err error) {
 	l = &loaded{}
 	if adapterPath != "" {
-		if l.adapter, err = lora.Open(adapterPath); err != nil {
+		if l.adapter, err = adapt.Open(adapterPath); err != nil {
 			return nil, fmt.Errorf("adapter: %w", err)
 		}
 	}

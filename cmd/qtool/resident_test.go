@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"qtool/fixtures"
-	"qtool/train"
+	"qtool/internal/loop"
 )
 
 func TestABaseThatIsReadPartByPartGivesTheSameAdapter(t *testing.T) {
@@ -71,7 +71,7 @@ func TestWeightsThatConversionChangesCountAsMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	qtool(t, "quantize", "--type", "BF16", folder, converted)
-	memory := func(base string, args ...string) train.Memory {
+	memory := func(base string, args ...string) loop.Memory {
 		args = append([]string{"finetune", "--model", base, "--seq", "16", "--json"}, args...)
 		var plan foretold
 		if err := json.Unmarshal([]byte(qtool(t, append(args, "--plan-only")...)), &plan); err != nil {

@@ -18,8 +18,8 @@ import (
 	"qtool/fixtures"
 	"qtool/fixtures/vocabulary"
 	"qtool/gguf"
+	"qtool/internal/adapt"
 	"qtool/internal/model"
-	"qtool/lora"
 	"qtool/quantize/imatrix"
 )
 
@@ -132,7 +132,7 @@ func scriptAdapter(ts *testscript.TestScript, neg bool, args []string) {
 	defer f.Close()
 	d, err := model.Load(f, model.Options{})
 	ts.Check(err)
-	a, err := lora.New(d, lora.Config{Rank: 2, Alpha: 4, Seed: 1})
+	a, err := adapt.New(d, adapt.Config{Rank: 2, Alpha: 4, Seed: 1})
 	ts.Check(err)
 	for _, p := range a.Pairs {
 		for i := range p.B.Data {

@@ -10,10 +10,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/adapt"
 	"qtool/internal/panics"
 	"qtool/internal/printable"
-	"qtool/lora"
 	"qtool/quantize"
 )
 
@@ -104,7 +103,7 @@ func runVerify(c *cli.Context) error {
 	}
 	if kind == "adapter" && len(r.Damaged) == 0 {
 		r.Kind = "adapter"
-		if _, err := lora.FromModel(m); err != nil {
+		if _, err := adapt.FromModel(m); err != nil {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
 	}
@@ -122,7 +121,7 @@ func runVerify(c *cli.Context) error {
 
 // examine reads all tensors, and at the same time hashes those of a file with hashes.
 func (r *verifyReport) examine(c *cli.Context, con *console, m gguf.Model) error {
-	pool := kernel.NewPool(c.Int("threads"))
+	pool := quantize.NewPool(c.Int("threads"))
 	defer pool.Close()
 	bar := con.progress()
 	defer bar.Done()

@@ -9,8 +9,8 @@ import (
 
 	"qtool/fixtures"
 	"qtool/gguf"
+	"qtool/internal/adapt"
 	"qtool/internal/model"
-	"qtool/lora"
 	"qtool/quantize/imatrix"
 )
 
@@ -36,7 +36,7 @@ func enterWorkshop(t *testing.T) {
 	check(gguf.WriteFile(ctx, "s.gguf", m, gguf.WithSplitTensors(12)))
 	d, err := model.Load(m, model.Options{})
 	check(err)
-	a, err := lora.New(d, lora.Config{Rank: 2, Alpha: 4, Targets: []string{"attn_q", "ffn_up"}, Seed: 1})
+	a, err := adapt.New(d, adapt.Config{Rank: 2, Alpha: 4, Targets: []string{"attn_q", "ffn_up"}, Seed: 1})
 	check(err)
 	for _, p := range a.Pairs {
 		for i := range p.B.Data {

@@ -17,7 +17,7 @@ type GEMMOptions struct {
 	Threads   int      // 0 is all
 	Types     []string // nil is those that matter most
 	Shapes    [][2]int // rows and columns of the weight; nil is two of a 0.5B model
-	Precision string   // as in train.Config
+	Precision string   // as in loop.Config
 	Each      time.Duration
 }
 

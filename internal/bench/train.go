@@ -7,13 +7,13 @@ import (
 	"time"
 
 	"qtool/fixtures"
+	"qtool/internal/adapt"
 	"qtool/internal/arch"
 	"qtool/internal/dataset"
 	"qtool/internal/kernel"
+	"qtool/internal/loop"
 	"qtool/internal/model"
 	"qtool/internal/nn"
-	"qtool/lora"
-	"qtool/train"
 )
 
 // TrainOptions choose the model and the run of [Train].
@@ -25,7 +25,7 @@ type TrainOptions struct {
 	Steps         int    // measured, after one that is not
 	Threads       int    // 0 is all
 	Checkpointing bool
-	Precision     string // as in train.Config
+	Precision     string // as in loop.Config
 	Forward       bool   // only forward passes, without a loss
 }
 
@@ -48,7 +48,7 @@ type TrainResult struct {
 	AnonymousBytes  int64   `json:"anonymous_memory_bytes"` // measured: resident, but not of a file; 0 where it cannot be told
 	PeakRSSBytes    int64   `json:"peak_rss_bytes"`         // of the process, files included; 0 where it cannot be told
 
-	Memory *train.Memory `json:"memory_bytes,omitempty"` // of what PlannedBytes is made
+	Memory *loop.Memory `json:"memory_bytes,omitempty"` // of what PlannedBytes is made
 }
 
 // Train writes a synthetic model to a temporary file, maps it as a user's
@@ -62,7 +62,7 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 	d := m.decoder
 	pool := kernel.NewPool(opt.Threads)
 	defer pool.Close()
-	pool.SetPrecision((&train.Config{Precision: opt.Precision}).KernelPrecision())
+	pool.SetPrecision((&loop.Config{Precision: opt.Precision}).KernelPrecision())
 	const peakTime = 200 * time.Millisecond
 	before := kernel.MeasurePeak(pool, peakTime)
 	r := &TrainResult{Threads: pool.Workers(), Tokens: opt.Seq}
@@ -119,8 +119,8 @@ func randomTokens(d *model.Decoder, n int) []int32 {
 }
 
 // attachPairs binds new pairs of that rank to all linear targets.
-func attachPairs(d *model.Decoder, rank int) (*lora.Adapter, error) {
-	a, err := lora.New(d, lora.Config{Rank: rank, Alpha: 2 * float32(rank)})
+func attachPairs(d *model.Decoder, rank int) (*adapt.Adapter, error) {
+	a, err := adapt.New(d, adapt.Config{Rank: rank, Alpha: 2 * float32(rank)})
 	if err != nil {
 		return nil, err
 	}
@@ -132,14 +132,14 @@ func trainingSteps(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt
 	if err != nil {
 		return nil, err
 	}
-	c := train.DefaultConfig()
+	c := loop.DefaultConfig()
 	c.Steps, c.Checkpointing, c.Precision, c.SaveEvery = opt.Steps, opt.Checkpointing, opt.Precision, 0
 	var seconds []float64
 	last := time.Now()
-	run, err := train.New(train.Setup{
+	run, err := loop.New(loop.Setup{
 		Config: c, Decoder: d, Params: a.Params(), Rows: []dataset.Row{randomRow(d, opt.Seq)}, Pool: pool,
-		Report: func(e train.Event) error {
-			if e.Type != train.StepEvent {
+		Report: func(e loop.Event) error {
+			if e.Type != loop.StepEvent {
 				return nil
 			}
 			seconds = append(seconds, time.Since(last).Seconds())

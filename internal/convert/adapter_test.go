@@ -15,9 +15,9 @@ import (
 
 	"qtool/fixtures"
 	"qtool/gguf"
+	"qtool/internal/adapt"
 	"qtool/internal/model"
 	"qtool/internal/sharedtest"
-	"qtool/lora"
 	"qtool/safetensors"
 )
 
@@ -337,7 +337,7 @@ func TestAConvertedAdapterTakesEffectUnmerged(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a, err := lora.FromModel(m)
+			a, err := adapt.FromModel(m)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,8 +17,8 @@ import (
 var floors = [][]string{
 	{"cmd/qtool"},
 	{"fixtures/generate", "internal/bench", "internal/modeldoc"},
-	{"train"},
-	{"lora", "internal/infer"},
+	{"lora"},
+	{"internal/loop", "internal/adapt", "internal/infer"},
 	{"internal/sensitivity"},
 	{"internal/model"},
 	{"internal/nn", "internal/dataset", "internal/convert"},

@@ -4,11 +4,11 @@ import (
 	"testing"
 
 	"qtool/gguf"
+	"qtool/internal/adapt"
 	"qtool/internal/kernel"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 	"qtool/internal/sharedtest"
-	"qtool/lora"
 )
 
 // goldenModels are the models of golden/archs that the decoder computes.
@@ -28,7 +28,7 @@ func TestLogitsEqualLlamaCppWithAndWithoutAdapter(t *testing.T) {
 			t.Run(test, func(t *testing.T) {
 				d := load(t, name)
 				if adapter {
-					a, err := lora.Open(sharedtest.Path(t, "golden/archs/"+name+".lora.gguf"))
+					a, err := adapt.Open(sharedtest.Path(t, "golden/archs/"+name+".lora.gguf"))
 					if err != nil {
 						t.Fatal(err)
 					}

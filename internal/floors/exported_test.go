@@ -1,0 +1,140 @@
+package floors
+
+import (
+	"go/importer"
+	"go/token"
+	"go/types"
+	"strings"
+	"testing"
+)
+
+// public are the packages that other modules can import: what they take and give must not
+// be of a package that those cannot.
+var public = []string{"gguf", "safetensors", "quantize", "quantize/imatrix", "lora"}
+
+func TestPublicPackagesTakeAndGiveOnlyPublicTypes(t *testing.T) {
+	load := importer.ForCompiler(token.NewFileSet(), "source", nil)
+	packages := map[string]*types.Package{}
+	named := map[*types.TypeName]bool{} // types of internal packages that a public one gives a name
+	for _, path := range public {
+		p, err := load.Import(module + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packages[path] = p
+		for _, name := range p.Scope().Names() {
+			o, _ := p.Scope().Lookup(name).(*types.TypeName)
+			if o == nil || !o.Exported() || !o.IsAlias() {
+				continue
+			}
+			if n, ok := types.Unalias(o.Type()).(*types.Named); ok {
+				named[n.Obj()] = true
+			}
+		}
+	}
+	for path, p := range packages {
+		x := &exposed{named: named, seen: map[types.Type]bool{}}
+		for _, name := range p.Scope().Names() {
+			if o := p.Scope().Lookup(name); o.Exported() {
+				x.object(o, path+"."+name)
+			}
+		}
+		for _, found := range x.found {
+			t.Error(found)
+		}
+	}
+}
+
+// exposed collects where types of internal packages can be reached by exported names.
+type exposed struct {
+	named map[*types.TypeName]bool
+	seen  map[types.Type]bool
+	found []string
+}
+
+func (x *exposed) object(o types.Object, at string) {
+	if _, isType := o.(*types.TypeName); !isType {
+		x.look(o.Type(), at)
+		return
+	}
+	is := types.Unalias(o.Type())
+	x.look(is.Underlying(), at)
+	methods := types.NewMethodSet(types.NewPointer(is))
+	for m := range methods.Methods() {
+		if m.Obj().Exported() {
+			x.look(m.Obj().Type(), at+"."+m.Obj().Name())
+		}
+	}
+}
+
+// look goes through all that a user of a type can name or reach.
+func (x *exposed) look(t types.Type, at string) {
+	if n, ok := t.(*types.Named); ok && internal(n.Obj()) && !x.named[n.Obj()] {
+		x.found = append(x.found, at+" mentions "+n.Obj().Pkg().Path()+"."+n.Obj().Name())
+		return
+	}
+	if x.seen[t] {
+		return
+	}
+	x.seen[t] = true
+	switch t := t.(type) {
+	case *types.Named:
+		x.lookNamed(t, at)
+	case *types.Alias:
+		x.look(types.Unalias(t), at)
+	case *types.Pointer:
+		x.look(t.Elem(), at)
+	case *types.Slice:
+		x.look(t.Elem(), at)
+	case *types.Array:
+		x.look(t.Elem(), at)
+	case *types.Chan:
+		x.look(t.Elem(), at)
+	case *types.Map:
+		x.look(t.Key(), at)
+		x.look(t.Elem(), at)
+	case *types.Signature:
+		for _, list := range []*types.Tuple{t.Params(), t.Results()} {
+			for v := range list.Variables() {
+				x.look(v.Type(), at)
+			}
+		}
+		for p := range t.TypeParams().TypeParams() {
+			x.look(p.Constraint(), at)
+		}
+	case *types.Struct:
+		for f := range t.Fields() {
+			if f.Exported() {
+				x.look(f.Type(), at+"."+f.Name())
+			}
+		}
+	case *types.Interface:
+		for m := range t.Methods() {
+			if m.Exported() {
+				x.look(m.Type(), at+"."+m.Name())
+			}
+		}
+		for e := range t.EmbeddedTypes() {
+			x.look(e, at)
+		}
+	case *types.Union:
+		for term := range t.Terms() {
+			x.look(term.Type(), at)
+		}
+	}
+}
+
+func internal(o *types.TypeName) bool {
+	return o.Pkg() != nil && strings.HasPrefix(o.Pkg().Path(), module+"internal/")
+}
+
+// lookNamed looks at a type with a name. Exported ones are looked at where they are declared;
+// what an unexported one of the module offers can be reached by its users.
+func (x *exposed) lookNamed(t *types.Named, at string) {
+	for arg := range t.TypeArgs().Types() {
+		x.look(arg, at)
+	}
+	if o := t.Obj(); !o.Exported() && o.Pkg() != nil && strings.HasPrefix(o.Pkg().Path(), module) {
+		x.object(o, at)
+	}
+}
