@@ -144,8 +144,8 @@ func (p *planner) rehearse(v variant) (demand, error) {
 	if err != nil {
 		return demand{}, err
 	}
-	if d := (demand{Need: memory.Need{Own: bytesPerTrained * trained}, atLeast: true}); !f.budget.fits(demand{Need: d.Need}) {
-		return d, nil
+	if least := bytesPerTrained * trained; most > 0 && least > most { // pairs too large even for blanks
+		return demand{Need: memory.Need{Own: least}, atLeast: true}, nil
 	}
 	params, err := p.attach(v)
 	if err != nil {
