@@ -177,7 +177,7 @@ func (p *planner) multiplied() float64 {
 	defer pool.Close()
 	c := p.f.config
 	c.Batch, c.GradAccum = 1, 1
-	return train.Foretell(c, p.f.decoder, p.f.params(), pool, p.f.seq, 0, p.f.budget.forRehearsals()).FLOPsPerToken
+	return loop.Foretell(c, p.f.decoder, p.f.params(), pool, p.f.seq, 0, p.f.budget.forRehearsals()).FLOPsPerToken
 }
 
 // demand is what m takes beside what the program held when the limits were asked for.
