@@ -103,8 +103,8 @@ type comparison struct {
 
 func (c *comparison) scoreWindow(ctx context.Context, text []int32) error {
 	window, baseWindow := c.model.window(text), c.baseline.window(text)
-	c.cache.Truncate(0)
-	c.baseCache.Truncate(0)
+	c.cache.Reset()
+	c.baseCache.Reset()
 	return c.model.forward(ctx, window, c.cache, func(first int, hidden *nn.Var) error {
 		chunk := baseWindow[first : first+hidden.Rows]
 		return c.baseline.forward(ctx, chunk, c.baseCache, func(_ int, baseHidden *nn.Var) error {

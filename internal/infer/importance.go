@@ -129,7 +129,7 @@ func (c *collector) chunk(ctx context.Context, run *Importance, text []int32) er
 	if bos := c.session.addedBOS(); bos >= 0 {
 		input[0] = bos
 	}
-	c.cache.Truncate(0)
+	c.cache.Reset()
 	nll := run.nll
 	err := c.session.forward(ctx, input, c.cache, func(first int, hidden *nn.Var) error {
 		return c.score(first, hidden, text, &nll)

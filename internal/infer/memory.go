@@ -110,7 +110,7 @@ func (s *Session) rehearse(most int64, chunks ...chunk) (m Memory) {
 				s.logits(hidden, 0, min(headRows, hidden.Rows), func(*nn.Var) {})
 			}
 		})
-		m.Cache = max(m.Cache, cache.BlankBytes())
+		m.Cache = max(m.Cache, cache.Bytes())
 		m.Positions = max(m.Positions, s.Decoder.PositionBytes(c.first+c.rows))
 		m.AtLeast = m.AtLeast || !whole
 	}

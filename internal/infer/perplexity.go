@@ -141,7 +141,7 @@ func (s *Session) window(text []int32) []int32 {
 // scoreWindow scores the second half of a window of text.
 func (s *Session) scoreWindow(ctx context.Context, text []int32, cache *model.Cache, sum *sums) error {
 	from := len(text) / 2
-	cache.Truncate(0)
+	cache.Reset()
 	return s.forward(ctx, s.window(text), cache, func(first int, hidden *nn.Var) error {
 		return s.head(hidden, max(0, from-first), func(row int, logits []float32) error {
 			nll := negativeLogLikelihood(logits, text[first+row+1])

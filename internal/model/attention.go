@@ -18,27 +18,27 @@ type groupedAttention struct {
 	spec         nn.AttentionSpec // but for what depends on the batch
 }
 
-func (a *groupedAttention) forward(t *nn.Tape, x *nn.Var, b *Batch, layer int) *nn.Var {
+func (a *groupedAttention) forward(t *nn.Tape, x *nn.Var, b *Batch, state layerState) *nn.Var {
 	q, k, v := a.project(t, x)
 	q = a.position(t, q, a.qNorm, b)
 	k = a.position(t, k, a.kNorm, b)
 	spec := a.spec
-	spec.First, spec.Roundable = b.First, a.output.Expert[0].Encoded()
-	if b.cache != nil {
-		spec.Offset = b.cache.length
-		k, v = b.cache.extend(t, layer, k, v)
-	}
-	return t.Linear(t.Attention(q, k, v, spec), a.output)
+	spec.Roundable = a.output.Expert[0].Encoded()
+	return t.Linear(attend(t, q, k, v, spec, b, state), a.output) // [tokens, embedding]
 }
 
 func (a *groupedAttention) readers() []*nn.Linear { return a.inputs }
 
+func (a *groupedAttention) newState(c *Cache) layerState { return &keyValues{cache: c} }
+
+// project gives q [tokens, heads·headDim], k [tokens, key heads·headDim] and v [tokens, key
+// heads·valueDim].
 func (a *groupedAttention) project(t *nn.Tape, x *nn.Var) (q, k, v *nn.Var) {
 	if a.qkv == nil {
 		y := t.Linears(x, a.q, a.k, a.v)
 		return y[0], y[1], y[2]
 	}
-	all := t.Linear(x, a.qkv)
+	all := t.Linear(x, a.qkv) // [tokens, all three side by side]
 	endQ := a.spec.Heads * a.spec.HeadDim
 	endK := endQ + a.spec.KVHeads*a.spec.HeadDim
 	return t.Columns(all, 0, endQ), t.Columns(all, endQ, endK), t.Columns(all, endK, all.Cols)
@@ -55,13 +55,10 @@ func (a *groupedAttention) position(t *nn.Tape, x *nn.Var, norm *nn.Param, b *Ba
 	return x
 }
 
-func (b *binder) attention(prefix string, l int, rope *nn.Rope) attention {
-	d := b.d
-	if d.Kinds[l].Mixer == arch.LatentAttention {
-		return b.latentAttention(prefix, l, rope)
-	}
-	heads, kvHeads := d.Heads[l], d.KVHeads[l]
-	a := &groupedAttention{rope: rope, epsilon: d.NormEpsilon, spec: nn.AttentionSpec{
+func bindAttention(b *layerBinder) mixer {
+	d, l := b.d, b.number
+	heads, kvHeads := b.heads()
+	a := &groupedAttention{rope: b.rope, epsilon: d.NormEpsilon, spec: nn.AttentionSpec{
 		Heads: heads, KVHeads: kvHeads, HeadDim: d.HeadDim, ValueDim: d.ValueDim,
 		Scale: d.AttentionScale, Softcap: d.AttentionSoftcap,
 	}}
@@ -69,31 +66,40 @@ func (b *binder) attention(prefix string, l int, rope *nn.Rope) attention {
 		a.spec.Window = d.Window
 	}
 	q, k, v := heads*d.HeadDim, kvHeads*d.HeadDim, kvHeads*d.ValueDim
-	if b.has(prefix + "attn_qkv.weight") {
-		a.qkv = b.targetLinear(prefix+"attn_qkv", d.Embedding, q+k+v, 1)
+	if b.has("attn_qkv.weight") {
+		a.qkv = b.linear("attn_qkv", d.Embedding, q+k+v)
 		a.inputs = []*nn.Linear{a.qkv}
 	} else {
-		a.q = b.targetLinear(prefix+"attn_q", d.Embedding, q, 1)
-		a.k = b.targetLinear(prefix+"attn_k", d.Embedding, k, 1)
-		a.v = b.targetLinear(prefix+"attn_v", d.Embedding, v, 1)
+		a.q = b.linear("attn_q", d.Embedding, q)
+		a.k = b.linear("attn_k", d.Embedding, k)
+		a.v = b.linear("attn_v", d.Embedding, v)
 		a.inputs = []*nn.Linear{a.q, a.k, a.v}
 	}
-	a.qNorm, a.kNorm = b.queryKeyNorms(prefix, q, k)
+	a.qNorm, a.kNorm = b.queryKeyNorms(q, k)
 	if b.arch.Sinks {
-		a.spec.Sinks = b.vector(prefix+"attn_sinks.weight", heads)
+		a.spec.Sinks = b.vector("attn_sinks.weight", heads)
 	}
-	a.output = b.targetLinear(prefix+"attn_output", heads*d.ValueDim, d.Embedding, 1)
+	a.output = b.linear("attn_output", heads*d.ValueDim, d.Embedding)
 	return a
 }
 
+// heads are the numbers of query heads and of key heads of a layer with attention.
+func (b *layerBinder) heads() (heads, kvHeads int) {
+	heads, kvHeads = b.d.Heads[b.number], b.d.KVHeads[b.number]
+	if heads <= 0 || kvHeads <= 0 || heads%kvHeads != 0 {
+		refuseAs(ErrInvalid, "layer %d has %d attention heads over %d key heads", b.number, heads, kvHeads)
+	}
+	return heads, kvHeads
+}
+
 // queryKeyNorms binds the norms over queries and keys, q and k elements wide.
-func (b *binder) queryKeyNorms(prefix string, q, k int) (qNorm, kNorm *nn.Param) {
+func (b *layerBinder) queryKeyNorms(q, k int) (qNorm, kNorm *nn.Param) {
 	kind := b.arch.QKNorm
-	if kind == arch.NoQKNorm || kind == arch.OptionalQKNorm && !b.has(prefix+"attn_q_norm.weight") {
+	if kind == arch.NoQKNorm || kind == arch.OptionalQKNorm && !b.has("attn_q_norm.weight") {
 		return nil, nil
 	}
 	if kind != arch.WideQKNorm {
 		q, k = b.d.HeadDim, b.d.HeadDim
 	}
-	return b.vector(prefix+"attn_q_norm.weight", q), b.vector(prefix+"attn_k_norm.weight", k)
+	return b.vector("attn_q_norm.weight", q), b.vector("attn_k_norm.weight", k)
 }

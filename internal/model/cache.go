@@ -1,51 +1,82 @@
 package model
 
-import "qtool/internal/nn"
-
-// Cache keeps the keys and values of one document's tokens, so that the next
-// tokens need not compute them again.
+// Cache is what layers remember of the tokens of one document, so that the next tokens do
+// not need them computed again.
 type Cache struct {
 	length int
-	room   int // tokens that memory is taken for at once
-	layers []cachedLayer
-
-	blank bool  // of [Decoder.BlankCache]
-	bytes int64 // what a blank one would hold
+	room   int          // tokens that memory is taken for at once
+	blank  bool         // it is for rehearsals; see [Decoder.BlankCache]
+	layers []layerState // by number; nil if the layer remembers nothing
 }
 
-type cachedLayer struct{ k, v []float32 }
+// layerState is what one layer remembers of a document. It belongs to a cache, which knows
+// how many tokens that are.
+type layerState interface {
+	// reset forgets all.
+	reset()
+	// rewind forgets the tokens from position n on. It does nothing and reports false where
+	// the state has no way back, as one that all tokens so far were summed up in.
+	rewind(n int) bool
+	// bytes is the memory of the state; of a blank one what it would take after the rehearsal.
+	bytes() int64
+}
 
 // NewCache makes an empty cache for so many tokens. More can be added, which takes memory
 // and copies.
-func (d *Decoder) NewCache(tokens int) *Cache {
-	return &Cache{room: tokens, layers: make([]cachedLayer, d.Layers)}
-}
+func (d *Decoder) NewCache(tokens int) *Cache { return d.newCache(&Cache{room: tokens}) }
 
 // BlankCache is a cache for rehearsals that holds length tokens. It takes no memory of its
-// own: its keys and values mean nothing.
-func (d *Decoder) BlankCache(length int) *Cache { return &Cache{length: length, blank: true} }
+// own: what it remembers means nothing.
+func (d *Decoder) BlankCache(length int) *Cache {
+	return d.newCache(&Cache{length: length, blank: true})
+}
 
-// Len is the number of cached tokens.
+func (d *Decoder) newCache(c *Cache) *Cache {
+	c.layers = make([]layerState, d.Layers)
+	for _, blk := range d.blocks {
+		for _, l := range blk.layers {
+			c.layers[l.number] = l.mixer.newState(c)
+		}
+	}
+	return c
+}
+
+// Bytes is the memory that the cache takes; of a blank one what it would take after the
+// rehearsal.
+func (c *Cache) Bytes() (n int64) {
+	for _, s := range c.layers {
+		if s != nil {
+			n += s.bytes()
+		}
+	}
+	return n
+}
+
+// Len is the number of tokens that are remembered.
 func (c *Cache) Len() int { return c.length }
 
-// BlankBytes is what keys and values would take after a rehearsal with a blank cache.
-func (c *Cache) BlankBytes() int64 { return c.bytes }
-
-// Truncate forgets all tokens from position n on.
-func (c *Cache) Truncate(n int) { c.length = min(c.length, max(n, 0)) }
-
-// extend adds rows to a layer and returns all of its rows.
-func (c *Cache) extend(t *nn.Tape, layer int, k, v *nn.Var) (allK, allV *nn.Var) {
-	rows := c.length + k.Rows
-	if c.blank {
-		c.bytes += 4 * int64(rows) * int64(k.Cols+v.Cols)
-		return nn.Constant(t.Blank(rows*k.Cols), rows, k.Cols), nn.Constant(t.Blank(rows*v.Cols), rows, v.Cols)
+// Reset forgets all tokens.
+func (c *Cache) Reset() {
+	for _, s := range c.layers {
+		if s != nil {
+			s.reset()
+		}
 	}
-	l := &c.layers[layer]
-	if l.k == nil {
-		l.k, l.v = make([]float32, 0, c.room*k.Cols), make([]float32, 0, c.room*v.Cols)
+	c.length = 0
+}
+
+// Rewind forgets the tokens from position n on and returns how many are left: n, or fewer
+// if there were no more, or 0 if some layer has no way back. The next tokens continue there.
+func (c *Cache) Rewind(n int) (left int) {
+	if n = max(n, 0); n >= c.length {
+		return c.length
 	}
-	l.k = append(l.k[:c.length*k.Cols], k.Data...)
-	l.v = append(l.v[:c.length*v.Cols], v.Data...)
-	return nn.Constant(l.k, rows, k.Cols), nn.Constant(l.v, rows, v.Cols)
+	for _, s := range c.layers {
+		if s != nil && !s.rewind(n) {
+			c.Reset()
+			return 0
+		}
+	}
+	c.length = n
+	return n
 }

@@ -91,10 +91,8 @@ func (k *keys) common() *Config {
 	if !(c.NormEpsilon >= 0) {
 		refuseAs(ErrInvalid, "%s.attention.layer_norm_rms_epsilon is %g", k.arch, c.NormEpsilon)
 	}
-	for l := range c.Heads {
-		if h, kv := c.Heads[l], c.KVHeads[l]; h <= 0 || kv <= 0 || h%kv != 0 {
-			refuseAs(ErrInvalid, "layer %d has %d attention heads over %d key heads", l, h, kv)
-		}
+	if c.Heads[0] == 0 {
+		refuseAs(ErrInvalid, "%s.%s of the first layer is 0", k.arch, arch.KeyAttentionHeadCount)
 	}
 	perHead := c.Embedding / c.Heads[0]
 	c.HeadDim = k.int(arch.KeyAttentionKeyLength, perHead)

@@ -15,14 +15,16 @@ type Decoder struct {
 
 	embed      *nn.Linear
 	blocks     []*block
+	blockOf    []int // by layer
 	outputNorm *nn.Param
 	head       *nn.Head // shares embed's weight where the head is tied
 	ropes      []*nn.Rope
 	routers    []Router
 
-	targets []Target
-	params  []*nn.Param // while full weights are trained
-	source  source
+	targets   []Target
+	noTargets map[string]string // the weights, by short name, that take no pairs, and why
+	params    []*nn.Param       // while full weights are trained
+	source    source
 
 	residency *residency
 }
@@ -74,19 +76,7 @@ func (d *Decoder) Lookup() Target {
 
 // NoTarget is why no pair can be bound to the weight of a short name, not even to
 // be merged; "" if there is no such reason.
-func (d *Decoder) NoTarget(name string) string {
-	if (name == "token_embd" || name == "output") && d.head.Weight == d.embed.Weight {
-		return "this base uses its embedding as the head too, and llama.cpp cannot apply a pair to both"
-	}
-	if name == "attn_k_b" || name == "attn_v_b" {
-		for _, t := range d.source.Tensors() {
-			if arch.ShortName(t.Name) == name {
-				return "it holds a matrix for each head, which llama.cpp multiplies without looking for adapters, and pairs of heads are not computed here"
-			}
-		}
-	}
-	return ""
-}
+func (d *Decoder) NoTarget(name string) string { return d.noTargets[name] }
 
 // Params lists the parameters that are trained with full weights; it is empty
 // unless the decoder was loaded for that.
@@ -144,6 +134,15 @@ func (b *Batch) follow(c *Cache) {
 	for r := range b.Tokens {
 		b.Positions[r], b.First[r] = int32(c.length+r), 0
 	}
+}
+
+// state is what a layer remembers of the document that the batch continues; nil if it
+// continues none.
+func (b *Batch) state(layer int) layerState {
+	if b.cache == nil {
+		return nil
+	}
+	return b.cache.layers[layer]
 }
 
 // CheckTokens reports the first id that the vocabulary does not have.

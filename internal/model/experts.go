@@ -45,51 +45,52 @@ func (f *expertFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 // The router is no reader: what it makes decides more than a product.
 func (f *expertFFN) readers() []*nn.Linear { return nil }
 
-func (b *binder) expertFFN(prefix string, l int) *expertFFN {
+// expertFFN binds the experts of a layer.
+func (b *layerBinder) expertFFN() *expertFFN {
 	d := b.d
 	n, width := d.Embedding, d.ExpertWidth
 	if width == 0 {
-		width = d.FeedForward[l]
+		width = d.FeedForward[b.number]
 	}
 	f := &expertFFN{
-		router:     b.targetLinear(prefix+"ffn_gate_inp", n, d.Experts+d.Router.Identity, 1),
-		spec:       b.router(prefix, l),
+		router:     b.linear("ffn_gate_inp", n, d.Experts+d.Router.Identity),
+		spec:       b.router(),
 		activation: b.arch.activation,
 		decoder:    d,
-		layer:      l,
+		layer:      b.number,
 	}
-	stack := b.stackedExperts(prefix + "ffn_down_exps.weight")
-	if b.has(prefix + "ffn_gate_up_exps.weight") {
-		f.up = b.targetLinear(prefix+"ffn_gate_up_exps", n, 2*width, stack)
+	count := b.storedExperts("ffn_down_exps.weight")
+	if b.has("ffn_gate_up_exps.weight") {
+		f.up = b.experts("ffn_gate_up_exps", n, 2*width, count)
 	} else {
-		f.gate = b.targetLinear(prefix+"ffn_gate_exps", n, width, stack)
-		f.up = b.targetLinear(prefix+"ffn_up_exps", n, width, stack)
+		f.gate = b.experts("ffn_gate_exps", n, width, count)
+		f.up = b.experts("ffn_up_exps", n, width, count)
 	}
-	f.down = b.targetLinear(prefix+"ffn_down_exps", width, n, stack)
+	f.down = b.experts("ffn_down_exps", width, n, count)
 	if d.SharedWidth > 0 {
-		f.shared = b.gatedFFN(prefix, "_shexp", d.SharedWidth)
+		f.shared = b.gatedFFN("_shexp", d.SharedWidth)
 	}
 	if b.arch.SharedGate {
-		f.sharedGate = b.targetLinear(prefix+"ffn_gate_inp_shexp", n, 1, 1)
+		f.sharedGate = b.linear("ffn_gate_inp_shexp", n, 1)
 	}
 	return f
 }
 
-// router is the router of layer l, whose choices the decoder's loads count.
-func (b *binder) router(prefix string, l int) nn.RouterSpec {
+// router is the router of a layer, whose choices the decoder's loads count.
+func (b *layerBinder) router() nn.RouterSpec {
 	s := b.d.Router
-	if bias := prefix + "exp_probs_b.bias"; b.arch.ChoiceBias && b.has(bias) {
-		s.Bias = b.frozenVector(bias, b.d.Experts+s.Identity)
+	if bias := "exp_probs_b.bias"; b.arch.ChoiceBias && b.has(bias) {
+		s.Bias = b.frozenVector(arch.InLayer(b.number, bias), b.d.Experts+s.Identity)
 	}
 	s.Load = &nn.Load{}
-	b.d.routers = append(b.d.routers, Router{Layer: l, Load: s.Load})
+	b.d.routers = append(b.d.routers, Router{Layer: b.number, Load: s.Load})
 	return s
 }
 
-// stackedExperts is how many experts the file holds. Where there are identity
+// storedExperts is how many experts the file holds. Where there are identity
 // experts it may have one more, of zeros, which stands for all of them in llama.cpp.
-func (b *binder) stackedExperts(tensor string) int {
-	t, ok := b.src.Tensor(tensor)
+func (b *layerBinder) storedExperts(name string) int {
+	t, ok := b.src.Tensor(arch.InLayer(b.number, name))
 	if ok && b.d.Router.Identity > 0 && len(t.Shape) == 3 && t.Shape[2] == b.d.Experts+1 {
 		return b.d.Experts + 1
 	}

@@ -25,27 +25,22 @@ func (f *denseFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 	return t.FeedForward(x, f.gate, f.up, f.down, f.activation)
 }
 
-// feedForward binds what follows the attention of layer l.
-func (b *binder) feedForward(prefix string, l int) feedForward {
-	switch {
-	case !b.d.Kinds[l].HasDense():
-		return b.expertFFN(prefix, l)
-	case b.arch.FusedGateUp:
-		up := b.targetLinear(prefix+"ffn_up", b.d.Embedding, 2*b.d.FeedForward[l], 1)
-		return &denseFFN{
-			up: up, down: b.targetLinear(prefix+"ffn_down", b.d.FeedForward[l], b.d.Embedding, 1),
-			inputs: []*nn.Linear{up}, activation: b.arch.activation,
-		}
+// dense binds the dense block of a layer.
+func (b *layerBinder) dense() *denseFFN {
+	n, width := b.d.Embedding, b.d.FeedForward[b.number]
+	if !b.arch.FusedGateUp {
+		return b.gatedFFN("", width)
 	}
-	return b.gatedFFN(prefix, "", b.d.FeedForward[l])
+	up := b.linear("ffn_up", n, 2*width)
+	return &denseFFN{up: up, down: b.linear("ffn_down", width, n), inputs: []*nn.Linear{up}, activation: b.arch.activation}
 }
 
 // gatedFFN binds a block of three matrices, whose names end in suffix.
-func (b *binder) gatedFFN(prefix, suffix string, width int) *denseFFN {
+func (b *layerBinder) gatedFFN(suffix string, width int) *denseFFN {
 	n := b.d.Embedding
-	gate, up := b.targetLinear(prefix+"ffn_gate"+suffix, n, width, 1), b.targetLinear(prefix+"ffn_up"+suffix, n, width, 1)
+	gate, up := b.linear("ffn_gate"+suffix, n, width), b.linear("ffn_up"+suffix, n, width)
 	return &denseFFN{
-		gate: gate, up: up, down: b.targetLinear(prefix+"ffn_down"+suffix, width, n, 1),
+		gate: gate, up: up, down: b.linear("ffn_down"+suffix, width, n),
 		inputs: []*nn.Linear{gate, up}, activation: b.arch.activation,
 	}
 }

@@ -41,7 +41,7 @@ type latentAttention struct {
 	LatentSpec
 }
 
-func (a *latentAttention) forward(t *nn.Tape, x *nn.Var, b *Batch, layer int) *nn.Var {
+func (a *latentAttention) forward(t *nn.Tape, x *nn.Var, b *Batch, state layerState) *nn.Var {
 	q, kv := a.project(t, x)
 	q = t.Rope(q, a.rope, a.KeyDim, b.Positions)
 	if a.temperature {
@@ -52,10 +52,10 @@ func (a *latentAttention) forward(t *nn.Tape, x *nn.Var, b *Batch, layer int) *n
 	position := t.Columns(kv, a.KVRank, kv.Cols)
 	// Scores against the latents are cheaper to keep than keys, and what an
 	// importance matrix is about; scores against keys are cheaper to compute.
-	if a.keyUp != nil && (b.cache != nil || t.Observe != nil) {
-		return t.Linear(a.absorbed(t, q, latent, position, b, layer), a.output)
+	if a.keyUp != nil && (state != nil || t.Observe != nil) {
+		return t.Linear(a.absorbed(t, q, latent, position, b, state), a.output)
 	}
-	return t.Linear(a.expanded(t, q, latent, position, b, layer), a.output)
+	return t.Linear(a.expanded(t, q, latent, position, b, state), a.output)
 }
 
 func (a *latentAttention) project(t *nn.Tape, x *nn.Var) (q, kv *nn.Var) {
@@ -69,7 +69,7 @@ func (a *latentAttention) project(t *nn.Tape, x *nn.Var) (q, kv *nn.Var) {
 }
 
 // expanded makes the keys and values of all heads.
-func (a *latentAttention) expanded(t *nn.Tape, q, latent, position *nn.Var, b *Batch, layer int) *nn.Var {
+func (a *latentAttention) expanded(t *nn.Tape, q, latent, position *nn.Var, b *Batch, state layerState) *nn.Var {
 	var k, v *nn.Var
 	if plain := a.KeyDim - a.rotated; a.kvUp != nil {
 		up := t.Linear(latent, a.kvUp)
@@ -79,58 +79,61 @@ func (a *latentAttention) expanded(t *nn.Tape, q, latent, position *nn.Var, b *B
 		k, v = t.HeadLinear(latent, a.keyUp, true), t.HeadLinear(latent, a.valueUp, false)
 	}
 	k = t.JoinHeads(k, position, a.heads, a.rotated)
-	return a.attend(t, q, k, v, b, layer, nn.AttentionSpec{KVHeads: a.heads, HeadDim: a.KeyDim, ValueDim: a.ValueDim})
+	return a.attend(t, q, k, v, b, state, nn.AttentionSpec{KVHeads: a.heads, HeadDim: a.KeyDim, ValueDim: a.ValueDim})
 }
 
 // absorbed takes the queries to the latents, which all heads share.
-func (a *latentAttention) absorbed(t *nn.Tape, q, latent, position *nn.Var, b *Batch, layer int) *nn.Var {
+func (a *latentAttention) absorbed(t *nn.Tape, q, latent, position *nn.Var, b *Batch, state layerState) *nn.Var {
 	plain := t.HeadColumns(q, a.heads, 0, a.KeyDim-a.rotated)
 	rotated := t.HeadColumns(q, a.heads, a.KeyDim-a.rotated, a.KeyDim)
 	q = t.JoinHeads(t.HeadLinear(plain, a.keyUp, false), rotated, a.heads, a.rotated)
 	k := t.JoinHeads(latent, position, 1, a.rotated)
-	y := a.attend(t, q, k, latent, b, layer, nn.AttentionSpec{KVHeads: 1, HeadDim: a.KVRank + a.rotated, ValueDim: a.KVRank})
+	y := a.attend(t, q, k, latent, b, state, nn.AttentionSpec{KVHeads: 1, HeadDim: a.KVRank + a.rotated, ValueDim: a.KVRank})
 	return t.HeadLinear(y, a.valueUp, false)
 }
 
 func (a *latentAttention) readers() []*nn.Linear { return a.inputs }
 
-func (a *latentAttention) attend(t *nn.Tape, q, k, v *nn.Var, b *Batch, layer int, spec nn.AttentionSpec) *nn.Var {
-	spec.Heads, spec.Scale, spec.First = a.heads, a.scoreScale, b.First
+func (a *latentAttention) newState(c *Cache) layerState { return &keyValues{cache: c} }
+
+func (a *latentAttention) attend(t *nn.Tape, q, k, v *nn.Var, b *Batch, state layerState, spec nn.AttentionSpec) *nn.Var {
+	spec.Heads, spec.Scale = a.heads, a.scoreScale
 	spec.Roundable = a.output.Expert[0].Encoded()
-	if b.cache != nil {
-		spec.Offset = b.cache.length
-		k, v = b.cache.extend(t, layer, k, v)
-	}
-	return t.Attention(q, k, v, spec)
+	return attend(t, q, k, v, spec, b, state)
 }
 
-func (b *binder) latentAttention(prefix string, l int, rope *nn.Rope) *latentAttention {
+func bindLatentAttention(b *layerBinder) mixer {
 	d := b.d
-	s, n, heads, rotated := d.Latent, d.Embedding, d.Heads[l], d.Rope.Dims
+	heads, _ := b.heads()
+	s, n, rotated := d.Latent, d.Embedding, d.Rope.Dims
 	a := &latentAttention{
-		rope: rope, rotated: rotated, heads: heads, epsilon: d.NormEpsilon, scoreScale: d.AttentionScale,
+		rope: b.rope, rotated: rotated, heads: heads, epsilon: d.NormEpsilon, scoreScale: d.AttentionScale,
 		temperature: d.Temperature.Scale != 0, LatentSpec: s,
-		kvDown: b.targetLinear(prefix+"attn_kv_a_mqa", n, s.KVRank+rotated, 1),
-		kvNorm: b.vector(prefix+"attn_kv_a_norm.weight", s.KVRank),
-		output: b.targetLinear(prefix+"attn_output", heads*s.ValueDim, n, 1),
+		kvDown: b.linear("attn_kv_a_mqa", n, s.KVRank+rotated),
+		kvNorm: b.vector("attn_kv_a_norm.weight", s.KVRank),
+		output: b.linear("attn_output", heads*s.ValueDim, n),
 	}
-	if b.has(prefix + "attn_q.weight") {
-		a.q = b.targetLinear(prefix+"attn_q", n, heads*s.KeyDim, 1)
+	if b.has("attn_q.weight") {
+		a.q = b.linear("attn_q", n, heads*s.KeyDim)
 		a.inputs = []*nn.Linear{a.q, a.kvDown}
 	} else {
-		a.qDown = b.targetLinear(prefix+"attn_q_a", n, s.QRank, 1)
-		a.qNorm = b.vector(prefix+"attn_q_a_norm.weight", s.QRank)
-		a.qUp = b.targetLinear(prefix+"attn_q_b", s.QRank, heads*s.KeyDim, 1)
+		a.qDown = b.linear("attn_q_a", n, s.QRank)
+		a.qNorm = b.vector("attn_q_a_norm.weight", s.QRank)
+		a.qUp = b.linear("attn_q_b", s.QRank, heads*s.KeyDim)
 		a.inputs = []*nn.Linear{a.qDown, a.kvDown}
 	}
-	if plain := s.KeyDim - rotated; b.has(prefix + "attn_kv_b.weight") {
-		a.kvUp = b.targetLinear(prefix+"attn_kv_b", s.KVRank, heads*(plain+s.ValueDim), 1)
+	if plain := s.KeyDim - rotated; b.has("attn_kv_b.weight") {
+		a.kvUp = b.linear("attn_kv_b", s.KVRank, heads*(plain+s.ValueDim))
 	} else {
-		a.keyUp = b.weight(prefix+"attn_k_b.weight", plain, s.KVRank, heads)
-		a.valueUp = b.weight(prefix+"attn_v_b.weight", s.KVRank, s.ValueDim, heads)
+		a.keyUp = b.weight("attn_k_b.weight", plain, s.KVRank, heads)
+		a.valueUp = b.weight("attn_v_b.weight", s.KVRank, s.ValueDim, heads)
+		b.noTarget(headMatrices, "attn_k_b", "attn_v_b")
 	}
 	return a
 }
+
+// headMatrices is why no pair can be bound to the weights between heads and latents.
+const headMatrices = "it holds a matrix for each head, which llama.cpp multiplies without looking for adapters, and pairs of heads are not computed here"
 
 // latents reads the widths of attention over latents. Files from before
 // key_length_mla have the dimensions of the heads themselves in its place.

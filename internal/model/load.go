@@ -62,7 +62,7 @@ func Load(src gguf.Model, opt Options) (*Decoder, error) {
 func load(src gguf.Model, row *architecture, opt Options) (d *Decoder, err error) {
 	err = refused(func() {
 		c := configOf(src, row)
-		b := &binder{src: src, arch: row, opt: opt, used: map[string]bool{}, d: &Decoder{Config: *c, source: source{src}}}
+		b := &binder{src: src, arch: row, opt: opt, used: map[string]bool{}, d: &Decoder{Config: *c, source: source{src}, noTargets: map[string]string{}}}
 		b.bind()
 		b.checkLeftover()
 		d = b.d
@@ -124,12 +124,12 @@ func (b *binder) bind() {
 		case d.windowed(l):
 			r = windowRope
 		}
-		blk := b.block(l, r)
-		if n := len(d.blocks); n > 0 && d.blocks[n-1].aside != nil && d.blocks[n-1].second == nil {
-			d.blocks[n-1].second = blk
-			continue
+		if n := len(d.blocks); n == 0 || !d.blocks[n-1].open() {
+			d.blocks = append(d.blocks, &block{})
 		}
-		d.blocks = append(d.blocks, blk)
+		blk := d.blocks[len(d.blocks)-1]
+		blk.layers = append(blk.layers, b.layer(l, r))
+		d.blockOf = append(d.blockOf, len(d.blocks)-1)
 	}
 }
 
@@ -145,6 +145,7 @@ func (b *binder) head() *nn.Linear {
 	d := b.d
 	own := b.has(arch.Output)
 	if b.arch.Head == arch.TiedHead || b.arch.Head == arch.AnyHead && !own {
+		b.noTarget("this base uses its embedding as the head too, and llama.cpp cannot apply a pair to both", "token_embd", "output")
 		return &nn.Linear{Weight: d.embed.Weight, Bias: b.bias("output", d.Vocabulary, 1)}
 	}
 	head := b.linear("output", d.Embedding, d.Vocabulary, 1)
@@ -198,6 +199,13 @@ func (b *binder) targetLinear(name string, in, out, experts int) *nn.Linear {
 	l := b.linear(name, in, out, experts)
 	b.target(name+".weight", l, false)
 	return l
+}
+
+// noTarget says why no pair can be bound to the weights of the given short names.
+func (b *binder) noTarget(reason string, names ...string) {
+	for _, name := range names {
+		b.d.noTargets[name] = reason
+	}
 }
 
 func (b *binder) target(tensor string, l *nn.Linear, transposed bool) {

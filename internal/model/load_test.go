@@ -107,7 +107,9 @@ func TestCachedChunksGiveTheLogitsOfTheWhole(t *testing.T) {
 		tape.Reset(false)
 		got = append(got, d.Logits(tape, d.Hidden(tape, model.NewBatch(chunk, []int{0}), cache, false)).Data...)
 	}
-	cache.Truncate(6)
+	if left := cache.Rewind(6); left != 6 {
+		t.Fatalf("%d tokens are left", left)
+	}
 	tape.Reset(false)
 	again := d.Logits(tape, d.Hidden(tape, model.NewBatch(ids[6:], []int{0}), cache, false)).Data
 	// A token alone is multiplied in another order of sums.

@@ -68,7 +68,7 @@ func (d *Decoder) parts() []part {
 		if l := arch.LayerOf(t.Name); l >= d.Layers {
 			continue // it is not computed
 		} else if l >= 0 {
-			p = d.partOf(l)
+			p = d.blockOf[l]
 		}
 		parts[p].add(t)
 	}
@@ -208,9 +208,6 @@ func (d *Decoder) enterBack(rehearsing bool, p int) {
 // choose is [residency.choose] for the experts of a layer.
 func (d *Decoder) choose(rehearsing bool, layer int, groups []int32) {
 	if d.residency != nil {
-		d.residency.choose(d.partOf(layer), groups, !rehearsing)
+		d.residency.choose(d.blockOf[layer], groups, !rehearsing)
 	}
 }
-
-// partOf is the block of a layer: a block may be two layers.
-func (d *Decoder) partOf(layer int) int { return layer * len(d.blocks) / d.Layers }
