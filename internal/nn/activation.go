@@ -17,7 +17,7 @@ type Activation struct {
 
 // forwardOf is what a computes here.
 func (t *Tape) forwardOf(a *Activation) func(y, gate, up []float32) {
-	if a.Inferred != nil && !t.learning {
+	if a.Inferred != nil && !t.training {
 		return a.Inferred
 	}
 	return a.Forward
@@ -73,7 +73,7 @@ func clampedBackward(dgate, dup, gate, up, dy []float32) {
 func (t *Tape) Gated(gate, up *Var, a Activation) *Var {
 	y := t.newVar(gate.Rows, gate.Cols, gate.needs || up.needs)
 	y.oneToken = gate.oneToken
-	o := t.steps.gated.take()
+	o := newOp[gatedOp](t)
 	*o = gatedOp{t: t, gate: gate, up: up, y: y, activation: a}
 	t.Pool.Do(rowParts(y.Rows), (*gatedForward)(o))
 	t.record(y, o)

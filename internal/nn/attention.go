@@ -37,13 +37,13 @@ type AttentionSpec struct {
 // row of the result is the same, bit for bit, whichever rows it is computed with.
 func (t *Tape) Attention(q, k, v *Var, s AttentionSpec) *Var {
 	y := t.newVar(q.Rows, s.Heads*s.ValueDim, q.needs || k.needs || v.needs || s.Sinks.Trainable())
-	o := t.steps.attention.take()
-	*o = attentionOp{t: t, q: q, k: k, v: v, y: y, AttentionSpec: s, logSum: t.floats.take(s.Heads * q.Rows)}
+	o := newOp[attentionOp](t)
+	*o = attentionOp{t: t, works: perWorker[attentionWork](t), q: q, k: k, v: v, y: y, AttentionSpec: s, logSum: t.floats.take(s.Heads * q.Rows)}
 	o.Roundable = s.Roundable && t.Pool.Rounds() && q.Rows > 1
 	o.findDocuments()
 	o.cutForward()
 	if t.Pool.Rehearsing() {
-		o.foretellForward()
+		o.rehearseForward()
 	}
 	t.Pool.Do((len(o.blocks)-1)*s.KVHeads*o.splits, (*attentionForward)(o))
 	t.record(y, o)
@@ -52,6 +52,7 @@ func (t *Tape) Attention(q, k, v *Var, s AttentionSpec) *Var {
 
 type attentionOp struct {
 	t          *Tape
+	works      []attentionWork // by worker
 	q, k, v, y *Var
 	AttentionSpec
 	logSum    []float32 // [heads, tokens]: log of the sum of the exponentials
@@ -125,7 +126,7 @@ func (f *attentionForward) Do(worker, part int) {
 	// The last rows see the most keys: hand them out first.
 	block := len(o.blocks) - 2 - part/(o.KVHeads*o.splits)
 	from, to := o.headsOf(kv, split)
-	w := &o.t.attention[worker]
+	w := &o.works[worker]
 	w.begin(o, kv, from, to, int(o.blocks[block]), int(o.blocks[block+1]))
 	w.forward()
 }
@@ -143,7 +144,7 @@ func (o *attentionOp) backward(t *Tape) {
 	o.dq, o.addDQ = t.gradToFill(o.q)
 	o.dk, o.dv = t.gradOf(o.k), t.gradOf(o.v)
 	if t.Pool.Rehearsing() {
-		o.foretellBackward()
+		o.rehearseBackward()
 	}
 	m := t.floats.at
 	const enough = 16
@@ -169,7 +170,7 @@ func (b *attentionBackward) Do(worker, part int) {
 	h0, h1 := o.headsOf(kv, split)
 	rows := max(stackRows/(h1-h0), 1)
 	end := int(o.documents[d+1])
-	w := &o.t.attention[worker]
+	w := &o.works[worker]
 	for r := int(o.documents[d]); r < end; r += rows {
 		w.begin(o, kv, h0, h1, r, min(r+rows, end))
 		w.backward(o.splitGrad(o.dk, o.partialDK, split), o.splitGrad(o.dv, o.partialDV, split))

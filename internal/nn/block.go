@@ -21,7 +21,7 @@ func (t *Tape) Block(x *Var, b Block, recompute bool) *Var {
 	first := len(t.ops)
 	y := b.Forward(t, x)
 	if len(t.ops) > first {
-		o := t.steps.block.take()
+		o := newOp[blockOp](t)
 		*o = blockOp{x: x, first: first, block: b}
 		t.ops = append(t.ops, o)
 	}
@@ -54,7 +54,7 @@ func (t *Tape) forget(x *Var, b Block) *Var {
 	// is moved to.
 	out := t.newVar(y.Rows, y.Cols, y.needs)
 	copy(out.Data, y.Data)
-	o := t.steps.recompute.take()
+	o := newOp[recomputeOp](t)
 	*o = recomputeOp{x: x, out: out, block: b}
 	t.record(out, o)
 	return out

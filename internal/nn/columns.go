@@ -6,7 +6,7 @@ import "qtool/internal/kernel"
 func (t *Tape) Columns(x *Var, from, to int) *Var {
 	y := t.newVar(x.Rows, to-from, x.needs)
 	y.oneToken = x.oneToken
-	o := t.steps.columns.take()
+	o := newOp[columnsOp](t)
 	*o = columnsOp{x: x, y: y, from: from}
 	t.Pool.Do(rowParts(x.Rows), (*columnsForward)(o))
 	t.record(y, o)

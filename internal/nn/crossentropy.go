@@ -26,7 +26,7 @@ func (t *Tape) CrossEntropy(x *Var, head *Head, targets []int32, weight float32)
 	if scored == 0 {
 		return 0, 0
 	}
-	o := t.steps.crossEntropy.take()
+	o := newOp[crossEntropyOp](t)
 	*o = crossEntropyOp{
 		t: t, x: x, head: head, weight: weight, rows: t.ints.take(scored)[:0], targets: t.ints.take(scored)[:0],
 		xs: t.floats.take(scored * x.Cols), highest: t.floats.take(scored), atTarget: t.floats.take(scored),

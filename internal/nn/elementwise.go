@@ -18,7 +18,7 @@ func rowsOf(part, rows int) (from, to int) {
 func (t *Tape) Add(a, b *Var) *Var {
 	y := t.vars.take()
 	*y = Var{Rows: a.Rows, Cols: a.Cols, Data: b.Data, needs: a.needs || b.needs}
-	o := t.steps.add.take()
+	o := newOp[addOp](t)
 	*o = addOp{a: a, b: b, y: y, dst: y.Data, src: a.Data}
 	t.Pool.Do(rowParts(y.Rows), (*addRows)(o))
 	t.record(y, o)
@@ -59,7 +59,7 @@ func (o *addOp) backward(t *Tape) {
 func (t *Tape) Scale(x *Var, s float32) *Var {
 	y := t.vars.take()
 	*y = Var{Rows: x.Rows, Cols: x.Cols, Data: x.Data, needs: x.needs}
-	o := t.steps.scale.take()
+	o := newOp[scaleOp](t)
 	*o = scaleOp{x: x, y: y, s: s, data: y.Data}
 	t.Pool.Do(rowParts(y.Rows), (*scaleRows)(o))
 	t.record(y, o)
@@ -71,7 +71,7 @@ func (t *Tape) Scale(x *Var, s float32) *Var {
 func (t *Tape) ScaleEach(x *Var, s []float32) *Var {
 	y := t.vars.take()
 	*y = Var{Rows: x.Rows, Cols: x.Cols, Data: x.Data, needs: x.needs}
-	o := t.steps.scale.take()
+	o := newOp[scaleOp](t)
 	*o = scaleOp{x: x, y: y, each: s, data: y.Data}
 	t.Pool.Do(rowParts(y.Rows), (*scaleRows)(o))
 	t.record(y, o)

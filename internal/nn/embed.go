@@ -8,7 +8,7 @@ import "qtool/internal/kernel"
 func (t *Tape) Embed(ids []int32, l *Linear) *Var {
 	n := l.Cols
 	y := t.newVar(len(ids), n, l.trainable())
-	o := t.steps.embed.take()
+	o := newOp[embedOp](t)
 	*o = embedOp{ids: ids, l: l, y: y}
 	t.Pool.Do(rowParts(len(ids)), (*embedForward)(o))
 	if p := l.Pair; p != nil {

@@ -18,7 +18,7 @@ func (t *Tape) GatherFor(readers []*Linear, x *Var, r *Routing) *Var {
 
 func (t *Tape) gather(x, y *Var, r *Routing) *Var {
 	y.oneToken = x.Rows == 1
-	o := t.steps.gather.take()
+	o := newOp[gatherOp](t)
 	*o = gatherOp{x: x, y: y, r: r}
 	t.Pool.Do(rowParts(y.Rows), (*gatherForward)(o))
 	t.record(y, o)
@@ -72,7 +72,7 @@ func (o *gatherBackward) Do(_, part int) {
 // weighed by the routing: [tokens, n]. Identity experts give back the token's x.
 func (t *Tape) Combine(y, x *Var, r *Routing) *Var {
 	out := t.zeroVar(r.Weights.Rows, y.Cols, y.needs || x.needs || r.Weights.needs)
-	o := t.steps.combine.take()
+	o := newOp[combineOp](t)
 	*o = combineOp{y: y, x: x, out: out, r: r}
 	t.Pool.Do(rowParts(out.Rows), (*combineForward)(o))
 	t.record(out, o)

@@ -29,8 +29,8 @@ func (t *Tape) ExpertFeedForward(x *Var, groups []int32, gate, up, down *Linear,
 func (t *Tape) gatedDown(gate, up *Var, groups []int32, down *Linear, a Activation) *Var {
 	h := t.vars.take()
 	*h = Var{Rows: gate.Rows, Cols: gate.Cols, needs: gate.needs || up.needs, oneToken: gate.oneToken}
-	o := t.steps.gatedDown.take()
-	o.gated, o.down = gatedOp{t: t, gate: gate, up: up, y: h, activation: a}, t.steps.linear.take()
+	o := newOp[gatedDownOp](t)
+	o.gated, o.down = gatedOp{t: t, gate: gate, up: up, y: h, activation: a}, newOp[linearOp](t)
 	o.down.begin(t, h, groups, down)
 	needs := o.down.makeResults(t)
 	m := t.floats.at
@@ -95,7 +95,7 @@ func (t *Tape) roundedGated(x *Var, groups []int32, gate, up *Linear, a Activati
 	rows, n := x.Rows, gate.Rows
 	needs := x.needs || gate.trainable() || up.trainable()
 	y := t.roundedVar(rows, n, needs)
-	o, l := t.steps.roundedGated.take(), t.steps.linear.take()
+	o, l := newOp[roundedGatedOp](t), newOp[linearOp](t)
 	*o = roundedGatedOp{t: t, linear: l, y: y, activation: a}
 	recorded := t.recording && needs
 	if recorded {

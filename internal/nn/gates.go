@@ -8,7 +8,7 @@ import (
 // gate [tokens, 1].
 func (t *Tape) SigmoidGate(y, gate *Var) *Var {
 	out := t.newVar(y.Rows, y.Cols, y.needs || gate.needs)
-	o := t.steps.sigmoidGate.take()
+	o := newOp[sigmoidGateOp](t)
 	*o = sigmoidGateOp{y: y, gate: gate, out: out}
 	for r, z := range gate.Data {
 		row := out.Row(r)

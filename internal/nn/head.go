@@ -23,7 +23,7 @@ func (t *Tape) Logits(x *Var, h *Head) *Var {
 func (t *Tape) Softcap(x *Var, limit float32) *Var {
 	y := t.vars.take()
 	*y = Var{Rows: x.Rows, Cols: x.Cols, Data: x.Data, needs: x.needs}
-	o := t.steps.softcap.take()
+	o := newOp[softcapOp](t)
 	*o = softcapOp{t: t, x: x, y: y, limit: limit}
 	t.Pool.Do(rowParts(y.Rows), (*softcapForward)(o))
 	t.record(y, o)

@@ -6,7 +6,7 @@ import "qtool/internal/kernel"
 // for head h: y = x·Wᵀ, or x·W if transposed. x is [tokens, in], which all heads
 // share, or [tokens, heads·in]; y is [tokens, heads·out].
 func (t *Tape) HeadLinear(x *Var, w *Weight, transposed bool) *Var {
-	o := t.steps.headLinear.take()
+	o := newOp[headLinearOp](t)
 	*o = headLinearOp{t: t, x: x, w: w, transposed: transposed, in: w.Cols, out: w.Rows}
 	if transposed {
 		o.in, o.out = w.Rows, w.Cols
@@ -50,7 +50,7 @@ func (o *headLinearOp) forward() {
 	}
 	ys := t.floats.take(len(o.y.Data))
 	b := t.Pool.BeginOne(o.x.Rows)
-	list := &t.heads
+	list := kept[headList](t)
 	list.x = o.rows(list.x, b, xs, o.xHeads, o.in)
 	for h := range o.w.Experts {
 		term := kernel.Term{Rows: list.x[h%o.xHeads], W: o.w.Expert[h : h+1]}
@@ -88,7 +88,7 @@ func (o *headLinearOp) backward(t *Tape) {
 	if o.y.grad == nil {
 		return
 	}
-	heads, list := o.w.Experts, &t.heads
+	heads, list := o.w.Experts, kept[headList](t)
 	dx := t.gradOf(o.x)
 	m := t.floats.at
 	dys := o.byHead(o.y.grad, heads, o.out)
@@ -120,7 +120,7 @@ func (o *headLinearOp) backward(t *Tape) {
 // backwardX lists the gradient of x, sorted by head: the sum over the heads where
 // they share it.
 func (o *headLinearOp) backwardX(b *kernel.Batch, dxs []float32) {
-	list := &o.t.heads
+	list := kept[headList](o.t)
 	list.terms = list.terms[:0]
 	for h, dy := range list.dy {
 		list.terms = append(list.terms, kernel.Term{Rows: dy, W: o.w.Expert[h : h+1]})

@@ -4,7 +4,7 @@ package nn
 // [tokens, heads·(to-from)].
 func (t *Tape) HeadColumns(x *Var, heads, from, to int) *Var {
 	y := t.newVar(x.Rows, heads*(to-from), x.needs)
-	o := t.steps.headColumns.take()
+	o := newOp[headColumnsOp](t)
 	*o = headColumnsOp{x: x, y: y, heads: heads, from: from}
 	t.Pool.Do(rowParts(x.Rows), (*headColumnsForward)(o))
 	t.record(y, o)
@@ -72,7 +72,7 @@ func (b *headColumnsBackward) Do(_, part int) {
 // or [tokens, heads·n].
 func (t *Tape) JoinHeads(a, b *Var, heads, n int) *Var {
 	y := t.newVar(a.Rows, a.Cols+heads*n, a.needs || b.needs)
-	o := t.steps.joinHeads.take()
+	o := newOp[joinHeadsOp](t)
 	*o = joinHeadsOp{a: a, b: b, y: y, heads: heads, m: a.Cols / heads, n: n}
 	t.Pool.Do(rowParts(a.Rows), (*joinHeadsForward)(o))
 	t.record(y, o)

@@ -22,7 +22,7 @@ func (t *Tape) oneGroup(x *Var) (groups []int32) {
 // ExpertLinears is Linears with rows grouped by expert: rows groups[e] to
 // groups[e+1]-1 are multiplied with expert e. Experts without rows are not touched.
 func (t *Tape) ExpertLinears(x *Var, groups []int32, l ...*Linear) []*Var {
-	o := t.steps.linear.take()
+	o := newOp[linearOp](t)
 	o.begin(t, x, groups, l...)
 	needs := o.makeResults(t)
 	if !t.recording && o.ofOneToken() {

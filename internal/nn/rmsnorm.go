@@ -22,7 +22,7 @@ func (t *Tape) RMSNormFor(readers []*Linear, x *Var, w *Param, eps float32) *Var
 }
 
 func (t *Tape) rmsNorm(x, y *Var, w *Param, eps float32) *Var {
-	o := t.steps.rmsNorm.take()
+	o := newOp[rmsNormOp](t)
 	*o = rmsNormOp{t: t, x: x, y: y, w: w, eps: eps, inv: t.floats.take(len(x.Data) / len(w.Data))}
 	t.Pool.Do(rowParts(x.Rows), (*rmsNormForward)(o))
 	t.record(y, o)

@@ -115,7 +115,7 @@ func (o *RopeOptions) correctionRange() (low, high float32) {
 func (t *Tape) Rope(x *Var, r *Rope, headDim int, positions []int32) *Var {
 	y := t.vars.take()
 	*y = Var{Rows: x.Rows, Cols: x.Cols, Data: x.Data, needs: x.needs}
-	o := t.steps.rope.take()
+	o := newOp[ropeOp](t)
 	*o = ropeOp{x: x, y: y, r: r, headDim: headDim, positions: positions, data: y.Data, direction: 1}
 	t.Pool.Do(rowParts(x.Rows), (*ropeRotate)(o))
 	t.record(y, o)

@@ -57,7 +57,7 @@ type Routing struct {
 // best scores for each token. Of equal ones the lower number wins.
 func (t *Tape) Route(logits *Var, s RouterSpec) *Routing {
 	tokens, experts := logits.Rows, logits.Cols
-	r, o := t.steps.routing.take(), t.steps.route.take()
+	r, o := newOp[Routing](t), newOp[routeOp](t)
 	*r = Routing{Weights: t.newVar(tokens, s.Used, logits.needs), Expert: t.ints.take(tokens * s.Used)}
 	*o = routeOp{t: t, logits: logits, r: r, RouterSpec: s, p: t.floats.take(tokens * experts)}
 	if o.Scale == 0 {

@@ -10,7 +10,8 @@ func (o *linearOp) ofOneToken() bool {
 
 // single is forward for one token, at the speed of memory.
 func (o *linearOp) single(t *Tape) {
-	list := t.vectors[:0]
+	vectors := kept[vectorList](t)
+	list := (*vectors)[:0]
 	for i := range o.projections[:o.n] {
 		list = o.projections[i].pairVectors(list, o)
 	}
@@ -22,8 +23,11 @@ func (o *linearOp) single(t *Tape) {
 		list = o.projections[i].vectors(list, o)
 	}
 	kernel.MatVecs(t.Pool, list)
-	t.vectors = list
+	*vectors = list
 }
+
+// vectorList are the products of a token, kept by the tape for the next.
+type vectorList []kernel.Vector
 
 // pairVectors lists the products of h, but for their scale.
 func (p *projection) pairVectors(list []kernel.Vector, o *linearOp) []kernel.Vector {

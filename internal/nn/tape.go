@@ -1,6 +1,10 @@
 package nn
 
-import "qtool/internal/kernel"
+import (
+	"reflect"
+
+	"qtool/internal/kernel"
+)
 
 // Var is a matrix of activations, Rows × Cols, row-major: one row per token.
 type Var struct {
@@ -47,77 +51,28 @@ type Tape struct {
 	doubles   arena[float64]
 	ints      arena[int32]
 	vars      objects[Var]
-	steps     steps
 	recording bool
-	learning  bool // whether gradients will be asked for, though perhaps not of what is computed now
-	ops       []op
-	scratch   [][]float32     // per worker
-	attention []attentionWork // per worker
-	heads     headList
-	foretold  float64 // multiplications of attention in the rehearsal at hand
-	vectors   []kernel.Vector
-}
+	// training: the pass belongs to a training step, even while a block that will be computed
+	// again runs unrecorded.
+	training bool
+	ops      []op
+	scratch  [][]float32 // by worker
 
-// op is one recorded step. backward adds to the gradients of its inputs, given
-// that of its output.
-type op interface{ backward(t *Tape) }
-
-// steps holds the operators of one pass, by kind.
-type steps struct {
-	linear       objects[linearOp]
-	add          objects[addOp]
-	scale        objects[scaleOp]
-	softcap      objects[softcapOp]
-	gated        objects[gatedOp]
-	gatedDown    objects[gatedDownOp]
-	rmsNorm      objects[rmsNormOp]
-	rope         objects[ropeOp]
-	columns      objects[columnsOp]
-	embed        objects[embedOp]
-	attention    objects[attentionOp]
-	route        objects[routeOp]
-	routing      objects[Routing]
-	gather       objects[gatherOp]
-	combine      objects[combineOp]
-	sigmoidGate  objects[sigmoidGateOp]
-	roundedGated objects[roundedGatedOp]
-	headColumns  objects[headColumnsOp]
-	joinHeads    objects[joinHeadsOp]
-	headLinear   objects[headLinearOp]
-	crossEntropy objects[crossEntropyOp]
-	block        objects[blockOp]
-	recompute    objects[recomputeOp]
-}
-
-func (s *steps) reset() {
-	s.linear.reset()
-	s.add.reset()
-	s.scale.reset()
-	s.softcap.reset()
-	s.gated.reset()
-	s.gatedDown.reset()
-	s.rmsNorm.reset()
-	s.rope.reset()
-	s.columns.reset()
-	s.embed.reset()
-	s.attention.reset()
-	s.route.reset()
-	s.routing.reset()
-	s.gather.reset()
-	s.combine.reset()
-	s.sigmoidGate.reset()
-	s.roundedGated.reset()
-	s.headColumns.reset()
-	s.joinHeads.reset()
-	s.headLinear.reset()
-	s.crossEntropy.reset()
-	s.block.reset()
-	s.recompute.reset()
+	// What operators keep here, by its type.
+	pools map[reflect.Type]operatorPool // see newOp
+	works map[reflect.Type]measured     // see perWorker
+	kept  map[reflect.Type]any          // see kept
+	// rehearsed are the multiplications, beside those that the pool counts, of the rehearsal
+	// that is under way.
+	rehearsed float64
 }
 
 // NewTape makes a tape whose operators run on pool.
 func NewTape(pool *kernel.Pool) *Tape {
-	return &Tape{Pool: pool, scratch: make([][]float32, pool.Workers()), attention: make([]attentionWork, pool.Workers())}
+	return &Tape{
+		Pool: pool, scratch: make([][]float32, pool.Workers()),
+		pools: map[reflect.Type]operatorPool{}, works: map[reflect.Type]measured{}, kept: map[reflect.Type]any{},
+	}
 }
 
 // Reset forgets every Var made so far and sets whether to record from here on. Without,
@@ -127,11 +82,14 @@ func (t *Tape) Reset(record bool) {
 	t.doubles.release(mark{})
 	t.ints.release(mark{})
 	t.vars.reset()
-	t.steps.reset()
+	for _, p := range t.pools {
+		p.reset()
+	}
 	t.ops = t.ops[:0]
-	t.recording, t.learning = record, record
+	t.recording, t.training = record, record
 	if t.floats.wasteful() {
-		t.vars, t.steps, t.ops = objects[Var]{}, steps{}, nil // they refer to the old slabs
+		t.vars, t.ops = objects[Var]{}, nil // they refer to the old slabs
+		clear(t.pools)
 		t.floats.compact()
 	}
 }
