@@ -153,17 +153,16 @@ func firstLines(s string, n int) string {
 func TestWhatIsStartedDoesNotRunOutOfMemory(t *testing.T) {
 	files, start := limitedFiles(t), addressesOf(t)
 	for name, args := range map[string]string{
-		"finetune":      "finetune --model M --data T --seq 64 --steps 1 --batch 24 --adapter OUT",
-		"checkpointing": "finetune --model M --data T --seq 64 --steps 1 --batch 48 --checkpointing --no-packing --sample one --adapter OUT",
-		"full":          "finetune --model M --data T --seq 64 --steps 1 --full OUT",
-		"perplexity":    "perplexity M --data T --context 2048 --chunks 1",
-		"calibration":   "quantize --target-bpw 6 --calibration T --calibration-tokens 256 M OUT",
-		"imatrix":       "imatrix M --data T --chunk-size 2048 --chunks 2 -o OUT",
+		"finetune":    "finetune --model M --data T --seq 64 --steps 1 --batch 24 --sample one --adapter OUT",
+		"full":        "finetune --model M --data T --seq 64 --steps 1 --full OUT",
+		"perplexity":  "perplexity M --data T --context 2048 --chunks 1",
+		"calibration": "quantize --target-bpw 6 --calibration T --calibration-tokens 256 M OUT",
+		"imatrix":     "imatrix M --data T --chunk-size 2048 --chunks 2 -o OUT",
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append(files(args), "--quiet")
 			done := false
-			for extra := int64(90 << 20); !done; extra += 32 << 20 {
+			for extra := int64(130 << 20); !done; extra += 64 << 20 {
 				o := limitedTo(t, start+extra, args...)
 				switch done = o.code == exitDone; {
 				case !done && o.code != exitFailed:
