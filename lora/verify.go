@@ -5,7 +5,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/adapt"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 )
 
@@ -17,7 +17,7 @@ func Verify(ctx context.Context, base gguf.Model, a *Adapter, tokens []int32) (c
 	if err != nil {
 		return 0, err
 	}
-	pool := kernel.NewPool(0)
+	pool := product.NewPool(0)
 	defer pool.Close()
 	return adapt.Verify(ctx, base, model.Options{}, bound, tokens, pool)
 }

@@ -9,7 +9,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/ggml"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 // ErrInvalidWeights is in the chain of errors about weights that are not finite, or
@@ -154,10 +154,10 @@ func (c *conversion) convertStored(dst, raw []byte) bool {
 	var fit, ok bool
 	switch c.from.typ {
 	case gguf.F16:
-		fit, ok = kernel.EncodeHalves(c.to.typ, dst, raw)
+		fit, ok = coding.EncodeHalves(c.to.typ, dst, raw)
 	case gguf.BF16:
 		var largest float32
-		largest, ok = kernel.EncodeBFloats(c.to.typ, dst, raw)
+		largest, ok = coding.EncodeBFloats(c.to.typ, dst, raw)
 		fit = largest < withinScales || c.from == c.to && largest < float32(math.Inf(1))
 	}
 	if c.from == c.to {
@@ -169,10 +169,10 @@ func (c *conversion) convertStored(dst, raw []byte) bool {
 // convertStrip converts the rows from first on, by way of values. Those that are converted again
 // are not counted.
 func (c *conversion) convertStrip(dst, raw []byte, values []float32, first int, again bool) error {
-	if !kernel.Decode(c.from.typ, values, raw) {
+	if !coding.Decode(c.from.typ, values, raw) {
 		c.from.DecodeRow(values, raw)
 	}
-	if kernel.Magnitude(values) >= math.Float32bits(c.beyond) {
+	if coding.Magnitude(values) >= math.Float32bits(c.beyond) {
 		i := firstFrom(values, c.beyond)
 		return c.refuse(first, i, values[i])
 	}

@@ -6,7 +6,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/half"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 func init() {
@@ -45,7 +45,7 @@ func decodeF16(dst []float32, src []byte) {
 }
 
 func encodeF16(dst []byte, src, _ []float32) {
-	n := kernel.Encode(gguf.F16, dst, src)
+	n := coding.Encode(gguf.F16, dst, src)
 	dst = dst[2*n:]
 	for _, v := range src[n:] {
 		le.PutUint16(dst, half.ToFloat16(v))
@@ -61,7 +61,7 @@ func decodeBF16(dst []float32, src []byte) {
 }
 
 func encodeBF16(dst []byte, src, _ []float32) {
-	n := kernel.Encode(gguf.BF16, dst, src)
+	n := coding.Encode(gguf.BF16, dst, src)
 	dst = dst[2*n:]
 	for _, v := range src[n:] {
 		le.PutUint16(dst, half.ToBFloat16(v))

@@ -4,7 +4,7 @@ import (
 	"math"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 func init() {
@@ -74,12 +74,12 @@ func halfUE4M3(x byte) float32 {
 var e2m1Middles = [7]float32{0.5, 1.5, 2.5, 3.5, 5, 7, 10}
 
 // greatestSize is the greatest magnitude of x, which is finite.
-func greatestSize(x []float32) float32 { return math.Float32frombits(kernel.Magnitude(x)) }
+func greatestSize(x []float32) float32 { return math.Float32frombits(coding.Magnitude(x)) }
 
 // levelsE2M1 finds for all groups of x the nearest of such floats times the scale.
 func (f *groupFit) levelsE2M1(x []float32) {
-	if kernel.CanSearch() {
-		kernel.FP4Levels(f.levels, x, f.count, f.scale, &e2m1Middles)
+	if coding.CanSearch() {
+		coding.FP4Levels(f.levels, x, f.count, f.scale, &e2m1Middles)
 	}
 	for g, d := range f.scale {
 		from, to := g*f.count, (g+1)*f.count
@@ -89,7 +89,7 @@ func (f *groupFit) levelsE2M1(x []float32) {
 			for j, v := range x {
 				q[j] = farE2M1(v, d)
 			}
-		case !kernel.CanSearch():
+		case !coding.CanSearch():
 			var middles [7]uint32
 			for i, m := range e2m1Middles {
 				middles[i] = math.Float32bits(m * d)

@@ -4,12 +4,12 @@ import (
 	"slices"
 	"sync"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 // weighting says how much the squared errors of a row's values count.
 type weighting struct {
-	by         kernel.Weighing
+	by         coding.Weighing
 	importance []float32 // of each value, for Given and Energy
 	// meanSquare is what Energy compares a value with: one for so many values each.
 	meanSquare       []float32
@@ -19,15 +19,15 @@ type weighting struct {
 // of fills w with the weights of the values x, which begin at from in the row.
 func (w *weighting) of(dst, x []float32, from int) {
 	switch w.by {
-	case kernel.Given:
+	case coding.Given:
 		copy(dst, w.importance[from:from+len(x)])
-	case kernel.Square:
+	case coding.Square:
 		squareWeights(dst, x)
-	case kernel.Size:
+	case coding.Size:
 		sizeWeights(dst, x)
-	case kernel.Levelled:
+	case coding.Levelled:
 		levelledWeights(dst, x)
-	case kernel.Energy:
+	case coding.Energy:
 		energyWeights(dst, x, w.importance[from:], w.meanSquare[from/w.meanSquareValues])
 	}
 }
@@ -35,7 +35,7 @@ func (w *weighting) of(dst, x []float32, from int) {
 // energyOf is importance times the size of a value, compared with factor / values times
 // the sum of squares of each run of so many values.
 func energyOf(x, importance []float32, values int, meanSquare func(sumSquares float32) float32) weighting {
-	w := weighting{by: kernel.Energy, importance: importance, meanSquareValues: values}
+	w := weighting{by: coding.Energy, importance: importance, meanSquareValues: values}
 	w.meanSquare = make([]float32, len(x)/values)
 	for i := range w.meanSquare {
 		w.meanSquare[i] = meanSquare(sumSquares(x[i*values : (i+1)*values]))
@@ -50,10 +50,10 @@ type groupFit struct {
 	scale, low, total []float32
 
 	count      int           // values of a group
-	groups     kernel.Groups // to search in
-	other      kernel.Groups // likewise
+	groups     coding.Groups // to search in
+	other      coding.Groups // likewise
 	numerators [64]float32   // of scales that are tried
-	step, base kernel.Lane   // of groups whose levels are chosen again
+	step, base coding.Lane   // of groups whose levels are chosen again
 	before     [256]byte     // levels before that
 }
 
@@ -86,9 +86,9 @@ func (f *groupFit) each(x []float32, w *weighting, search func(g int, q []byte, 
 
 // sideBySide calls search for up to 16 weighted groups at a time, which begin at group
 // first.
-func (f *groupFit) sideBySide(x []float32, w *weighting, search func(g *kernel.Groups, first int)) {
+func (f *groupFit) sideBySide(x []float32, w *weighting, search func(g *coding.Groups, first int)) {
 	g := &f.groups
-	for first := 0; first < len(f.scale); first += kernel.Lanes {
+	for first := 0; first < len(f.scale); first += coding.Lanes {
 		f.set(g, x, w, first)
 		search(g, first)
 		copy(f.scale[first:], g.Scale[:g.Len()])
@@ -97,13 +97,13 @@ func (f *groupFit) sideBySide(x []float32, w *weighting, search func(g *kernel.G
 }
 
 // set fills g with groups from first on.
-func (f *groupFit) set(g *kernel.Groups, x []float32, w *weighting, first int) {
-	from, to := first*f.count, min(len(x), (first+kernel.Lanes)*f.count)
+func (f *groupFit) set(g *coding.Groups, x []float32, w *weighting, first int) {
+	from, to := first*f.count, min(len(x), (first+coding.Lanes)*f.count)
 	g.Set(x[from:to], f.count)
 	if w.importance != nil {
 		g.SetWeights(w.importance[from:to])
 	}
-	if w.by == kernel.Energy {
+	if w.by == coding.Energy {
 		for l := range g.Len() {
 			g.MeanSquare[l] = w.meanSquare[(from+l*f.count)/w.meanSquareValues]
 		}
@@ -112,10 +112,10 @@ func (f *groupFit) set(g *kernel.Groups, x []float32, w *weighting, first int) {
 }
 
 // putLevels stores the levels that a search found for the groups from first on.
-func (f *groupFit) putLevels(g *kernel.Groups, x []float32, first int, least, most int32) {
+func (f *groupFit) putLevels(g *coding.Groups, x []float32, first int, least, most int32) {
 	from, to := first*f.count, (first+g.Len())*f.count
 	q := f.levels[from:to]
-	kernel.Levels(q, x[from:to], f.count, &g.Inverse, &g.From, least, most, -least)
+	coding.Levels(q, x[from:to], f.count, &g.Inverse, &g.From, least, most, -least)
 	for l, inverse := range g.Inverse[:g.Len()] {
 		if inverse == 0 {
 			clear(q[l*f.count : (l+1)*f.count])
@@ -125,7 +125,7 @@ func (f *groupFit) putLevels(g *kernel.Groups, x []float32, first int, least, mo
 
 // symmetric is symmetricFit for all groups of x.
 func (f *groupFit) symmetric(x []float32, w weighting, n int32) {
-	if !kernel.CanSearch() {
+	if !coding.CanSearch() {
 		f.each(x, &w, func(g int, q []byte, x, weights []float32) {
 			f.scale[g], f.total[g] = symmetricFit(q, x, weights, n), sum32(weights)
 		})
@@ -133,7 +133,7 @@ func (f *groupFit) symmetric(x []float32, w weighting, n int32) {
 	}
 	numerators := (*[20]float32)(f.numerators[:])
 	*numerators = symmetricScales(1, n)
-	f.sideBySide(x, &w, func(g *kernel.Groups, first int) {
+	f.sideBySide(x, &w, func(g *coding.Groups, first int) {
 		g.SearchSymmetric(numerators, float32(-n), float32(n-1))
 		f.putLevels(g, x, first, -n, n-1)
 	})
@@ -141,7 +141,7 @@ func (f *groupFit) symmetric(x []float32, w weighting, n int32) {
 
 // affine is affineFit for all groups of x.
 func (f *groupFit) affine(x []float32, w weighting, n int32, search *affineSearch) {
-	if !kernel.CanSearch() {
+	if !coding.CanSearch() {
 		f.each(x, &w, func(g int, q []byte, x, weights []float32) {
 			f.scale[g], f.low[g] = affineFit(q, x, weights, n, search)
 			f.total[g] = sum32(weights)
@@ -152,7 +152,7 @@ func (f *groupFit) affine(x []float32, w weighting, n int32, search *affineSearc
 	for step := range numerators {
 		numerators[step] = search.levels(step, n)
 	}
-	f.sideBySide(x, &w, func(g *kernel.Groups, first int) {
+	f.sideBySide(x, &w, func(g *coding.Groups, first int) {
 		g.SearchAffine(numerators, float32(n), search.absolute)
 		f.putLevels(g, x, first, 0, n)
 		copy(f.low[first:], g.Low[:g.Len()])
@@ -169,15 +169,15 @@ func (f *groupFit) affine(x []float32, w weighting, n int32, search *affineSearc
 
 // descend is the function of that name for all groups of 16; a value weighs its square.
 func (f *groupFit) descend(x []float32) {
-	w := weighting{by: kernel.Square}
-	if !kernel.CanSearch() {
+	w := weighting{by: coding.Square}
+	if !coding.CanSearch() {
 		for g := range f.scale {
 			f.scale[g] = descend((*[16]byte)(f.levels[16*g:]), (*[16]float32)(x[16*g:]))
 		}
 		return
 	}
-	for first := 0; first < len(f.scale); first += 2 * kernel.Lanes {
-		second := min(first+kernel.Lanes, (len(f.scale)-1)/kernel.Lanes*kernel.Lanes) // the first again, if it is the last
+	for first := 0; first < len(f.scale); first += 2 * coding.Lanes {
+		second := min(first+coding.Lanes, (len(f.scale)-1)/coding.Lanes*coding.Lanes) // the first again, if it is the last
 		f.set(&f.groups, x, &w, first)
 		f.set(&f.other, x, &w, second)
 		f.groups.Descend(&f.other)
@@ -186,7 +186,7 @@ func (f *groupFit) descend(x []float32) {
 	}
 }
 
-func (f *groupFit) takeDescended(g *kernel.Groups, first int) {
+func (f *groupFit) takeDescended(g *coding.Groups, first int) {
 	copy(f.scale[first:], g.Scale[:g.Len()])
 	q := f.levels[16*first : 16*(first+g.Len())]
 	g.DescendedLevels(q)
@@ -203,7 +203,7 @@ func (f *groupFit) takeDescended(g *kernel.Groups, first int) {
 func (f *groupFit) relevel(i int, x []float32, least, most, bias int32) {
 	q, x := f.levels[256*i:256*(i+1)], x[256*i:256*(i+1)]
 	count, groups, d, low := f.count, 256/f.count, &f.step, &f.base
-	if !kernel.CanSearch() {
+	if !coding.CanSearch() {
 		for g := range groups {
 			relevelGroup(q[g*count:(g+1)*count], x[g*count:(g+1)*count], d[g], low[g], least, most, bias)
 		}
@@ -213,7 +213,7 @@ func (f *groupFit) relevel(i int, x []float32, least, most, bias int32) {
 	if kept {
 		copy(f.before[:], q)
 	}
-	kernel.DividedLevels(q, x, count, d, low, least, most, bias)
+	coding.DividedLevels(q, x, count, d, low, least, most, bias)
 	for g := range groups {
 		if kept && d[g] == 0 {
 			copy(q[g*count:(g+1)*count], f.before[g*count:])

@@ -4,7 +4,7 @@ import (
 	"math"
 
 	"qtool/internal/half"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 // With three levels the best choice for a group can be found outright: its values in
@@ -109,7 +109,7 @@ func (g *iq1Group) sums(xl, ll, factor float32) (float32, float32) {
 // the first values in order. It reports false if no division has any weight.
 func (g *iq1Group) divide32() (scale float32, ok bool) {
 	g.sort()
-	if kernel.CanSearch() {
+	if coding.CanSearch() {
 		return g.divide32ByVectors()
 	}
 	var sumX, sumW [33]float32
@@ -151,8 +151,8 @@ func (g *iq1Group) divide32() (scale float32, ok bool) {
 
 // divisions are what the searches of a row use, where they are in assembly.
 type divisions struct {
-	of32 kernel.Division32
-	of16 kernel.Division16
+	of32 coding.Division32
+	of16 coding.Division16
 }
 
 // divide32ByVectors is divide32 with the candidates side by side.
@@ -217,7 +217,7 @@ func (s *shiftSums) add(terms []shiftSums) {
 // over the values in order for each division, as rounding depends on that.
 func (g *iq1Group) divide16() (scale float32, ok bool) {
 	g.sort()
-	if kernel.CanSearch() {
+	if coding.CanSearch() {
 		return g.divide16ByVectors()
 	}
 	var terms [3][16]shiftSums // by level, of each value in order

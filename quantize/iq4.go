@@ -4,7 +4,7 @@ import (
 	"math"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 func init() {
@@ -134,19 +134,19 @@ func iq4Sums(x, w *[32]float32, inverses, xl, ll *[2]float32) {
 
 // iq4 is iq4Fit for all groups of 32 values of x.
 func (f *groupFit) iq4(x []float32, w weighting) {
-	if !kernel.CanSearch() {
+	if !coding.CanSearch() {
 		f.each(x, &w, func(g int, _ []byte, x, weights []float32) {
 			f.scale[g] = iq4Fit((*[32]float32)(x), (*[32]float32)(weights))
 		})
 		return
 	}
-	f.sideBySide(x, &w, func(g *kernel.Groups, _ int) { g.SearchIQ4(&iq4Numerators, &iq4Near) })
+	f.sideBySide(x, &w, func(g *coding.Groups, _ int) { g.SearchIQ4(&iq4Numerators, &iq4Near) })
 }
 
 // iq4Nearest stores the levels nearest to x * inverse, for each group of 32.
-func iq4Nearest(levels []byte, x []float32, inverse *kernel.Lane) {
-	if kernel.CanSearch() {
-		kernel.IQ4Levels(levels, x, inverse)
+func iq4Nearest(levels []byte, x []float32, inverse *coding.Lane) {
+	if coding.CanSearch() {
+		coding.IQ4Levels(levels, x, inverse)
 		return
 	}
 	for i, v := range x {
@@ -157,13 +157,13 @@ func iq4Nearest(levels []byte, x []float32, inverse *kernel.Lane) {
 func encodeIQ4_NL(dst []byte, src, importance []float32) {
 	f := newGroupFit(src, 32)
 	defer f.giveBack()
-	w := weighting{by: kernel.Square}
+	w := weighting{by: coding.Square}
 	if importance != nil {
 		w = energyOf(src, importance, 32, func(sum float32) float32 { return sum * (2.0 / 32) })
 	}
 	f.iq4(src, w)
-	for first := 0; first < len(f.scale); first += kernel.Lanes {
-		from, to := 32*first, min(len(src), 32*(first+kernel.Lanes))
+	for first := 0; first < len(f.scale); first += coding.Lanes {
+		from, to := 32*first, min(len(src), 32*(first+coding.Lanes))
 		for l, d := range f.scale[first : to/32] {
 			f.step[l] = reciprocal(d)
 		}
@@ -179,7 +179,7 @@ func encodeIQ4_NL(dst []byte, src, importance []float32) {
 func encodeIQ4_XS(dst []byte, src, importance []float32) {
 	f := newGroupFit(src, 32)
 	defer f.giveBack()
-	w := weighting{by: kernel.Square}
+	w := weighting{by: coding.Square}
 	if importance != nil {
 		w = energyOf(src, importance, 256, func(sum float32) float32 { return sum * (2.0 / 256) })
 	}

@@ -2,7 +2,7 @@ package quantize
 
 import (
 	"qtool/internal/half"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 // Q2_K, Q4_K and Q5_K are found alike: a scale and a minimum for each group, then
@@ -16,21 +16,21 @@ type affineFormat struct {
 	bytes    int   // of a superblock
 	energy   float32
 	search   affineSearch    // without importance
-	weigh    kernel.Weighing // likewise
+	weigh    coding.Weighing // likewise
 	saturate [2]bool         // integer scales without and with importance
 }
 
 var (
 	formatQ2_K = affineFormat{
-		size: 16, levels: 3, scales: 15, bytes: 84, energy: 1, weigh: kernel.Size,
+		size: 16, levels: 3, scales: 15, bytes: 84, energy: 1, weigh: coding.Size,
 		search: affineSearch{first: -0.5, step: 0.1, steps: 15, absolute: true},
 	}
 	formatQ4_K = affineFormat{
-		size: 32, levels: 15, scales: 63, bytes: 144, energy: 2, weigh: kernel.Levelled,
+		size: 32, levels: 15, scales: 63, bytes: 144, energy: 2, weigh: coding.Levelled,
 		search: affineSearch{first: -1, step: 0.1, steps: 20}, saturate: [2]bool{true, false},
 	}
 	formatQ5_K = affineFormat{
-		size: 32, levels: 31, scales: 63, bytes: 176, energy: 2, weigh: kernel.Levelled,
+		size: 32, levels: 31, scales: 63, bytes: 176, energy: 2, weigh: coding.Levelled,
 		search: affineSearch{first: -0.5, step: 0.1, steps: 15}, saturate: [2]bool{true, true},
 	}
 )

@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"qtool/internal/codebook"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 // A lattice is what encoding needs of a codebook: which of its points are nearest to any
@@ -22,7 +22,7 @@ type lattice struct {
 	level      [8]float32        // of each coordinate
 	repeated   [16]float32       // the same again and again, as often as bits say
 	terms      [][8]uint8        // for each point of 8: where nearestOf8 finds the term of coordinate i
-	lists      kernel.PointLists // of points of 4, for all places
+	lists      coding.PointLists // of points of 4, for all places
 }
 
 // The formats differ in how many distances a list reaches.
@@ -119,7 +119,7 @@ func (l *lattice) listNearest(place uint16, points []uint16, distance []uint8, d
 		}
 	}
 	l.near[start] = uint16(len(l.near) - start - 1)
-	for last := len(l.near) - 1; (len(l.near)-start-1)%kernel.PointLanes > 0; {
+	for last := len(l.near) - 1; (len(l.near)-start-1)%coding.PointLanes > 0; {
 		l.near = append(l.near, l.near[last]) // for those who look at many at once
 	}
 	l.nearPlaces = append(l.nearPlaces, 0)
@@ -160,12 +160,12 @@ func (l *lattice) find(place uint16, x, weights []float32, scale float32) (index
 	first := -at
 	count := int(l.near[first-1])
 	list := l.near[first:][:count]
-	if kernel.CanSearch() {
-		places := l.nearPlaces[first:][:(count+kernel.PointLanes-1)&^(kernel.PointLanes-1)]
+	if coding.CanSearch() {
+		places := l.nearPlaces[first:][:(count+coding.PointLanes-1)&^(coding.PointLanes-1)]
 		if l.dims == 4 {
-			return list[kernel.NearestOf4(places, (*[4]float32)(x), (*[4]float32)(weights), scale, &l.repeated)], false
+			return list[coding.NearestOf4(places, (*[4]float32)(x), (*[4]float32)(weights), scale, &l.repeated)], false
 		}
-		return list[kernel.NearestOf8(places, (*[8]float32)(x), (*[8]float32)(weights), scale, &l.repeated)], false
+		return list[coding.NearestOf8(places, (*[8]float32)(x), (*[8]float32)(weights), scale, &l.repeated)], false
 	}
 	if l.dims == 4 {
 		return l.nearestOf4(list, (*[4]float32)(x), (*[4]float32)(weights), scale), false

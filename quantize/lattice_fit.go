@@ -5,7 +5,7 @@ import (
 	"math/bits"
 	"sync"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 // The formats IQ2 and IQ3 are found alike: for each group of values, scales around the
@@ -71,7 +71,7 @@ type latticeBlock struct {
 
 // latticeGroup is a group of values in the search.
 type latticeGroup struct {
-	kernel.PointTrials // X are sizes, but for a sign that does not fit
+	coding.PointTrials // X are sizes, but for a sign that does not fit
 
 	lattice *lattice
 	size    int
@@ -79,7 +79,7 @@ type latticeGroup struct {
 	index   [8]uint16
 
 	count      int                        // of the scales that are tried
-	numerators [kernel.TrialLanes]float32 // of their inverses
+	numerators [coding.TrialLanes]float32 // of their inverses
 }
 
 var latticeGroups = sync.Pool{New: func() any { return new(latticeGroup) }}
@@ -211,7 +211,7 @@ func (f *latticeFormat) fitGroup(g *latticeGroup) (scale float32, zero bool) {
 	for k := range points {
 		g.index[k] = uint16(g.lattice.at[0])
 	}
-	if g.lattice.lists != nil && kernel.CanSearch() {
+	if g.lattice.lists != nil && coding.CanSearch() {
 		scale, off = g.tryTogether(top, scale, off)
 	} else {
 		scale, off = g.tryEach(top, scale, off)

@@ -5,7 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
+	"qtool/internal/kernel/simd"
 )
 
 // Values and weights go to the ends of float32, where inverses are infinite, coordinates
@@ -20,13 +21,13 @@ func TestScalesTriedTogetherChooseWhatTheyChooseOneByOne(t *testing.T) {
 		func(r *rand.Rand) float32 { return math.MaxFloat32 * float32(r.IntN(3)-1) },
 		func(*rand.Rand) float32 { return 0 },
 	}
-	for _, tier := range kernel.Tiers() {
-		undo, err := kernel.UseTier(tier)
+	for _, tier := range simd.Names() {
+		undo, err := simd.Use(tier)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Run(tier, func(t *testing.T) {
-			if !kernel.CanSearch() {
+			if !coding.CanSearch() {
 				t.Skip("nothing is tried together")
 			}
 			r := rand.New(rand.NewPCG(3, 4))
@@ -42,7 +43,7 @@ func TestScalesTriedTogetherChooseWhatTheyChooseOneByOne(t *testing.T) {
 				alone.PointTrials, alone.index = g.PointTrials, g.index
 				top := abs32(x[r.IntN(32)])
 				scale, off := g.tryTogether(top, 1, 0)
-				back, err := kernel.UseTier("go")
+				back, err := simd.Use("go")
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/work"
 )
 
 // Of a large tensor about sampleValues values are tried, of each matrix in it at least
@@ -95,7 +95,7 @@ func (r *trial) energies() []float64 {
 
 // errors are Σ columns·(w-ŵ)² of each row for each type; nil for a type that cannot
 // hold the weights. tell gets the number of values tried since the last call.
-func (r *trial) errors(ctx context.Context, pool *kernel.Pool, types []gguf.Type, tell func(values int)) ([][]float64, error) {
+func (r *trial) errors(ctx context.Context, pool *work.Pool, types []gguf.Type, tell func(values int)) ([][]float64, error) {
 	n := r.tensor.Shape[0]
 	sums, scratches := make([][]float64, len(types)), make([]scratch, pool.Workers())
 	for k, t := range types {

@@ -2,7 +2,7 @@ package quantize
 
 import (
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 func init() {
@@ -49,7 +49,7 @@ func decodeQ2_0(dst []float32, src []byte) {
 // The scale of Q1_0 is the mean size, that of Q2_0 the greatest.
 
 func encodeQ1_0(dst []byte, src, _ []float32) {
-	if kernel.Encode(gguf.Q1_0, dst, src) == len(src) {
+	if coding.Encode(gguf.Q1_0, dst, src) == len(src) {
 		return
 	}
 	for ; len(dst) >= 18; dst, src = dst[18:], src[128:] {
@@ -72,7 +72,7 @@ func encodeQ1_0(dst []byte, src, _ []float32) {
 }
 
 func encodeQ2_0(dst []byte, src, _ []float32) {
-	if kernel.Encode(gguf.Q2_0, dst, src) == len(src) {
+	if coding.Encode(gguf.Q2_0, dst, src) == len(src) {
 		return
 	}
 	for ; len(dst) >= 18; dst, src = dst[18:], src[64:] {

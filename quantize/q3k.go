@@ -2,7 +2,7 @@ package quantize
 
 import (
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 func init() {
@@ -54,7 +54,7 @@ func encodeQ3_K(dst []byte, src, importance []float32) {
 			putFloat16(b[108:], greatestAtMinus32(&scale, scales))
 		}
 		d := float16At(b[108:])
-		f.base = kernel.Lane{}
+		f.base = coding.Lane{}
 		for g, s := range scale {
 			f.step[g] = d * float32(int32(s)-32)
 		}

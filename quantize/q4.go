@@ -2,7 +2,7 @@ package quantize
 
 import (
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 func init() {
@@ -41,7 +41,7 @@ func decodeQ4_1(dst []float32, src []byte) {
 }
 
 func encodeQ4_0(dst []byte, src, importance []float32) {
-	if importance == nil && kernel.Encode(gguf.Q4_0, dst, src) == len(src) {
+	if importance == nil && coding.Encode(gguf.Q4_0, dst, src) == len(src) {
 		return
 	}
 	symmetric32(src, importance, 8, func(block int, d float32, q *[32]byte) {
@@ -52,7 +52,7 @@ func encodeQ4_0(dst []byte, src, importance []float32) {
 }
 
 func encodeQ4_1(dst []byte, src, importance []float32) {
-	if importance == nil && kernel.Encode(gguf.Q4_1, dst, src) == len(src) {
+	if importance == nil && coding.Encode(gguf.Q4_1, dst, src) == len(src) {
 		return
 	}
 	affine32(src, importance, 15, func(block int, d, m float32, q *[32]byte) {

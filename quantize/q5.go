@@ -2,7 +2,7 @@ package quantize
 
 import (
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 func init() {
@@ -42,7 +42,7 @@ func decodeQ5_1(dst []float32, src []byte) {
 }
 
 func encodeQ5_0(dst []byte, src, importance []float32) {
-	if importance == nil && kernel.Encode(gguf.Q5_0, dst, src) == len(src) {
+	if importance == nil && coding.Encode(gguf.Q5_0, dst, src) == len(src) {
 		return
 	}
 	symmetric32(src, importance, 16, func(block int, d float32, q *[32]byte) {
@@ -54,7 +54,7 @@ func encodeQ5_0(dst []byte, src, importance []float32) {
 }
 
 func encodeQ5_1(dst []byte, src, importance []float32) {
-	if importance == nil && kernel.Encode(gguf.Q5_1, dst, src) == len(src) {
+	if importance == nil && coding.Encode(gguf.Q5_1, dst, src) == len(src) {
 		return
 	}
 	affine32(src, importance, 31, func(block int, d, m float32, q *[32]byte) {

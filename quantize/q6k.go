@@ -2,7 +2,7 @@ package quantize
 
 import (
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 func init() {
@@ -43,9 +43,9 @@ func decodeQ6_K(dst []float32, src []byte) {
 func encodeQ6_K(dst []byte, src, importance []float32) {
 	f := newGroupFit(src, 16)
 	defer f.giveBack()
-	w := weighting{by: kernel.Square}
+	w := weighting{by: coding.Square}
 	if importance != nil {
-		w = weighting{by: kernel.Given, importance: importance}
+		w = weighting{by: coding.Given, importance: importance}
 	}
 	f.symmetric(src, w, 32)
 	for i := 0; i < len(src); i += 256 {
@@ -64,7 +64,7 @@ func (f *groupFit) putQ6_K(b *[210]byte, x []float32, i int) {
 	inverse := -128 / top
 	putFloat16(b[208:], 1/inverse)
 	d := float16At(b[208:])
-	f.base = kernel.Lane{}
+	f.base = coding.Lane{}
 	for g, s := range scales {
 		scale := int8(min(127, nearest(float32(inverse*s))))
 		b[192+g] = byte(scale)

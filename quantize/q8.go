@@ -2,7 +2,7 @@ package quantize
 
 import (
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 func init() {
@@ -25,7 +25,7 @@ func decodeQ8_0(dst []float32, src []byte) {
 }
 
 func encodeQ8_0(dst []byte, src, _ []float32) {
-	if kernel.Encode(gguf.Q8_0, dst, src) == len(src) {
+	if coding.Encode(gguf.Q8_0, dst, src) == len(src) {
 		return
 	}
 	for ; len(dst) >= 34; dst, src = dst[34:], src[32:] {

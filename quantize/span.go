@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 )
 
 // spanElements is how many values of a tensor are looked at at once: whole blocks of
@@ -14,7 +14,7 @@ const spanElements = 1 << 16
 // spans calls look for every span of t, on all workers of pool, until one fails or ctx
 // ends. Of several errors it returns that of the lowest span. tell, unless nil, gets
 // the number of values that were looked at since the last call.
-func spans(ctx context.Context, pool *kernel.Pool, t *gguf.Tensor, tell func(values int), look func(worker, span, first, n int) error) error {
+func spans(ctx context.Context, pool *product.Pool, t *gguf.Tensor, tell func(values int), look func(worker, span, first, n int) error) error {
 	const perWorker = 8
 	elements, batch := t.Elements(), spanElements*perWorker*pool.Workers()
 	errs := make([]error, perWorker*pool.Workers())

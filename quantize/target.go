@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/work"
 )
 
 // ErrTarget is in the chain of the error about a size that cannot be reached.
@@ -193,7 +193,7 @@ func (item *candidates) add(c *choice, types []gguf.Type) error {
 
 // measure tries all candidates.
 func (c *choice) measure(ctx context.Context) error {
-	pool := kernel.NewPool(c.plan.opts.Threads)
+	pool := work.NewPool(c.plan.opts.Threads)
 	defer pool.Close()
 	var done, total int64
 	for _, item := range c.items {
@@ -212,7 +212,7 @@ func (c *choice) measure(ctx context.Context) error {
 	return nil
 }
 
-func (item *candidates) measure(ctx context.Context, c *choice, pool *kernel.Pool, tell func(int)) error {
+func (item *candidates) measure(ctx context.Context, c *choice, pool *work.Pool, tell func(int)) error {
 	t := item.tensor
 	importance, err := c.plan.importance(t)
 	if err != nil {

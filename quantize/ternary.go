@@ -4,7 +4,7 @@ import (
 	"math"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/coding"
 )
 
 func init() {
@@ -81,7 +81,7 @@ func trits(q *[256]byte, x *[256]float32) (d float32) {
 }
 
 func encodeTQ1_0(dst []byte, src, _ []float32) {
-	if kernel.Encode(gguf.TQ1_0, dst, src) == len(src) {
+	if coding.Encode(gguf.TQ1_0, dst, src) == len(src) {
 		return
 	}
 	var q [256]byte
@@ -110,7 +110,7 @@ func putTrits(qs, digits []byte) {
 }
 
 func encodeTQ2_0(dst []byte, src, _ []float32) {
-	if kernel.Encode(gguf.TQ2_0, dst, src) == len(src) {
+	if coding.Encode(gguf.TQ2_0, dst, src) == len(src) {
 		return
 	}
 	var q [256]byte

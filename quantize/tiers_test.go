@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/simd"
 	"qtool/quantize"
 )
 
@@ -138,8 +138,8 @@ func compareTiers(t *testing.T, codec *quantize.Codec, what string, x, importanc
 	t.Helper()
 	size, _ := codec.Type().RowSize(len(x))
 	var want []byte
-	for _, tier := range append([]string{"go"}, kernel.Tiers()...) {
-		undo, err := kernel.UseTier(tier)
+	for _, tier := range append([]string{"go"}, simd.Names()...) {
+		undo, err := simd.Use(tier)
 		if err != nil {
 			t.Fatal(err)
 		}

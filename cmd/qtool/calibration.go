@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/memory"
 	"qtool/internal/model"
 	"qtool/internal/sensitivity"
@@ -51,7 +51,7 @@ func measureSensitivity(c *cli.Context, con *console, file modelFile, text strin
 	if err := checkCalibration(b, d, len(tokens), c.Int("threads"), opt); err != nil {
 		return nil, err
 	}
-	pool := kernel.NewPool(c.Int("threads"))
+	pool := product.NewPool(c.Int("threads"))
 	defer pool.Close()
 	bar := con.progress()
 	defer bar.Done()
@@ -67,7 +67,7 @@ func measureSensitivity(c *cli.Context, con *console, file modelFile, text strin
 // checkCalibration refuses one that does not fit.
 func checkCalibration(b *budget, d *model.Decoder, tokens, threads int, opt sensitivity.Options) error {
 	since := memory.Held() - b.held
-	pool := kernel.NewPool(threads)
+	pool := product.NewPool(threads)
 	defer pool.Close()
 	m, err := sensitivity.Foretell(d, tokens, pool, opt, b.forRehearsals())
 	if err != nil {

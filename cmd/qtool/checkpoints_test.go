@@ -12,7 +12,7 @@ import (
 	"qtool/fixtures"
 	"qtool/gguf"
 	"qtool/internal/atomicfile"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/simd"
 	"qtool/internal/loop"
 )
 
@@ -30,7 +30,7 @@ const inFormat = "finetune --model base.gguf --data data.jsonl --seq 16 --batch 
 	"--save-every 2 --adapter out.gguf"
 
 func TestCheckpointsOfEveryFormatAreResumed(t *testing.T) {
-	undo, err := kernel.UseTier("go") // that computed them
+	undo, err := simd.Use("go") // that computed them
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestARunThatGoesOnWithOtherKernelsSaysSo(t *testing.T) {
 	}
 	o := end(inFormat + " --run-dir run --resume")
 	const says = `computed with the kernels "go" so far, and goes on with`
-	if o.code != exitDone || strings.Contains(o.stderr, says) != (kernel.Tier() != "go") {
+	if o.code != exitDone || strings.Contains(o.stderr, says) != (simd.Active().String() != "go") {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"qtool/fixtures"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 )
 
 // faultyWriter is an output that panics.
@@ -20,7 +20,7 @@ type faultyWriter struct{}
 func (faultyWriter) Write([]byte) (int, error) { panic("faulty\nwriter") }
 
 // faultyWorker is an output that panics in a worker of a pool.
-type faultyWorker struct{ pool *kernel.Pool }
+type faultyWorker struct{ pool *product.Pool }
 
 func (w faultyWorker) Write([]byte) (int, error) {
 	w.pool.Run(8, func(_, part int) {
@@ -33,7 +33,7 @@ func (w faultyWorker) Write([]byte) (int, error) {
 
 func TestAPanicIsALineATraceAndCode70(t *testing.T) {
 	m := tinyFile(t, fixtures.Shape{})
-	pool := kernel.NewPool(4)
+	pool := product.NewPool(4)
 	defer pool.Close()
 	for what, out := range map[string]io.Writer{`faulty\nwriter`: faultyWriter{}, "faulty worker": faultyWorker{pool}} {
 		dir := t.TempDir()

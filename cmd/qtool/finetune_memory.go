@@ -9,7 +9,7 @@ import (
 
 	"qtool/internal/adapt"
 	"qtool/internal/infer"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/loop"
 	"qtool/internal/memory"
 	"qtool/internal/nn"
@@ -137,8 +137,8 @@ func (p *planner) plan(v variant) (demand, error) {
 // rehearse is plan for batches that can be gone through.
 func (p *planner) rehearse(v variant) (demand, error) {
 	f, most := p.f, p.f.budget.forRehearsals()
-	runtime.GC()                      // what variants before this one took is taken again
-	pool := kernel.NewPool(f.threads) // a fresh one: what it takes depends on the variant
+	runtime.GC()                       // what variants before this one took is taken again
+	pool := product.NewPool(f.threads) // a fresh one: what it takes depends on the variant
 	defer pool.Close()
 	trained, err := p.trained(v)
 	if err != nil {
@@ -173,7 +173,7 @@ func (p *planner) rehearse(v variant) (demand, error) {
 
 // multiplied is how many floating point operations a token takes, as a single row tells.
 func (p *planner) multiplied() float64 {
-	pool := kernel.NewPool(p.f.threads)
+	pool := product.NewPool(p.f.threads)
 	defer pool.Close()
 	c := p.f.config
 	c.Batch, c.GradAccum = 1, 1

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/loop"
 	"qtool/internal/memory"
 )
@@ -84,9 +84,9 @@ func (f *finetuning) foretell(ctx context.Context) (err error) {
 
 func (r *foretold) measure(ctx context.Context, f *finetuning, forecast *loop.Forecast) error {
 	const each = 300 * time.Millisecond
-	r.PeakGFLOPS = kernel.MeasurePeak(f.pool, each)
-	if f.budget.fits(demand{Need: memory.Need{Own: kernel.BandwidthBytes}}) {
-		r.BandwidthGBps = kernel.MeasureBandwidth(f.pool, each)
+	r.PeakGFLOPS = product.MeasurePeak(f.pool, each)
+	if f.budget.fits(demand{Need: memory.Need{Own: product.BandwidthBytes}}) {
+		r.BandwidthGBps = product.MeasureBandwidth(f.pool, each)
 	}
 	most := f.budget.forFiles()
 	r.Fits = most == 0 || r.Memory.Total+r.Memory.MappedBase <= most

@@ -19,7 +19,7 @@ import (
 	"qtool/internal/chat"
 	"qtool/internal/dataset"
 	"qtool/internal/infer"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/loop"
 	"qtool/internal/model"
 	"qtool/internal/nn"
@@ -38,7 +38,7 @@ type finetuning struct {
 	budget  *budget              // the memory that there is
 	tok     *tokenizer.Tokenizer // nil for a model without vocabulary
 	adapter *adapt.Adapter       // nil with --full
-	pool    *kernel.Pool
+	pool    *product.Pool
 	rows    []dataset.Row
 	heldOut []dataset.Row
 	report  finetuneReport
@@ -168,7 +168,7 @@ func (f *finetuning) readData(context.Context) error {
 }
 
 func (f *finetuning) makeAdapter(ctx context.Context) (err error) {
-	f.pool = kernel.NewPool(f.threads)
+	f.pool = product.NewPool(f.threads)
 	switch {
 	case f.full != "":
 		return nil

@@ -12,7 +12,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"qtool/internal/atomicfile"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/simd"
 	"qtool/internal/loop"
 )
 
@@ -89,7 +89,7 @@ func (f *finetuning) openRunDir(ctx context.Context) error {
 			f.con.say("%v", from.Damage)
 			f.con.say("going on from the checkpoint before it, %s", loop.PreviousCheckpoint(f.checkpoint()))
 		}
-		if here := kernel.Tier(); from.Tier != here {
+		if here := simd.Active().String(); from.Tier != here {
 			f.con.say("the run was computed with the kernels %q so far, and goes on with %q: it will not end with the same bits as one that was not moved", from.Tier, here)
 		}
 		f.con.say("resuming after step %d", f.report.Steps)

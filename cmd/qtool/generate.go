@@ -10,7 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/internal/infer"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/tokenizer"
 )
 
@@ -117,7 +117,7 @@ func checkGeneration(l *loaded, threads int, prompt []int32, opt infer.GenerateO
 	if opt.MaxTokens >= 0 {
 		most = min(most, opt.MaxTokens)
 	}
-	needs := func(pool *kernel.Pool, n int, most int64) infer.Memory {
+	needs := func(pool *product.Pool, n int, most int64) infer.Memory {
 		return infer.NewSession(l.decoder, l.tokens, pool).GenerateMemory(len(prompt), n, most)
 	}
 	return l.memory.checkRunning(threads, running{

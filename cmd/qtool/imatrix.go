@@ -12,7 +12,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/atomicfile"
 	"qtool/internal/infer"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/tokenizer"
 	"qtool/quantize/imatrix"
 )
@@ -207,7 +207,7 @@ func (r *collection) checkMemory(l *loaded) error {
 	if err != nil {
 		return err
 	}
-	needs := func(pool *kernel.Pool, n int, most int64) infer.Memory {
+	needs := func(pool *product.Pool, n int, most int64) infer.Memory {
 		m := infer.NewSession(l.decoder, l.tokens, pool).ImportanceMemory(l.file, n, r.opt, most)
 		if writesLegacy(r.flags) { // that form is made in memory
 			m.Results += infer.ImportanceBytes(l.file, r.opt)

@@ -5,7 +5,7 @@ import (
 	"runtime"
 
 	"qtool/internal/infer"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/memory"
 )
 
@@ -15,7 +15,7 @@ type running struct {
 	size int
 	// needs finds out on a pool what it takes at some size, in at most so many bytes of
 	// address space.
-	needs func(pool *kernel.Pool, size int, most int64) infer.Memory
+	needs func(pool *product.Pool, size int, most int64) infer.Memory
 	// smaller are sizes to try if that is too much, from the largest on.
 	smaller []int
 	// advice says what to do with one that fits; otherwise says it where none does.
@@ -30,7 +30,7 @@ func (b *budget) checkRunning(threads int, r running) error {
 	since := memory.Held() - b.held
 	of := func(size int) demand {
 		runtime.GC() // what sizes before this one took is taken again
-		pool := kernel.NewPool(threads)
+		pool := product.NewPool(threads)
 		defer pool.Close()
 		m := r.needs(pool, size, b.forRehearsals())
 		return demand{Need: memory.Need{Own: since + m.Total(), Addresses: m.Rehearsal + m.Scratch}, atLeast: m.AtLeast}

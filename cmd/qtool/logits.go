@@ -9,7 +9,7 @@ import (
 
 	"qtool/internal/infer"
 	"qtool/internal/input"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/tokenizer"
 )
 
@@ -71,7 +71,7 @@ func runLogits(c *cli.Context) error {
 	}
 	err = l.memory.checkRunning(c.Int("threads"), running{
 		size: len(ids), smaller: lengthsBelow(len(ids)),
-		needs: func(pool *kernel.Pool, n int, most int64) infer.Memory {
+		needs: func(pool *product.Pool, n int, most int64) infer.Memory {
 			return infer.NewSession(l.decoder, l.tokens, pool).LogitsMemory(n, most)
 		},
 		advice: "with the first %d tokens alone", otherwise: modelTooLarge,

@@ -8,7 +8,7 @@ import (
 	"runtime/debug"
 
 	"qtool/internal/crash"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/simd"
 	"qtool/internal/memory"
 	"qtool/internal/printable"
 )
@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}()
 	app := newApp(stdin, out, errs)
 	args, err := orderArgs(app, args)
-	if tierErr := kernel.EnvironmentError(); tierErr != nil {
+	if tierErr := simd.EnvironmentError(); tierErr != nil {
 		err = usagef("%v", tierErr)
 	}
 	if err == nil {

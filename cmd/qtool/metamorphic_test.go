@@ -18,7 +18,7 @@ import (
 
 	"qtool/fixtures"
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/simd"
 )
 
 // workbench is one model in several files, a text, and the results that are known.
@@ -160,7 +160,7 @@ func (w *workbench) do(t *testing.T, v way) (result, stdout []byte) {
 // someWay is a way to do one of the job's lines.
 func (j *invariant) someWay(rng *rand.Rand, w *workbench) way {
 	number := func(s string) string { return strings.ReplaceAll(s, "COUNT", strconv.Itoa(1+rng.IntN(4))) }
-	tiers, bases := kernel.Tiers(), slices.Sorted(maps.Keys(w.bases))
+	tiers, bases := simd.Names(), slices.Sorted(maps.Keys(w.bases))
 	v := way{line: j.lines[rng.IntN(len(j.lines))], tier: tiers[rng.IntN(len(tiers))], base: bases[rng.IntN(len(bases))]}
 	v.flags = []string{"--threads", strconv.Itoa(1 + rng.IntN(5))}
 	for _, f := range j.flags {

@@ -13,7 +13,7 @@ import (
 	"qtool/internal/adapt"
 	"qtool/internal/convert"
 	"qtool/internal/infer"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/tokenizer"
 )
@@ -59,7 +59,7 @@ type loaded struct {
 	file    modelFile
 	decoder *model.Decoder
 	adapter *adapt.Adapter // attached to the decoder; nil without one
-	pool    *kernel.Pool
+	pool    *product.Pool
 	memory  *budget // what there was when the file was open
 
 	tokens    *tokenizer.Tokenizer
@@ -94,7 +94,7 @@ func loadForRun(c *cli.Context, con *console, from source, adapterPath string, c
 			return nil, fmt.Errorf("adapter %s: %w", adapterPath, err)
 		}
 	}
-	l.pool = kernel.NewPool(c.Int("threads"))
+	l.pool = product.NewPool(c.Int("threads"))
 	return l, nil
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/internal/infer"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/tokenizer"
 )
@@ -178,7 +178,7 @@ func checkPerplexity(c *cli.Context, l, base *loaded, tokens int, opt infer.Perp
 	}
 	return memory.checkRunning(c.Int("threads"), running{
 		size: n, smaller: windowsBelow(n),
-		needs: func(pool *kernel.Pool, n int, most int64) infer.Memory {
+		needs: func(pool *product.Pool, n int, most int64) infer.Memory {
 			var baseline *infer.Session
 			if base != nil {
 				baseline = infer.NewSession(base.decoder, base.tokens, pool)

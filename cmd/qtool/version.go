@@ -9,7 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/cpu"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/simd"
 )
 
 func versionCommand() *cli.Command {
@@ -46,7 +46,7 @@ func runVersion(c *cli.Context) error {
 	r := buildVersion()
 	if c.Bool("cpu") {
 		// The kernels are plain Go so far; the features show what others could use.
-		r.CPU = &cpuReport{Tier: kernel.Tier(), Threads: runtime.GOMAXPROCS(0), Features: cpuFeatures()}
+		r.CPU = &cpuReport{Tier: simd.Active().String(), Threads: runtime.GOMAXPROCS(0), Features: cpuFeatures()}
 	}
 	con := newConsole(c)
 	if con.json {

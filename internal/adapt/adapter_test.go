@@ -14,7 +14,7 @@ import (
 
 	"qtool/fixtures"
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 	"qtool/internal/sharedtest"
@@ -122,7 +122,7 @@ func TestAWrittenAdapterObeysTheRulesOfLlamaCpp(t *testing.T) {
 }
 
 func TestAFreshAdapterChangesNothingAndAStirredOneDoes(t *testing.T) {
-	pool := kernel.NewPool(1)
+	pool := product.NewPool(1)
 	defer pool.Close()
 	base := fixtures.TinyLlama(1, fixtures.Shape{Untied: true})
 	for _, targets := range [][]string{nil, {"token_embd"}, {"output"}} {

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"qtool/fixtures"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 	"qtool/internal/sharedtest"
@@ -17,7 +17,7 @@ func logitsWith(t *testing.T, d *model.Decoder, a *Adapter) []float32 {
 	if err := a.Attach(d); err != nil {
 		t.Fatal(err)
 	}
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	defer pool.Close()
 	tape := nn.NewTape(pool)
 	return d.Logits(tape, d.Hidden(tape, model.NewBatch([]int32{5, 9, 33, 2, 60, 7, 7, 1}, []int{0}), nil, false)).Data

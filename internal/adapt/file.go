@@ -9,7 +9,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/arch"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/vector"
 	"qtool/internal/nn"
 	"qtool/quantize"
 )
@@ -210,7 +210,7 @@ func checkHalfShape(name string, shape []int) error {
 }
 
 func checkHalfValues(p *nn.Param) error {
-	if i := kernel.FirstNotFinite(p.Data); i >= 0 {
+	if i := vector.FirstNotFinite(p.Data); i >= 0 {
 		return fmt.Errorf("%w: element %d of tensor %q is %g", ErrInvalid, i, p.Name, p.Data[i])
 	}
 	return nil

@@ -7,7 +7,8 @@ import (
 	"math"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 )
@@ -23,7 +24,7 @@ var ErrNotFinite = errors.New("adapter spoils the logits")
 // Verify binds a to a fresh decoder of base, loaded with opt, and compares the
 // logits for tokens with and without it. It returns the largest change of a
 // logit. Errors match [ErrMismatch], [ErrNoEffect] or [ErrNotFinite], or are that of ctx.
-func Verify(ctx context.Context, base gguf.Model, opt model.Options, a *Adapter, tokens []int32, pool *kernel.Pool) (change float64, err error) {
+func Verify(ctx context.Context, base gguf.Model, opt model.Options, a *Adapter, tokens []int32, pool *product.Pool) (change float64, err error) {
 	d, err := model.Load(base, opt)
 	if err != nil {
 		return 0, err
@@ -48,7 +49,7 @@ func Verify(ctx context.Context, base gguf.Model, opt model.Options, a *Adapter,
 	if err != nil {
 		return 0, err
 	}
-	if i := kernel.FirstNotFinite(adapted); i >= 0 {
+	if i := vector.FirstNotFinite(adapted); i >= 0 {
 		return 0, fmt.Errorf("%w: with it one is %g", ErrNotFinite, adapted[i])
 	}
 	for i, v := range adapted {

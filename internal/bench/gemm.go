@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/simd"
 	"qtool/quantize"
 )
 
@@ -55,19 +56,19 @@ func GEMM(ctx context.Context, opt GEMMOptions, progress func(done, total int)) 
 	if opt.Shapes == nil {
 		opt.Shapes = [][2]int{{4864, 896}, {896, 4864}, {4096, 4096}}
 	}
-	pool := kernel.NewPool(opt.Threads)
+	pool := product.NewPool(opt.Threads)
 	defer pool.Close()
 	if opt.Precision == "auto" {
-		pool.SetPrecision(kernel.Auto)
+		pool.SetPrecision(product.Auto)
 	}
-	r := &GEMMResult{CPU: cpuName(), Tier: kernel.Tier(), Precision: pool.Precision(), Threads: pool.Workers()}
+	r := &GEMMResult{CPU: cpuName(), Tier: simd.Active().String(), Precision: pool.Precision(), Threads: pool.Workers()}
 	return r, pool.Within(ctx, func() error { return r.measure(pool, opt, progress) })
 }
 
-func (r *GEMMResult) measure(pool *kernel.Pool, opt GEMMOptions, progress func(done, total int)) error {
-	before := kernel.MeasurePeak(pool, opt.Each)
+func (r *GEMMResult) measure(pool *product.Pool, opt GEMMOptions, progress func(done, total int)) error {
+	before := product.MeasurePeak(pool, opt.Each)
 	r.Peak = before
-	r.Bandwidth = kernel.MeasureBandwidth(pool, opt.Each)
+	r.Bandwidth = product.MeasureBandwidth(pool, opt.Each)
 	total := len(opt.Types) * len(opt.Shapes) * 2
 	for _, name := range opt.Types {
 		for _, shape := range opt.Shapes {
@@ -79,13 +80,13 @@ func (r *GEMMResult) measure(pool *kernel.Pool, opt GEMMOptions, progress func(d
 			if err != nil {
 				return err
 			}
-			for _, d := range []kernel.Direction{kernel.DirectionForward, kernel.DirectionBackward} {
+			for _, d := range []product.Direction{product.DirectionForward, product.DirectionBackward} {
 				p := Product{Type: name, Direction: string(d), M: opt.Tokens, N: w.Rows, K: w.Cols}
-				if d == kernel.DirectionBackward {
+				if d == product.DirectionBackward {
 					p.N, p.K = p.K, p.N
 				}
-				p.GFLOPS = kernel.MeasureProduct(pool, d, opt.Tokens, w, opt.Each)
-				after := kernel.MeasurePeak(pool, opt.Each/4)
+				p.GFLOPS = product.MeasureProduct(pool, d, opt.Tokens, w, opt.Each)
+				after := product.MeasurePeak(pool, opt.Each/4)
 				p.Peak = max(before, after)
 				p.Fraction = p.GFLOPS / p.Peak
 				before, r.Peak = after, max(r.Peak, after)
@@ -100,18 +101,18 @@ func (r *GEMMResult) measure(pool *kernel.Pool, opt GEMMOptions, progress func(d
 }
 
 // randomMatrix is a weight of the given type, as a model's would be stored.
-func randomMatrix(typeName string, rows, cols int) (kernel.Matrix, error) {
+func randomMatrix(typeName string, rows, cols int) (product.Matrix, error) {
 	t, err := gguf.ParseType(typeName)
 	if err != nil {
-		return kernel.Matrix{}, fmt.Errorf("%w: %w", quantize.ErrUnsupported, err)
+		return product.Matrix{}, fmt.Errorf("%w: %w", quantize.ErrUnsupported, err)
 	}
 	codec, err := quantize.LookupEncoder(t)
 	if err != nil {
-		return kernel.Matrix{}, err
+		return product.Matrix{}, err
 	}
 	stride, err := t.RowSize(cols)
 	if err != nil {
-		return kernel.Matrix{}, err
+		return product.Matrix{}, err
 	}
 	rng := rand.New(rand.NewPCG(5, 6))
 	row := make([]float32, cols)
@@ -123,8 +124,8 @@ func randomMatrix(typeName string, rows, cols int) (kernel.Matrix, error) {
 	for r := 1; r < rows; r++ {
 		copy(data[r*int(stride):], data[:stride])
 	}
-	if v, ok := kernel.Float32View(data); ok && t == gguf.F32 {
-		return kernel.Float32Matrix(v, rows, cols), nil
+	if v, ok := product.Float32View(data); ok && t == gguf.F32 {
+		return product.Float32Matrix(v, rows, cols), nil
 	}
-	return kernel.EncodedMatrix(data, rows, cols, int(stride), codec.DecodeRow).OfType(t), nil
+	return product.EncodedMatrix(data, rows, cols, int(stride), codec.DecodeRow).OfType(t), nil
 }

@@ -7,7 +7,8 @@ import (
 
 	"qtool/fixtures"
 	"qtool/internal/arch"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/simd"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 )
@@ -54,18 +55,18 @@ func Generate(ctx context.Context, opt GenerateOptions) (*GenerateResult, error)
 			return nil, err
 		}
 	}
-	pool := kernel.NewPool(opt.Threads)
+	pool := product.NewPool(opt.Threads)
 	defer pool.Close()
-	r := &GenerateResult{CPU: cpuName(), Tier: kernel.Tier(), Threads: pool.Workers(), Context: opt.Context, Rank: opt.Rank}
+	r := &GenerateResult{CPU: cpuName(), Tier: simd.Active().String(), Threads: pool.Workers(), Context: opt.Context, Rank: opt.Rank}
 	r.Parameters, r.ModelBytes = m.size()
 	r.WeightBytes = m.bytesPerToken()
 	const each = 200 * time.Millisecond
-	r.Bandwidth = kernel.MeasureBandwidth(pool, each)
+	r.Bandwidth = product.MeasureBandwidth(pool, each)
 	seconds, err := generatedTokens(ctx, m.decoder, pool, opt)
 	if err != nil {
 		return nil, err
 	}
-	r.Bandwidth = max(r.Bandwidth, kernel.MeasureBandwidth(pool, each))
+	r.Bandwidth = max(r.Bandwidth, product.MeasureBandwidth(pool, each))
 	slices.Sort(seconds)
 	r.BestSeconds, r.TokenSeconds = seconds[0], seconds[len(seconds)/2]
 	r.TokensPerSecond = 1 / r.TokenSeconds
@@ -91,7 +92,7 @@ func (m *mapped) bytesPerToken() (bytes int64) {
 	return bytes
 }
 
-func generatedTokens(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt GenerateOptions) (seconds []float64, err error) {
+func generatedTokens(ctx context.Context, d *model.Decoder, pool *product.Pool, opt GenerateOptions) (seconds []float64, err error) {
 	tape, cache, batch := nn.NewTape(pool), d.NewCache(opt.Context+opt.Tokens+1), &model.Batch{}
 	feed := func(tokens []int32) {
 		tape.Reset(false)

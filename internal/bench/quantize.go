@@ -10,7 +10,8 @@ import (
 
 	"qtool/fixtures"
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/simd"
 	"qtool/quantize"
 )
 
@@ -45,9 +46,9 @@ func Quantize(ctx context.Context, opt QuantizeOptions, progress func(done, tota
 	if err != nil {
 		return nil, err
 	}
-	pool := kernel.NewPool(opt.Threads)
+	pool := product.NewPool(opt.Threads)
 	defer pool.Close()
-	r := &QuantizeResult{CPU: cpuName(), Tier: kernel.Tier(), Threads: pool.Workers(), Source: gguf.F16.String()}
+	r := &QuantizeResult{CPU: cpuName(), Tier: simd.Active().String(), Threads: pool.Workers(), Source: gguf.F16.String()}
 	source := gaussianTensor()
 	importance := make([]float32, source.Shape[0])
 	rng := rand.New(rand.NewPCG(9, 10))

@@ -10,7 +10,7 @@ import (
 	"qtool/internal/adapt"
 	"qtool/internal/arch"
 	"qtool/internal/dataset"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/loop"
 	"qtool/internal/model"
 	"qtool/internal/nn"
@@ -60,11 +60,11 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 	}
 	defer m.Close()
 	d := m.decoder
-	pool := kernel.NewPool(opt.Threads)
+	pool := product.NewPool(opt.Threads)
 	defer pool.Close()
 	pool.SetPrecision((&loop.Config{Precision: opt.Precision}).KernelPrecision())
 	const peakTime = 200 * time.Millisecond
-	before := kernel.MeasurePeak(pool, peakTime)
+	before := product.MeasurePeak(pool, peakTime)
 	r := &TrainResult{Threads: pool.Workers(), Tokens: opt.Seq}
 	r.Parameters, r.ModelBytes = m.size()
 	r.FLOPsPerToken = 2 * multiplied(d)
@@ -83,7 +83,7 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 	r.TokensPerSecond = float64(opt.Seq) / r.StepSeconds
 	r.GFLOPS = r.FLOPsPerToken * r.TokensPerSecond / 1e9
 	r.Precision, r.PeakRSSBytes = pool.Precision(), peakRSS()
-	r.Peak = max(before, kernel.MeasurePeak(pool, peakTime))
+	r.Peak = max(before, product.MeasurePeak(pool, peakTime))
 	r.Fraction = r.GFLOPS / r.Peak
 	return r, nil
 }
@@ -127,7 +127,7 @@ func attachPairs(d *model.Decoder, rank int) (*adapt.Adapter, error) {
 	return a, a.Attach(d)
 }
 
-func trainingSteps(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt TrainOptions, r *TrainResult) ([]float64, error) {
+func trainingSteps(ctx context.Context, d *model.Decoder, pool *product.Pool, opt TrainOptions, r *TrainResult) ([]float64, error) {
 	a, err := attachPairs(d, opt.Rank)
 	if err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func trainingSteps(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt
 	return seconds, err
 }
 
-func forwardPasses(ctx context.Context, d *model.Decoder, pool *kernel.Pool, opt TrainOptions) (seconds []float64, err error) {
+func forwardPasses(ctx context.Context, d *model.Decoder, pool *product.Pool, opt TrainOptions) (seconds []float64, err error) {
 	row := randomRow(d, opt.Seq)
 	batch := model.NewBatch(row.Docs[0].Tokens(), []int{0})
 	tape := nn.NewTape(pool)

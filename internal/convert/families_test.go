@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"qtool/gguf"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 	"qtool/internal/sharedtest"
@@ -71,7 +71,7 @@ func logitsOf(t *testing.T, m gguf.Model) []float32 {
 }
 
 func decoderLogits(d *model.Decoder) []float32 {
-	p := kernel.NewPool(1)
+	p := product.NewPool(1)
 	defer p.Close()
 	tape := nn.NewTape(p)
 	ids := []int32{5, 9, 33, 2, 60, 7, 7, 1, 12, 48, 3, 3, 17, 21, 40, 8, 9, 63, 31, 30, 6}

@@ -24,10 +24,13 @@ var floors = [][]string{
 	{"internal/nn", "internal/dataset", "internal/convert"},
 	{"internal/chat", "internal/tokenizer", "quantize/imatrix"},
 	{"quantize", "fixtures"},
-	{"internal/arch", "internal/kernel", "internal/kernel/_asm", "fixtures/language", "fixtures/vocabulary"},
+	{"internal/arch", "fixtures/language", "fixtures/vocabulary"},
+	{"internal/kernel/product", "internal/kernel/_asm"},
+	{"internal/kernel/coding", "internal/kernel/kerneltest"},
+	{"internal/kernel/vector", "internal/work"},
 	{"gguf", "safetensors"},
 	{"internal/atomicfile/faulty"},
-	{"internal/atomicfile", "internal/codebook", "internal/crash", "internal/ggml", "internal/half", "internal/input", "internal/memory", "internal/mmap", "internal/panics", "internal/printable", "internal/sharedtest"},
+	{"internal/atomicfile", "internal/codebook", "internal/crash", "internal/ggml", "internal/half", "internal/input", "internal/kernel/simd", "internal/memory", "internal/mmap", "internal/panics", "internal/printable", "internal/sharedtest"},
 }
 
 // libraries are the modules of others, each with the packages that may import it: a
@@ -38,7 +41,7 @@ var libraries = map[string][]string{
 	"github.com/gofrs/flock":                     {"cmd/qtool"},
 	"golang.org/x/term":                          {"cmd/qtool"},
 	"golang.org/x/exp/constraints":               {"gguf"},
-	"golang.org/x/sys/cpu":                       {"cmd/qtool", "internal/kernel"},
+	"golang.org/x/sys/cpu":                       {"cmd/qtool", "internal/kernel/simd"},
 	"golang.org/x/sys/unix":                      {"cmd/qtool", "internal/atomicfile", "internal/bench", "internal/crash", "internal/memory", "internal/mmap"},
 	"golang.org/x/sys/windows":                   {"cmd/qtool", "internal/memory", "internal/mmap"},
 	"github.com/dlclark/regexp2":                 {"internal/tokenizer", "quantize"},

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/vector"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 	"qtool/internal/tokenizer"
@@ -96,7 +96,7 @@ func (g *generation) loop(ctx context.Context, prompt []int32) (StopReason, erro
 				return "", err
 			}
 		}
-		if kernel.FirstNotFinite(g.logits) >= 0 {
+		if vector.FirstNotFinite(g.logits) >= 0 {
 			return "", errNotFinite
 		}
 		id := g.sampler.next(g.logits, all)

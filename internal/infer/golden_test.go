@@ -8,7 +8,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/infer"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/sharedtest"
 	"qtool/internal/tokenizer"
@@ -39,7 +39,7 @@ func session(t *testing.T, m gguf.Model) *infer.Session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := kernel.NewPool(0)
+	pool := product.NewPool(0)
 	t.Cleanup(pool.Close)
 	return infer.NewSession(d, tok, pool)
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"qtool/internal/arch"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/vector"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 	"qtool/quantize/imatrix"
@@ -138,7 +138,7 @@ func (c *collector) chunk(ctx context.Context, run *Importance, text []int32) er
 		return err
 	}
 	for _, e := range c.pending.Entries() {
-		if i := kernel.FirstNotFinite(e.Sums); i >= 0 {
+		if i := vector.FirstNotFinite(e.Sums); i >= 0 {
 			return fmt.Errorf("%w: what %q is multiplied with is not finite in column %d; weights before it may be damaged",
 				model.ErrInvalid, e.Name, i%(len(e.Sums)/len(e.Counts)))
 		}

@@ -8,14 +8,14 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/infer"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/sharedtest"
 )
 
 func TestImportanceFitsTheWeightsOfEveryArchitecture(t *testing.T) {
 	paths, _ := filepath.Glob(filepath.Join(sharedtest.Path(t, "golden/archs"), "*.gguf"))
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	defer pool.Close()
 	for _, path := range paths {
 		if strings.HasSuffix(path, ".lora.gguf") {

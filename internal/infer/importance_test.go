@@ -15,7 +15,7 @@ import (
 	"qtool/fixtures"
 	"qtool/gguf"
 	"qtool/internal/infer"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/tokenizer"
 	"qtool/quantize/imatrix"
@@ -246,7 +246,7 @@ func TestThreadsDoNotChangeImportance(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pool := kernel.NewPool(threads)
+		pool := product.NewPool(threads)
 		defer pool.Close()
 		got := bytesOf(t, collect(t, infer.NewSession(d, nil, pool), someTokens(100), 32, infer.ImportanceOptions{}).Matrix.Model())
 		if want == nil {

@@ -4,13 +4,13 @@ import (
 	"testing"
 
 	"qtool/fixtures"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 )
 
 // A rehearsal finds what the computation then takes.
 func TestMemoryIsForetoldAsItIsTaken(t *testing.T) {
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	defer pool.Close()
 	for _, family := range []string{"llama", "deepseek2", "qwen3moe"} {
 		d, err := model.Load(fixtures.TinyFamily(1, family), model.Options{})
@@ -31,7 +31,7 @@ func TestMemoryIsForetoldAsItIsTaken(t *testing.T) {
 		if foretold.Cache == 0 || foretold.Cache != 2*half.Cache {
 			t.Errorf("%s: caches of %d bytes for %d tokens, %d for half of them", family, foretold.Cache, tokens, half.Cache)
 		}
-		if little := NewSession(d, nil, kernel.NewPool(1)).LogitsMemory(tokens, 64); !little.AtLeast || little.Total() > foretold.Total() {
+		if little := NewSession(d, nil, product.NewPool(1)).LogitsMemory(tokens, 64); !little.AtLeast || little.Total() > foretold.Total() {
 			t.Errorf("%s: in 64 bytes of address space %+v is foretold of %+v", family, little, foretold)
 		}
 	}

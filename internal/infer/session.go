@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 	"qtool/internal/tokenizer"
@@ -26,7 +26,7 @@ type Session struct {
 
 // NewSession makes a session whose arithmetic runs on pool. tok may be nil; only
 // Generate needs it.
-func NewSession(d *model.Decoder, tok *tokenizer.Tokenizer, pool *kernel.Pool) *Session {
+func NewSession(d *model.Decoder, tok *tokenizer.Tokenizer, pool *product.Pool) *Session {
 	return &Session{Decoder: d, Tokenizer: tok, tape: nn.NewTape(pool)}
 }
 

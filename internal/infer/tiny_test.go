@@ -10,7 +10,7 @@ import (
 	"qtool/fixtures"
 	"qtool/fixtures/vocabulary"
 	"qtool/internal/infer"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 	"qtool/internal/tokenizer"
@@ -42,7 +42,7 @@ func someTokens(n int) []int32 {
 
 func TestLogitsInChunksEqualThoseOfOnePass(t *testing.T) {
 	s, ids := tiny(t, 512), someTokens(300)
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	defer pool.Close()
 	tape := nn.NewTape(pool)
 	want := s.Decoder.Logits(tape, s.Decoder.Hidden(tape, model.NewBatch(ids, []int{0}), nil, false))

@@ -3,7 +3,8 @@ package loop
 import (
 	"math"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
 )
 
 // adamW is Adam with decoupled weight decay (Loshchilov and Hutter, 2019), as
@@ -13,7 +14,7 @@ type adamW struct {
 
 	// The step at hand.
 	on     *trained
-	kernel kernel.AdamWStep
+	kernel vector.AdamWStep
 }
 
 func newAdamW(c *Config) optimizer {
@@ -23,9 +24,9 @@ func newAdamW(c *Config) optimizer {
 // states are the running means of the gradient and of its square.
 func (o *adamW) states() []string { return []string{"m", "v"} }
 
-func (o *adamW) step(pool *kernel.Pool, w *trained, s stepSize) {
+func (o *adamW) step(pool *product.Pool, w *trained, s stepSize) {
 	o.on = w
-	o.kernel = kernel.AdamWStep{
+	o.kernel = vector.AdamWStep{
 		GradScale: s.gradScale,
 		Beta1:     o.beta1, Beta2: o.beta2, Rest1: 1 - o.beta1, Rest2: 1 - o.beta2,
 		Keep:      1 - s.rate*o.weightDecay,
@@ -36,7 +37,7 @@ func (o *adamW) step(pool *kernel.Pool, w *trained, s stepSize) {
 	pool.Do(len(w.spans), o)
 }
 
-// Do implements [kernel.Task].
+// Do implements [work.Task].
 func (o *adamW) Do(_, part int) {
 	w, s := o.on, o.on.spans[part]
 	o.kernel.Apply(w.Data[s.from:s.to], w.Grad[s.from:s.to], w.states[0][s.from:s.to], w.states[1][s.from:s.to])

@@ -12,7 +12,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/atomicfile"
 	"qtool/internal/input"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/simd"
 )
 
 // ErrCheckpoint is in the chain of every error about a checkpoint that cannot
@@ -86,7 +86,7 @@ func (r *Run) checkpoint() (gguf.Model, error) {
 	md := &gguf.Metadata{}
 	md.Set("general.type", checkpointKind)
 	md.Set("qtool.checkpoint.version", uint32(checkpointVersion))
-	md.Set(keyTier, kernel.Tier())
+	md.Set(keyTier, simd.Active().String())
 	md.Set("qtool.checkpoint.identity", string(identity))
 	md.Set("qtool.checkpoint.progress", string(body))
 	var tensors []*gguf.Tensor
@@ -106,7 +106,7 @@ type Resumption struct {
 	// Damage is why the newest checkpoint could not be used, but the one before it. It
 	// is nil if the newest one was.
 	Damage error
-	// Tier is that of the kernels which computed the checkpoint, see [kernel.Tier]. On
+	// Tier is that of the kernels which computed the checkpoint, see [simd.Tier]. On
 	// another one the run does not end with the bits of a run that never stopped.
 	Tier string
 }

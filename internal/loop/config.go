@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 )
 
 // Config is what decides the course of a run. Two runs with equal Config, base
@@ -47,11 +47,11 @@ func DefaultConfig() Config {
 }
 
 // KernelPrecision is how base weights are multiplied.
-func (c *Config) KernelPrecision() kernel.Precision {
+func (c *Config) KernelPrecision() product.Precision {
 	if c.Precision == "auto" {
-		return kernel.Auto
+		return product.Auto
 	}
-	return kernel.Float32
+	return product.Float32
 }
 
 // maxRows bounds the rows of a step.

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"qtool/internal/dataset"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 )
@@ -69,7 +69,7 @@ func RoutingSample(rows []dataset.Row) (sample []dataset.Row) {
 
 // MeasureRouting counts how often each router of d chooses each expert on rows, by
 // layer. progress gets the rows done so far.
-func MeasureRouting(ctx context.Context, d *model.Decoder, rows []dataset.Row, pool *kernel.Pool, progress func(done int)) (map[int][]int64, error) {
+func MeasureRouting(ctx context.Context, d *model.Decoder, rows []dataset.Row, pool *product.Pool, progress func(done int)) (map[int][]int64, error) {
 	for _, r := range d.Routers() {
 		r.Load.Clear()
 		r.Load.Unrecorded = true

@@ -7,7 +7,8 @@ import (
 	"qtool/fixtures"
 	"qtool/internal/adapt"
 	"qtool/internal/dataset"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
 	"qtool/internal/model"
 )
 
@@ -32,7 +33,7 @@ func TestTheLossOfEveryFamilyFallsAlongItsGradientAsForetold(t *testing.T) {
 			if err := a.Attach(d); err != nil {
 				t.Fatal(err)
 			}
-			pool := kernel.NewPool(2)
+			pool := product.NewPool(2)
 			defer pool.Close()
 			weights := newTrained(a.Params(), &Config{})
 			l := newLearner(d, a.Params(), pool, false)
@@ -41,7 +42,7 @@ func TestTheLossOfEveryFamilyFallsAlongItsGradientAsForetold(t *testing.T) {
 			norm := weights.gradientNorm(pool)
 			along := func(step float64) float64 {
 				for _, p := range a.Params() {
-					kernel.Axpy(p.Data, float32(step/norm), p.Grad)
+					vector.Axpy(p.Data, float32(step/norm), p.Grad)
 				}
 				sum, _ := l.accumulate(rows, 0)
 				return sum

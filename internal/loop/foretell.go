@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"qtool/internal/dataset"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 )
@@ -48,7 +48,7 @@ type Forecast struct {
 // [model.Options.Shapes] that trains params. program is what the program takes besides.
 // Before that takes more than most bytes of address space it is given up, AtLeast is set,
 // and what is multiplied is not known; 0 is no limit.
-func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *kernel.Pool, seq int, program, most int64) *Forecast {
+func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *product.Pool, seq int, program, most int64) *Forecast {
 	pool.SetPrecision(c.KernelPrecision())
 	l := newLearner(d, params, pool, c.Checkpointing)
 	l.router.balance, l.router.z = c.RouterBalance, c.RouterZ

@@ -10,13 +10,13 @@ import (
 	"qtool/fixtures"
 	"qtool/internal/adapt"
 	"qtool/internal/dataset"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 )
 
 // forecastOf foretells steps on a tiny model from its shapes.
-func forecastOf(t *testing.T, family string, c Config, pool *kernel.Pool, seq int, full bool) *Forecast {
+func forecastOf(t *testing.T, family string, c Config, pool *product.Pool, seq int, full bool) *Forecast {
 	t.Helper()
 	d, err := model.Load(fixtures.TinyFamily(1, family), model.Options{Shapes: true, TrainWeights: full})
 	if err != nil {
@@ -43,7 +43,7 @@ func pairsOn(t *testing.T, d *model.Decoder, full, shapes bool) []*nn.Param {
 }
 
 func TestAStepMultipliesAsOftenAsWasForetoldInEveryFamily(t *testing.T) {
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	defer pool.Close()
 	const seq = 100
 	for _, family := range fixtures.Families() {
@@ -87,7 +87,7 @@ func TestAStepMultipliesAsOftenAsWasForetoldInEveryFamily(t *testing.T) {
 }
 
 func TestTheTimeOfABatchIsToldFromOneBlock(t *testing.T) {
-	pool := kernel.NewPool(1)
+	pool := product.NewPool(1)
 	defer pool.Close()
 	for _, family := range []string{"llama", "longcat-flash", "gpt-oss"} {
 		f := forecastOf(t, family, DefaultConfig(), pool, 120, false)

@@ -8,7 +8,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/adapt"
 	"qtool/internal/dataset"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 	"qtool/internal/sharedtest"
@@ -71,7 +71,7 @@ func goldenLearner(t *testing.T, name string, checkpointing bool) (*learner, *tr
 	if err := a.Attach(d); err != nil {
 		t.Fatal(err)
 	}
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	t.Cleanup(pool.Close)
 	weights := goldenTrained(a.Params())
 	return newLearner(d, a.Params(), pool, checkpointing), weights

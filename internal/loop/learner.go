@@ -2,7 +2,7 @@ package loop
 
 import (
 	"qtool/internal/dataset"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 )
@@ -19,7 +19,7 @@ type learner struct {
 	joined dataset.Batch
 }
 
-func newLearner(d *model.Decoder, params []*nn.Param, pool *kernel.Pool, checkpointing bool) *learner {
+func newLearner(d *model.Decoder, params []*nn.Param, pool *product.Pool, checkpointing bool) *learner {
 	for _, p := range params {
 		p.Train()
 	}

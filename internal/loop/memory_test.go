@@ -11,7 +11,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/adapt"
 	"qtool/internal/dataset"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/sharedtest"
 )
@@ -34,7 +34,7 @@ func unevenRun(t *testing.T, base gguf.Model, c Config, full bool) *Run {
 		}
 		params = a.Params()
 	}
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	t.Cleanup(pool.Close)
 	var rows []dataset.Row
 	for i := range 20 {
@@ -140,7 +140,7 @@ func TestEveryArchitectureTakesTheMemoryThatWasForetold(t *testing.T) {
 			if err := a.Attach(d); err != nil {
 				t.Fatal(err)
 			}
-			pool := kernel.NewPool(1)
+			pool := product.NewPool(1)
 			defer pool.Close()
 			for _, checkpointing := range []bool{false, true} {
 				c := smallConfig()

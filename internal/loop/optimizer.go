@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 )
 
 // optimizer changes weights by their gradients. What it remembers of them from step to
@@ -15,7 +15,7 @@ type optimizer interface {
 	// those of parameters, so that they never change.
 	states() []string
 	// step changes the weights and their states.
-	step(pool *kernel.Pool, w *trained, s stepSize)
+	step(pool *product.Pool, w *trained, s stepSize)
 }
 
 // stepSize is how far one step goes.

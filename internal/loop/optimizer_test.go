@@ -5,7 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
 	"qtool/internal/nn"
 )
 
@@ -24,7 +25,7 @@ func slabParams() (params []*nn.Param) {
 // The norm of the gradient decides about clipping: its partial sums are those of at most
 // spanElements of one parameter, wherever that lies.
 func TestTheNormAddsUpSpansOfEachParameterInOrder(t *testing.T) {
-	pool := kernel.NewPool(3)
+	pool := product.NewPool(3)
 	defer pool.Close()
 	w := newTrained(slabParams(), &Config{})
 	var want float64
@@ -33,7 +34,7 @@ func TestTheNormAddsUpSpansOfEachParameterInOrder(t *testing.T) {
 			p.Grad[k] = float32(math.Cos(float64(k * (i + 1))))
 		}
 		for part := range slices.Chunk(p.Grad, spanElements) {
-			want += kernel.Dot64(part, part)
+			want += vector.Dot64(part, part)
 		}
 	}
 	if got := w.gradientNorm(pool); got != math.Sqrt(want) {
@@ -55,7 +56,7 @@ func TestEveryOptimizerGoesOnFromASnapshotWithTheSameBits(t *testing.T) {
 		c.Optimizer, c.WeightDecay = name, 0.01
 		var want [][]float32
 		for _, workers := range []int{1, 3} {
-			pool := kernel.NewPool(workers)
+			pool := product.NewPool(workers)
 			defer pool.Close()
 			w := newTrained(slabParams(), &c)
 			step := func() {

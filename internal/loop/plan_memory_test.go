@@ -6,13 +6,13 @@ import (
 
 	"qtool/fixtures"
 	"qtool/internal/dataset"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 )
 
 // Before pairs and moments exist, the same memory is foretold as when they do.
 func TestMemoryIsForetoldFromShapesAsFromTheRunItself(t *testing.T) {
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	defer pool.Close()
 	for _, checkpointing := range []bool{false, true} {
 		c := DefaultConfig()

@@ -13,7 +13,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/adapt"
 	"qtool/internal/dataset"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/sharedtest"
 	"qtool/internal/tokenizer"
@@ -22,12 +22,12 @@ import (
 
 // precisionPool is a pool of the given precision. It skips the test where that
 // multiplies in no other way than f32 does.
-func precisionPool(t *testing.T, precision kernel.Precision) *kernel.Pool {
+func precisionPool(t *testing.T, precision product.Precision) *product.Pool {
 	t.Helper()
-	pool := kernel.NewPool(1)
+	pool := product.NewPool(1)
 	t.Cleanup(pool.Close)
 	pool.SetPrecision(precision)
-	if precision == kernel.Auto && pool.Precision() != "bf16" {
+	if precision == product.Auto && pool.Precision() != "bf16" {
 		t.Skip("this CPU, or the tier that QTOOL_CPU chooses, does not multiply in bf16")
 	}
 	return pool
@@ -75,14 +75,14 @@ func TestBFloat16EndsWithin1PercentOfTheGoldenTraces(t *testing.T) {
 			golden := func() (*adapt.Adapter, error) {
 				return adapt.Open(sharedtest.Path(t, "golden/archs/"+name+".lora.gguf"))
 			}
-			within1Percent(t, "auto and the trace", lastLoss(t, f, golden, kernel.Auto), want)
+			within1Percent(t, "auto and the trace", lastLoss(t, f, golden, product.Auto), want)
 			for _, fileType := range []string{"F16", "BF16"} {
 				base := encoded(t, f, fileType)
 				if _, experts := f.Tensor("blk.0.ffn_gate_exps.weight"); experts {
-					within1Percent(t, fileType+", bf16 and f32, means", meanLoss(t, base, kernel.Auto), meanLoss(t, base, kernel.Float32))
+					within1Percent(t, fileType+", bf16 and f32, means", meanLoss(t, base, product.Auto), meanLoss(t, base, product.Float32))
 					continue
 				}
-				bf16, f32 := lastLoss(t, base, golden, kernel.Auto), lastLoss(t, base, golden, kernel.Float32)
+				bf16, f32 := lastLoss(t, base, golden, product.Auto), lastLoss(t, base, golden, product.Float32)
 				if bf16 == f32 {
 					t.Errorf("%s: the losses are equal: nothing was multiplied in bf16", fileType)
 				}
@@ -94,7 +94,7 @@ func TestBFloat16EndsWithin1PercentOfTheGoldenTraces(t *testing.T) {
 }
 
 // meanLoss is the mean of the last losses of runs that begin with random adapters.
-func meanLoss(t *testing.T, base gguf.Model, precision kernel.Precision) (mean float64) {
+func meanLoss(t *testing.T, base gguf.Model, precision product.Precision) (mean float64) {
 	t.Helper()
 	const adapters = 24
 	for seed := range uint64(adapters) {
@@ -110,7 +110,7 @@ func meanLoss(t *testing.T, base gguf.Model, precision kernel.Precision) (mean f
 }
 
 // lastLoss is the loss of the last of ten steps as in the golden traces.
-func lastLoss(t *testing.T, base gguf.Model, adapter func() (*adapt.Adapter, error), precision kernel.Precision) float64 {
+func lastLoss(t *testing.T, base gguf.Model, adapter func() (*adapt.Adapter, error), precision product.Precision) float64 {
 	t.Helper()
 	d, err := model.Load(base, model.Options{})
 	if errors.Is(err, model.ErrUnsupported) {
@@ -164,7 +164,7 @@ func embedded(t *testing.T, n int) (gguf.Model, []dataset.Row) {
 func TestBFloat16EndsWithin1PercentOnTheEmbeddedBase(t *testing.T) {
 	base, rows := embedded(t, 16)
 	run := func(precision string) (losses []float64) {
-		precisionPool(t, map[string]kernel.Precision{"f32": kernel.Float32, "auto": kernel.Auto}[precision])
+		precisionPool(t, map[string]product.Precision{"f32": product.Float32, "auto": product.Auto}[precision])
 		d, err := model.Load(base, model.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -178,7 +178,7 @@ func TestBFloat16EndsWithin1PercentOnTheEmbeddedBase(t *testing.T) {
 		}
 		c := DefaultConfig()
 		c.Rate, c.Batch, c.Steps, c.Precision, c.SaveEvery = 3e-3, 2, 48, precision, 0
-		pool := kernel.NewPool(1)
+		pool := product.NewPool(1)
 		defer pool.Close()
 		r := start(t, Setup{Config: c, Decoder: d, Params: a.Params(), Rows: rows, HeldOut: rows, Pool: pool})
 		before, err := r.Measure(context.Background(), nil)
@@ -252,9 +252,9 @@ func TestFloat32NeverMultipliesInBFloat16(t *testing.T) {
 					if !sameBits(run(base, "f32"), want) {
 						t.Error("f32 on encoded weights differs from f32 on the same weights as float32")
 					}
-					pool := kernel.NewPool(1)
+					pool := product.NewPool(1)
 					defer pool.Close()
-					pool.SetPrecision(kernel.Auto)
+					pool.SetPrecision(product.Auto)
 					if differs := !sameBits(run(base, "auto"), want); differs != (pool.Precision() == "bf16") {
 						t.Errorf("auto, which is %s here, differs from f32: %t", pool.Precision(), differs)
 					}

@@ -10,7 +10,7 @@ import (
 	"qtool/fixtures"
 	"qtool/gguf"
 	"qtool/internal/adapt"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/sharedtest"
 	"qtool/quantize"
@@ -146,7 +146,7 @@ func trainOn(t *testing.T, m gguf.Model, targets ...string) []float32 {
 	if err := a.Attach(d); err != nil {
 		t.Fatal(err)
 	}
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	defer pool.Close()
 	c := smallConfig()
 	c.Steps, c.Precision = 3, "f32" // in bf16, what is stored as float32 would not be rounded

@@ -10,9 +10,10 @@ import (
 
 	"qtool/internal/atomicfile"
 	"qtool/internal/dataset"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/nn"
+	"qtool/internal/work"
 )
 
 // ErrDiverged is in the chain of the error of a run that found no way on: its
@@ -26,7 +27,7 @@ type Setup struct {
 	// Params are trained: an adapter's halves, or the decoder's own weights.
 	Params        []*nn.Param
 	Rows, HeldOut []dataset.Row // to train on and to evaluate; HeldOut may be empty
-	Pool          *kernel.Pool
+	Pool          *product.Pool
 	// Identity names base, adapter shape and data preparation; a checkpoint
 	// continues only a run of the same identity. Keys say what a value names.
 	Identity map[string]string
@@ -49,7 +50,7 @@ type Run struct {
 	drawn   []int         // their indices in Rows
 	sum     float64       // of their losses
 	passes  func() error  // allPasses; made once, for a step allocates nothing
-	limit   *kernel.Limit // of the context limitOf
+	limit   *work.Limit   // of the context limitOf
 	limitOf context.Context
 	good    snapshot
 	loads   loadCounts // of the experts, before the step at hand
@@ -257,7 +258,7 @@ func (r *Run) oneStep(ctx context.Context, total int) (err error) {
 func (r *Run) gradients(ctx context.Context) (sum float64, err error) {
 	if r.limit == nil || r.limitOf != ctx {
 		r.endLimit()
-		r.limit, r.limitOf = kernel.Until(ctx), ctx
+		r.limit, r.limitOf = work.Until(ctx), ctx
 	}
 	err = r.Pool.Under(r.limit, r.passes)
 	return r.sum, err

@@ -16,7 +16,7 @@ import (
 	"qtool/fixtures"
 	"qtool/internal/adapt"
 	"qtool/internal/dataset"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 )
 
@@ -34,7 +34,7 @@ func setup(t *testing.T, workers int, c Config) (Setup, *adapt.Adapter) {
 	if err := a.Attach(d); err != nil {
 		t.Fatal(err)
 	}
-	pool := kernel.NewPool(workers)
+	pool := product.NewPool(workers)
 	t.Cleanup(pool.Close)
 	rng := rand.New(rand.NewPCG(1, 1))
 	var rows []dataset.Row

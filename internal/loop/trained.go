@@ -3,7 +3,8 @@ package loop
 import (
 	"math"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
 	"qtool/internal/nn"
 )
 
@@ -50,13 +51,13 @@ func (w *trained) elements() (n int64) {
 }
 
 // step applies the gradients, each multiplied by gradScale.
-func (w *trained) step(pool *kernel.Pool, rate, gradScale float64) {
+func (w *trained) step(pool *product.Pool, rate, gradScale float64) {
 	w.updates++
 	w.optimizer.step(pool, w, stepSize{w.updates, rate, gradScale})
 }
 
 // clearGradients sets all gradients to zero.
-func (w *trained) clearGradients(pool *kernel.Pool) { pool.Do(len(w.spans), (*clearTask)(w)) }
+func (w *trained) clearGradients(pool *product.Pool) { pool.Do(len(w.spans), (*clearTask)(w)) }
 
 type clearTask trained
 
@@ -66,7 +67,7 @@ func (w *clearTask) Do(_, part int) {
 }
 
 // gradientNorm is the Euclidean norm of all gradients together.
-func (w *trained) gradientNorm(pool *kernel.Pool) float64 {
+func (w *trained) gradientNorm(pool *product.Pool) float64 {
 	pool.Do(len(w.spans), (*squareTask)(w))
 	var sum float64
 	for _, s := range w.squares {
@@ -80,7 +81,7 @@ type squareTask trained
 func (w *squareTask) Do(_, part int) {
 	s := w.spans[part]
 	v := w.Grad[s.from:s.to]
-	w.squares[part] = kernel.Dot64(v, v)
+	w.squares[part] = vector.Dot64(v, v)
 }
 
 // snapshot is a copy of what a run changes.

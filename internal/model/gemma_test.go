@@ -6,7 +6,8 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/half"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
 	"qtool/internal/nn"
 	"qtool/internal/sharedtest"
 )
@@ -43,7 +44,7 @@ func (g *tiedGeGLU) forward(y, gate, up []float32) {
 			gate[i] = half.FromFloat16(low ^ high ^ half.ToFloat16(x))
 		}
 	}
-	kernel.RoundedGeGLU(y, gate, up)
+	vector.RoundedGeGLU(y, gate, up)
 	g.at += len(gate)
 }
 
@@ -56,7 +57,7 @@ func TestGemma3EqualsLlamaCppButForTiesOfItsRoundedGelu(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	pool := kernel.NewPool(1)
+	pool := product.NewPool(1)
 	defer pool.Close()
 	tape := nn.NewTape(pool)
 	g := &tiedGeGLU{other: map[tie]bool{}}

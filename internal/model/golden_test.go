@@ -5,7 +5,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/adapt"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 	"qtool/internal/sharedtest"
@@ -67,7 +67,7 @@ func load(t *testing.T, name string) *model.Decoder {
 }
 
 func newTape(t *testing.T) *nn.Tape {
-	p := kernel.NewPool(2)
+	p := product.NewPool(2)
 	t.Cleanup(p.Close)
 	return nn.NewTape(p)
 }

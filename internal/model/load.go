@@ -7,7 +7,8 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/arch"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
 	"qtool/internal/nn"
 	"qtool/internal/printable"
 	"qtool/quantize"
@@ -264,7 +265,7 @@ func (b *binder) frozenVector(name string, shape ...int) *nn.Param {
 	data, err := quantize.Decode(t)
 	refuseBecause(err)
 	p := &nn.Param{Name: name, Shape: t.Shape, Data: data}
-	if i := kernel.FirstNotFinite(p.Data); i >= 0 {
+	if i := vector.FirstNotFinite(p.Data); i >= 0 {
 		refuseAs(ErrInvalid, "element %d of tensor %q is %g; the file is damaged or was badly converted", i, name, p.Data[i])
 	}
 	return p
@@ -292,7 +293,7 @@ func (b *binder) weight(name string, in, out, experts int) *nn.Weight {
 	refuseBecause(err)
 	all, err := storedMatrix(t, data, out*experts, in)
 	refuseBecause(err)
-	matrices := make([]kernel.Matrix, experts)
+	matrices := make([]product.Matrix, experts)
 	for e := range matrices {
 		matrices[e] = all.Slice(e*out, (e+1)*out)
 	}
@@ -327,21 +328,21 @@ func (b *binder) emptyWeight(t *gguf.Tensor, in, out, experts int) *nn.Weight {
 	}
 	m, err := storedMatrix(t, b.none[:size], out, in)
 	refuseBecause(err)
-	return nn.FrozenWeight(t.Name, slices.Repeat([]kernel.Matrix{m}, experts)...)
+	return nn.FrozenWeight(t.Name, slices.Repeat([]product.Matrix{m}, experts)...)
 }
 
 // storedMatrix views data as rows of t's type.
-func storedMatrix(t *gguf.Tensor, data []byte, rows, cols int) (kernel.Matrix, error) {
+func storedMatrix(t *gguf.Tensor, data []byte, rows, cols int) (product.Matrix, error) {
 	if t.Type == gguf.F32 {
-		if v, ok := kernel.Float32View(data); ok {
-			return kernel.Float32Matrix(v, rows, cols), nil
+		if v, ok := product.Float32View(data); ok {
+			return product.Float32Matrix(v, rows, cols), nil
 		}
 	}
 	codec, err := quantize.Lookup(t.Type)
 	if err != nil {
-		return kernel.Matrix{}, fmt.Errorf("tensor %q: %w", t.Name, err)
+		return product.Matrix{}, fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
-	return kernel.EncodedMatrix(data, rows, cols, int(t.RowBytes()), codec.DecodeRow).OfType(t.Type), nil
+	return product.EncodedMatrix(data, rows, cols, int(t.RowBytes()), codec.DecodeRow).OfType(t.Type), nil
 }
 
 // checkLeftover refuses a file with tensors that the decoder would ignore: its
@@ -379,7 +380,7 @@ func (d *Decoder) FindNotFinite() (tensor string, index int) {
 		}
 		scratch := make([]float32, m.Cols)
 		for r := range m.Rows {
-			if i := kernel.FirstNotFinite(m.Row(r, scratch)); i >= 0 {
+			if i := vector.FirstNotFinite(m.Row(r, scratch)); i >= 0 {
 				return t.Name, r*m.Cols + i
 			}
 		}

@@ -3,7 +3,7 @@ package nn
 import (
 	"math"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/vector"
 )
 
 // Activation joins the two halves of a gated network, element by element.
@@ -25,10 +25,10 @@ func (t *Tape) forwardOf(a *Activation) func(y, gate, up []float32) {
 
 var (
 	// SwiGLU is silu(gate)·up, silu(x) = x/(1+exp(-x)).
-	SwiGLU = Activation{Forward: kernel.SwiGLU, Backward: kernel.SwiGLUBackward}
-	// GeGLU is gelu(gate)·up, gelu in its tanh form: as [kernel.RoundedGeGLU], or
-	// [kernel.GeGLU] if gradients will be asked for.
-	GeGLU = Activation{Forward: kernel.GeGLU, Backward: kernel.GeGLUBackward, Inferred: kernel.RoundedGeGLU}
+	SwiGLU = Activation{Forward: vector.SwiGLU, Backward: vector.SwiGLUBackward}
+	// GeGLU is gelu(gate)·up, gelu in its tanh form: as [vector.RoundedGeGLU], or
+	// [vector.GeGLU] if gradients will be asked for.
+	GeGLU = Activation{Forward: vector.GeGLU, Backward: vector.GeGLUBackward, Inferred: vector.RoundedGeGLU}
 	// ClampedSwiGLU is g·sigmoid(1.702·g)·(u+1) for g = min(gate, 7) and u = up
 	// bounded to ±7: the activation of gpt-oss.
 	ClampedSwiGLU = Activation{Forward: clampedForward, Backward: clampedBackward}
@@ -142,10 +142,10 @@ func (o *gatedBackward) Do(worker, part int) {
 		}
 		o.activation.Backward(dg, du, o.gate.Data[at:at+n], o.up.Data[at:at+n], o.y.grad[at:at+n])
 		if o.addDG {
-			kernel.Axpy(toDG, 1, dg)
+			vector.Axpy(toDG, 1, dg)
 		}
 		if o.addDU {
-			kernel.Axpy(toDU, 1, du)
+			vector.Axpy(toDU, 1, du)
 		}
 	}
 }

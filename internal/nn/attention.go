@@ -3,7 +3,7 @@ package nn
 import (
 	"math"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/vector"
 )
 
 // AttentionSpec describes causal attention with grouped heads.
@@ -193,11 +193,11 @@ func (a *attentionReduce) Do(_, part int) {
 	for split := 1; split < o.splits; split++ {
 		if o.dk != nil {
 			partial := o.splitGrad(o.dk, o.partialDK, split)
-			kernel.Axpy(o.dk[from*o.k.Cols:], 1, partial[from*o.k.Cols:to*o.k.Cols])
+			vector.Axpy(o.dk[from*o.k.Cols:], 1, partial[from*o.k.Cols:to*o.k.Cols])
 		}
 		if o.dv != nil {
 			partial := o.splitGrad(o.dv, o.partialDV, split)
-			kernel.Axpy(o.dv[from*o.v.Cols:], 1, partial[from*o.v.Cols:to*o.v.Cols])
+			vector.Axpy(o.dv[from*o.v.Cols:], 1, partial[from*o.v.Cols:to*o.v.Cols])
 		}
 	}
 }
@@ -209,7 +209,7 @@ func (o *attentionOp) backwardSinks() {
 		for r := range o.q.Rows {
 			p := math.Exp(float64(sink - o.logSum[h*o.q.Rows+r]))
 			at := r*o.y.Cols + h*o.ValueDim
-			d -= p * kernel.Dot64(o.y.grad[at:at+o.ValueDim], o.y.Data[at:])
+			d -= p * vector.Dot64(o.y.grad[at:at+o.ValueDim], o.y.Data[at:])
 		}
 		o.Sinks.Grad[h] += float32(d)
 	}

@@ -3,7 +3,8 @@ package nn
 import (
 	"math"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
 )
 
 // attentionWork is what one worker needs to let a stack of query rows meet one
@@ -28,9 +29,9 @@ type attentionWork struct {
 	dq      []float32 // [rows, headDim]
 	tanh    []float32 // [rows, scoreStride], with a softcap only
 
-	queries, weights, gradients kernel.Left
-	columns                     kernel.Right // of a block of keys or values
-	queryTerms, gradientTerms   kernel.Right // q and dy, summed over rows
+	queries, weights, gradients product.Left
+	columns                     product.Right // of a block of keys or values
+	queryTerms, gradientTerms   product.Right // q and dy, summed over rows
 }
 
 // sized makes s hold n elements whose content is not defined.
@@ -74,7 +75,7 @@ func (w *attentionWork) stack(dst []float32, factor float32, data []float32, dim
 	clear(dst)
 	n := w.heads * dim
 	for r := w.from; r < w.to; r++ {
-		kernel.Axpy(dst[(r-w.from)*n:], factor, data[r*columns+w.firstHead*dim:][:n])
+		vector.Axpy(dst[(r-w.from)*n:], factor, data[r*columns+w.firstHead*dim:][:n])
 	}
 }
 
@@ -148,7 +149,7 @@ func (w *attentionWork) score(s keySpan) {
 	for i := range w.rows {
 		from, to := w.seen(i, s)
 		x, t := w.scores[i*scoreStride:][from:to], w.tanh[i*scoreStride:][from:to]
-		kernel.Tanh(t, x)
+		vector.Tanh(t, x)
 		copy(x, t)
 		scale(x, w.o.scoreScale())
 	}
@@ -156,10 +157,10 @@ func (w *attentionWork) score(s keySpan) {
 
 // multiplyStack stores the products of the stack's rows and the packed columns, or
 // adds them. What no row of a panel sees is left as it is.
-func (w *attentionWork) multiplyStack(c []float32, add bool, rows *kernel.Left, s keySpan) {
+func (w *attentionWork) multiplyStack(c []float32, add bool, rows *product.Left, s keySpan) {
 	for p := range rows.Panels() {
 		_, end := rows.Panel(p)
-		kernel.Multiply(c, scoreStride, add, rows, p, &w.columns, 0, rows.Terms, w.reach(end, s))
+		product.Multiply(c, scoreStride, add, rows, p, &w.columns, 0, rows.Terms, w.reach(end, s))
 	}
 }
 
@@ -168,7 +169,7 @@ func (w *attentionWork) addWeighted(c, weights []float32, dim int, s keySpan) {
 	w.weights.Pack(weights, scoreStride, w.rows, s.keys())
 	for p := range w.weights.Panels() {
 		_, end := w.weights.Panel(p)
-		kernel.Multiply(c, dim, true, &w.weights, p, &w.columns, 0, w.reach(end, s), dim)
+		product.Multiply(c, dim, true, &w.weights, p, &w.columns, 0, w.reach(end, s), dim)
 	}
 }
 
@@ -195,7 +196,7 @@ func (w *attentionWork) forward() {
 		r, h := w.from+i/w.heads, w.firstHead+i%w.heads
 		y := o.y.Data[r*o.y.Cols+h*o.ValueDim:][:o.ValueDim]
 		clear(y)
-		kernel.Axpy(y, float32(1/w.sum[i]), w.out[i*o.ValueDim:][:o.ValueDim])
+		vector.Axpy(y, float32(1/w.sum[i]), w.out[i*o.ValueDim:][:o.ValueDim])
 		o.logSum[h*o.q.Rows+r] = w.highest[i] + float32(math.Log(w.sum[i]))
 	}
 }
@@ -211,7 +212,7 @@ func (w *attentionWork) exponentials(i int, s keySpan) {
 		return
 	}
 	row = row[from:to]
-	if h := kernel.Highest(row); h > w.highest[i] {
+	if h := vector.Highest(row); h > w.highest[i] {
 		if w.sum[i] != 0 {
 			shrink := float32(math.Exp(float64(w.highest[i] - h)))
 			w.sum[i] *= float64(shrink)
@@ -219,7 +220,7 @@ func (w *attentionWork) exponentials(i int, s keySpan) {
 		}
 		w.highest[i] = h
 	}
-	w.sum[i] += kernel.Exp(row, row, w.highest[i])
+	w.sum[i] += vector.Exp(row, row, w.highest[i])
 }
 
 // backward adds the gradients of the stack's queries, and of its key head to dk
@@ -256,7 +257,7 @@ func (w *attentionWork) backward(dk, dv []float32) {
 		if !o.addDQ {
 			clear(dq)
 		}
-		kernel.Axpy(dq, o.queryScale(), w.dq[i*o.HeadDim:][:o.HeadDim])
+		vector.Axpy(dq, o.queryScale(), w.dq[i*o.HeadDim:][:o.HeadDim])
 	}
 }
 
@@ -267,7 +268,7 @@ func (w *attentionWork) beginBackward() {
 	sized(&w.d, w.rows)
 	for i := range w.rows {
 		r, h := w.from+i/w.heads, w.firstHead+i%w.heads
-		w.d[i] = -kernel.Dot(w.out[i*n:][:n], o.y.Data[r*o.y.Cols+h*n:])
+		w.d[i] = -vector.Dot(w.out[i*n:][:n], o.y.Data[r*o.y.Cols+h*n:])
 	}
 	w.gradients.Pack(w.out, n, w.rows, n)
 	w.gradientTerms.Pack(w.out, n, w.rows, n)
@@ -283,7 +284,7 @@ func (w *attentionWork) probabilities(i int, s keySpan) {
 	clear(row[:from])
 	clear(row[to:])
 	r, h := w.from+i/w.heads, w.firstHead+i%w.heads
-	kernel.Exp(row[from:to], row[from:to], w.o.logSum[h*w.o.q.Rows+r])
+	vector.Exp(row[from:to], row[from:to], w.o.logSum[h*w.o.q.Rows+r])
 }
 
 // scoreGradients computes ds from the probabilities in scores.
@@ -299,7 +300,7 @@ func (w *attentionWork) scoreGradients(s keySpan) {
 		clear(ds[:from])
 		clear(ds[to:])
 		ds = ds[from:to]
-		kernel.Scale(ds, ds, w.o.scoreScale(), w.scores[i*scoreStride+from:])
+		vector.Scale(ds, ds, w.o.scoreScale(), w.scores[i*scoreStride+from:])
 		if w.o.Softcap > 0 {
 			for j, t := range w.tanh[i*scoreStride:][from:to] {
 				ds[j] *= 1 - t*t
@@ -310,12 +311,12 @@ func (w *attentionWork) scoreGradients(s keySpan) {
 
 // addTransposed adds the rows of terms, weighted for each key of a span, to the
 // rows of its key head in grad.
-func (w *attentionWork) addTransposed(grad []float32, columns int, weights []float32, terms *kernel.Right, dim int, s keySpan) {
+func (w *attentionWork) addTransposed(grad []float32, columns int, weights []float32, terms *product.Right, dim int, s keySpan) {
 	// What is unseen may be of another document, whose gradients somebody else adds.
 	w.weights.View(weights[s.unseen:], scoreStride, s.keys()-s.unseen, w.rows)
 	for p := range w.weights.Panels() {
 		key, _ := w.weights.Panel(p)
-		kernel.Multiply(grad[(s.from+s.unseen)*columns+w.kv*dim:], columns, true, &w.weights, p, terms, w.firstSeeing(key+s.unseen, s), w.rows, dim)
+		product.Multiply(grad[(s.from+s.unseen)*columns+w.kv*dim:], columns, true, &w.weights, p, terms, w.firstSeeing(key+s.unseen, s), w.rows, dim)
 	}
 }
 

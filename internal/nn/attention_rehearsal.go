@@ -1,6 +1,6 @@
 package nn
 
-import "qtool/internal/kernel"
+import "qtool/internal/kernel/product"
 
 // What attention tells of itself: to rehearsals, and to those who measure.
 
@@ -63,10 +63,10 @@ func (w *attentionWork) bytes() int64 {
 		floats += cap(s)
 	}
 	bytes := 4*int64(floats) + 8*int64(cap(w.sum))
-	for _, a := range []*kernel.Left{&w.queries, &w.weights, &w.gradients} {
+	for _, a := range []*product.Left{&w.queries, &w.weights, &w.gradients} {
 		bytes += a.Bytes()
 	}
-	for _, b := range []*kernel.Right{&w.columns, &w.queryTerms, &w.gradientTerms} {
+	for _, b := range []*product.Right{&w.columns, &w.queryTerms, &w.gradientTerms} {
 		bytes += b.Bytes()
 	}
 	return bytes

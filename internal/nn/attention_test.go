@@ -7,7 +7,8 @@ import (
 	"slices"
 	"testing"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/simd"
 	"qtool/internal/sharedtest"
 )
 
@@ -100,10 +101,10 @@ type results [5][]float32
 var resultNames = [len(results{})]string{"y", "dq", "dk", "dv", "dsinks"}
 
 // run computes a case with some number of workers.
-func (c *attentionCase) run(workers int) results { return c.runIn(kernel.Float32, workers) }
+func (c *attentionCase) run(workers int) results { return c.runIn(product.Float32, workers) }
 
-func (c *attentionCase) runIn(precision kernel.Precision, workers int) results {
-	pool := kernel.NewPool(workers)
+func (c *attentionCase) runIn(precision product.Precision, workers int) results {
+	pool := product.NewPool(workers)
 	defer pool.Close()
 	pool.SetPrecision(precision)
 	tape := NewTape(pool)
@@ -197,9 +198,9 @@ func (c *attentionCase) defineRow(out *[len(results{})][]float64, h, kv, r int) 
 func TestAttentionIsItsDefinitionOnEveryTier(t *testing.T) {
 	for _, c := range attentionCases() {
 		want := c.definition()
-		for _, tier := range kernel.Tiers() {
+		for _, tier := range simd.Names() {
 			t.Run(c.name+"/"+tier, func(t *testing.T) {
-				undo, err := kernel.UseTier(tier)
+				undo, err := simd.Use(tier)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -220,7 +221,7 @@ func TestAttentionIsItsDefinitionOnEveryTier(t *testing.T) {
 func TestAttentionDoesNotDependOnTheNumberOfWorkers(t *testing.T) {
 	for _, c := range attentionCases() {
 		c.spec.Roundable = true
-		for _, precision := range []kernel.Precision{kernel.Float32, kernel.Auto} {
+		for _, precision := range []product.Precision{product.Float32, product.Auto} {
 			want := c.runIn(precision, 1)
 			for _, workers := range []int{2, 5} {
 				got := c.runIn(precision, workers)
@@ -238,7 +239,7 @@ func TestAttentionDoesNotDependOnTheNumberOfWorkers(t *testing.T) {
 func TestRoundedAttentionIsNearItsDefinition(t *testing.T) {
 	for _, c := range attentionCases() {
 		c.spec.Roundable = true
-		want, got := c.definition(), c.runIn(kernel.Auto, 2)
+		want, got := c.definition(), c.runIn(product.Auto, 2)
 		for n, name := range resultNames {
 			if len(got[n]) == 0 {
 				continue
@@ -254,18 +255,18 @@ func TestRoundedAttentionIsNearItsDefinition(t *testing.T) {
 }
 
 func TestAttentionOfARowDoesNotDependOnTheRowsItIsComputedWith(t *testing.T) {
-	for _, precision := range []kernel.Precision{kernel.Float32, kernel.Auto} {
+	for _, precision := range []product.Precision{product.Float32, product.Auto} {
 		checkRowsOfAttention(t, precision)
 	}
 }
 
-func checkRowsOfAttention(t *testing.T, precision kernel.Precision) {
-	pool := kernel.NewPool(2)
+func checkRowsOfAttention(t *testing.T, precision product.Precision) {
+	pool := product.NewPool(2)
 	defer pool.Close()
 	pool.SetPrecision(precision)
 	tape := NewTape(pool)
-	for _, tier := range kernel.Tiers() {
-		undo, err := kernel.UseTier(tier)
+	for _, tier := range simd.Names() {
+		undo, err := simd.Use(tier)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -306,7 +307,7 @@ func TestAttentionOverNoRowsIsEmpty(t *testing.T) {
 }
 
 func TestAttentionAllocatesNothingInTheSteadyState(t *testing.T) {
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	defer pool.Close()
 	tape := NewTape(pool)
 	c := attentionCases()[len(attentionCases())-1]
@@ -328,7 +329,7 @@ func TestAttentionAllocatesNothingInTheSteadyState(t *testing.T) {
 
 func BenchmarkAttention(b *testing.B) {
 	const heads, kvHeads, dim = 14, 2, 64
-	pool := kernel.NewPool(0)
+	pool := product.NewPool(0)
 	defer pool.Close()
 	for _, s := range [][2]int{{256, 256}, {2048, 2048}, {1, 2048}} {
 		rows, keys := s[0], s[1]

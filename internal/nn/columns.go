@@ -1,6 +1,6 @@
 package nn
 
-import "qtool/internal/kernel"
+import "qtool/internal/kernel/vector"
 
 // Columns copies columns from to to-1 of x: one part of a fused projection.
 func (t *Tape) Columns(x *Var, from, to int) *Var {
@@ -41,6 +41,6 @@ type columnsBackward columnsOp
 func (o *columnsBackward) Do(_, part int) {
 	from, to := rowsOf(part, o.x.Rows)
 	for r := from; r < to; r++ {
-		kernel.Axpy(o.dx[r*o.x.Cols+o.from:], 1, o.y.grad[r*o.y.Cols:(r+1)*o.y.Cols])
+		vector.Axpy(o.dx[r*o.x.Cols+o.from:], 1, o.y.grad[r*o.y.Cols:(r+1)*o.y.Cols])
 	}
 }

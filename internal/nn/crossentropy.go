@@ -3,7 +3,8 @@ package nn
 import (
 	"math"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
 )
 
 // NotScored is the target of a row that takes no part in the loss.
@@ -74,13 +75,13 @@ type crossEntropyOp struct {
 	dxs []float32
 
 	// At work: what is multiplied, and scale·xs·Aᵀ, [scored, rank].
-	batch     *kernel.Batch
-	xRows     kernel.Rows
+	batch     *product.Batch
+	xRows     product.Rows
 	h, dh     []float32
-	hRows     kernel.Rows
+	hRows     product.Rows
 	buffer    []float32
-	weights   [1]kernel.Matrix // of the chunk
-	pairOfOut [1]kernel.Matrix
+	weights   [1]product.Matrix // of the chunk
+	pairOfOut [1]product.Matrix
 
 	// The chunk at hand: rows from to to-1 of the head.
 	from, to int
@@ -101,7 +102,7 @@ func (o *crossEntropyOp) begin(t *Tape) {
 	if p := o.head.Pair; p != nil {
 		p.view(o.head.Weight)
 		o.h = t.floats.take(scored * p.Rank)
-		o.batch.Forward(o.h, false, kernel.Term{Rows: o.xRows, W: p.a})
+		o.batch.Forward(o.h, false, product.Term{Rows: o.xRows, W: p.a})
 		o.batch.Run()
 		scale(o.h, p.Scale)
 		o.hRows = o.batch.Rows(o.h, p.Rank)
@@ -120,10 +121,10 @@ func (o *crossEntropyOp) chunk(from int) {
 		}
 	}
 	o.weights[0] = o.head.Expert[0].Slice(o.from, o.to)
-	base := kernel.Term{Rows: o.xRows, W: o.weights[:]}
+	base := product.Term{Rows: o.xRows, W: o.weights[:]}
 	if p := o.head.Pair; p != nil {
 		o.pairOfOut[0] = p.b[0].Slice(o.from, o.to)
-		o.batch.Forward(o.logits, o.head.Bias != nil, base, kernel.Term{Rows: o.hRows, W: o.pairOfOut[:]})
+		o.batch.Forward(o.logits, o.head.Bias != nil, base, product.Term{Rows: o.hRows, W: o.pairOfOut[:]})
 	} else {
 		o.batch.Forward(o.logits, o.head.Bias != nil, base)
 	}
@@ -152,7 +153,7 @@ func (o *crossEntropyOp) forward(t *Tape) (sum float64) {
 		t.Pool.Do(rowParts(scored), (*logSumTask)(o))
 		if o.dxs != nil {
 			m := o.batch.Mark()
-			o.batch.Backward(o.dxs, from > 0, kernel.Term{Rows: o.batch.Rows(o.logits, o.to-o.from), W: o.weights[:]})
+			o.batch.Backward(o.dxs, from > 0, product.Term{Rows: o.batch.Rows(o.logits, o.to-o.from), W: o.weights[:]})
 			o.batch.Run()
 			o.batch.Release(m)
 		}
@@ -179,13 +180,13 @@ func (s *logSumTask) Do(worker, part int) {
 	for i := from; i < to; i++ {
 		row, target := o.row(i)
 		tanh := o.cap(row, worker)
-		highest := max(o.highest[i], kernel.Highest(row))
+		highest := max(o.highest[i], vector.Highest(row))
 		if target >= 0 {
 			o.atTarget[i] = row[target]
 			row[target] = float32(math.Inf(-1))
 		}
 		shrink := math.Exp(float64(o.highest[i]) - float64(highest))
-		o.others[i] = o.others[i]*shrink + kernel.Exp(row, row, highest)
+		o.others[i] = o.others[i]*shrink + vector.Exp(row, row, highest)
 		if o.dxs != nil {
 			steepen(row, tanh)
 		}
@@ -232,7 +233,7 @@ func (f *finishTask) Do(worker, part int) {
 			tanh := o.atTarget[i] / limit
 			slope -= tanh * tanh
 		}
-		kernel.Axpy(dx, -float32(o.others[i]*inverse)*o.weight*slope, w)
+		vector.Axpy(dx, -float32(o.others[i]*inverse)*o.weight*slope, w)
 	}
 }
 
@@ -271,7 +272,7 @@ func (o *crossEntropyOp) backwardChunks(t *Tape, wanted bool) (dxs []float32) {
 	if p != nil {
 		dh := p.backwardA(o.batch, o.xRows, o.dh)
 		if wanted {
-			o.batch.Backward(dxs, true, kernel.Term{Rows: dh, W: p.a})
+			o.batch.Backward(dxs, true, product.Term{Rows: dh, W: p.a})
 		}
 		o.batch.Run()
 	}
@@ -287,7 +288,7 @@ func (g *logitGradTask) Do(worker, part int) {
 	for i := from; i < to; i++ {
 		row, target := o.row(i)
 		tanh := o.cap(row, worker)
-		kernel.Exp(row, row, float32(o.logSum[i]))
+		vector.Exp(row, row, float32(o.logSum[i]))
 		scale(row, o.weight)
 		if target >= 0 {
 			row[target] -= o.weight
@@ -310,13 +311,13 @@ func (o *crossEntropyOp) backwardChunk(dxs []float32) {
 		o.batch.Outer(dw[o.from*l.Cols:o.to*l.Cols], rows, o.xRows, false)
 	}
 	if dxs != nil {
-		o.batch.Backward(dxs, o.from > 0, kernel.Term{Rows: rows, W: o.weights[:]})
+		o.batch.Backward(dxs, o.from > 0, product.Term{Rows: rows, W: o.weights[:]})
 	}
 	if p := l.Pair; p != nil {
 		if p.B.Trainable() {
 			o.batch.Outer(p.B.Grad[o.from*p.Rank:o.to*p.Rank], rows, o.hRows, p.roundable)
 		}
-		o.batch.Backward(o.dh, o.from > 0, kernel.Term{Rows: rows, W: o.pairOfOut[:]})
+		o.batch.Backward(o.dh, o.from > 0, product.Term{Rows: rows, W: o.pairOfOut[:]})
 	}
 	o.batch.Run()
 	o.batch.Release(m)

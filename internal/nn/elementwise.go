@@ -1,6 +1,6 @@
 package nn
 
-import "qtool/internal/kernel"
+import "qtool/internal/kernel/vector"
 
 // rowsPerTask keeps tasks of row-wise operators large enough to be worth handing out.
 const rowsPerTask = 16
@@ -40,7 +40,7 @@ func (o *addRows) Do(_, part int) {
 		copy(o.dst[from:to], o.src[from:to])
 		return
 	}
-	kernel.Axpy(o.dst[from:to], 1, o.src[from:to])
+	vector.Axpy(o.dst[from:to], 1, o.src[from:to])
 }
 
 func (o *addOp) backward(t *Tape) {

@@ -1,6 +1,6 @@
 package nn
 
-import "qtool/internal/kernel"
+import "qtool/internal/kernel/product"
 
 // Embed looks up rows of w for ids, giving [len(ids), w.Cols]. The pair of an
 // embedding is transposed: A is [rank, vocabulary], one row per token, and the
@@ -18,7 +18,7 @@ func (t *Tape) Embed(ids []int32, l *Linear) *Var {
 			copy(h, p.A.Data[int(id)*p.Rank:])
 			scale(h, p.Scale)
 		}
-		kernel.Forward(t.Pool, y.Data, o.h, len(ids), kernel.Float32Matrix(p.B.Data, n, p.Rank))
+		product.Forward(t.Pool, y.Data, o.h, len(ids), product.Float32Matrix(p.B.Data, n, p.Rank))
 	}
 	t.record(y, o)
 	return y
@@ -56,12 +56,12 @@ func (o *embedOp) backward(t *Tape) {
 		return
 	}
 	if p.B.Trainable() {
-		kernel.AddOuter(t.Pool, p.B.Grad, o.y.grad, o.h, len(o.ids), n, p.Rank)
+		product.AddOuter(t.Pool, p.B.Grad, o.y.grad, o.h, len(o.ids), n, p.Rank)
 	}
 	if p.A.Trainable() {
 		m := t.floats.at
 		dh := t.floats.zeros(len(o.h))
-		kernel.Backward(t.Pool, dh, o.y.grad, len(o.ids), kernel.Float32Matrix(p.B.Data, n, p.Rank))
+		product.Backward(t.Pool, dh, o.y.grad, len(o.ids), product.Float32Matrix(p.B.Data, n, p.Rank))
 		scale(dh, p.Scale)
 		for r, id := range o.ids {
 			add(p.A.Grad[int(id)*p.Rank:(int(id)+1)*p.Rank], dh[r*p.Rank:(r+1)*p.Rank])

@@ -1,6 +1,9 @@
 package nn
 
-import "qtool/internal/kernel"
+import (
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
+)
 
 // Gather copies the row of each grouped row's token: [grouped rows, n].
 func (t *Tape) Gather(x *Var, r *Routing) *Var {
@@ -46,7 +49,7 @@ func (o *gatherForward) Do(_, part int) {
 	n := o.y.Cols
 	for row := from; row < to; row++ {
 		if x := o.x.Row(int(o.r.Token[row])); o.y.rounded {
-			kernel.Round(o.y.Data[row*n/2:(row+1)*n/2], x)
+			product.Round(o.y.Data[row*n/2:(row+1)*n/2], x)
 		} else {
 			copy(o.y.Row(row), x)
 		}
@@ -63,7 +66,7 @@ func (o *gatherBackward) Do(_, part int) {
 			if row < 0 {
 				continue
 			}
-			kernel.Axpy(o.dx[tok*n:(tok+1)*n], 1, o.y.grad[int(row)*n:(int(row)+1)*n])
+			vector.Axpy(o.dx[tok*n:(tok+1)*n], 1, o.y.grad[int(row)*n:(int(row)+1)*n])
 		}
 	}
 }
@@ -106,7 +109,7 @@ func (f *combineForward) Do(_, part int) {
 	for tok := from; tok < to; tok++ {
 		for slot, w := range o.r.Weights.Row(tok) {
 			y, _ := o.of(tok, slot)
-			kernel.Axpy(o.out.Row(tok), w, y)
+			vector.Axpy(o.out.Row(tok), w, y)
 		}
 	}
 }
@@ -134,13 +137,13 @@ func (b *combineBackward) Do(_, part int) {
 		for slot, w := range o.r.Weights.Row(tok) {
 			y, dy := o.of(tok, slot)
 			if o.dw != nil {
-				o.dw[tok*used+slot] += kernel.Dot(g, y)
+				o.dw[tok*used+slot] += vector.Dot(g, y)
 			}
 			if dy != nil {
 				if !o.add && o.r.Row[tok*used+slot] >= 0 {
 					clear(dy)
 				}
-				kernel.Axpy(dy, w, g)
+				vector.Axpy(dy, w, g)
 			}
 		}
 	}

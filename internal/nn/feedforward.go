@@ -1,6 +1,6 @@
 package nn
 
-import "qtool/internal/kernel"
+import "qtool/internal/kernel/product"
 
 // FeedForward computes down·a(gate·x, up·x).
 func (t *Tape) FeedForward(x *Var, gate, up, down *Linear, a Activation) *Var {
@@ -151,10 +151,10 @@ func (f *roundedGatedForward) Do(worker, part int) {
 	for from, to := range o.columns(part) {
 		y := s[:to-from]
 		forward(y, gate[from:to], up[from:to])
-		kernel.Round(o.y.Data[from/2:to/2], y)
+		product.Round(o.y.Data[from/2:to/2], y)
 		if o.gate != nil {
-			kernel.Round(o.gate.Data[from/2:to/2], gate[from:to])
-			kernel.Round(o.up.Data[from/2:to/2], up[from:to])
+			product.Round(o.gate.Data[from/2:to/2], gate[from:to])
+			product.Round(o.up.Data[from/2:to/2], up[from:to])
 		}
 	}
 }
@@ -178,10 +178,10 @@ func (b *roundedGatedBackward) Do(worker, part int) {
 		for i := range v {
 			v[i] = s[i*roundedColumns:][:to-from]
 		}
-		kernel.Unround(v[0], o.gate.Data[from/2:to/2])
-		kernel.Unround(v[1], o.up.Data[from/2:to/2])
+		product.Unround(v[0], o.gate.Data[from/2:to/2])
+		product.Unround(v[1], o.up.Data[from/2:to/2])
 		o.activation.Backward(v[2], v[3], v[0], v[1], o.y.grad[from:to])
-		kernel.Round(o.gate.grad[from/2:to/2], v[2])
-		kernel.Round(o.up.grad[from/2:to/2], v[3])
+		product.Round(o.gate.grad[from/2:to/2], v[2])
+		product.Round(o.up.grad[from/2:to/2], v[3])
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	bf16 "qtool/internal/half"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/sharedtest"
 )
 
@@ -18,7 +18,7 @@ func encodedLinear(rng *rand.Rand, name string, in, out, rank int) *Linear {
 		b := bf16.ToBFloat16(v)
 		data[2*i], data[2*i+1] = byte(b), byte(b>>8)
 	}
-	m := kernel.EncodedMatrix(data, out, in, 2*in, func(dst []float32, src []byte) {
+	m := product.EncodedMatrix(data, out, in, 2*in, func(dst []float32, src []byte) {
 		for i := range dst {
 			dst[i] = bf16.FromBFloat16(uint16(src[2*i]) | uint16(src[2*i+1])<<8)
 		}
@@ -31,9 +31,9 @@ func encodedLinear(rng *rand.Rand, name string, in, out, rank int) *Linear {
 // What is kept in bfloat16 would be rounded to it later anyway; only the gradient of the
 // activation sees a difference.
 func TestAFeedForwardNetworkKeptInBFloat16IsTheOneOfItsOperators(t *testing.T) {
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	defer pool.Close()
-	pool.SetPrecision(kernel.Auto)
+	pool.SetPrecision(product.Auto)
 	if !pool.Rounds() {
 		t.Skip("this tier has no bfloat16")
 	}
@@ -72,7 +72,7 @@ func TestAFeedForwardNetworkKeptInBFloat16IsTheOneOfItsOperators(t *testing.T) {
 }
 
 // passes runs f forward and, from dy, backward, and returns its result and the gradients.
-func passes(pool *kernel.Pool, params []*Param, x *Param, dy []float32, f func(t *Tape, x *Var) *Var) (y []float32, grads [][]float32) {
+func passes(pool *product.Pool, params []*Param, x *Param, dy []float32, f func(t *Tape, x *Var) *Var) (y []float32, grads [][]float32) {
 	for _, p := range params {
 		clear(p.Grad)
 	}
@@ -89,7 +89,7 @@ func passes(pool *kernel.Pool, params []*Param, x *Param, dy []float32, f func(t
 }
 
 func TestAFeedForwardNetworkInFloat32IsTheOneOfItsOperatorsBitForBit(t *testing.T) {
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	defer pool.Close()
 	const tokens, n, width = 33, 48, 1100
 	rng := rand.New(rand.NewPCG(43, 44))

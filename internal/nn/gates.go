@@ -1,8 +1,6 @@
 package nn
 
-import (
-	"qtool/internal/kernel"
-)
+import "qtool/internal/kernel/vector"
 
 // SigmoidGate multiplies row r of y [tokens, n] with the sigmoid of gate r of
 // gate [tokens, 1].
@@ -13,7 +11,7 @@ func (t *Tape) SigmoidGate(y, gate *Var) *Var {
 	for r, z := range gate.Data {
 		row := out.Row(r)
 		clear(row)
-		kernel.Axpy(row, sigmoid(z), y.Row(r))
+		vector.Axpy(row, sigmoid(z), y.Row(r))
 	}
 	t.record(out, o)
 	return out
@@ -31,10 +29,10 @@ func (o *sigmoidGateOp) backward(t *Tape) {
 	for r, z := range o.gate.Data {
 		s, g := sigmoid(z), o.out.grad[r*n:(r+1)*n]
 		if dy != nil {
-			kernel.Axpy(dy[r*n:(r+1)*n], s, g)
+			vector.Axpy(dy[r*n:(r+1)*n], s, g)
 		}
 		if dgate != nil {
-			dgate[r] += s * (1 - s) * kernel.Dot(g, o.y.Row(r))
+			dgate[r] += s * (1 - s) * vector.Dot(g, o.y.Row(r))
 		}
 	}
 }

@@ -8,7 +8,8 @@ import (
 	"slices"
 	"testing"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
 )
 
 // graph is a small computation with the parameters whose gradients are checked.
@@ -40,7 +41,7 @@ func (f blockFunc) BeginBackward(*Tape)          {}
 // checkGradients compares every gradient with central differences.
 func checkGradients(t *testing.T, g graph) {
 	t.Helper()
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	defer pool.Close()
 	tape := NewTape(pool)
 	coefficients := map[int]float32{}
@@ -254,7 +255,7 @@ func TestGradientsOfCrossEntropyEqualCentralDifferences(t *testing.T) {
 			for i := range targets { // so likely that the gradient of each target is large, but not all of it
 				if targets[i] != NotScored {
 					copy(w.Data[int(targets[i])*n:][:n], x.Data[i*n:][:n])
-					scale(w.Data[int(targets[i])*n:][:n], 8/kernel.Dot(x.Data[i*n:][:n], x.Data[i*n:][:n]))
+					scale(w.Data[int(targets[i])*n:][:n], 8/vector.Dot(x.Data[i*n:][:n], x.Data[i*n:][:n]))
 				}
 			}
 			h := &Head{&Linear{Weight: ParamWeight(w)}, softcap * 4}
@@ -269,7 +270,7 @@ func TestGradientsOfCrossEntropyEqualCentralDifferences(t *testing.T) {
 
 func TestRecomputingGivesTheSameBitsInLessMemory(t *testing.T) {
 	run := func(recompute bool) ([]float32, int64) {
-		pool := kernel.NewPool(2)
+		pool := product.NewPool(2)
 		defer pool.Close()
 		rng := rand.New(rand.NewPCG(5, 6))
 		w := randomParam(rng, "w", 16, 16)
@@ -322,13 +323,13 @@ func TestTheArenaHoldsLittleMoreThanItEverGaveOut(t *testing.T) {
 }
 
 func TestGeluIsRoundedUnlessGradientsWillBeAskedFor(t *testing.T) {
-	pool := kernel.NewPool(1)
+	pool := product.NewPool(1)
 	defer pool.Close()
 	tape := NewTape(pool)
 	gate, up := Constant([]float32{0.3, -1.2, 4}, 1, 3), Constant([]float32{1, 2, 3}, 1, 3)
 	smooth, rounded := make([]float32, 3), make([]float32, 3)
-	kernel.GeGLU(smooth, gate.Data, up.Data)
-	kernel.RoundedGeGLU(rounded, gate.Data, up.Data)
+	vector.GeGLU(smooth, gate.Data, up.Data)
+	vector.RoundedGeGLU(rounded, gate.Data, up.Data)
 	check := func(what string, want []float32) {
 		t.Helper()
 		if got := tape.Gated(gate, up, GeGLU).Data; !slices.Equal(got, want) {

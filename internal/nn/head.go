@@ -1,6 +1,6 @@
 package nn
 
-import "qtool/internal/kernel"
+import "qtool/internal/kernel/vector"
 
 // Head is the matrix of the logits and what follows it.
 type Head struct {
@@ -49,7 +49,7 @@ func (o *softcapForward) Do(worker, part int) {
 // softcap bounds v in place and leaves tanh(v/limit) in tanh.
 func softcap(v, tanh []float32, limit float32) {
 	scale(v, 1/limit)
-	kernel.Tanh(tanh, v)
+	vector.Tanh(tanh, v)
 	copy(v, tanh)
 	scale(v, limit)
 }

@@ -1,6 +1,6 @@
 package nn
 
-import "qtool/internal/kernel"
+import "qtool/internal/kernel/product"
 
 // HeadLinear multiplies each head of x with a matrix of its own, expert h of w
 // for head h: y = x·Wᵀ, or x·W if transposed. x is [tokens, in], which all heads
@@ -33,8 +33,8 @@ type headLinearOp struct {
 
 // headList are the operands of a HeadLinear, kept by the tape for the next.
 type headList struct {
-	x, dy []kernel.Rows
-	terms []kernel.Term
+	x, dy []product.Rows
+	terms []product.Term
 }
 
 func (o *headLinearOp) forward() {
@@ -53,7 +53,7 @@ func (o *headLinearOp) forward() {
 	list := kept[headList](t)
 	list.x = o.rows(list.x, b, xs, o.xHeads, o.in)
 	for h := range o.w.Experts {
-		term := kernel.Term{Rows: list.x[h%o.xHeads], W: o.w.Expert[h : h+1]}
+		term := product.Term{Rows: list.x[h%o.xHeads], W: o.w.Expert[h : h+1]}
 		o.multiply(b, o.head(ys, h, o.out), !o.transposed, term)
 	}
 	b.Run()
@@ -68,7 +68,7 @@ func (o *headLinearOp) head(v []float32, h, n int) []float32 {
 }
 
 // rows makes v, sorted by head, known to the batch.
-func (o *headLinearOp) rows(list []kernel.Rows, b *kernel.Batch, v []float32, heads, n int) []kernel.Rows {
+func (o *headLinearOp) rows(list []product.Rows, b *product.Batch, v []float32, heads, n int) []product.Rows {
 	list = list[:0]
 	for h := range heads {
 		list = append(list, b.Rows(o.head(v, h, n), n))
@@ -76,7 +76,7 @@ func (o *headLinearOp) rows(list []kernel.Rows, b *kernel.Batch, v []float32, he
 	return list
 }
 
-func (o *headLinearOp) multiply(b *kernel.Batch, c []float32, byRows bool, term kernel.Term) {
+func (o *headLinearOp) multiply(b *product.Batch, c []float32, byRows bool, term product.Term) {
 	if byRows {
 		b.Forward(c, false, term)
 	} else {
@@ -119,11 +119,11 @@ func (o *headLinearOp) backward(t *Tape) {
 
 // backwardX lists the gradient of x, sorted by head: the sum over the heads where
 // they share it.
-func (o *headLinearOp) backwardX(b *kernel.Batch, dxs []float32) {
+func (o *headLinearOp) backwardX(b *product.Batch, dxs []float32) {
 	list := kept[headList](o.t)
 	list.terms = list.terms[:0]
 	for h, dy := range list.dy {
-		list.terms = append(list.terms, kernel.Term{Rows: dy, W: o.w.Expert[h : h+1]})
+		list.terms = append(list.terms, product.Term{Rows: dy, W: o.w.Expert[h : h+1]})
 	}
 	switch {
 	case o.xHeads == len(list.terms):

@@ -1,6 +1,6 @@
 package nn
 
-import "qtool/internal/kernel"
+import "qtool/internal/kernel/product"
 
 // Linear computes y = x·Wᵀ + bias + scale·(x·Aᵀ)·Bᵀ for x [tokens, in],
 // giving [tokens, out].
@@ -88,7 +88,7 @@ type projection struct {
 
 	// In the backward pass.
 	dh     []float32
-	dyRows kernel.Rows
+	dyRows product.Rows
 }
 
 // bias stores the bias in y, if there is one.
@@ -111,19 +111,19 @@ func (o *linearOp) forward(t *Tape) {
 	x := o.x.in(b)
 	for i := range o.projections[:o.n] {
 		if p := &o.projections[i]; p.h != nil {
-			b.Forward(p.h, false, kernel.Term{Rows: x, W: p.l.Pair.a})
+			b.Forward(p.h, false, product.Term{Rows: x, W: p.l.Pair.a})
 		}
 	}
 	b.Run()
 	for i := range o.projections[:o.n] {
 		p := &o.projections[i]
-		add, base := p.bias(o.groups), kernel.Term{Rows: x, W: p.l.Expert}
+		add, base := p.bias(o.groups), product.Term{Rows: x, W: p.l.Expert}
 		if p.h == nil {
 			b.Forward(p.y.Data, add, base)
 			continue
 		}
 		scale(p.h, p.l.Pair.Scale)
-		b.Forward(p.y.Data, add, base, kernel.Term{Rows: b.Rows(p.h, p.l.Pair.Rank), W: p.l.Pair.b})
+		b.Forward(p.y.Data, add, base, product.Term{Rows: b.Rows(p.h, p.l.Pair.Rank), W: p.l.Pair.b})
 	}
 	b.Run()
 }
@@ -148,14 +148,14 @@ func (o *linearOp) backward(t *Tape) {
 		o.projections[i].backward(t, b, x, o)
 	}
 	b.Run()
-	var terms [2 * maxProjections]kernel.Term
+	var terms [2 * maxProjections]product.Term
 	list := terms[:0]
 	for i := range o.projections[:n] {
 		p := &o.projections[i]
-		list = append(list, kernel.Term{Rows: p.dyRows, W: p.l.Expert})
+		list = append(list, product.Term{Rows: p.dyRows, W: p.l.Expert})
 		if pair := p.l.Pair; pair != nil {
 			dh := pair.backwardA(b, x, p.dh)
-			list = append(list, kernel.Term{Rows: dh, W: pair.a})
+			list = append(list, product.Term{Rows: dh, W: pair.a})
 		}
 	}
 	if dx != nil {
@@ -167,7 +167,7 @@ func (o *linearOp) backward(t *Tape) {
 
 // backward lists what comes of dy alone: the gradients of bias, weight and B,
 // and dh.
-func (p *projection) backward(t *Tape, b *kernel.Batch, x kernel.Rows, o *linearOp) {
+func (p *projection) backward(t *Tape, b *product.Batch, x product.Rows, o *linearOp) {
 	l, dy := p.l, p.y.grad
 	if l.Bias.Trainable() {
 		for e := range len(o.groups) - 1 {
@@ -189,14 +189,14 @@ func (p *projection) backward(t *Tape, b *kernel.Batch, x kernel.Rows, o *linear
 		if pair.Experts != nil {
 			clear(p.dh)
 		}
-		b.Backward(p.dh, false, kernel.Term{Rows: p.dyRows, W: pair.b})
+		b.Backward(p.dh, false, product.Term{Rows: p.dyRows, W: pair.b})
 		pair.outer(b, pair.B, p.dyRows, b.Rows(p.h, pair.Rank))
 	}
 }
 
 // backwardA takes dh = dy·B, lists the gradient of A, and returns the rows that
 // multiply A in the gradient of x.
-func (p *Pair) backwardA(b *kernel.Batch, x kernel.Rows, dh []float32) kernel.Rows {
+func (p *Pair) backwardA(b *product.Batch, x product.Rows, dh []float32) product.Rows {
 	scale(dh, p.Scale)
 	rows := b.Rows(dh, p.Rank)
 	p.outer(b, p.A, rows, x)

@@ -3,7 +3,7 @@ package nn
 import (
 	"testing"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 )
 
 // negate is an operator of this file alone: y = -x for x [tokens, n].
@@ -53,7 +53,7 @@ func (o *negateOp) backward(t *Tape) {
 }
 
 func TestTheTapeKeepsWhatANewOperatorNeeds(t *testing.T) {
-	p := kernel.NewPool(2)
+	p := product.NewPool(2)
 	defer p.Close()
 	tape := NewTape(p)
 	x, before := &Var{Rows: 40, Cols: 8, Data: make([]float32, 320), needs: true}, tape.ScratchBytes()
@@ -84,7 +84,7 @@ func TestTheTapeKeepsWhatANewOperatorNeeds(t *testing.T) {
 }
 
 func TestOneTypeIsOneMemory(t *testing.T) {
-	p := kernel.NewPool(1)
+	p := product.NewPool(1)
 	defer p.Close()
 	tape := NewTape(p)
 	type other struct{ n int }

@@ -3,7 +3,7 @@ package nn
 import (
 	"slices"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 )
 
 // Param is a named array of float32 that takes part in the model: a norm
@@ -44,13 +44,13 @@ type Weight struct {
 	Name                string
 	Rows, Cols, Experts int
 	// Expert holds one matrix per expert, one in all for a plain weight.
-	Expert []kernel.Matrix
+	Expert []product.Matrix
 	// Param is set while the weight itself is trained; Expert then views its data.
 	Param *Param
 }
 
 // FrozenWeight is a weight over matrices of one shape, one per expert.
-func FrozenWeight(name string, experts ...kernel.Matrix) *Weight {
+func FrozenWeight(name string, experts ...product.Matrix) *Weight {
 	return &Weight{Name: name, Rows: experts[0].Rows, Cols: experts[0].Cols, Experts: len(experts), Expert: experts}
 }
 
@@ -61,7 +61,7 @@ func ParamWeight(p *Param) *Weight {
 	if len(p.Shape) > 2 {
 		w.Experts = p.Shape[2]
 	}
-	w.Expert = make([]kernel.Matrix, w.Experts)
+	w.Expert = make([]product.Matrix, w.Experts)
 	for e := range w.Expert {
 		p.view(&w.Expert[e], e*w.Rows*w.Cols, w.Rows, w.Cols)
 	}
@@ -89,8 +89,8 @@ type Pair struct {
 	// nil means all.
 	Experts []int32
 
-	a, b      []kernel.Matrix // the halves of each expert, once they are needed
-	roundable bool            // as their bases are
+	a, b      []product.Matrix // the halves of each expert, once they are needed
+	roundable bool             // as their bases are
 }
 
 // view makes the matrices of a pair on w.
@@ -98,7 +98,7 @@ func (p *Pair) view(w *Weight) {
 	if p.a != nil {
 		return
 	}
-	p.a, p.b, p.roundable = make([]kernel.Matrix, w.Experts), make([]kernel.Matrix, w.Experts), w.Expert[0].Encoded()
+	p.a, p.b, p.roundable = make([]product.Matrix, w.Experts), make([]product.Matrix, w.Experts), w.Expert[0].Encoded()
 	for e := range w.Experts {
 		at := e
 		if p.Experts != nil {
@@ -116,7 +116,7 @@ func (p *Pair) view(w *Weight) {
 }
 
 // outer lists the gradient of one half, dyᵀ·x of each expert that has a pair.
-func (p *Pair) outer(b *kernel.Batch, half *Param, dy, x kernel.Rows) {
+func (p *Pair) outer(b *product.Batch, half *Param, dy, x product.Rows) {
 	switch {
 	case !half.Trainable():
 	case p.Experts != nil:

@@ -1,6 +1,6 @@
 package nn
 
-// Rehearse runs f, a computation on the tape, as [kernel.Pool.Rehearse] does:
+// Rehearse runs f, a computation on the tape, as [product.Pool.Rehearse] does:
 // without results, but the tape knows afterwards what memory it takes, and will
 // allocate that in one piece. It returns what f would multiply. Tokens are spread evenly
 // over experts, over identity experts only with [Tape.EvenRouting].

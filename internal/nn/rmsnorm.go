@@ -3,7 +3,8 @@ package nn
 import (
 	"math"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
 )
 
 // RMSNorm computes x·w/sqrt(mean(x²)+eps) over each run of len(w) elements of a
@@ -52,15 +53,15 @@ func (o *rmsNormForward) Do(worker, part int) {
 	n := len(o.w.Data)
 	for i := from; i < to; i++ {
 		in := o.x.Data[i*n : (i+1)*n]
-		s := float32(1 / math.Sqrt(kernel.Dot64(in, in)/float64(n)+float64(o.eps)))
+		s := float32(1 / math.Sqrt(vector.Dot64(in, in)/float64(n)+float64(o.eps)))
 		o.inv[i] = s
 		if o.y.rounded {
 			out := o.t.workerScratch(worker, n)
-			kernel.Scale(out, in, s, o.w.Data)
-			kernel.Round(o.y.Data[i*n/2:(i+1)*n/2], out)
+			vector.Scale(out, in, s, o.w.Data)
+			product.Round(o.y.Data[i*n/2:(i+1)*n/2], out)
 			continue
 		}
-		kernel.Scale(o.y.Data[i*n:(i+1)*n], in, s, o.w.Data)
+		vector.Scale(o.y.Data[i*n:(i+1)*n], in, s, o.w.Data)
 	}
 }
 
@@ -92,8 +93,8 @@ func (o *rmsNormBackward) Do(worker, part int) {
 	for i := from; i < to; i++ {
 		x, dy, d := o.x.Data[i*n:(i+1)*n], o.y.grad[i*n:(i+1)*n], o.dx[i*n:(i+1)*n]
 		s := float64(o.inv[i])
-		kernel.Scale(g, dy, o.inv[i], o.w.Data)
-		kernel.Axpy(d, 1, g)
-		kernel.Axpy(d, float32(-kernel.Dot64(g, x)*s*s/float64(n)), x)
+		vector.Scale(g, dy, o.inv[i], o.w.Data)
+		vector.Axpy(d, 1, g)
+		vector.Axpy(d, float32(-vector.Dot64(g, x)*s*s/float64(n)), x)
 	}
 }

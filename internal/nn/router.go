@@ -3,7 +3,7 @@ package nn
 import (
 	"math"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/vector"
 )
 
 // Gating turns router logits into scores to choose by and weights of the chosen.
@@ -103,7 +103,7 @@ func (f *routeForward) Do(worker, part int) {
 		p, logits := o.scores(tok), o.logits.Row(tok)
 		switch o.Gating {
 		case GateSoftmax:
-			kernel.Softmax(p, logits)
+			vector.Softmax(p, logits)
 		case GateSigmoid:
 			for e, l := range logits {
 				p[e] = sigmoid(l)
@@ -206,7 +206,7 @@ func (o *routeOp) weigh(tok int) {
 	}
 	switch {
 	case o.Gating == GateChosen:
-		kernel.Softmax(w, w)
+		vector.Softmax(w, w)
 	case o.Normalize:
 		scale(w, 1/max(sum(w), minWeightSum))
 	}
@@ -282,7 +282,7 @@ func (o *routeOp) backwardWeights(tok int, dl, dp []float32) {
 	divisor, mean := float32(1), float32(0)
 	switch {
 	case o.Gating == GateChosen:
-		mean = kernel.Dot(dw, w) / o.Scale
+		mean = vector.Dot(dw, w) / o.Scale
 		for slot, e := range chosen {
 			dl[e] += w[slot] * (dw[slot] - mean)
 		}
@@ -293,7 +293,7 @@ func (o *routeOp) backwardWeights(tok int, dl, dp []float32) {
 			divisor += p[e]
 		}
 		if divisor > minWeightSum {
-			mean = kernel.Dot(dw, w) / o.Scale
+			mean = vector.Dot(dw, w) / o.Scale
 		} else {
 			divisor = minWeightSum
 		}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 )
 
 // routerCases are specifications for 8 experts of which the last may be identity.
@@ -62,7 +62,7 @@ func TestGradientsOfRouterLossesEqualCentralDifferences(t *testing.T) {
 	for name, s := range routerCases() {
 		for _, l := range []RouterLoss{{Balance: 0.7}, {Z: 0.3}, {Balance: 1.1, Z: 0.2}} {
 			t.Run(fmt.Sprint(name, l.Balance, l.Z), func(t *testing.T) {
-				pool := kernel.NewPool(2)
+				pool := product.NewPool(2)
 				defer pool.Close()
 				tape, logits := NewTape(pool), routerLogits(5)
 				loss := func() float64 {
@@ -91,7 +91,7 @@ func TestGradientsOfRouterLossesEqualCentralDifferences(t *testing.T) {
 }
 
 func TestTheBalanceLossIsOneForEqualLoad(t *testing.T) {
-	pool := kernel.NewPool(1)
+	pool := product.NewPool(1)
 	defer pool.Close()
 	tape := NewTape(pool)
 	tape.Reset(true)
@@ -108,7 +108,7 @@ func TestTheBalanceLossIsOneForEqualLoad(t *testing.T) {
 }
 
 func TestExpertsAreChosenByBiasedScoresWithinTheBestGroups(t *testing.T) {
-	pool := kernel.NewPool(1)
+	pool := product.NewPool(1)
 	defer pool.Close()
 	tape := NewTape(pool)
 	logits := []float32{3, -9, 2, 2, 1, 0, 0.5, 0.5}
@@ -140,7 +140,7 @@ func TestExpertsAreChosenByBiasedScoresWithinTheBestGroups(t *testing.T) {
 // The three forms of what attention with latent keys and values computes with a
 // matrix per head.
 func TestKeysOfALatentScoreAsQueriesTakenToTheLatent(t *testing.T) {
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	defer pool.Close()
 	tape := NewTape(pool)
 	tape.Reset(false)

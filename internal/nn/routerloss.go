@@ -3,7 +3,7 @@ package nn
 import (
 	"math"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/vector"
 )
 
 // RouterLoss are auxiliary losses of all routers that a recording tape passes.
@@ -69,14 +69,14 @@ func (o *routeOp) probabilities(tok int, s []float32) {
 		copy(s, p)
 		scale(s, 1/sum(p))
 	case GateChosen:
-		kernel.Softmax(s, p)
+		vector.Softmax(s, p)
 	}
 }
 
 // logSumExp overwrites scratch.
 func logSumExp(v, scratch []float32) float64 {
-	highest := kernel.Highest(v)
-	return float64(highest) + math.Log(kernel.Exp(scratch[:len(v)], v, highest))
+	highest := vector.Highest(v)
+	return float64(highest) + math.Log(vector.Exp(scratch[:len(v)], v, highest))
 }
 
 // backwardLosses adds to the gradients dl of token tok's logits: with the slope d
@@ -102,6 +102,6 @@ func (o *routeOp) backwardLosses(tok int, dl, scratch []float32) {
 	}
 	logits := o.logits.Row(tok)
 	logSum := logSumExp(logits, s)
-	kernel.Softmax(s, logits)
-	kernel.Axpy(dl, float32(o.loss.weights.Z*2*logSum/float64(o.logits.Rows)), s)
+	vector.Softmax(s, logits)
+	vector.Axpy(dl, float32(o.loss.weights.Z*2*logSum/float64(o.logits.Rows)), s)
 }

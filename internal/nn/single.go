@@ -1,6 +1,6 @@
 package nn
 
-import "qtool/internal/kernel"
+import "qtool/internal/kernel/product"
 
 // ofOneToken reports whether x comes of one token alone, so that no weight is used
 // more than once.
@@ -16,21 +16,21 @@ func (o *linearOp) single(t *Tape) {
 		list = o.projections[i].pairVectors(list, o)
 	}
 	if len(list) > 0 {
-		kernel.MatVecs(t.Pool, list)
+		product.MatVecs(t.Pool, list)
 	}
 	list = list[:0]
 	for i := range o.projections[:o.n] {
 		list = o.projections[i].vectors(list, o)
 	}
-	kernel.MatVecs(t.Pool, list)
+	product.MatVecs(t.Pool, list)
 	*vectors = list
 }
 
 // vectorList are the products of a token, kept by the tape for the next.
-type vectorList []kernel.Vector
+type vectorList []product.Vector
 
 // pairVectors lists the products of h, but for their scale.
-func (p *projection) pairVectors(list []kernel.Vector, o *linearOp) []kernel.Vector {
+func (p *projection) pairVectors(list []product.Vector, o *linearOp) []product.Vector {
 	if p.h == nil {
 		return list
 	}
@@ -40,21 +40,21 @@ func (p *projection) pairVectors(list []kernel.Vector, o *linearOp) []kernel.Vec
 			continue
 		}
 		for r := int(o.groups[e]); r < int(o.groups[e+1]); r++ {
-			list = append(list, kernel.Vector{Y: p.hRow(r), X: o.x.Row(r), W: a})
+			list = append(list, product.Vector{Y: p.hRow(r), X: o.x.Row(r), W: a})
 		}
 	}
 	return list
 }
 
 // vectors lists the products of y, after those of h.
-func (p *projection) vectors(list []kernel.Vector, o *linearOp) []kernel.Vector {
+func (p *projection) vectors(list []product.Vector, o *linearOp) []product.Vector {
 	add := p.bias(o.groups)
 	if p.h != nil {
 		scale(p.h, p.l.Pair.Scale)
 	}
 	for e := range len(o.groups) - 1 {
 		for r := int(o.groups[e]); r < int(o.groups[e+1]); r++ {
-			v := kernel.Vector{Y: p.y.Row(r), X: o.x.Row(r), W: p.l.Expert[e], Add: add}
+			v := product.Vector{Y: p.y.Row(r), X: o.x.Row(r), W: p.l.Expert[e], Add: add}
 			if p.h != nil {
 				v.Pair, v.PairX = p.l.Pair.b[e], p.hRow(r)
 			}

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 )
 
 // One token with the experts that it chose, with biases and with pairs of all experts
@@ -22,7 +22,7 @@ func TestOneTokenIsMultipliedAsManyAre(t *testing.T) {
 		}
 		l := &Linear{Weight: ParamWeight(randomParam(rng, "w", in, out, experts)), Bias: randomParam(rng, "bias", out, experts), Pair: pair}
 		x := randomParam(rng, "x", in, 3)
-		pool := kernel.NewPool(2)
+		pool := product.NewPool(2)
 		defer pool.Close()
 		tape := NewTape(pool)
 		results := func(oneToken bool) []float32 {

@@ -3,7 +3,7 @@ package nn
 import (
 	"slices"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 )
 
 // Slab holds the values of parameters one after the other, and their gradients at the same
@@ -52,14 +52,14 @@ func (s *Slab) Range(i int) (from, to int) {
 
 // paramView is a matrix over elements of a parameter, the first of which is element from.
 type paramView struct {
-	matrix *kernel.Matrix
+	matrix *product.Matrix
 	from   int
 }
 
 // view makes matrix one of rows × cols elements of p from element from on, also when p
 // moves.
-func (p *Param) view(matrix *kernel.Matrix, from, rows, cols int) {
-	*matrix = kernel.Float32Matrix(p.Data[from:], rows, cols)
+func (p *Param) view(matrix *product.Matrix, from, rows, cols int) {
+	*matrix = product.Float32Matrix(p.Data[from:], rows, cols)
 	p.views = append(p.views, paramView{matrix, from})
 }
 

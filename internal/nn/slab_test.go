@@ -4,14 +4,14 @@ import (
 	"slices"
 	"testing"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 )
 
 // A weight and a pair are multiplied with the values that lie in the slab, whether they
 // were used before or not.
 func TestOperatorsFollowParametersIntoASlab(t *testing.T) {
 	const in, out, rank, experts = 5, 3, 2, 2
-	pool := kernel.NewPool(1)
+	pool := product.NewPool(1)
 	defer pool.Close()
 	fill := func(p *Param) *Param {
 		for i := range p.Data {
@@ -31,7 +31,7 @@ func TestOperatorsFollowParametersIntoASlab(t *testing.T) {
 				p.Data[e*n+i] = float32(100*e + i)
 			}
 		}
-		for r, m := range []*kernel.Matrix{&l.Expert[e], &l.Pair.a[e], &l.Pair.b[e]} {
+		for r, m := range []*product.Matrix{&l.Expert[e], &l.Pair.a[e], &l.Pair.b[e]} {
 			n := m.Rows * m.Cols
 			if got := m.Row(m.Rows-1, make([]float32, m.Cols))[m.Cols-1]; got != float32(100*e+n-1) {
 				t.Errorf("expert %d of %s: the last element is %g", e, s.Params[r].Name, got)

@@ -3,7 +3,7 @@ package nn
 import (
 	"reflect"
 
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 )
 
 // Var is a matrix of activations, Rows × Cols, row-major: one row per token.
@@ -12,14 +12,14 @@ type Var struct {
 	Data       []float32
 
 	needs   bool      // whether something trainable lies before it
-	rounded bool      // Data are as [kernel.Round] makes them: an operand of products only
+	rounded bool      // Data are as [product.Round] makes them: an operand of products only
 	grad    []float32 // allocated when the first gradient arrives
 	// oneToken: all rows were made of the same token, one by each expert that it chose.
 	oneToken bool
 }
 
 // in makes v's rows known to a batch.
-func (v *Var) in(b *kernel.Batch) kernel.Rows {
+func (v *Var) in(b *product.Batch) product.Rows {
 	if v.rounded {
 		return b.RoundedRows(v.Data, v.Cols)
 	}
@@ -38,7 +38,7 @@ func Constant(data []float32, rows, cols int) *Var {
 // A Tape is used by one goroutine; the operators spread over its pool. A loop
 // that repeats its computation on one tape allocates only the first time.
 type Tape struct {
-	Pool *kernel.Pool
+	Pool *product.Pool
 	// Observe, unless nil, sees what every weight is about to be multiplied with: of x,
 	// rows groups[e] to groups[e+1]-1 go to expert e. It must not keep x.
 	Observe func(w *Weight, x *Var, groups []int32)
@@ -68,7 +68,7 @@ type Tape struct {
 }
 
 // NewTape makes a tape whose operators run on pool.
-func NewTape(pool *kernel.Pool) *Tape {
+func NewTape(pool *product.Pool) *Tape {
 	return &Tape{
 		Pool: pool, scratch: make([][]float32, pool.Workers()),
 		pools: map[reflect.Type]operatorPool{}, works: map[reflect.Type]measured{}, kept: map[reflect.Type]any{},

@@ -9,7 +9,8 @@ import (
 	"strings"
 
 	"qtool/internal/arch"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 	"qtool/quantize"
@@ -39,7 +40,7 @@ type Options struct {
 // half of its rank with random signs in A and zeros in B and half the other way round,
 // receives G times random signs as its own gradient, from both sides; the mean square
 // of that over the signs is the energy.
-func Measure(ctx context.Context, d *model.Decoder, tokens []int32, pool *kernel.Pool, opt Options) (map[string]*quantize.Sensitivity, error) {
+func Measure(ctx context.Context, d *model.Decoder, tokens []int32, pool *product.Pool, opt Options) (map[string]*quantize.Sensitivity, error) {
 	n, windows, err := opt.windows(len(tokens), d.Context)
 	if err != nil {
 		return nil, err
@@ -351,7 +352,7 @@ func (h *headEnergy) draw(t *nn.Tape, d *model.Decoder, hidden *nn.Var, rng *ran
 		t.Scoped(func() {
 			part := nn.Constant(hidden.Data[from*hidden.Cols:to*hidden.Cols], to-from, hidden.Cols)
 			logits := d.Logits(t, part)
-			t.Pool.Run(logits.Rows, func(_, r int) { kernel.Softmax(logits.Row(r), logits.Row(r)) })
+			t.Pool.Run(logits.Rows, func(_, r int) { vector.Softmax(logits.Row(r), logits.Row(r)) })
 			for r := range logits.Rows {
 				targets[from+r] = h.add(logits.Row(r), part.Row(r), rng.Float64())
 			}

@@ -16,7 +16,8 @@ import (
 	"qtool/fixtures/language"
 	"qtool/gguf"
 	"qtool/internal/infer"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 	"qtool/internal/sensitivity"
@@ -56,7 +57,7 @@ func load(t *testing.T, m gguf.Model, opt model.Options) *model.Decoder {
 
 func measure(t *testing.T, d *model.Decoder, tokens []int32, threads int, opt sensitivity.Options) map[string]*quantize.Sensitivity {
 	t.Helper()
-	pool := kernel.NewPool(threads)
+	pool := product.NewPool(threads)
 	defer pool.Close()
 	s, err := sensitivity.Measure(context.Background(), d, tokens, pool, opt)
 	if err != nil {
@@ -68,7 +69,7 @@ func measure(t *testing.T, d *model.Decoder, tokens []int32, threads int, opt se
 // divergence is how far a plan's model is from its source, in nats per token.
 func divergence(t *testing.T, p *quantize.Plan, base gguf.Model, tok *tokenizer.Tokenizer, tokens []int32) float64 {
 	t.Helper()
-	pool := kernel.NewPool(0)
+	pool := product.NewPool(0)
 	defer pool.Close()
 	a := infer.NewSession(load(t, p.Model(), model.Options{}), tok, pool)
 	b := infer.NewSession(load(t, base, model.Options{}), tok, pool)
@@ -154,7 +155,7 @@ func TestSensitivityForetellsTheDivergenceOfSmallErrors(t *testing.T) {
 	tokens := text(13)
 	d := load(t, base, model.Options{})
 	s := measure(t, d, tokens, 0, sensitivity.Options{Context: 128, Tokens: 4096, BOS: tok.BOS()})
-	pool := kernel.NewPool(0)
+	pool := product.NewPool(0)
 	defer pool.Close()
 	plain := infer.NewSession(d, tok, pool)
 	for name, sens := range s {
@@ -192,7 +193,7 @@ func TestSensitivityIsTheEnergyOfGradients(t *testing.T) {
 	s := measure(t, load(t, m, model.Options{}), tokens, 0, sensitivity.Options{Context: 24, BOS: -1})
 	// The gradients of all weights, for tokens that are as likely as any in random models.
 	d := load(t, m, model.Options{TrainWeights: true})
-	pool := kernel.NewPool(0)
+	pool := product.NewPool(0)
 	defer pool.Close()
 	tape := nn.NewTape(pool)
 	squares := map[string]float64{}
@@ -235,7 +236,7 @@ func TestSensitivityIsTheEnergyOfGradients(t *testing.T) {
 func draw(d *model.Decoder, t *nn.Tape, hidden *nn.Var, row int, where float64) (id int32) {
 	t.Scoped(func() {
 		p := d.Logits(t, nn.Constant(hidden.Row(row), 1, hidden.Cols)).Data
-		kernel.Softmax(p, p)
+		vector.Softmax(p, p)
 		total := 0.0
 		for i, q := range p {
 			if total += float64(q); total > where {
@@ -260,7 +261,7 @@ func TestSensitivityDoesNotDependOnThreads(t *testing.T) {
 func TestMeasuringLeavesTheModelAsItWas(t *testing.T) {
 	base, tok, text := village(t)
 	d, tokens := load(t, base, model.Options{}), text(15)
-	pool := kernel.NewPool(1)
+	pool := product.NewPool(1)
 	defer pool.Close()
 	perplexity := func() float64 {
 		p, err := infer.NewSession(d, tok, pool).Perplexity(context.Background(), tokens, infer.PerplexityOptions{Context: 64, Chunks: 4})
@@ -324,7 +325,7 @@ func TestAMeasurementThatWasStoppedCanBeRepeated(t *testing.T) {
 	begin := time.Now()
 	want := measure(t, d, ids, 2, opt)
 	took := time.Since(begin)
-	pool := kernel.NewPool(2)
+	pool := product.NewPool(2)
 	defer pool.Close()
 	for i := range 6 {
 		ctx, cancel := context.WithTimeout(t.Context(), took*time.Duration(i)/8)

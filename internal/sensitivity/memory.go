@@ -2,7 +2,7 @@ package sensitivity
 
 import (
 	"qtool/internal/arch"
-	"qtool/internal/kernel"
+	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/nn"
 )
@@ -22,7 +22,7 @@ func (m *Memory) Total() int64 { return m.Activations + m.Scratch + m.Pairs + m.
 
 // Foretell finds out what Measure takes on a text of so many tokens, without computing.
 // Before that takes more than most bytes of address space it is given up; 0 is no limit.
-func Foretell(d *model.Decoder, tokens int, pool *kernel.Pool, opt Options, most int64) (Memory, error) {
+func Foretell(d *model.Decoder, tokens int, pool *product.Pool, opt Options, most int64) (Memory, error) {
 	n, _, err := opt.windows(tokens, d.Context)
 	if err != nil {
 		return Memory{}, err
@@ -31,7 +31,7 @@ func Foretell(d *model.Decoder, tokens int, pool *kernel.Pool, opt Options, most
 	var blanks nn.Blanks
 	for _, t := range probed(d) {
 		e := extentsOf(t)
-		m.Pairs += 2 * 4 * (product(e.shapeA) + product(e.shapeB))
+		m.Pairs += 2 * 4 * (elements(e.shapeA) + elements(e.shapeB))
 		m.Results += (8 + 4) * int64(e.out+e.in) * int64(e.experts)
 		role := arch.ShortName(t.Tensor)
 		t.Linear.Pair = &nn.Pair{A: blanks.Param(t.Tensor, role+".a", e.shapeA...), B: blanks.Param(t.Tensor, role+".b", e.shapeB...), Rank: probeRank, Scale: 1}
@@ -54,7 +54,7 @@ func Foretell(d *model.Decoder, tokens int, pool *kernel.Pool, opt Options, most
 	return m, nil
 }
 
-func product(shape []int) int64 {
+func elements(shape []int) int64 {
 	n := int64(1)
 	for _, extent := range shape {
 		n *= int64(extent)

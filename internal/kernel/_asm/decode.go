@@ -376,16 +376,16 @@ func nextRow(w *writer) {
 func decoderDeclarations() []byte {
 	w := &writer{}
 	w.WriteString(header)
-	w.WriteString("package kernel\n\nimport (\n_ \"qtool/internal/codebook\" // the assembly reads its points\n\"qtool/internal/ggml\"\n)\n\n")
+	w.WriteString("package coding\n\nimport (\n_ \"qtool/internal/codebook\" // the assembly reads its points\n\"qtool/internal/ggml\"\n)\n\n")
 	for _, t := range []struct {
 		tier, simd string
 		bf16       bool
 	}{{"AVX2", "AVX2", false}, {"AVX512", "AVX512", false}, {"AVX512BF16", "AVX512", true}} {
-		w.printf("var decoders%s = [ggml.Types]decoder{\n", t.tier)
+		w.printf("var decoders%s = [ggml.Types]Decoder{\nggml.F32: {Elements: %d, Dot: dotF32%s},\n", t.tier, float32Rows.elements, t.simd)
 		for _, d := range decodings {
-			w.printf("ggml.%[1]s: {elements: %[2]d, float32: decode%[1]s%[3]s, dot: dot%[1]s%[3]s,", d.name, d.elements, t.simd)
+			w.printf("ggml.%[1]s: {Elements: %[2]d, Float32: decode%[1]s%[3]s, Dot: dot%[1]s%[3]s,", d.name, d.elements, t.simd)
 			if t.bf16 {
-				w.printf("bf16: decode%sBF16%s,", d.name, t.simd)
+				w.printf("BF16: decode%sBF16%s,", d.name, t.simd)
 			}
 			w.printf("},\n")
 		}

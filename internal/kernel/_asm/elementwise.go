@@ -542,7 +542,7 @@ func (o operation) frame() int {
 func operationDeclarations(tiers ...string) []byte {
 	w := &writer{}
 	w.WriteString(header)
-	w.WriteString("package kernel\n\n")
+	w.WriteString("package vector\n\n")
 	for _, tier := range tiers {
 		for _, o := range operations {
 			w.printf("//go:noescape\nfunc %s%s(%s) %s\n\n", o.name, tier, o.arguments, o.result)

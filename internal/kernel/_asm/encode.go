@@ -389,7 +389,7 @@ func (e *encodeWriter) roundBF16() {
 func encoderDeclarations() []byte {
 	w := &writer{}
 	w.WriteString(header)
-	w.WriteString("package kernel\n\nimport \"qtool/internal/ggml\"\n\n")
+	w.WriteString("package coding\n\nimport \"qtool/internal/ggml\"\n\n")
 	names := []string{"F16", "BF16"}
 	for _, d := range encodings {
 		names = append(names, d.name)

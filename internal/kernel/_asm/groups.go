@@ -350,7 +350,7 @@ func emitGroups(tier, register string, lanes int) func(w *writer) {
 func groupDeclarations() []byte {
 	w := &writer{}
 	w.WriteString(header)
-	w.WriteString("package kernel\n\n")
+	w.WriteString("package coding\n\n")
 	for _, tier := range []string{"AVX2", "AVX512"} {
 		w.printf(`var searches%[1]s = searches{
 	weigh: [weighings]func(*Groups, int){

@@ -475,7 +475,7 @@ func (h *halfWriter) next16() {
 func halfDeclarations() []byte {
 	w := &writer{}
 	w.WriteString(header)
-	w.WriteString("package kernel\n\nimport \"qtool/internal/ggml\"\n\n")
+	w.WriteString("package coding\n\nimport \"qtool/internal/ggml\"\n\n")
 	names := []string{"F16", "BF16"}
 	for _, d := range halfEncodings {
 		names = append(names, d.name)

@@ -1,6 +1,5 @@
-// Asm writes the assembly of package kernel: the micro-kernels, one for every
-// number of rows that a tile can have, and the tables that list them. Run it
-// with go generate in internal/kernel.
+// Asm writes the assembly of packages coding, product and vector, and the tables that list
+// it. Run it with go generate ./internal/kernel/simd.
 //
 // It is a printer of text and not avo, because avo knows neither VDPBF16PS nor
 // arm64 and the tiles are all one loop.
@@ -48,39 +47,44 @@ var families = []family{
 
 func main() {
 	log.SetFlags(0)
-	dir := "."
-	if len(os.Args) > 1 {
-		dir = os.Args[1]
+	if len(os.Args) != 2 {
+		log.Fatal("usage: _asm FOLDER, in whose folders of packages the files go")
+	}
+	dir := os.Args[1]
+	for _, p := range []string{"coding", "product", "vector"} {
+		if err := os.MkdirAll(filepath.Join(dir, p), 0o755); err != nil {
+			log.Fatal(err)
+		}
 	}
 	for _, f := range families {
 		base := "tile_" + lower(f.tier) + "_" + f.arch
-		write(filepath.Join(dir, base+".s"), f.assembly())
-		write(filepath.Join(dir, base+".go"), formatted(f.declarations()))
+		write(filepath.Join(dir, "product", base+".s"), f.assembly())
+		write(filepath.Join(dir, "product", base+".go"), formatted(f.declarations()))
 	}
-	write(filepath.Join(dir, "bf16_amd64.s"), assemblyFile(emitRound))
-	write(filepath.Join(dir, "decode_avx2_amd64.s"), assemblyFile(emitDecoders(8)))
-	write(filepath.Join(dir, "decode_avx512_amd64.s"), assemblyFile(emitDecoders(16)))
-	write(filepath.Join(dir, "elementwise_avx2_amd64.s"), assemblyFile(emitOperations("AVX2", "Y", 8)))
-	write(filepath.Join(dir, "elementwise_avx512_amd64.s"), assemblyFile(emitOperations("AVX512", "Z", 16)))
-	write(filepath.Join(dir, "elementwise_amd64.go"), formatted(operationDeclarations("AVX2", "AVX512")))
-	write(filepath.Join(dir, "encode_avx2_amd64.s"), assemblyFile(emitEncoders("AVX2", "Y", 8)))
-	write(filepath.Join(dir, "encode_avx512_amd64.s"), assemblyFile(emitEncoders("AVX512", "Z", 16)))
-	write(filepath.Join(dir, "encode_amd64.go"), formatted(encoderDeclarations()))
-	write(filepath.Join(dir, "halves_avx2_amd64.s"), assemblyFile(emitHalves("AVX2", "Y", 8, fromFloat16)))
-	write(filepath.Join(dir, "halves_avx512_amd64.s"), assemblyFile(emitHalves("AVX512", "Z", 16, fromFloat16)))
-	write(filepath.Join(dir, "bfloats_avx2_amd64.s"), assemblyFile(emitHalves("AVX2", "Y", 8, fromBFloat16)))
-	write(filepath.Join(dir, "bfloats_avx512_amd64.s"), assemblyFile(emitHalves("AVX512", "Z", 16, fromBFloat16)))
-	write(filepath.Join(dir, "levels_amd64.s"), assemblyFile(emitFewLevels))
-	write(filepath.Join(dir, "halves_amd64.go"), formatted(halfDeclarations()))
-	write(filepath.Join(dir, "groups_avx2_amd64.s"), assemblyFile(emitGroups("AVX2", "Y", 8)))
-	write(filepath.Join(dir, "groups_avx512_amd64.s"), assemblyFile(emitGroups("AVX512", "Z", 16)))
-	write(filepath.Join(dir, "divide_amd64.s"), assemblyFile(emitDivisions))
-	write(filepath.Join(dir, "groups_amd64.go"), formatted(groupDeclarations()))
-	write(filepath.Join(dir, "decode_amd64.go"), formatted(decoderDeclarations()))
-	write(filepath.Join(dir, "elementwise_neon_arm64.s"), assemblyFile(emitNEONOperations))
-	write(filepath.Join(dir, "elementwise_arm64.go"), formatted(operationDeclarations("NEON")))
-	write(filepath.Join(dir, "decode_neon_arm64.s"), assemblyFile(emitNEONDecoders))
-	write(filepath.Join(dir, "decode_arm64.go"), formatted(neonDecoderDeclarations()))
+	write(filepath.Join(dir, "product", "bf16_amd64.s"), assemblyFile(emitRound))
+	write(filepath.Join(dir, "coding", "decode_avx2_amd64.s"), assemblyFile(emitDecoders(8)))
+	write(filepath.Join(dir, "coding", "decode_avx512_amd64.s"), assemblyFile(emitDecoders(16)))
+	write(filepath.Join(dir, "vector", "elementwise_avx2_amd64.s"), assemblyFile(emitOperations("AVX2", "Y", 8)))
+	write(filepath.Join(dir, "vector", "elementwise_avx512_amd64.s"), assemblyFile(emitOperations("AVX512", "Z", 16)))
+	write(filepath.Join(dir, "vector", "elementwise_amd64.go"), formatted(operationDeclarations("AVX2", "AVX512")))
+	write(filepath.Join(dir, "coding", "encode_avx2_amd64.s"), assemblyFile(emitEncoders("AVX2", "Y", 8)))
+	write(filepath.Join(dir, "coding", "encode_avx512_amd64.s"), assemblyFile(emitEncoders("AVX512", "Z", 16)))
+	write(filepath.Join(dir, "coding", "encode_amd64.go"), formatted(encoderDeclarations()))
+	write(filepath.Join(dir, "coding", "halves_avx2_amd64.s"), assemblyFile(emitHalves("AVX2", "Y", 8, fromFloat16)))
+	write(filepath.Join(dir, "coding", "halves_avx512_amd64.s"), assemblyFile(emitHalves("AVX512", "Z", 16, fromFloat16)))
+	write(filepath.Join(dir, "coding", "bfloats_avx2_amd64.s"), assemblyFile(emitHalves("AVX2", "Y", 8, fromBFloat16)))
+	write(filepath.Join(dir, "coding", "bfloats_avx512_amd64.s"), assemblyFile(emitHalves("AVX512", "Z", 16, fromBFloat16)))
+	write(filepath.Join(dir, "coding", "levels_amd64.s"), assemblyFile(emitFewLevels))
+	write(filepath.Join(dir, "coding", "halves_amd64.go"), formatted(halfDeclarations()))
+	write(filepath.Join(dir, "coding", "groups_avx2_amd64.s"), assemblyFile(emitGroups("AVX2", "Y", 8)))
+	write(filepath.Join(dir, "coding", "groups_avx512_amd64.s"), assemblyFile(emitGroups("AVX512", "Z", 16)))
+	write(filepath.Join(dir, "coding", "divide_amd64.s"), assemblyFile(emitDivisions))
+	write(filepath.Join(dir, "coding", "groups_amd64.go"), formatted(groupDeclarations()))
+	write(filepath.Join(dir, "coding", "decode_amd64.go"), formatted(decoderDeclarations()))
+	write(filepath.Join(dir, "vector", "elementwise_neon_arm64.s"), assemblyFile(emitNEONOperations))
+	write(filepath.Join(dir, "vector", "elementwise_arm64.go"), formatted(operationDeclarations("NEON")))
+	write(filepath.Join(dir, "coding", "decode_neon_arm64.s"), assemblyFile(emitNEONDecoders))
+	write(filepath.Join(dir, "coding", "decode_arm64.go"), formatted(neonDecoderDeclarations()))
 }
 
 func formatted(source []byte) []byte {
@@ -137,7 +141,7 @@ func (f family) assembly() []byte {
 func (f family) declarations() []byte {
 	w := &writer{}
 	w.WriteString(header)
-	w.WriteString("package kernel\n\n")
+	w.WriteString("package product\n\n")
 	for i, v := range f.vectors {
 		w.printf("var %sTiles%s = []tileFunc{", []string{"wide", "narrow"}[i], f.tier)
 		for r := 1; r <= f.rows; r++ {

@@ -284,10 +284,10 @@ func printNEONTables(w *writer) {
 func neonDecoderDeclarations() []byte {
 	w := &writer{}
 	w.WriteString(header)
-	w.WriteString("package kernel\n\nimport (\n_ \"qtool/internal/codebook\" // the assembly reads its points\n\"qtool/internal/ggml\"\n)\n\n")
-	w.printf("var decodersNEON = [ggml.Types]decoder{\n")
+	w.WriteString("package coding\n\nimport (\n_ \"qtool/internal/codebook\" // the assembly reads its points\n\"qtool/internal/ggml\"\n)\n\n")
+	w.printf("var decodersNEON = [ggml.Types]Decoder{\nggml.F32: {Elements: %d, Dot: dotF32NEON},\n", float32Rows.elements)
 	for _, d := range decodings {
-		w.printf("ggml.%[1]s: {elements: %[2]d, float32: decode%[1]sNEON, dot: dot%[1]sNEON},\n", d.name, d.elements)
+		w.printf("ggml.%[1]s: {Elements: %[2]d, Float32: decode%[1]sNEON, Dot: dot%[1]sNEON},\n", d.name, d.elements)
 	}
 	w.printf("}\n\n")
 	for _, k := range neonKinds {

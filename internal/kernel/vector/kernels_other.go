@@ -1,0 +1,7 @@
+//go:build purego || (!amd64 && !arm64)
+
+package vector
+
+import "qtool/internal/kernel/simd"
+
+var tiers = [simd.Tiers]*kernels{simd.Go: &goKernels}
