@@ -15,13 +15,13 @@ type groupedAttention struct {
 	inputs       []*nn.Linear // of the projections
 	rope         *nn.Rope     // nil: positions are not encoded
 	epsilon      float32
-	spec         nn.AttentionSpec // but for what depends on the batch
+	spec         nn.AttentionSpec // without what depends on the batch
 }
 
 func (a *groupedAttention) forward(t *nn.Tape, x *nn.Var, b *Batch, state layerState) *nn.Var {
 	q, k, v := a.project(t, x)
-	q = a.position(t, q, a.qNorm, b)
-	k = a.position(t, k, a.kNorm, b)
+	q = a.position(t, q, a.qNorm, b) // [tokens, heads·headDim]
+	k = a.position(t, k, a.kNorm, b) // [tokens, key heads·headDim]
 	spec := a.spec
 	spec.Roundable = a.output.Expert[0].Encoded()
 	return t.Linear(attend(t, q, k, v, spec, b, state), a.output) // [tokens, embedding]

@@ -77,7 +77,7 @@ func TestLayersMayAlternateTheirKinds(t *testing.T) {
 	if _, ok := d.blocks[1].layers[0].feedForward.(*expertFFN); !ok {
 		t.Error("layer 1 has none")
 	}
-	for l, p := range d.parts()[:2] {
+	for l, p := range d.sections()[:2] {
 		if len(p.experts) != 4*l {
 			t.Errorf("%d experts of layer %d are kept in memory by choice", len(p.experts), l)
 		}

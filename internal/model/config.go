@@ -44,7 +44,7 @@ type Config struct {
 	WindowRope nn.RopeOptions
 
 	AttentionScale float32 // of queries times keys
-	// Temperature multiplies them besides, by the query's position.
+	// Temperature multiplies them too, by the query's position.
 	Temperature      Temperature
 	AttentionSoftcap float32 // bounds them; 0 is off
 	// These multiply the embedding, what a block adds to the residual stream,
@@ -52,8 +52,8 @@ type Config struct {
 	EmbeddingScale, ResidualScale, LogitScale float32
 	LogitSoftcap                              float32 // bounds the logits; 0 is off
 
-	// Skipped is the number of blocks behind the layers that the file holds for
-	// other purposes than decoding.
+	// Skipped is the number of layers after those that the file holds for other purposes than
+	// decoding.
 	Skipped int
 }
 
@@ -86,7 +86,7 @@ func (k *keys) common() *Config {
 	c.KVHeads = k.perLayer(arch.KeyAttentionHeadCountKV, c.Layers, c.Heads)
 	c.FeedForward = k.perLayer(arch.KeyFeedForwardLength, c.Layers, nil)
 	if !k.bool(arch.KeyAttentionCausal, true) {
-		refuseAs(ErrUnsupported, "attention that sees the tokens behind it (%s.attention.causal)", k.arch)
+		refuseAs(ErrUnsupported, "attention that sees the tokens after it (%s.%s)", k.arch, arch.KeyAttentionCausal)
 	}
 	if !(c.NormEpsilon >= 0) {
 		refuseAs(ErrInvalid, "%s.attention.layer_norm_rms_epsilon is %g", k.arch, c.NormEpsilon)

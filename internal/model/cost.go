@@ -18,7 +18,7 @@ type Cost struct {
 func (d *Decoder) Cost(rows, seq int) Cost {
 	var c Cost
 	tokens := float64(rows) * float64(seq)
-	for _, p := range d.parts()[:len(d.blocks)] {
+	for _, p := range d.sections()[:len(d.blocks)] {
 		c.PassBytes += float64(p.bytes)
 		if len(p.experts) > 0 {
 			c.PassBytes += d.met(tokens) * float64(d.Experts) * float64(p.expertBytes) // without an expert of zeros
@@ -34,7 +34,7 @@ func (d *Decoder) Cost(rows, seq int) Cost {
 	return c
 }
 
-// met is the part of the experts that some of so many tokens choose.
+// met is the share of the experts that at least one of so many tokens chooses.
 func (d *Decoder) met(tokens float64) float64 {
 	chosen := float64(d.ExpertsUsed) / float64(d.Experts+d.Router.Identity)
 	return 1 - math.Pow(1-chosen, tokens)

@@ -33,14 +33,14 @@ type Decoder struct {
 type Target struct {
 	Tensor string // such as "blk.0.attn_q.weight"
 	Linear *nn.Linear
-	// Transposed marks the embedding, whose A half is indexed by token.
+	// Transposed marks the embedding, whose A is indexed by token.
 	Transposed bool
 	// Refused is why llama.cpp does not apply a pair here; "" if it does. Such a
 	// pair can only be merged.
 	Refused string
 }
 
-// Shape is the extent of the target's LoRA halves besides the rank: A is
+// Shape is the extent of A and B of the target's LoRA pair, without the rank: A is
 // [in, rank, experts] and B is [rank, out, experts]. For a transposed target A is
 // [rank, in] and in is the vocabulary.
 func (t Target) Shape() (in, out, experts int) {
@@ -51,14 +51,14 @@ func (t Target) Shape() (in, out, experts int) {
 }
 
 // Targets lists the weights that a pair may be bound to, in file order of the
-// decoder's parts, those too where llama.cpp does not honour it.
+// decoder's layers, those too where llama.cpp does not honour it.
 func (d *Decoder) Targets() []Target { return d.targets }
 
 // Blocks is the number of blocks that a pass goes through.
 func (d *Decoder) Blocks() int { return len(d.blocks) }
 
-// Excerpt is d with the given blocks alone between embedding and head, to measure what
-// they take.
+// Excerpt is d with only the given blocks between embedding and head, to measure what they
+// take.
 func (d *Decoder) Excerpt(blocks ...int) *Decoder {
 	e := *d
 	e.blocks, e.residency = nil, nil
@@ -98,7 +98,7 @@ type Batch struct {
 
 	cache        *Cache
 	runs         []blockRun
-	temperatures []float32 // of the positions, where attention has such
+	temperatures []float32 // [tokens], by position; where scores have a temperature
 }
 
 // NewBatch is a batch of documents; see [Batch.Set].
@@ -174,7 +174,7 @@ func (d *Decoder) Hidden(t *nn.Tape, b *Batch, cache *Cache, checkpoint bool) *n
 	}
 	b.runs = slices.Grow(b.runs[:0], len(d.blocks))[:len(d.blocks)]
 	d.enter(t.Pool.Rehearsing(), len(d.blocks), 0)
-	x := scaled(t, t.Embed(b.Tokens, d.embed), d.EmbeddingScale)
+	x := scaled(t, t.Embed(b.Tokens, d.embed), d.EmbeddingScale) // [tokens, embedding]
 	for l, blk := range d.blocks {
 		b.runs[l] = blockRun{blk, b, d, l}
 		x = t.Block(x, &b.runs[l], checkpoint)

@@ -10,7 +10,7 @@ import (
 type expertFFN struct {
 	router     *nn.Linear
 	spec       nn.RouterSpec
-	gate       *nn.Linear // nil: the first half of up's rows
+	gate       *nn.Linear // nil: its rows are the first of up's
 	up, down   *nn.Linear
 	activation nn.Activation
 	shared     *denseFFN  // nil if there is none
@@ -20,22 +20,22 @@ type expertFFN struct {
 }
 
 func (f *expertFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
-	r := t.Route(t.Linear(x, f.router), f.spec)
+	r := t.Route(t.Linear(x, f.router), f.spec) // of logits [tokens, experts]
 	f.decoder.choose(t.Pool.Rehearsing(), f.layer, r.Groups)
-	var y *nn.Var
+	var y *nn.Var // [grouped rows, embedding]
 	if f.gate == nil {
 		g := t.GatherFor([]*nn.Linear{f.up}, x, r)
-		h := gatedHalves(t, t.ExpertLinears(g, r.Groups, f.up)[0], f.activation)
+		h := gatedColumns(t, t.ExpertLinears(g, r.Groups, f.up)[0], f.activation) // [grouped rows, width]
 		y = t.ExpertLinears(h, r.Groups, f.down)[0]
 	} else {
 		g := t.GatherFor([]*nn.Linear{f.gate, f.up}, x, r)
 		y = t.ExpertFeedForward(g, r.Groups, f.gate, f.up, f.down, f.activation)
 	}
-	y = t.Combine(y, x, r)
+	y = t.Combine(y, x, r) // [tokens, embedding]
 	if f.shared == nil {
 		return y
 	}
-	s := f.shared.forward(t, x)
+	s := f.shared.forward(t, x) // [tokens, embedding]
 	if f.sharedGate != nil {
 		s = t.SigmoidGate(s, t.Linear(x, f.sharedGate))
 	}
@@ -116,7 +116,7 @@ func (k *keys) routing(c *Config, s nn.RouterSpec) {
 		return
 	}
 	if s.Identity > 0 {
-		refuseAs(ErrUnsupported, "groups of experts (%s.expert_group_count) beside identity experts", k.arch)
+		refuseAs(ErrUnsupported, "groups of experts (%s.%s) with identity experts", k.arch, arch.KeyExpertGroupCount)
 	}
 	if c.Experts%s.Groups != 0 || s.GroupsUsed < 1 || s.GroupsUsed >= s.Groups || s.Used > c.Experts/s.Groups*s.GroupsUsed {
 		refuseAs(ErrInvalid, "%d of %d experts are chosen within %d of %d groups", s.Used, c.Experts, s.GroupsUsed, s.Groups)

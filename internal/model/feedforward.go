@@ -2,15 +2,16 @@ package model
 
 import "qtool/internal/nn"
 
-// gatedHalves is the activation of a projection with the rows of gate, then those of up.
-func gatedHalves(t *nn.Tape, h *nn.Var, a nn.Activation) *nn.Var {
-	half := h.Cols / 2
-	return t.Gated(t.Columns(h, 0, half), t.Columns(h, half, h.Cols), a)
+// gatedColumns is the activation of h [rows, 2·width], whose first columns are those of
+// gate and whose last ones those of up: [rows, width].
+func gatedColumns(t *nn.Tape, h *nn.Var, a nn.Activation) *nn.Var {
+	width := h.Cols / 2
+	return t.Gated(t.Columns(h, 0, width), t.Columns(h, width, h.Cols), a)
 }
 
 // denseFFN is down(activation(gate·x, up·x)).
 type denseFFN struct {
-	gate       *nn.Linear // nil: the first half of up's rows
+	gate       *nn.Linear // nil: its rows are the first of up's
 	up, down   *nn.Linear
 	inputs     []*nn.Linear // of gate and up, those that there are
 	activation nn.Activation
@@ -20,7 +21,7 @@ func (f *denseFFN) readers() []*nn.Linear { return f.inputs }
 
 func (f *denseFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 	if f.gate == nil {
-		return t.Linear(gatedHalves(t, t.Linear(x, f.up), f.activation), f.down)
+		return t.Linear(gatedColumns(t, t.Linear(x, f.up), f.activation), f.down)
 	}
 	return t.FeedForward(x, f.gate, f.up, f.down, f.activation)
 }

@@ -17,14 +17,14 @@ type LatentSpec struct {
 	Scale float32
 }
 
-// latentAttention is attention whose keys and values are made of a latent. A
-// head's query and key have a part without position, then one that is rotated; the
-// latter is one for the keys of all heads.
+// latentAttention is attention whose keys and values are made of a latent. The first
+// elements of a head's query and key are plain, the last ones are rotated; the rotated ones
+// of a key are the same for all heads.
 type latentAttention struct {
 	q          *nn.Linear // nil where queries have a latent too
 	qDown, qUp *nn.Linear
 	qNorm      *nn.Param
-	kvDown     *nn.Linear // to the latent and the rotated part of the keys
+	kvDown     *nn.Linear // to the latent and the rotated elements of the keys
 	kvNorm     *nn.Param
 	kvUp       *nn.Linear // nil where it is split; rows: each head's key, then its value
 	keyUp      *nn.Weight // of each head, from the key to the latent
@@ -32,7 +32,7 @@ type latentAttention struct {
 	output     *nn.Linear
 	inputs     []*nn.Linear // of the projections of x
 	rope       *nn.Rope
-	rotated    int // width of the rotated part
+	rotated    int // how many elements rotate
 	heads      int
 	epsilon    float32
 	scoreScale float32
@@ -42,14 +42,14 @@ type latentAttention struct {
 }
 
 func (a *latentAttention) forward(t *nn.Tape, x *nn.Var, b *Batch, state layerState) *nn.Var {
-	q, kv := a.project(t, x)
+	q, kv := a.project(t, x) // [tokens, heads·keyDim] and [tokens, kvRank+rotated]
 	q = t.Rope(q, a.rope, a.KeyDim, b.Positions)
 	if a.temperature {
 		q = t.ScaleEach(q, b.temperatures)
 	}
 	kv = t.Rope(kv, a.rope, a.KVRank+a.rotated, b.Positions)
-	latent := scaled(t, t.RMSNorm(t.Columns(kv, 0, a.KVRank), a.kvNorm, a.epsilon), a.Scale)
-	position := t.Columns(kv, a.KVRank, kv.Cols)
+	latent := scaled(t, t.RMSNorm(t.Columns(kv, 0, a.KVRank), a.kvNorm, a.epsilon), a.Scale) // [tokens, kvRank]
+	position := t.Columns(kv, a.KVRank, kv.Cols)                                             // [tokens, rotated]
 	// Scores against the latents are cheaper to keep than keys, and what an
 	// importance matrix is about; scores against keys are cheaper to compute.
 	if a.keyUp != nil && (state != nil || t.Observe != nil) {
@@ -58,6 +58,7 @@ func (a *latentAttention) forward(t *nn.Tape, x *nn.Var, b *Batch, state layerSt
 	return t.Linear(a.expanded(t, q, latent, position, b, state), a.output)
 }
 
+// project gives q [tokens, heads·keyDim] and kv [tokens, kvRank+rotated].
 func (a *latentAttention) project(t *nn.Tape, x *nn.Var) (q, kv *nn.Var) {
 	if a.q != nil {
 		y := t.Linears(x, a.q, a.kvDown)
@@ -68,27 +69,28 @@ func (a *latentAttention) project(t *nn.Tape, x *nn.Var) (q, kv *nn.Var) {
 	return t.Linear(t.RMSNorm(q, a.qNorm, a.epsilon), a.qUp), kv
 }
 
-// expanded makes the keys and values of all heads.
+// expanded makes the keys and values of all heads: [tokens, heads·valueDim].
 func (a *latentAttention) expanded(t *nn.Tape, q, latent, position *nn.Var, b *Batch, state layerState) *nn.Var {
-	var k, v *nn.Var
+	var k, v *nn.Var // [tokens, heads·plain] and [tokens, heads·valueDim]
 	if plain := a.KeyDim - a.rotated; a.kvUp != nil {
-		up := t.Linear(latent, a.kvUp)
+		up := t.Linear(latent, a.kvUp) // [tokens, heads·(plain+valueDim)]
 		k = t.HeadColumns(up, a.heads, 0, plain)
 		v = t.HeadColumns(up, a.heads, plain, plain+a.ValueDim)
 	} else {
 		k, v = t.HeadLinear(latent, a.keyUp, true), t.HeadLinear(latent, a.valueUp, false)
 	}
-	k = t.JoinHeads(k, position, a.heads, a.rotated)
+	k = t.JoinHeads(k, position, a.heads, a.rotated) // [tokens, heads·keyDim]
 	return a.attend(t, q, k, v, b, state, nn.AttentionSpec{KVHeads: a.heads, HeadDim: a.KeyDim, ValueDim: a.ValueDim})
 }
 
-// absorbed takes the queries to the latents, which all heads share.
+// absorbed takes the queries to the latents, which all heads share: [tokens,
+// heads·valueDim].
 func (a *latentAttention) absorbed(t *nn.Tape, q, latent, position *nn.Var, b *Batch, state layerState) *nn.Var {
-	plain := t.HeadColumns(q, a.heads, 0, a.KeyDim-a.rotated)
-	rotated := t.HeadColumns(q, a.heads, a.KeyDim-a.rotated, a.KeyDim)
-	q = t.JoinHeads(t.HeadLinear(plain, a.keyUp, false), rotated, a.heads, a.rotated)
-	k := t.JoinHeads(latent, position, 1, a.rotated)
-	y := a.attend(t, q, k, latent, b, state, nn.AttentionSpec{KVHeads: 1, HeadDim: a.KVRank + a.rotated, ValueDim: a.KVRank})
+	plain := t.HeadColumns(q, a.heads, 0, a.KeyDim-a.rotated)                                                                 // [tokens, heads·plain]
+	rotated := t.HeadColumns(q, a.heads, a.KeyDim-a.rotated, a.KeyDim)                                                        // [tokens, heads·rotated]
+	q = t.JoinHeads(t.HeadLinear(plain, a.keyUp, false), rotated, a.heads, a.rotated)                                         // [tokens, heads·(kvRank+rotated)]
+	k := t.JoinHeads(latent, position, 1, a.rotated)                                                                          // [tokens, kvRank+rotated]
+	y := a.attend(t, q, k, latent, b, state, nn.AttentionSpec{KVHeads: 1, HeadDim: a.KVRank + a.rotated, ValueDim: a.KVRank}) // [tokens, heads·kvRank]
 	return t.HeadLinear(y, a.valueUp, false)
 }
 

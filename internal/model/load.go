@@ -187,7 +187,7 @@ func (b *binder) ropeFactors() []float32 {
 	return short
 }
 
-// factors are those of each rotated pair; nil if the file has none.
+// factors are those of each plane that heads rotate in, [dims/2]; nil if the file has none.
 func (b *binder) factors(name string) []float32 {
 	if !b.has(name) {
 		return nil

@@ -16,7 +16,7 @@ func configureLongCat(k *keys, c *Config) {
 	}
 	switch {
 	case c.Layers%2 != 0 || c.LeadingDense != 0 || c.Experts == 0:
-		refuseAs(ErrInvalid, "%s comes in pairs of layers with experts, and this has %d layers, the first %d of them without, and %d experts", k.arch, c.Layers, c.LeadingDense, c.Experts)
+		refuseAs(ErrInvalid, "%s has an even number of layers, every other with experts, and this has %d layers, the first %d of them without, and %d experts", k.arch, c.Layers, c.LeadingDense, c.Experts)
 	case c.SharedWidth != 0:
 		refuseAs(ErrUnsupported, "%s with shared experts", k.arch)
 	}

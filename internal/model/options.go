@@ -6,7 +6,7 @@ import (
 	"qtool/internal/arch"
 )
 
-// What several architectures read of their metadata besides what all have.
+// What several, but not all architectures read of their metadata.
 
 // slidingWindow reads the window, whose length is def where the file does not
 // say (0: no window), and which layers have it: all but the last of each period,

@@ -7,19 +7,19 @@ import (
 	"qtool/internal/arch"
 )
 
-// residency keeps what is in memory of a mapped base within a limit: it is told
-// which part is about to be used, and which of its experts, lets those go that were
-// not used for longest, and has the next one read meanwhile. A pass forward and back
-// comes to the parts that it used last first. Nil is no limit.
+// residency keeps what is in memory of a mapped base within a limit. It is told which
+// section is about to be used, and which of its experts; it drops the sections that were
+// unused for longest, and has the next one read meanwhile. The backward pass visits sections
+// in reverse, so the most recent ones are reused first. A nil *residency means no limit.
 type residency struct {
 	limit, bytes int64
-	parts        []part // the blocks, then all that belongs to no block
-	held         []int  // the parts that may be in memory, the longest unused first
+	sections     []section // the blocks, then all that belongs to no block
+	held         []int     // the sections that may be in memory, the longest unused first
 }
 
-// part is the tensors that are used together, of stacks of experts only what tokens
-// chose.
-type part struct {
+// section is tensors that are used together. Of stacks of experts only what tokens chose is
+// used.
+type section struct {
 	tensors, stacks []*gguf.Tensor
 	bytes           int64    // of tensors
 	expertBytes     int64    // of one expert in all stacks
@@ -32,18 +32,18 @@ type expert struct {
 	chosen bool // by the last pass
 }
 
-// whole is the size of p with all its experts.
-func (p *part) whole() int64 { return p.bytes + int64(len(p.experts))*p.expertBytes }
+// whole is the size of a section with all its experts.
+func (s *section) whole() int64 { return s.bytes + int64(len(s.experts))*s.expertBytes }
 
-// LimitMapped keeps what is in memory of the base within limit bytes, but for what
-// has to be there at once, [Decoder.LargestPart]; 0 is no limit. From then on one
-// tape at a time may use the decoder.
+// LimitMapped keeps what is in memory of the base within limit bytes, or within
+// [Decoder.LargestPart], which has to be there at once, if that is more; 0 is no limit. From
+// then on one tape at a time may use the decoder.
 func (d *Decoder) LimitMapped(limit int64) {
 	d.residency = nil
 	if limit == 0 {
 		return
 	}
-	d.residency = &residency{limit: limit, parts: d.parts()}
+	d.residency = &residency{limit: limit, sections: d.sections()}
 	for _, t := range d.source.Tensors() {
 		t.DontNeed()
 	}
@@ -52,14 +52,14 @@ func (d *Decoder) LimitMapped(limit int64) {
 // LargestPart is the size of the largest block of the base, or of all that belongs
 // to no block if that is larger.
 func (d *Decoder) LargestPart() (largest int64) {
-	for _, p := range d.parts() {
-		largest = max(largest, p.whole())
+	for _, s := range d.sections() {
+		largest = max(largest, s.whole())
 	}
 	return largest
 }
 
-func (d *Decoder) parts() []part {
-	parts := make([]part, len(d.blocks)+1)
+func (d *Decoder) sections() []section {
+	sections := make([]section, len(d.blocks)+1)
 	for _, t := range d.source.Tensors() {
 		if !t.Viewed() {
 			continue // it was copied
@@ -70,42 +70,42 @@ func (d *Decoder) parts() []part {
 		} else if l >= 0 {
 			p = d.blockOf[l]
 		}
-		parts[p].add(t)
+		sections[p].add(t)
 	}
-	return parts
+	return sections
 }
 
-func (p *part) add(t *gguf.Tensor) {
+func (s *section) add(t *gguf.Tensor) {
 	if !arch.IsExpertStack(t.Name, t.Shape) {
-		p.tensors = append(p.tensors, t)
-		p.bytes += t.Size()
+		s.tensors = append(s.tensors, t)
+		s.bytes += t.Size()
 		return
 	}
-	p.stacks = append(p.stacks, t)
-	p.expertBytes += t.Size() / int64(t.Shape[2])
-	p.experts = make([]expert, max(t.Shape[2], len(p.experts)))
+	s.stacks = append(s.stacks, t)
+	s.expertBytes += t.Size() / int64(t.Shape[2])
+	s.experts = make([]expert, max(t.Shape[2], len(s.experts)))
 }
 
 // eachOf calls f with the place of expert e in every stack.
-func (p *part) eachOf(e int, f func(t *gguf.Tensor, off, n int64)) {
-	for _, t := range p.stacks {
+func (s *section) eachOf(e int, f func(t *gguf.Tensor, off, n int64)) {
+	for _, t := range s.stacks {
 		n := t.Size() / int64(t.Shape[2])
 		f(t, int64(e)*n, n)
 	}
 }
 
-// enter says that part p is about to be used, and next after it, which with ahead is
-// read meanwhile. Going back, the same experts are used that were chosen on the way.
+// enter says that section p is about to be used, and next after it, which with ahead is
+// read meanwhile. The backward pass uses the experts that the forward pass chose.
 func (r *residency) enter(p, next int, ahead, back bool) {
 	n := len(r.held)
 	switch again := n > 0 && r.held[n-1] == p; {
-	case again && !back: // computed again on the way back
+	case again && !back: // computed again in the backward pass
 		return
 	case !again:
 		if i := slices.Index(r.held, p); i >= 0 {
 			r.held = slices.Delete(r.held, i, i+1)
 		} else {
-			r.bytes += r.parts[p].bytes
+			r.bytes += r.sections[p].bytes
 		}
 		r.held = append(r.held, p)
 	}
@@ -113,23 +113,23 @@ func (r *residency) enter(p, next int, ahead, back bool) {
 		r.holdChosen(p, ahead)
 	}
 	r.makeRoom()
-	if !ahead || next < 0 || next == len(r.parts)-1 || slices.Contains(r.held, next) {
+	if !ahead || next < 0 || next == len(r.sections)-1 || slices.Contains(r.held, next) {
 		return
 	}
-	for _, t := range r.parts[next].tensors {
+	for _, t := range r.sections[next].tensors {
 		t.WillNeed()
 	}
-	for e, x := range r.parts[next].experts {
+	for e, x := range r.sections[next].experts {
 		if back && x.chosen {
-			r.parts[next].eachOf(e, (*gguf.Tensor).WillNeedPart)
+			r.sections[next].eachOf(e, (*gguf.Tensor).WillNeedPart)
 		}
 	}
 }
 
-// choose says which experts of part p, entered last, are about to be used: those that
+// choose says which experts of section p, entered last, are about to be used: those that
 // have rows, groups[e] to groups[e+1]-1.
 func (r *residency) choose(p int, groups []int32, ahead bool) {
-	experts := r.parts[p].experts // none if they were copied
+	experts := r.sections[p].experts // none if they were copied
 	for e := range min(len(groups)-1, len(experts)) {
 		experts[e].chosen = groups[e] < groups[e+1]
 	}
@@ -137,56 +137,56 @@ func (r *residency) choose(p int, groups []int32, ahead bool) {
 	r.makeRoom()
 }
 
-// holdChosen has the chosen experts of part p read while the first of them are at work.
+// holdChosen has the chosen experts of section p read while the first of them are computed.
 func (r *residency) holdChosen(p int, ahead bool) {
-	part := &r.parts[p]
-	for e := range part.experts {
-		x := &part.experts[e]
+	s := &r.sections[p]
+	for e := range s.experts {
+		x := &s.experts[e]
 		if !x.chosen || x.held {
 			continue
 		}
 		x.held = true
-		r.bytes += part.expertBytes
+		r.bytes += s.expertBytes
 		if ahead {
-			part.eachOf(e, (*gguf.Tensor).WillNeedPart)
+			s.eachOf(e, (*gguf.Tensor).WillNeedPart)
 		}
 	}
 }
 
-// makeRoom lets the longest unused parts go, but not the last, of which it lets
-// experts go that are not used now.
+// makeRoom drops the sections that were unused for longest. Of the one in use it drops the
+// experts that are not chosen.
 func (r *residency) makeRoom() {
 	for r.bytes > r.limit && len(r.held) > 1 {
-		r.letGo(r.held[0])
+		r.drop(r.held[0])
 		r.held = slices.Delete(r.held, 0, 1)
 	}
-	part := &r.parts[r.held[len(r.held)-1]]
-	for e := range part.experts {
-		x := &part.experts[e]
+	s := &r.sections[r.held[len(r.held)-1]]
+	for e := range s.experts {
+		x := &s.experts[e]
 		if r.bytes <= r.limit {
 			return
 		}
 		if x.held && !x.chosen {
-			part.eachOf(e, (*gguf.Tensor).DontNeedPart)
+			s.eachOf(e, (*gguf.Tensor).DontNeedPart)
 			x.held = false
-			r.bytes -= part.expertBytes
+			r.bytes -= s.expertBytes
 		}
 	}
 }
 
-// letGo gives back all that is held of part p.
-func (r *residency) letGo(p int) {
-	part := &r.parts[p]
-	for _, tensors := range [][]*gguf.Tensor{part.tensors, part.stacks} {
+// drop gives back all that is held of section p.
+func (r *residency) drop(p int) {
+	s := &r.sections[p]
+	for _, tensors := range [][]*gguf.Tensor{s.tensors, s.stacks} {
 		for _, t := range tensors {
 			t.DontNeed()
 		}
 	}
-	r.bytes -= part.bytes
-	for e := range part.experts {
-		if part.experts[e].held {
-			part.experts[e].held = false
-			r.bytes -= part.expertBytes
+	r.bytes -= s.bytes
+	for e := range s.experts {
+		if s.experts[e].held {
+			s.experts[e].held = false
+			r.bytes -= s.expertBytes
 		}
 	}
 }

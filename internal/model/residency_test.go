@@ -36,18 +36,18 @@ func (h hinted) tensor(shape ...int) *gguf.Tensor {
 // Two blocks of 10 bytes and four experts of 4, and a head of 5.
 func TestOnlyTheExpertsThatTokensChoseAreHeld(t *testing.T) {
 	var said []string
-	r := &residency{parts: make([]part, 3)}
+	r := &residency{sections: make([]section, 3)}
 	for b := range 2 {
 		for name, shape := range map[string][]int{fmt.Sprintf("blk.%d.dense", b): {10}, fmt.Sprintf("blk.%d.ffn_up_exps.weight", b): {2, 2, 4}} {
 			n := 1
 			for _, d := range shape {
 				n *= d
 			}
-			r.parts[b].add(hinted{make([]byte, n), name, &said}.tensor(shape...))
+			r.sections[b].add(hinted{make([]byte, n), name, &said}.tensor(shape...))
 		}
 	}
-	r.parts[2].add(hinted{make([]byte, 5), "head", &said}.tensor(5))
-	expect := func(what string, bytes int64, want ...string) {
+	r.sections[2].add(hinted{make([]byte, 5), "head", &said}.tensor(5))
+	check := func(what string, bytes int64, want ...string) {
 		t.Helper()
 		slices.Sort(said)
 		slices.Sort(want)
@@ -56,32 +56,32 @@ func TestOnlyTheExpertsThatTokensChoseAreHeld(t *testing.T) {
 		}
 		said = nil
 	}
-	if whole := r.parts[0].whole(); whole != 26 {
+	if whole := r.sections[0].whole(); whole != 26 {
 		t.Errorf("a block has %d bytes", whole)
 	}
 	r.limit = 34
 	r.enter(2, 0, true, false)
-	expect("embedding", 5, "need blk.0.dense 0+10")
+	check("embedding", 5, "need blk.0.dense 0+10")
 	r.enter(0, 1, true, false)
-	expect("first block", 15, "need blk.1.dense 0+10")
+	check("first block", 15, "need blk.1.dense 0+10")
 	r.choose(0, []int32{0, 3, 3, 5, 5}, true)
-	expect("experts 0 and 2", 23, "need blk.0.ffn_up_exps.weight 0+4", "need blk.0.ffn_up_exps.weight 8+4")
+	check("experts 0 and 2", 23, "need blk.0.ffn_up_exps.weight 0+4", "need blk.0.ffn_up_exps.weight 8+4")
 	r.enter(1, 2, true, false)
-	expect("second block", 33)
+	check("second block", 33)
 	r.choose(1, []int32{0, 0, 2, 2, 2}, true)
-	expect("expert 1", 32, "drop head 0+5", "need blk.1.ffn_up_exps.weight 4+4")
+	check("expert 1", 32, "drop head 0+5", "need blk.1.ffn_up_exps.weight 4+4")
 	r.enter(2, 1, true, false)
-	expect("head", 19, "drop blk.0.dense 0+10", "drop blk.0.ffn_up_exps.weight 0+16")
+	check("head", 19, "drop blk.0.dense 0+10", "drop blk.0.ffn_up_exps.weight 0+16")
 	r.enter(1, 0, true, true)
-	expect("second block back, the first comes", 19, "need blk.0.dense 0+10", "need blk.0.ffn_up_exps.weight 0+4", "need blk.0.ffn_up_exps.weight 8+4")
+	check("second block back, the first comes", 19, "need blk.0.dense 0+10", "need blk.0.ffn_up_exps.weight 0+4", "need blk.0.ffn_up_exps.weight 8+4")
 	r.enter(1, 2, true, false)
-	expect("computed again", 19)
+	check("computed again", 19)
 	r.enter(0, -1, true, true)
-	expect("first block back", 32, "drop head 0+5", "need blk.0.ffn_up_exps.weight 0+4", "need blk.0.ffn_up_exps.weight 8+4")
+	check("first block back", 32, "drop head 0+5", "need blk.0.ffn_up_exps.weight 0+4", "need blk.0.ffn_up_exps.weight 8+4")
 
 	r.limit = 20
 	r.enter(0, 1, true, true)
-	expect("less room", 18, "drop blk.1.dense 0+10", "drop blk.1.ffn_up_exps.weight 0+16", "need blk.1.dense 0+10", "need blk.1.ffn_up_exps.weight 4+4")
+	check("less room", 18, "drop blk.1.dense 0+10", "drop blk.1.ffn_up_exps.weight 0+16", "need blk.1.dense 0+10", "need blk.1.ffn_up_exps.weight 4+4")
 	r.choose(0, []int32{0, 0, 0, 0, 2}, true)
-	expect("another expert instead of two", 18, "need blk.0.ffn_up_exps.weight 12+4", "drop blk.0.ffn_up_exps.weight 0+4")
+	check("another expert instead of two", 18, "need blk.0.ffn_up_exps.weight 12+4", "drop blk.0.ffn_up_exps.weight 0+4")
 }

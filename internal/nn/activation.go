@@ -6,7 +6,7 @@ import (
 	"qtool/internal/kernel/vector"
 )
 
-// Activation joins the two halves of a gated network, element by element.
+// Activation joins gate and up of a gated network, element by element.
 type Activation struct {
 	Forward func(y, gate, up []float32)
 	// Backward stores the gradients of gate and up, given dy.
@@ -69,9 +69,9 @@ func clampedBackward(dgate, dup, gate, up, dy []float32) {
 	}
 }
 
-// Gated computes a(gate, up).
+// Gated computes a(gate, up) for gate and up [rows, n]: [rows, n].
 func (t *Tape) Gated(gate, up *Var, a Activation) *Var {
-	y := t.newVar(gate.Rows, gate.Cols, gate.needs || up.needs)
+	y := t.newVar(gate.Rows, gate.Cols, gate.needs || up.needs) // [rows, n]
 	y.oneToken = gate.oneToken
 	o := newOp[gatedOp](t)
 	*o = gatedOp{t: t, gate: gate, up: up, y: y, activation: a}
@@ -84,8 +84,8 @@ type gatedOp struct {
 	t            *Tape
 	gate, up, y  *Var
 	activation   Activation
-	dg, du       []float32
-	addDG, addDU bool // to what is there
+	dg, du       []float32 // [rows, n]
+	addDG, addDU bool      // to what is there
 }
 
 type gatedForward gatedOp

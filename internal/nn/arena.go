@@ -107,8 +107,8 @@ func (a *arena[E]) held() (n int) {
 	return n
 }
 
-// compact puts one slab that holds all in the place of the others, whose memory
-// nobody may refer to any more.
+// compact replaces all slabs by one that is as large as the peak. Nothing that was handed
+// out may be used any more.
 func (a *arena[E]) compact() {
 	a.slabs, a.at = nil, mark{}
 	debug.FreeOSMemory() // before the new slab: both would be twice the peak

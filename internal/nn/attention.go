@@ -36,7 +36,7 @@ type AttentionSpec struct {
 // heads·valueDim]. Scores exist for one block of rows and keys at a time. A
 // row of the result is the same, bit for bit, whichever rows it is computed with.
 func (t *Tape) Attention(q, k, v *Var, s AttentionSpec) *Var {
-	y := t.newVar(q.Rows, s.Heads*s.ValueDim, q.needs || k.needs || v.needs || s.Sinks.Trainable())
+	y := t.newVar(q.Rows, s.Heads*s.ValueDim, q.needs || k.needs || v.needs || s.Sinks.Trainable()) // [tokens, heads·valueDim]
 	o := newOp[attentionOp](t)
 	*o = attentionOp{t: t, works: perWorker[attentionWork](t), q: q, k: k, v: v, y: y, AttentionSpec: s, logSum: t.floats.take(s.Heads * q.Rows)}
 	o.Roundable = s.Roundable && t.Pool.Rounds() && q.Rows > 1
@@ -56,14 +56,14 @@ type attentionOp struct {
 	q, k, v, y *Var
 	AttentionSpec
 	logSum    []float32 // [heads, tokens]: log of the sum of the exponentials
-	documents []int32   // their first query rows, and behind them the number of rows
+	documents []int32   // the first query row of each, and after them the number of rows
 
 	splits int     // tasks that share the query heads of one key head
 	blocks []int32 // as documents, of the forward pass
 	// Gradients, each nil if not wanted; the backward pass's splits but the
-	// first add to a copy of dk and dv of their own.
+	// first add to a copy of dk and dv of their own: [splits-1, keys, kvHeads·dim].
 	dq, dk, dv           []float32
-	addDQ                bool // to what is there
+	addDQ                bool // to what dq holds already
 	partialDK, partialDV []float32
 }
 

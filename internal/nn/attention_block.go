@@ -88,7 +88,7 @@ func (s keySpan) keys() int { return s.to - s.from }
 func (w *attentionWork) spans(yield func(keySpan) bool) {
 	first, _ := w.o.visible(w.from)
 	unseen := 0
-	if w.o.Roundable { // which keys make a pair must not depend on the stack
+	if w.o.Roundable { // keys are multiplied two at a time: which two must not depend on the stack
 		unseen = first % 2
 	}
 	_, last := w.o.visible(w.to - 1)

@@ -1,10 +1,9 @@
 package nn
 
 // Blanks makes trainable parameters without content, to rehearse passes and to time
-// them, in less memory than they would take. The values are zeros that all have in
-// common and nobody writes. Gradients are written; those of one role have memory in
-// common, so a role names what is never computed at the same time, such as a weight that
-// every layer has.
+// them, in less memory than they would take. All share the same values, zeros that are
+// never written. Gradients are written, and shared by the parameters of one role: those
+// that are never computed at the same time, such as the weight of that name in each layer.
 type Blanks struct {
 	values    []float32
 	gradients map[string][]float32

@@ -50,9 +50,8 @@ func (t *Tape) forget(x *Var, b Block) *Var {
 	y := b.Forward(t, x)
 	t.recording = true
 	t.floats.release(m)
-	// y lies in the memory that was given back, at or behind the place where it
-	// is moved to.
-	out := t.newVar(y.Rows, y.Cols, y.needs)
+	// y lies in the memory that was given back, not before the place where it is moved to.
+	out := t.newVar(y.Rows, y.Cols, y.needs) // as y
 	copy(out.Data, y.Data)
 	o := newOp[recomputeOp](t)
 	*o = recomputeOp{x: x, out: out, block: b}

@@ -2,9 +2,10 @@ package nn
 
 import "qtool/internal/kernel/vector"
 
-// Columns copies columns from to to-1 of x: one part of a fused projection.
+// Columns copies columns from to to-1 of x [tokens, n], such as one of several fused
+// projections: [tokens, to-from].
 func (t *Tape) Columns(x *Var, from, to int) *Var {
-	y := t.newVar(x.Rows, to-from, x.needs)
+	y := t.newVar(x.Rows, to-from, x.needs) // [tokens, to-from]
 	y.oneToken = x.oneToken
 	o := newOp[columnsOp](t)
 	*o = columnsOp{x: x, y: y, from: from}

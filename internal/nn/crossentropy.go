@@ -74,12 +74,12 @@ type crossEntropyOp struct {
 	// along; else nil.
 	dxs []float32
 
-	// At work: what is multiplied, and scale·xs·Aᵀ, [scored, rank].
+	// While it runs: what is multiplied, h = scale·xs·Aᵀ and its gradient dh, [scored, rank].
 	batch     *product.Batch
 	xRows     product.Rows
 	h, dh     []float32
 	hRows     product.Rows
-	buffer    []float32
+	buffer    []float32         // of logits, [scored, rows of the largest chunk]
 	weights   [1]product.Matrix // of the chunk
 	pairOfOut [1]product.Matrix
 

@@ -16,7 +16,7 @@ func rowsOf(part, rows int) (from, to int) {
 // Add computes a + b, both [tokens, n], in the place of b: b must not be used
 // afterwards, nor be what its own operator needs for its gradient.
 func (t *Tape) Add(a, b *Var) *Var {
-	y := t.vars.take()
+	y := t.vars.take() // [tokens, n]
 	*y = Var{Rows: a.Rows, Cols: a.Cols, Data: b.Data, needs: a.needs || b.needs}
 	o := newOp[addOp](t)
 	*o = addOp{a: a, b: b, y: y, dst: y.Data, src: a.Data}
@@ -54,7 +54,7 @@ func (o *addOp) backward(t *Tape) {
 	t.giveGrad(o.b, o.y.grad)
 }
 
-// Scale computes x·s in the place of x, which must not be used afterwards, nor be
+// Scale computes x·s for x [tokens, n] in the place of x, which must not be used afterwards, nor be
 // what its own operator needs for its gradient.
 func (t *Tape) Scale(x *Var, s float32) *Var {
 	y := t.vars.take()
@@ -81,7 +81,7 @@ func (t *Tape) ScaleEach(x *Var, s []float32) *Var {
 type scaleOp struct {
 	x, y *Var
 	s    float32
-	each []float32 // of the rows, in the place of s; nil if that is for all
+	each []float32 // one for each row instead of s; nil: s for all rows
 	data []float32 // what is scaled
 }
 

@@ -7,7 +7,7 @@ import "qtool/internal/kernel/product"
 // delta is scale·B·A[id]. Ids must be below w.Rows.
 func (t *Tape) Embed(ids []int32, l *Linear) *Var {
 	n := l.Cols
-	y := t.newVar(len(ids), n, l.trainable())
+	y := t.newVar(len(ids), n, l.trainable()) // [tokens, n]
 	o := newOp[embedOp](t)
 	*o = embedOp{ids: ids, l: l, y: y}
 	t.Pool.Do(rowParts(len(ids)), (*embedForward)(o))
@@ -60,7 +60,7 @@ func (o *embedOp) backward(t *Tape) {
 	}
 	if p.A.Trainable() {
 		m := t.floats.at
-		dh := t.floats.zeros(len(o.h))
+		dh := t.floats.zeros(len(o.h)) // [tokens, rank]
 		product.Backward(t.Pool, dh, o.y.grad, len(o.ids), product.Float32Matrix(p.B.Data, n, p.Rank))
 		scale(dh, p.Scale)
 		for r, id := range o.ids {

@@ -5,9 +5,10 @@ import (
 	"qtool/internal/kernel/vector"
 )
 
-// Gather copies the row of each grouped row's token: [grouped rows, n].
+// Gather copies, for each grouped row, the row of its token in x [tokens, n]: [grouped
+// rows, n].
 func (t *Tape) Gather(x *Var, r *Routing) *Var {
-	return t.gather(x, t.newVar(len(r.Token), x.Cols, x.needs), r)
+	return t.gather(x, t.newVar(len(r.Token), x.Cols, x.needs), r) // [grouped rows, n]
 }
 
 // GatherFor is Gather for a result that nothing but readers are multiplied with: it is
@@ -16,7 +17,7 @@ func (t *Tape) GatherFor(readers []*Linear, x *Var, r *Routing) *Var {
 	if !t.keepsRounded(readers, x.Rows, x.Cols) {
 		return t.Gather(x, r)
 	}
-	return t.gather(x, t.roundedVar(len(r.Token), x.Cols, x.needs), r)
+	return t.gather(x, t.roundedVar(len(r.Token), x.Cols, x.needs), r) // [grouped rows, n]
 }
 
 func (t *Tape) gather(x, y *Var, r *Routing) *Var {
@@ -74,7 +75,7 @@ func (o *gatherBackward) Do(_, part int) {
 // Combine sums each token's expert outputs y [grouped rows, n], in slot order,
 // weighed by the routing: [tokens, n]. Identity experts give back the token's x.
 func (t *Tape) Combine(y, x *Var, r *Routing) *Var {
-	out := t.zeroVar(r.Weights.Rows, y.Cols, y.needs || x.needs || r.Weights.needs)
+	out := t.zeroVar(r.Weights.Rows, y.Cols, y.needs || x.needs || r.Weights.needs) // [tokens, n]
 	o := newOp[combineOp](t)
 	*o = combineOp{y: y, x: x, out: out, r: r}
 	t.Pool.Do(rowParts(out.Rows), (*combineForward)(o))

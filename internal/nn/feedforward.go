@@ -2,7 +2,7 @@ package nn
 
 import "qtool/internal/kernel/product"
 
-// FeedForward computes down·a(gate·x, up·x).
+// FeedForward computes down·a(gate·x, up·x) for x [tokens, n]: [tokens, n].
 func (t *Tape) FeedForward(x *Var, gate, up, down *Linear, a Activation) *Var {
 	return t.ExpertFeedForward(x, t.oneGroup(x), gate, up, down, a)
 }
@@ -27,7 +27,7 @@ func (t *Tape) ExpertFeedForward(x *Var, groups []int32, gate, up, down *Linear,
 
 // gatedDown is down·a(gate, up), of which only the result is kept.
 func (t *Tape) gatedDown(gate, up *Var, groups []int32, down *Linear, a Activation) *Var {
-	h := t.vars.take()
+	h := t.vars.take() // [rows, width]
 	*h = Var{Rows: gate.Rows, Cols: gate.Cols, needs: gate.needs || up.needs, oneToken: gate.oneToken}
 	o := newOp[gatedDownOp](t)
 	o.gated, o.down = gatedOp{t: t, gate: gate, up: up, y: h, activation: a}, newOp[linearOp](t)
@@ -94,7 +94,7 @@ func (t *Tape) keepsRounded(readers []*Linear, rows, cols int) bool {
 func (t *Tape) roundedGated(x *Var, groups []int32, gate, up *Linear, a Activation) *Var {
 	rows, n := x.Rows, gate.Rows
 	needs := x.needs || gate.trainable() || up.trainable()
-	y := t.roundedVar(rows, n, needs)
+	y := t.roundedVar(rows, n, needs) // [rows, width], as gate and up
 	o, l := newOp[roundedGatedOp](t), newOp[linearOp](t)
 	*o = roundedGatedOp{t: t, linear: l, y: y, activation: a}
 	recorded := t.recording && needs

@@ -5,7 +5,7 @@ import "qtool/internal/kernel/vector"
 // SigmoidGate multiplies row r of y [tokens, n] with the sigmoid of gate r of
 // gate [tokens, 1].
 func (t *Tape) SigmoidGate(y, gate *Var) *Var {
-	out := t.newVar(y.Rows, y.Cols, y.needs || gate.needs)
+	out := t.newVar(y.Rows, y.Cols, y.needs || gate.needs) // [tokens, n]
 	o := newOp[sigmoidGateOp](t)
 	*o = sigmoidGateOp{y: y, gate: gate, out: out}
 	for r, z := range gate.Data {

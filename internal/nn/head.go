@@ -18,8 +18,8 @@ func (t *Tape) Logits(x *Var, h *Head) *Var {
 	return y
 }
 
-// Softcap computes limit·tanh(x/limit) in the place of x, which must not be used
-// afterwards.
+// Softcap computes limit·tanh(x/limit) for x [tokens, n] in the place of x, which must not
+// be used afterwards.
 func (t *Tape) Softcap(x *Var, limit float32) *Var {
 	y := t.vars.take()
 	*y = Var{Rows: x.Rows, Cols: x.Cols, Data: x.Data, needs: x.needs}

@@ -15,7 +15,7 @@ func (t *Tape) HeadLinear(x *Var, w *Weight, transposed bool) *Var {
 	if x.Cols == o.in {
 		o.xHeads = 1
 	}
-	o.y = t.newVar(x.Rows, w.Experts*o.out, x.needs || w.trainable())
+	o.y = t.newVar(x.Rows, w.Experts*o.out, x.needs || w.trainable()) // [tokens, heads·out]
 	o.forward()
 	t.record(o.y, o)
 	return o.y
@@ -48,7 +48,7 @@ func (o *headLinearOp) forward() {
 		}
 		t.Observe(o.w, Constant(xs, o.x.Rows*o.w.Experts, o.in), groups)
 	}
-	ys := t.floats.take(len(o.y.Data))
+	ys := t.floats.take(len(o.y.Data)) // [heads, tokens, out]
 	b := t.Pool.BeginOne(o.x.Rows)
 	list := kept[headList](t)
 	list.x = o.rows(list.x, b, xs, o.xHeads, o.in)
@@ -93,7 +93,7 @@ func (o *headLinearOp) backward(t *Tape) {
 	m := t.floats.at
 	dys := o.byHead(o.y.grad, heads, o.out)
 	xs := o.byHead(o.x.Data, o.xHeads, o.in)
-	dxs := t.floats.take(len(dx))
+	dxs := t.floats.take(len(dx)) // [heads of x, tokens, in]
 	b := t.Pool.BeginOne(o.x.Rows)
 	list.dy = o.rows(list.dy, b, dys, heads, o.out)
 	if o.w.trainable() {

@@ -1,9 +1,9 @@
 package nn
 
-// HeadColumns copies columns from to to-1 of each of the heads of x:
+// HeadColumns copies columns from to to-1 of each of the heads of x [tokens, heads·n]:
 // [tokens, heads·(to-from)].
 func (t *Tape) HeadColumns(x *Var, heads, from, to int) *Var {
-	y := t.newVar(x.Rows, heads*(to-from), x.needs)
+	y := t.newVar(x.Rows, heads*(to-from), x.needs) // [tokens, heads·(to-from)]
 	o := newOp[headColumnsOp](t)
 	*o = headColumnsOp{x: x, y: y, heads: heads, from: from}
 	t.Pool.Do(rowParts(x.Rows), (*headColumnsForward)(o))
@@ -67,11 +67,11 @@ func (b *headColumnsBackward) Do(_, part int) {
 	}
 }
 
-// JoinHeads puts what b has of each head behind what a has of it: [tokens,
+// JoinHeads puts the columns of each head of b after those of the same head of a: [tokens,
 // heads·(m+n)] for a [tokens, heads·m] and b [tokens, n], which all heads share,
 // or [tokens, heads·n].
 func (t *Tape) JoinHeads(a, b *Var, heads, n int) *Var {
-	y := t.newVar(a.Rows, a.Cols+heads*n, a.needs || b.needs)
+	y := t.newVar(a.Rows, a.Cols+heads*n, a.needs || b.needs) // [tokens, heads·(m+n)]
 	o := newOp[joinHeadsOp](t)
 	*o = joinHeadsOp{a: a, b: b, y: y, heads: heads, m: a.Cols / heads, n: n}
 	t.Pool.Do(rowParts(a.Rows), (*joinHeadsForward)(o))

@@ -14,7 +14,7 @@ func (t *Tape) Linears(x *Var, l ...*Linear) []*Var {
 
 // oneGroup is the rows of x as one group.
 func (t *Tape) oneGroup(x *Var) (groups []int32) {
-	groups = t.ints.take(2)
+	groups = t.ints.take(2) // [2]
 	groups[0], groups[1] = 0, int32(x.Rows)
 	return groups
 }
@@ -36,7 +36,7 @@ func (t *Tape) ExpertLinears(x *Var, groups []int32, l ...*Linear) []*Var {
 	return o.y[:o.n]
 }
 
-// begin sets what is multiplied, and takes memory for what pairs make of x.
+// begin sets what is multiplied, and takes memory for the products of x and the A of pairs.
 func (o *linearOp) begin(t *Tape, x *Var, groups []int32, l ...*Linear) {
 	o.x, o.groups, o.n = x, groups, len(l)
 	for i, l := range l {
@@ -47,8 +47,8 @@ func (o *linearOp) begin(t *Tape, x *Var, groups []int32, l ...*Linear) {
 		p.l = l
 		if l.Pair != nil {
 			l.Pair.view(l.Weight)
-			p.h = t.floats.take(x.Rows * l.Pair.Rank)
-			if l.Pair.Experts != nil { // the others' rows are not computed
+			p.h = t.floats.take(x.Rows * l.Pair.Rank) // [rows, rank]
+			if l.Pair.Experts != nil {                // the others' rows are not computed
 				clear(p.h)
 			}
 		}
@@ -60,7 +60,7 @@ func (o *linearOp) begin(t *Tape, x *Var, groups []int32, l ...*Linear) {
 func (o *linearOp) makeResults(t *Tape) (needs bool) {
 	for i := range o.projections[:o.n] {
 		p := &o.projections[i]
-		p.y = t.newVar(o.x.Rows, p.l.Rows, o.x.needs || p.l.trainable())
+		p.y = t.newVar(o.x.Rows, p.l.Rows, o.x.needs || p.l.trainable()) // [rows, out]
 		p.y.oneToken = o.x.oneToken
 		o.y[i] = p.y
 		needs = needs || p.y.needs
@@ -99,7 +99,7 @@ func (p *projection) bias(groups []int32) (has bool) {
 	}
 	for e := range len(groups) - 1 {
 		for r := int(groups[e]); r < int(groups[e+1]); r++ {
-			copy(p.y.Row(r), half(b.Data, e, 1, p.l.Rows))
+			copy(p.y.Row(r), matrixOf(b.Data, e, 1, p.l.Rows))
 		}
 	}
 	return true
@@ -172,7 +172,7 @@ func (p *projection) backward(t *Tape, b *product.Batch, x product.Rows, o *line
 	if l.Bias.Trainable() {
 		for e := range len(o.groups) - 1 {
 			for r := int(o.groups[e]); r < int(o.groups[e+1]); r++ {
-				add(half(l.Bias.Grad, e, 1, l.Rows), dy[r*l.Rows:(r+1)*l.Rows])
+				add(matrixOf(l.Bias.Grad, e, 1, l.Rows), dy[r*l.Rows:(r+1)*l.Rows])
 			}
 		}
 	}
@@ -185,7 +185,7 @@ func (p *projection) backward(t *Tape, b *product.Batch, x product.Rows, o *line
 		b.Outer(l.Param.Grad, p.dyRows, x, false)
 	}
 	if pair := l.Pair; pair != nil {
-		p.dh = t.floats.take(len(p.h))
+		p.dh = t.floats.take(len(p.h)) // [rows, rank]
 		if pair.Experts != nil {
 			clear(p.dh)
 		}

@@ -7,7 +7,7 @@ import (
 )
 
 // Param is a named array of float32 that takes part in the model: a norm
-// weight, a bias, one half of a LoRA pair, or a whole matrix when full weights
+// weight, a bias, A or B of a LoRA pair, or a whole matrix when full weights
 // are trained. Grad is nil while it is frozen.
 type Param struct {
 	Name  string
@@ -79,17 +79,17 @@ func (w *Weight) expertGrad(e int) []float32 {
 	return w.Param.Grad[e*n : (e+1)*n]
 }
 
-// Pair is a LoRA pair over a weight: y += Scale·B(A x). For experts both halves
-// are stacks. A is [in, rank, experts] and B is [rank, out, experts] in ggml order.
+// Pair is a LoRA pair over a weight: y += Scale·B(A x). In ggml order A is [in, rank] and B
+// is [rank, out]; for experts they are stacks, [in, rank, experts] and [rank, out, experts].
 type Pair struct {
 	A, B  *Param
 	Rank  int
 	Scale float32
-	// Experts are those that the halves hold, ascending: the others have no pair.
+	// Experts are those that A and B hold, ascending: the others have no pair.
 	// nil means all.
 	Experts []int32
 
-	a, b      []product.Matrix // the halves of each expert, once they are needed
+	a, b      []product.Matrix // those of each expert, once they are needed
 	roundable bool             // as their bases are
 }
 
@@ -115,21 +115,21 @@ func (p *Pair) view(w *Weight) {
 	}
 }
 
-// outer lists the gradient of one half, dyᵀ·x of each expert that has a pair.
-func (p *Pair) outer(b *product.Batch, half *Param, dy, x product.Rows) {
+// outer lists the gradient of A or B, dyᵀ·x of each expert that has a pair.
+func (p *Pair) outer(b *product.Batch, matrix *Param, dy, x product.Rows) {
 	switch {
-	case !half.Trainable():
+	case !matrix.Trainable():
 	case p.Experts != nil:
-		b.OuterOf(p.Experts, half.Grad, dy, x, p.roundable)
+		b.OuterOf(p.Experts, matrix.Grad, dy, x, p.roundable)
 	default:
-		b.Outer(half.Grad, dy, x, p.roundable)
+		b.Outer(matrix.Grad, dy, x, p.roundable)
 	}
 }
 
 func (p *Pair) trainable() bool { return p != nil && (p.A.Trainable() || p.B.Trainable()) }
 
-// half is expert e's part of one half, as rows × cols elements.
-func half(v []float32, e, rows, cols int) []float32 {
+// matrixOf is matrix e of a stack v [experts, rows, cols].
+func matrixOf(v []float32, e, rows, cols int) []float32 {
 	if v == nil {
 		return nil
 	}

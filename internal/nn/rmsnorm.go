@@ -7,8 +7,8 @@ import (
 	"qtool/internal/kernel/vector"
 )
 
-// RMSNorm computes x·w/sqrt(mean(x²)+eps) over each run of len(w) elements of a
-// row: the whole row, or one head of it.
+// RMSNorm computes x·w/sqrt(mean(x²)+eps) for x [tokens, n] over each run of len(w)
+// elements of a row, the whole row or one head of it: [tokens, n].
 func (t *Tape) RMSNorm(x *Var, w *Param, eps float32) *Var {
 	return t.rmsNorm(x, t.newVar(x.Rows, x.Cols, x.needs || w.Trainable()), w, eps)
 }

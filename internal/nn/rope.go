@@ -33,7 +33,7 @@ type RopeOptions struct {
 	// OriginalContext tokens.
 	BetaFast, BetaSlow float64
 	OriginalContext    int
-	// Factors divide the angle of each pair (Llama 3, LongRoPE); nil means 1.
+	// Factors divide the angle of each plane (Llama 3, LongRoPE); nil means 1.
 	Factors []float32
 }
 
@@ -59,11 +59,11 @@ func NewRope(opt RopeOptions) *Rope {
 func (r *Rope) Bytes(n int) int64 { return 2 * 4 * int64(n) * int64(r.opt.Dims/2) }
 
 // Reserve computes the table for positions 0 to n-1. Angles follow llama.cpp
-// step by step in float32, so that they agree to the last bit: theta of pair
-// k+1 is that of pair k times base^(-2/dims).
+// step by step in float32, so that they agree to the last bit: theta of plane
+// k+1 is that of plane k times base^(-2/dims).
 func (r *Rope) Reserve(n int) {
-	o, pairs := &r.opt, r.opt.Dims/2
-	if len(r.table.Load().sin) >= n*pairs {
+	o, planes := &r.opt, r.opt.Dims/2 // two elements of a head span a plane, and turn in it
+	if len(r.table.Load().sin) >= n*planes {
 		return
 	}
 	r.grow.Lock()
@@ -75,9 +75,9 @@ func (r *Rope) Reserve(n int) {
 	if o.ExtFactor != 0 {
 		magnitude *= float32(1 + 0.1*math.Log(1/o.FreqScale))
 	}
-	for p := len(t.sin) / pairs; p < n; p++ {
+	for p := len(t.sin) / planes; p < n; p++ {
 		theta := float32(p)
-		for k := range pairs {
+		for k := range planes {
 			extrapolated := theta
 			if o.Factors != nil {
 				extrapolated /= o.Factors[k]
@@ -97,16 +97,16 @@ func (r *Rope) Reserve(n int) {
 	r.table.Store(&t)
 }
 
-// correctionRange is the range of pairs over which YaRN passes from
+// correctionRange is the range of planes over which YaRN passes from
 // extrapolation to interpolation.
 func (o *RopeOptions) correctionRange() (low, high float32) {
 	if o.ExtFactor == 0 {
 		return 0, 0
 	}
-	pair := func(rotations float64) float64 {
+	plane := func(rotations float64) float64 {
 		return float64(o.Dims) * math.Log(float64(o.OriginalContext)/(2*math.Pi*rotations)) / (2 * math.Log(o.Base))
 	}
-	return float32(max(0, math.Floor(pair(o.BetaFast)))), float32(min(float64(o.Dims-1), math.Ceil(pair(o.BetaSlow))))
+	return float32(max(0, math.Floor(plane(o.BetaFast)))), float32(min(float64(o.Dims-1), math.Ceil(plane(o.BetaSlow))))
 }
 
 // Rope rotates every head of x [tokens, heads·headDim] by its row's position, in
@@ -124,13 +124,13 @@ func (t *Tape) Rope(x *Var, r *Rope, headDim int, positions []int32) *Var {
 
 // rotate turns v in place, forwards for direction 1, backwards for -1.
 func (r *Rope) rotate(v []float32, headDim, position int, direction float32) {
-	pairs := r.opt.Dims / 2
+	planes := r.opt.Dims / 2
 	first, second, stride := 0, 1, 2
 	if r.opt.Pairing == RopeNeox {
-		second, stride = pairs, 1
+		second, stride = planes, 1
 	}
 	t := r.table.Load()
-	sin, cos := t.sin[position*pairs:(position+1)*pairs], t.cos[position*pairs:(position+1)*pairs]
+	sin, cos := t.sin[position*planes:(position+1)*planes], t.cos[position*planes:(position+1)*planes]
 	start := 0
 	if r.opt.Last {
 		start = headDim - r.opt.Dims

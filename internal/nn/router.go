@@ -48,8 +48,8 @@ const minWeightSum = 6.103515625e-5
 type Routing struct {
 	Weights *Var    // [tokens, used]
 	Expert  []int32 // of each slot, [tokens·used]
-	Row     []int32 // the grouped row of each slot, -1 for an identity expert
-	Token   []int32 // the token of each grouped row
+	Row     []int32 // the grouped row of each slot, -1 for an identity expert; [tokens·used]
+	Token   []int32 // the token of each grouped row; [grouped rows]
 	Groups  []int32 // expert e owns grouped rows Groups[e] to Groups[e+1]-1
 }
 
@@ -84,7 +84,7 @@ type routeOp struct {
 	RouterSpec
 	p    []float32 // scores [tokens, experts], without bias
 	loss routerLossAt
-	dl   []float32
+	dl   []float32 // [tokens, experts]
 }
 
 // slots is the range of token tok's slots.
@@ -222,7 +222,7 @@ func sum(v []float32) (s float32) {
 
 // group sorts the slots of the first experts by expert, tokens ascending within one.
 func (r *Routing) group(t *Tape, experts, used int) {
-	r.Groups = t.ints.zeros(experts + 1)
+	r.Groups = t.ints.zeros(experts + 1) // [experts+1]
 	for _, e := range r.Expert {
 		if int(e) < experts {
 			r.Groups[e+1]++
@@ -231,7 +231,7 @@ func (r *Routing) group(t *Tape, experts, used int) {
 	for e := range experts {
 		r.Groups[e+1] += r.Groups[e]
 	}
-	next := t.ints.take(experts)
+	next := t.ints.take(experts) // [experts]: the row that its next slot takes
 	copy(next, r.Groups)
 	r.Row, r.Token = t.ints.take(len(r.Expert)), t.ints.take(int(r.Groups[experts]))
 	for slot, e := range r.Expert {

@@ -28,7 +28,7 @@ type RouterLoss struct {
 // routerLossAt is what one router keeps for its gradients.
 type routerLossAt struct {
 	weights *RouterLoss
-	slope   []float32 // dloss/dP·1/tokens of each expert
+	slope   []float32 // dloss/dP·1/tokens, [experts]
 }
 
 func (l *routerLossAt) active() bool { return l.weights != nil }

@@ -109,14 +109,14 @@ func (t *Tape) Scoped(f func()) {
 	t.floats.release(m)
 }
 
-// newVar is an output with undefined content.
+// newVar is an output [rows, cols] with undefined content.
 func (t *Tape) newVar(rows, cols int, needs bool) *Var {
 	v := t.vars.take()
 	*v = Var{Rows: rows, Cols: cols, Data: t.floats.take(rows * cols), needs: needs}
 	return v
 }
 
-// roundedVar is newVar for rounded elements.
+// roundedVar is newVar for elements rounded to bfloat16, two in the place of one.
 func (t *Tape) roundedVar(rows, cols int, needs bool) *Var {
 	v := t.vars.take()
 	*v = Var{Rows: rows, Cols: cols, Data: t.floats.take(rows * cols / 2), needs: needs, rounded: true}
