@@ -112,7 +112,7 @@ func fromModel(m gguf.Model, sparse bool) (*Adapter, error) {
 		a.Alpha = alpha
 	}
 	if m.Metadata().Has(keyInvocation) {
-		return nil, fmt.Errorf("%w: it is an activated LoRA, which works only behind its invocation tokens (%s)", ErrUnsupported, keyInvocation)
+		return nil, fmt.Errorf("%w: it is an activated LoRA, which works only after its invocation tokens (%s)", ErrUnsupported, keyInvocation)
 	}
 	if a.MergeOnly, err = gguf.Or(m.Metadata().Bool(keyMergeOnly))(false); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)

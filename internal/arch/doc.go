@@ -2,6 +2,6 @@
 // their names, the GGUF keys and tensor names that they use, and of what their layers are
 // made. An architecture is one row of the table.
 //
-// It may import gguf and internal/input. What is computed of a row is in internal/model,
-// how it is called in Hugging Face folders in internal/convert.
+// What is computed of a row is in internal/model, what its tensors are called in Hugging Face
+// folders in internal/convert.
 package arch

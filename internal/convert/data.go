@@ -19,7 +19,7 @@ func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
 		inner.shape = []int{x.shape[1], x.shape[0], x.shape[2]}
 		return &transposed{of: newData(&inner, sources, to), rows: x.shape[1], columns: x.shape[0], matrices: x.shape[2], itemBytes: to.BlockBytes()}
 	}
-	if len(sources) == 1 && x.heads == 0 && x.shift == 0 && x.cut.step == 0 && x.turns == 0 && sameType(sources[0].DType, to) {
+	if len(sources) == 1 && x.heads == 0 && x.shift == 0 && x.cut.step == 0 && x.everyOther == 0 && sameType(sources[0].DType, to) {
 		return sources[0].Data
 	}
 	if x.rowsLast {
@@ -27,8 +27,8 @@ func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
 		inner.rowsLast = false
 		return newData(&inner, []sourceTensor{rowsFirst(x, sources[0], to)}, to)
 	}
-	if x.turns > 0 { // each element is a row of its own
-		all := recipe{shape: []int{1, x.shape[0], x.shape[1]}, cut: cut{pieceRows: 2 * x.shape[0], first: x.turns - 1, step: 2}}
+	if x.everyOther > 0 { // each element is a row of its own
+		all := recipe{shape: []int{1, x.shape[0], x.shape[1]}, cut: cut{pieceRows: 2 * x.shape[0], first: x.everyOther - 1, step: 2}}
 		return newData(&all, sources, to)
 	}
 	g := &gathered{itemBytes: to.BlockBytes(), width: 1, perSource: x.shape[0], pieces: len(sources), cut: x.cut}

@@ -19,7 +19,7 @@ func (f *family) recipes(r *recipes, c *config, d *dims) {
 		}
 		f.block(b, c, d, i)
 	}
-	r.behind = append(r.behind, "model.mtp.")
+	r.ignoredPrefixes = append(r.ignoredPrefixes, "model.mtp.")
 	r.ignoreNextTokens(c, d)
 	r.norm("output_norm", "model.norm", d.embed, f.normShift)
 	f.headRecipe(r, c, d)

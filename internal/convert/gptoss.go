@@ -2,7 +2,7 @@ package convert
 
 import "qtool/internal/arch"
 
-// gptoss has the rows of gate and up of an expert in turns.
+// gptoss has the rows of gate and up of an expert alternately.
 var gptoss = family{
 	arch:  "gpt-oss",
 	names: []string{"GptOssForCausalLM"},
@@ -40,7 +40,7 @@ func addGPTOSSExperts(b *block, d *dims) {
 		}
 		b.add(&recipe{
 			name: b.name + name + ".bias", shape: []int{d.ff, d.experts},
-			sources: []string{b.source + both + "_bias"}, sourceShape: []int{d.experts, 2 * d.ff}, turns: first + 1,
+			sources: []string{b.source + both + "_bias"}, sourceShape: []int{d.experts, 2 * d.ff}, everyOther: first + 1,
 		})
 	}
 	if d.packed {

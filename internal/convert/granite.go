@@ -48,7 +48,7 @@ var granitemoe = family{
 
 func addGraniteExperts(b *block, d *dims) {
 	b.linear("ffn_gate_inp", "block_sparse_moe.router.layer", d.embed, d.experts, noBias)
-	half := func(name, source string, first, width, pieces int) {
+	gateOrUp := func(name, source string, first, width, pieces int) {
 		x := &recipe{
 			name: b.name + name + ".weight", shape: []int{d.embed, width}, sources: []string{b.source + source + ".weight"},
 			sourceShape: []int{2 * width, d.embed}, cut: cut{pieceRows: 2 * width, first: first, step: 1},
@@ -58,16 +58,16 @@ func addGraniteExperts(b *block, d *dims) {
 		}
 		b.add(x)
 	}
-	half("ffn_gate_exps", "block_sparse_moe.input_linear", 0, d.ff, d.experts)
+	gateOrUp("ffn_gate_exps", "block_sparse_moe.input_linear", 0, d.ff, d.experts)
 	b.add(&recipe{
 		name: b.name + "ffn_down_exps.weight", shape: []int{d.ff, d.embed, d.experts},
 		sources: []string{b.source + "block_sparse_moe.output_linear.weight"}, sourceShape: []int{d.experts, d.embed, d.ff},
 		cut: cut{pieceRows: d.embed, step: 1},
 	})
-	half("ffn_up_exps", "block_sparse_moe.input_linear", d.ff, d.ff, d.experts)
+	gateOrUp("ffn_up_exps", "block_sparse_moe.input_linear", d.ff, d.ff, d.experts)
 	if d.sharedFF > 0 {
-		half("ffn_gate_shexp", "shared_mlp.input_linear", 0, d.sharedFF, 0)
+		gateOrUp("ffn_gate_shexp", "shared_mlp.input_linear", 0, d.sharedFF, 0)
 		b.linear("ffn_down_shexp", "shared_mlp.output_linear", d.sharedFF, d.embed, noBias)
-		half("ffn_up_shexp", "shared_mlp.input_linear", d.sharedFF, d.sharedFF, 0)
+		gateOrUp("ffn_up_shexp", "shared_mlp.input_linear", d.sharedFF, d.sharedFF, 0)
 	}
 }

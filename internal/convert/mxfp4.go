@@ -49,7 +49,7 @@ func (x *recipe) makePacked(folder *folder8, used map[string]bool) (*gguf.Tensor
 
 // repacked is MXFP4 data in the order of ggml. A byte of the folder holds two
 // values that follow each other, the first in its low half; in ggml byte j of a
-// block, behind the scale, holds the values j and j+16.
+// block, after the scale, holds the values j and j+16.
 type repacked struct {
 	blocks, scales io.ReaderAt
 	perRow         int // blocks of a row

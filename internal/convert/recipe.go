@@ -29,8 +29,8 @@ type recipe struct {
 	zeros int
 	// packed says that blocks and scales of MXFP4 are joined.
 	packed bool
-	// turns is 1 for the even elements of a source, 2 for the odd ones, 0 for all.
-	turns int
+	// everyOther is 1 for the even elements of a source, 2 for the odd ones, 0 for all.
+	everyOther int
 	// transposed exchanges rows and columns of each matrix, after the cut.
 	transposed bool
 	// shift is added to every value.
@@ -45,9 +45,9 @@ type cut struct{ pieceRows, first, step int }
 
 // recipes is the list of all tensors of a model.
 type recipes struct {
-	list    []*recipe
-	ignored map[string]bool // source tensors that no recipe needs
-	behind  []string        // prefixes of blocks that no recipe needs
+	list            []*recipe
+	ignored         map[string]bool // source tensors that no recipe needs
+	ignoredPrefixes []string        // of source tensors that no recipe needs
 }
 
 func (r *recipes) add(x *recipe) *recipe {
@@ -62,7 +62,7 @@ func (r *recipes) ignore(source string) {
 	r.ignored[source] = true
 }
 
-// ignoreNextTokens leaves out the blocks behind the layers that predict tokens
+// ignoreNextTokens leaves out the blocks after the layers that predict tokens
 // further ahead, which decoding does not need.
 func (r *recipes) ignoreNextTokens(c *config, d *dims) {
 	n := c.count("num_nextn_predict_layers")
@@ -71,7 +71,7 @@ func (r *recipes) ignoreNextTokens(c *config, d *dims) {
 		return
 	}
 	for i := range n {
-		r.behind = append(r.behind, fmt.Sprintf("model.layers.%d.", d.blocks+i))
+		r.ignoredPrefixes = append(r.ignoredPrefixes, fmt.Sprintf("model.layers.%d.", d.blocks+i))
 	}
 }
 
@@ -92,7 +92,7 @@ func (r *recipes) inside(place func(name string) string) {
 	}
 	r.ignored = ignored
 	for _, part := range []string{"vision_tower.", "multi_modal_projector."} {
-		r.behind = append(r.behind, part, "model."+part)
+		r.ignoredPrefixes = append(r.ignoredPrefixes, part, "model."+part)
 	}
 }
 

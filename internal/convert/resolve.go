@@ -44,7 +44,7 @@ func (r *recipes) resolve(folder *folder8) ([]*gguf.Tensor, error) {
 }
 
 func (r *recipes) isBehind(source string) bool {
-	return slices.ContainsFunc(r.behind, func(prefix string) bool { return strings.HasPrefix(source, prefix) })
+	return slices.ContainsFunc(r.ignoredPrefixes, func(prefix string) bool { return strings.HasPrefix(source, prefix) })
 }
 
 // neverNeeded finds the constants that old writers stored with the weights.

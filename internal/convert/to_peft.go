@@ -60,7 +60,7 @@ func (l *Layout) readTargets(adapter gguf.Model) (map[*target][]*pair, error) {
 		}
 	}
 	if md.Has("adapter.alora.invocation_tokens") {
-		return nil, refuse("it is an activated LoRA, which works only behind its invocation tokens")
+		return nil, refuse("it is an activated LoRA, which works only after its invocation tokens")
 	}
 	alpha, err := gguf.Or(md.Float("adapter.lora.alpha"))(0)
 	if err != nil {

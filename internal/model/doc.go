@@ -1,9 +1,9 @@
 // Package model turns a GGUF-shaped model into a decoder that can be run and
-// trained. An architecture is data over the one decoder.
+// trained: blocks of layers, each a mixer and a feed-forward of the kinds that the row of the
+// architecture in internal/arch gives for its number.
 //
-// It may import gguf, quantize and internal/nn. It holds the forward pass only:
-// the tape gives the backward pass. It never guesses: an unknown architecture,
-// tensor or option is refused by name.
+// It holds the forward pass only: the tape gives the backward pass. It never guesses: an
+// unknown architecture, tensor or option is refused by name.
 package model
 
 import "errors"
