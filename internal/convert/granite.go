@@ -15,7 +15,7 @@ var granite = family{
 func graniteMetadata(w *metadataWriter, c *config, d *dims) {
 	vocabAndRotation(w, c, d)
 	for _, m := range []struct{ field, key string }{
-		{"attention_multiplier", "attention.scale"}, {"embedding_multiplier", "embedding_scale"}, {"residual_multiplier", "residual_scale"},
+		{"attention_multiplier", arch.KeyAttentionScale}, {"embedding_multiplier", arch.KeyEmbeddingScale}, {"residual_multiplier", arch.KeyResidualScale},
 	} {
 		if c.has(m.field) {
 			w.float(m.key, c.float(0, m.field))

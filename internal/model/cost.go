@@ -6,8 +6,8 @@ import (
 	"qtool/internal/arch"
 )
 
-// Cost is what passes over a decoder read, by its shapes and by how its router is
-// meant to spread tokens: evenly over all experts, identity experts included.
+// Cost is how many bytes a pass reads, by the shapes of tensors. Tokens are taken to spread
+// evenly over all experts, identity experts included.
 type Cost struct {
 	// PassBytes is what one pass reads of the base's blocks, HeadBytes of the head, and
 	// LookupBytes of the embedding.

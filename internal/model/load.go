@@ -140,8 +140,8 @@ func (b *binder) rope(o nn.RopeOptions) *nn.Rope {
 	return r
 }
 
-// head binds the matrix of the logits, and offers it and the embedding as
-// targets where they are two: llama.cpp can load pairs for neither name of one.
+// head binds the matrix of the logits, and offers it and the embedding as targets where they
+// are two matrices. Where they are one, llama.cpp can apply a pair to neither name.
 func (b *binder) head() *nn.Linear {
 	d := b.d
 	own := b.has(arch.Output)
@@ -228,7 +228,8 @@ func (b *binder) bias(name string, shape ...int) *nn.Param {
 
 func (b *binder) has(name string) bool { _, ok := b.src.Tensor(name); return ok }
 
-// tensor finds a tensor and checks its type and shape; trailing ones are free.
+// tensor finds a tensor and checks its type and shape; trailing dimensions of 1 may be
+// left out.
 func (b *binder) tensor(name string, shape ...int) *gguf.Tensor {
 	t, ok := b.src.Tensor(name)
 	if !ok {

@@ -19,8 +19,8 @@ func (d *Decoder) MappedBytes() (n int64) {
 	return n
 }
 
-// CopiedBytes is the size of the tensors that the source has to make, as it does where
-// it converts them, and which take memory from then on.
+// CopiedBytes is the size of the tensors that the source computes when they are read, as a
+// Hugging Face folder does. They are kept in memory.
 func (d *Decoder) CopiedBytes() int64 {
 	if len(d.params) > 0 {
 		return 0 // they are parameters

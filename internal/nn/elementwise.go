@@ -57,7 +57,7 @@ func (o *addOp) backward(t *Tape) {
 // Scale computes x·s for x [tokens, n] in the place of x, which must not be used afterwards, nor be
 // what its own operator needs for its gradient.
 func (t *Tape) Scale(x *Var, s float32) *Var {
-	y := t.vars.take()
+	y := t.vars.take() // [tokens, n]
 	*y = Var{Rows: x.Rows, Cols: x.Cols, Data: x.Data, needs: x.needs}
 	o := newOp[scaleOp](t)
 	*o = scaleOp{x: x, y: y, s: s, data: y.Data}
@@ -69,7 +69,7 @@ func (t *Tape) Scale(x *Var, s float32) *Var {
 // ScaleEach computes x with each row i multiplied by s[i], in the place of x as
 // [Tape.Scale] does. It keeps s.
 func (t *Tape) ScaleEach(x *Var, s []float32) *Var {
-	y := t.vars.take()
+	y := t.vars.take() // [tokens, n]
 	*y = Var{Rows: x.Rows, Cols: x.Cols, Data: x.Data, needs: x.needs}
 	o := newOp[scaleOp](t)
 	*o = scaleOp{x: x, y: y, each: s, data: y.Data}

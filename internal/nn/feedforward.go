@@ -99,7 +99,7 @@ func (t *Tape) roundedGated(x *Var, groups []int32, gate, up *Linear, a Activati
 	*o = roundedGatedOp{t: t, linear: l, y: y, activation: a}
 	recorded := t.recording && needs
 	if recorded {
-		o.gate, o.up = t.roundedVar(rows, n, needs), t.roundedVar(rows, n, needs)
+		o.gate, o.up = t.roundedVar(rows, n, needs), t.roundedVar(rows, n, needs) // [rows, width]
 	}
 	l.begin(t, x, groups, gate, up)
 	m := t.floats.at

@@ -21,7 +21,7 @@ func (t *Tape) Logits(x *Var, h *Head) *Var {
 // Softcap computes limit·tanh(x/limit) for x [tokens, n] in the place of x, which must not
 // be used afterwards.
 func (t *Tape) Softcap(x *Var, limit float32) *Var {
-	y := t.vars.take()
+	y := t.vars.take() // [tokens, n]
 	*y = Var{Rows: x.Rows, Cols: x.Cols, Data: x.Data, needs: x.needs}
 	o := newOp[softcapOp](t)
 	*o = softcapOp{t: t, x: x, y: y, limit: limit}

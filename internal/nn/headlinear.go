@@ -67,7 +67,7 @@ func (o *headLinearOp) head(v []float32, h, n int) []float32 {
 	return v[h*o.x.Rows*n : (h+1)*o.x.Rows*n]
 }
 
-// rows makes v, sorted by head, known to the batch.
+// rows gives v, sorted by head, to the batch as operands.
 func (o *headLinearOp) rows(list []product.Rows, b *product.Batch, v []float32, heads, n int) []product.Rows {
 	list = list[:0]
 	for h := range heads {

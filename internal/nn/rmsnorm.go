@@ -10,7 +10,7 @@ import (
 // RMSNorm computes x·w/sqrt(mean(x²)+eps) for x [tokens, n] over each run of len(w)
 // elements of a row, the whole row or one head of it: [tokens, n].
 func (t *Tape) RMSNorm(x *Var, w *Param, eps float32) *Var {
-	return t.rmsNorm(x, t.newVar(x.Rows, x.Cols, x.needs || w.Trainable()), w, eps)
+	return t.rmsNorm(x, t.newVar(x.Rows, x.Cols, x.needs || w.Trainable()), w, eps) // [tokens, n]
 }
 
 // RMSNormFor is RMSNorm over whole rows for a result that nothing but readers are
@@ -19,7 +19,7 @@ func (t *Tape) RMSNormFor(readers []*Linear, x *Var, w *Param, eps float32) *Var
 	if !t.keepsRounded(readers, x.Rows, x.Cols) {
 		return t.RMSNorm(x, w, eps)
 	}
-	return t.rmsNorm(x, t.roundedVar(x.Rows, x.Cols, x.needs || w.Trainable()), w, eps)
+	return t.rmsNorm(x, t.roundedVar(x.Rows, x.Cols, x.needs || w.Trainable()), w, eps) // [tokens, n]
 }
 
 func (t *Tape) rmsNorm(x, y *Var, w *Param, eps float32) *Var {

@@ -113,7 +113,7 @@ func (o *RopeOptions) correctionRange() (low, high float32) {
 // place: x must not be used afterwards. The table must have been reserved beyond
 // the largest position.
 func (t *Tape) Rope(x *Var, r *Rope, headDim int, positions []int32) *Var {
-	y := t.vars.take()
+	y := t.vars.take() // [tokens, heads·headDim]
 	*y = Var{Rows: x.Rows, Cols: x.Cols, Data: x.Data, needs: x.needs}
 	o := newOp[ropeOp](t)
 	*o = ropeOp{x: x, y: y, r: r, headDim: headDim, positions: positions, data: y.Data, direction: 1}

@@ -58,7 +58,8 @@ type Routing struct {
 func (t *Tape) Route(logits *Var, s RouterSpec) *Routing {
 	tokens, experts := logits.Rows, logits.Cols
 	r, o := newOp[Routing](t), newOp[routeOp](t)
-	*r = Routing{Weights: t.newVar(tokens, s.Used, logits.needs), Expert: t.ints.take(tokens * s.Used)}
+	weights := t.newVar(tokens, s.Used, logits.needs) // [tokens, used]
+	*r = Routing{Weights: weights, Expert: t.ints.take(tokens * s.Used)}
 	*o = routeOp{t: t, logits: logits, r: r, RouterSpec: s, p: t.floats.take(tokens * experts)}
 	if o.Scale == 0 {
 		o.Scale = 1

@@ -18,7 +18,7 @@ type Var struct {
 	oneToken bool
 }
 
-// in makes v's rows known to a batch.
+// in gives v's rows to a batch, as operands of its products.
 func (v *Var) in(b *product.Batch) product.Rows {
 	if v.rounded {
 		return b.RoundedRows(v.Data, v.Cols)
