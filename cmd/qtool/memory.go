@@ -42,7 +42,7 @@ func (b *budget) forRehearsals() (most int64) {
 		switch l.Kind {
 		case memory.Resident: // addresses are no memory
 			continue
-		case memory.Address:
+		case memory.Address, memory.Data: // which what is never touched counts for too
 			left /= 3 // the rest is for scratch, and for what was rehearsed before
 		}
 		if most == 0 || left < most {

@@ -10,9 +10,15 @@ import (
 	"strings"
 )
 
-// heapGrain is how much address space the runtime reserves at a time for its heap, of
-// which a part may stay unused at the end of what is allocated.
-const heapGrain = 64 << 20
+// What the Go runtime takes beside what a program asks it for.
+const (
+	// heapSlack is address space: the heap is reserved in parts of 64 MiB, and a large block
+	// begins in a new one if the last has no room for it.
+	heapSlack = 192 << 20
+	// runtimeSlack is private memory: garbage until it is collected, stacks of threads that
+	// begin later, and what the runtime notes about the heap.
+	runtimeSlack = 32 << 20
+)
 
 func (s *system) limits() (ls Limits) {
 	memory := s.table("proc/meminfo")
@@ -27,10 +33,10 @@ func (s *system) limits() (ls Limits) {
 	}
 	process := s.table("proc/self/status")
 	if size, ok := process["VmData"]; ok && s.data != math.MaxInt64 {
-		ls = append(ls, Limit{Data, max(0, s.data-size)})
+		ls = append(ls, Limit{Data, max(0, s.data-size-runtimeSlack)})
 	}
 	if size, ok := process["VmSize"]; ok && s.addresses != math.MaxInt64 {
-		ls = append(ls, Limit{Address, max(0, s.addresses-size-heapGrain)})
+		ls = append(ls, Limit{Address, max(0, s.addresses-size-heapSlack)})
 	}
 	return ls
 }

@@ -50,7 +50,7 @@ func TestNothingIsSaidOfASystemThatDoesNotTell(t *testing.T) {
 func TestLimitsOfTheProcessLeaveWhatItHasNotTaken(t *testing.T) {
 	s := machine(nil)
 	s.data, s.addresses = 500*mib, 2000*mib
-	check(t, s, Limit{Data, 300 * mib}, Limit{Address, 1000*mib - heapGrain})
+	check(t, s, Limit{Data, 300*mib - runtimeSlack}, Limit{Address, 1000*mib - heapSlack})
 	s.data, s.addresses = 100*mib, 100*mib // lowered after it was taken
 	check(t, s, Limit{Data, 0}, Limit{Address, 0})
 }
