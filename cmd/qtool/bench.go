@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/internal/bench"
+	"qtool/internal/printable"
 )
 
 func benchCommand() *cli.Command {
@@ -128,18 +129,18 @@ func runBenchTrain(c *cli.Context) error {
 	if con.json {
 		return con.printJSON(r)
 	}
-	fmt.Fprintf(con.out, "model    %d parameters, %s\n", r.Parameters, formatBytes(r.ModelBytes))
+	fmt.Fprintf(con.out, "model    %d parameters, %s\n", r.Parameters, printable.Bytes(r.ModelBytes))
 	fmt.Fprintf(con.out, "speed    %.1f tokens/s, %.3f s a step of %d tokens (best %.3f)\n", r.TokensPerSecond, r.StepSeconds, r.Tokens, r.BestSeconds)
 	fmt.Fprintf(con.out, "work     %.1f GFLOP/s in %s on %d threads, %.0f%% of the peak of %.0f\n", r.GFLOPS, r.Precision, r.Threads, 100*r.Fraction, r.Peak)
 	if r.Memory != nil {
-		fmt.Fprintf(con.out, "memory   %s planned beside the mapped base", formatBytes(r.PlannedBytes))
+		fmt.Fprintf(con.out, "memory   %s planned beside the mapped base", printable.Bytes(r.PlannedBytes))
 		if r.AnonymousBytes > 0 {
-			fmt.Fprintf(con.out, ", %s measured", formatBytes(r.AnonymousBytes))
+			fmt.Fprintf(con.out, ", %s measured", printable.Bytes(r.AnonymousBytes))
 		}
 		fmt.Fprintln(con.out)
 	}
 	if r.PeakRSSBytes > 0 {
-		fmt.Fprintf(con.out, "         %s resident at most, with what is mapped\n", formatBytes(r.PeakRSSBytes))
+		fmt.Fprintf(con.out, "         %s resident at most, with what is mapped\n", printable.Bytes(r.PeakRSSBytes))
 	}
 	return nil
 }

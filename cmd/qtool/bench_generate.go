@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/internal/bench"
+	"qtool/internal/printable"
 )
 
 func benchGenerateCommand() *cli.Command {
@@ -51,7 +52,7 @@ func runBenchGenerate(c *cli.Context) error {
 	if con.json {
 		return con.printJSON(r)
 	}
-	fmt.Fprintf(con.out, "model    %d parameters, %s, %s read for each token\n", r.Parameters, formatBytes(r.ModelBytes), formatBytes(r.WeightBytes))
+	fmt.Fprintf(con.out, "model    %d parameters, %s, %s read for each token\n", r.Parameters, printable.Bytes(r.ModelBytes), printable.Bytes(r.WeightBytes))
 	fmt.Fprintf(con.out, "speed    %.1f tokens/s, %.2f ms a token (best %.2f) on %d threads, tier %s\n", r.TokensPerSecond, 1e3*r.TokenSeconds, 1e3*r.BestSeconds, r.Threads, r.Tier)
 	fmt.Fprintf(con.out, "memory   %.1f GB/s of weights, %.0f%% of the %.1f GB/s that memory gives\n", r.WeightRate, 100*r.Fraction, r.Bandwidth)
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"qtool/fixtures"
 	"qtool/internal/bench"
+	"qtool/internal/outputs"
 )
 
 func benchQuantizeCommand() *cli.Command {
@@ -43,7 +44,7 @@ func runBenchQuantize(c *cli.Context) error {
 	}
 	con := newConsole(c)
 	if path := c.String("model"); path != "" {
-		if err := checkOutputs(nil, path); err != nil {
+		if err := outputs.Check(nil, path); err != nil {
 			return err
 		}
 		if err := bench.WriteSynthetic(c.Context, path, quantizedShape); err != nil {

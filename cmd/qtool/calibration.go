@@ -6,10 +6,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qtool/internal/budget"
 	"qtool/internal/kernel/product"
 	"qtool/internal/memory"
 	"qtool/internal/model"
 	"qtool/internal/sensitivity"
+	"qtool/internal/source"
 	"qtool/internal/tokenizer"
 	"qtool/quantize"
 )
@@ -23,7 +25,7 @@ func readCalibration(c *cli.Context, con *console) (string, error) {
 }
 
 // measureSensitivity runs a text through the model.
-func measureSensitivity(c *cli.Context, con *console, file modelFile, text string) (map[string]*quantize.Sensitivity, error) {
+func measureSensitivity(c *cli.Context, con *console, file source.Model, text string) (map[string]*quantize.Sensitivity, error) {
 	tok, err := loadTokenizer(file)
 	if err != nil {
 		return nil, err
@@ -35,8 +37,8 @@ func measureSensitivity(c *cli.Context, con *console, file modelFile, text strin
 			return nil, err
 		}
 	}
-	b := newBudget("quantize", con, c.Bool("force"))
-	if err := b.checkLoading(file, "the model for --calibration"); err != nil {
+	b := budget.New("quantize", c.Bool("force"), con.sayText)
+	if err := b.CheckLoading(file, "the model for --calibration"); err != nil {
 		return nil, err
 	}
 	d, err := model.Load(file, model.Options{})
@@ -65,17 +67,17 @@ func measureSensitivity(c *cli.Context, con *console, file modelFile, text strin
 }
 
 // checkCalibration refuses one that does not fit.
-func checkCalibration(b *budget, d *model.Decoder, tokens, threads int, opt sensitivity.Options) error {
-	since := memory.Held() - b.held
+func checkCalibration(b *budget.Budget, d *model.Decoder, tokens, threads int, opt sensitivity.Options) error {
+	since := memory.Held() - b.Held
 	pool := product.NewPool(threads)
 	defer pool.Close()
-	m, err := sensitivity.Foretell(d, tokens, pool, opt, b.forRehearsals())
+	m, err := sensitivity.Foretell(d, tokens, pool, opt, b.ForRehearsals())
 	if err != nil {
 		return err
 	}
-	need := demand{Need: memory.Need{Own: since + m.Total(), Addresses: m.Rehearsal + m.Scratch}, atLeast: m.AtLeast, of: "--calibration"}
-	if b.fits(need) {
+	need := budget.Demand{Need: memory.Need{Own: since + m.Total(), Addresses: m.Rehearsal + m.Scratch}, AtLeast: m.AtLeast, Of: "--calibration"}
+	if b.Fits(need) {
 		return nil
 	}
-	return b.tooSmall(need, "without --calibration, or with --imatrix in its place, it takes little")
+	return b.TooSmall(need, "without --calibration, or with --imatrix in its place, it takes little")
 }

@@ -55,6 +55,9 @@ func (c *console) say(format string, args ...any) {
 	}
 }
 
+// sayText is say for a text that is no format.
+func (c *console) sayText(text string) { c.say("%s", text) }
+
 // detail prints a line that only --verbose shows.
 func (c *console) detail(format string, args ...any) {
 	if c.verbose {
@@ -93,15 +96,6 @@ func unwrapped(v any) any {
 	return v
 }
 
-// formatBytes gives a size to three digits or so: "1.2 MiB".
-func formatBytes(n int64) string {
-	const units = "KMGTPE"
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, u := float64(n)/1024, 0
-	for f >= 1024 {
-		f, u = f/1024, u+1
-	}
-	return fmt.Sprintf("%.1f %ciB", f, units[u])
+func forceFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "force", Usage: "start although memory is too small"}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"qtool/fixtures"
+	"qtool/train"
 )
 
 func TestTheBareCommandTeachesThePirate(t *testing.T) {
@@ -20,7 +21,7 @@ func TestTheBareCommandTeachesThePirate(t *testing.T) {
 	if code := run(context.Background(), []string{"finetune", "--json", "--adapter", adapter}, strings.NewReader(""), &stdout, &stderr); code != exitDone {
 		t.Fatalf("exit code %d\n%s", code, stderr.String())
 	}
-	var r finetuneReport
+	var r train.Report
 	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}

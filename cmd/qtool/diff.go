@@ -12,6 +12,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/printable"
+	"qtool/internal/source"
 	"qtool/quantize"
 )
 
@@ -88,12 +89,12 @@ func runDiff(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	a, err := openModel(from[0])
+	a, err := source.Open(from[0])
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	b, err := openModel(from[1])
+	b, err := source.Open(from[1])
 	if err != nil {
 		return err
 	}

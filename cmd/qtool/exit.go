@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,7 +16,9 @@ import (
 	"qtool/internal/loop"
 	"qtool/internal/model"
 	"qtool/internal/sensitivity"
+	"qtool/internal/source"
 	"qtool/internal/tokenizer"
+	"qtool/internal/usage"
 	"qtool/quantize"
 	"qtool/quantize/imatrix"
 	"qtool/safetensors"
@@ -35,18 +36,13 @@ const (
 	exitInterrupted = 130
 )
 
-var (
-	errUsage       = errors.New("wrong usage")
-	errUnsupported = errors.New("unsupported")
-)
-
 // codes gives each kind of error its exit code; the first that matches counts.
 var codes = []struct {
 	kind error
 	code int
 }{
-	{errUsage, exitUsage},
-	{errUnsupported, exitUnsupported},
+	{usage.Err, exitUsage},
+	{source.ErrUnsupported, exitUnsupported},
 	{quantize.ErrRequantize, exitUsage},
 	{quantize.ErrTarget, exitUsage},
 	{quantize.ErrUnknownType, exitUsage},
@@ -103,22 +99,5 @@ func exitCode(ctx context.Context, err error) int {
 	return exitFailed
 }
 
-// usageError is a command line that makes no sense.
-type usageError struct{ text string }
-
-func (e *usageError) Error() string { return e.text }
-func (e *usageError) Unwrap() error { return errUsage }
-
-func usagef(format string, args ...any) error {
-	return &usageError{fmt.Sprintf(format, args...)}
-}
-
-func unsupportedf(format string, args ...any) error {
-	return &unsupportedError{fmt.Sprintf(format, args...)}
-}
-
-// unsupportedError is something valid that qtool does not do.
-type unsupportedError struct{ text string }
-
-func (e *unsupportedError) Error() string { return e.text }
-func (e *unsupportedError) Unwrap() error { return errUnsupported }
+// usagef is the error about a command line that makes no sense.
+func usagef(format string, args ...any) error { return usage.Errorf(format, args...) }

@@ -14,6 +14,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/arch"
 	"qtool/internal/sharedtest"
+	"qtool/train"
 )
 
 func TestTwentyStepsTeachAModelOfEveryFamily(t *testing.T) {
@@ -114,7 +115,7 @@ func knownArchitecture(t *testing.T, file string) bool {
 func twentySteps(t *testing.T, file, data string) {
 	dir := t.TempDir()
 	adapter := filepath.Join(dir, "a.gguf")
-	var r finetuneReport
+	var r train.Report
 	out := qtool(t, "finetune", "--model", file, "--data", data, "--adapter", adapter, "--steps", "20", "--rank", "4", "--alpha", "8",
 		"--lr", "5e-3", "--json", "--threads", "2")
 	if err := json.Unmarshal([]byte(out), &r); err != nil {

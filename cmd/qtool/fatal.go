@@ -70,11 +70,11 @@ func outOfMemory(text []byte) string {
 	if m := blockRefused.FindSubmatch(text); m != nil {
 		block, _ := strconv.ParseInt(string(m[1]), 10, 64)
 		used, _ := strconv.ParseInt(string(m[2]), 10, 64)
-		line = fmt.Sprintf("out of memory: the system refused %s more, with %s in use", formatBytes(block), formatBytes(used))
+		line = fmt.Sprintf("out of memory: the system refused %s more, with %s in use", printable.Bytes(block), printable.Bytes(used))
 	}
 	parts := []string{line}
 	if l, ok := memory.Ask().Least(); ok { // what the run held is free again
-		parts = append(parts, "without this run "+l.Kind.Words(formatBytes(l.Left)))
+		parts = append(parts, "without this run "+l.Kind.Words(printable.Bytes(l.Left)))
 	}
 	return strings.Join(append(parts, "free memory, raise the limit, or take a smaller --seq, --batch or --context"), "; ")
 }

@@ -1,18 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"qtool/internal/adapt"
-	"qtool/internal/loop"
+	"qtool/train"
 )
 
 func finetuneCommand() *cli.Command {
-	d := loop.DefaultConfig()
+	d := train.NewJob().Config
 	return &cli.Command{
 		Name:  "finetune",
 		Usage: "train a LoRA adapter on a model, quantized or not",
@@ -44,7 +45,7 @@ fit.`,
 			&cli.BoolFlag{Name: "merge-only", Usage: "adapt also what llama.cpp would not honour, to merge the adapter into the base"},
 
 			&cli.Float64Flag{Name: "lr", Value: d.Rate, Usage: "peak learning rate"},
-			&cli.StringFlag{Name: "lr-schedule", Value: d.Schedule, Usage: strings.Join(loop.Schedules, ", ")},
+			&cli.StringFlag{Name: "lr-schedule", Value: d.Schedule, Usage: strings.Join(train.Schedules, ", ")},
 			&cli.Float64Flag{Name: "warmup", Value: d.Warmup, Usage: "warm-up, as a fraction of the run or a number of steps"},
 			&cli.Float64Flag{Name: "weight-decay", Value: d.WeightDecay, Usage: "decoupled weight decay"},
 			&cli.Float64Flag{Name: "clip", Value: d.Clip, Usage: "largest norm of the gradient, 0 for any"},
@@ -52,7 +53,7 @@ fit.`,
 			&cli.Float64Flag{Name: "router-z-loss", Usage: "coefficient of a loss that keeps the logits of routers small, added up over the layers", DefaultText: "off"},
 			&cli.IntFlag{Name: "batch", Value: d.Batch, Usage: "rows computed together"},
 			&cli.IntFlag{Name: "grad-accum", Value: d.GradAccum, Usage: "batches whose gradients make one step"},
-			&cli.IntFlag{Name: "seq", Usage: "most tokens in a row", DefaultText: fmt.Sprintf("the model's context, at most %d", defaultSeq)},
+			&cli.IntFlag{Name: "seq", Usage: "most tokens in a row", DefaultText: fmt.Sprintf("the model's context, at most %d", train.DefaultSeq)},
 			&cli.IntFlag{Name: "epochs", Value: d.Epochs, Usage: "times to go through the data"},
 			&cli.IntFlag{Name: "steps", Usage: "take just so many steps", DefaultText: "what --epochs needs"},
 			&cli.BoolFlag{Name: "packing", Value: true, Usage: "put several examples in a row; they do not see each other"},
@@ -83,153 +84,186 @@ fit.`,
 			if _, err := arguments(c); err != nil {
 				return err
 			}
-			opt, err := finetuneOptionsOf(c)
-			if err != nil {
-				return err
+			job, err := finetuneJob(c)
+			if err == nil && c.Bool("plan-only") {
+				return inFinetune(estimateFinetune(c, job))
 			}
-			f := &finetuning{finetuneOptions: *opt, con: newConsole(c)}
-			defer f.close()
-			if f.planOnly {
-				return f.foretell(c.Context)
+			if err == nil {
+				err = runFinetune(c, job)
 			}
-			return f.run(c.Context)
+			return inFinetune(err)
 		},
 	}
 }
 
-// defaultSeq bounds the length of rows where the user does not say: attention
-// costs grow with its square.
-const defaultSeq = 2048
-
-// finetuneOptions are the flags of finetune.
-type finetuneOptions struct {
-	model, data                             string // "" is the embedded one
-	pre                                     string // the pre-tokenizer of a folder
-	adapter, full, init                     string // outputs, and the adapter to start from
-	rank                                    int
-	alpha                                   float32
-	targets                                 []string
-	mergeOnly                               bool
-	experts                                 adapt.Experts
-	config                                  loop.Config
-	seq, threads                            int
-	packing                                 bool
-	evalSplit                               float64
-	textField, promptField, completionField string // keys of JSON records
-	truncate, splitText                     bool
-	sample                                  string
-	runDir                                  string
-	resume, planOnly, force                 bool
-	maxResident                             int64 // bytes; 0 is what is available
-
-	isSet func(flag string) bool
+// inFinetune says of wrong usage which command it is of.
+func inFinetune(err error) error {
+	if errors.Is(err, train.ErrUsage) {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	return err
 }
 
-func finetuneOptionsOf(c *cli.Context) (*finetuneOptions, error) {
-	o := &finetuneOptions{
-		model: c.String("model"), data: c.String("data"),
-		adapter: c.String("adapter"), full: c.String("full"), init: c.String("init-adapter"),
-		rank: c.Int("rank"), alpha: float32(c.Float64("alpha")), mergeOnly: c.Bool("merge-only"),
-		seq: c.Int("seq"), threads: c.Int("threads"),
-		packing: c.Bool("packing") && !c.Bool("no-packing"), evalSplit: c.Float64("eval-split"),
-		textField: c.String("text-field"), promptField: c.String("prompt-field"), completionField: c.String("completion-field"),
-		truncate: c.Bool("truncate"), splitText: c.Bool("split-text"),
-		sample: c.String("sample"), runDir: c.String("run-dir"), resume: c.Bool("resume"), planOnly: c.Bool("plan-only"), force: c.Bool("force"),
-		isSet: c.IsSet,
+// finetuneJob is what the flags ask for.
+func finetuneJob(c *cli.Context) (*train.Job, error) {
+	j := train.NewJob()
+	j.Model, j.Data, j.Adapter, j.Full, j.Init = c.String("model"), c.String("data"), c.String("adapter"), c.String("full"), c.String("init-adapter")
+	j.Rank, j.Alpha, j.MergeOnly = c.Int("rank"), float32(c.Float64("alpha")), c.Bool("merge-only")
+	j.Seq, j.Threads = c.Int("seq"), c.Int("threads")
+	j.Packing, j.EvalSplit = c.Bool("packing") && !c.Bool("no-packing"), c.Float64("eval-split")
+	j.TextField, j.PromptField, j.CompletionField = c.String("text-field"), c.String("prompt-field"), c.String("completion-field")
+	j.Truncate, j.SplitText = c.Bool("truncate"), c.Bool("split-text")
+	j.Sample, j.RunDir, j.Resume, j.Force = c.String("sample"), c.String("run-dir"), c.Bool("resume"), c.Bool("force")
+	if c.IsSet("experts") {
+		j.Experts = c.String("experts")
 	}
-	var err error
-	if o.experts, err = adapt.ParseExperts(c.String("experts")); err != nil {
-		return nil, usagef("finetune: --%v", err)
-	}
-	o.config = loop.DefaultConfig()
 	for flag, field := range map[string]*float64{
-		"lr": &o.config.Rate, "warmup": &o.config.Warmup, "weight-decay": &o.config.WeightDecay, "clip": &o.config.Clip,
-		"router-aux-loss": &o.config.RouterBalance, "router-z-loss": &o.config.RouterZ,
+		"lr": &j.Config.Rate, "warmup": &j.Config.Warmup, "weight-decay": &j.Config.WeightDecay, "clip": &j.Config.Clip,
+		"router-aux-loss": &j.Config.RouterBalance, "router-z-loss": &j.Config.RouterZ,
 	} {
 		*field = c.Float64(flag)
 	}
 	for flag, field := range map[string]*int{
-		"batch": &o.config.Batch, "grad-accum": &o.config.GradAccum, "epochs": &o.config.Epochs, "steps": &o.config.Steps,
-		"eval-every": &o.config.EvalEvery, "eval-tokens": &o.config.EvalTokens, "save-every": &o.config.SaveEvery,
+		"batch": &j.Config.Batch, "grad-accum": &j.Config.GradAccum, "epochs": &j.Config.Epochs, "steps": &j.Config.Steps,
+		"eval-every": &j.Config.EvalEvery, "eval-tokens": &j.Config.EvalTokens, "save-every": &j.Config.SaveEvery,
 	} {
 		*field = c.Int(flag)
 	}
-	o.config.Schedule, o.config.Precision = c.String("lr-schedule"), c.String("precision")
-	o.config.Seed, o.config.Checkpointing = c.Uint64("seed"), c.Bool("checkpointing")
+	j.Config.Schedule, j.Config.Precision = c.String("lr-schedule"), c.String("precision")
+	j.Config.Seed, j.Config.Checkpointing = c.Uint64("seed"), c.Bool("checkpointing")
 	for _, t := range c.StringSlice("targets") {
-		o.targets = append(o.targets, strings.FieldsFunc(t, func(r rune) bool { return r == ',' || r == ' ' })...)
+		j.Targets = append(j.Targets, strings.FieldsFunc(t, func(r rune) bool { return r == ',' || r == ' ' })...)
 	}
 	if size := c.String("max-resident"); size != "" {
 		var err error
-		if o.maxResident, err = parseSize(size); err != nil {
+		if j.MaxResident, err = parseSize(size); err != nil {
 			return nil, err
 		}
 	}
 	if c.IsSet("pre") {
-		base, err := modelSource(c, cmp.Or(o.model, "the embedded base"))
+		base, err := modelSource(c, cmp.Or(j.Model, "the embedded base"))
 		if err != nil {
 			return nil, err
 		}
-		o.pre = base.pre
+		j.Pre = base.Pre
 	}
-	if o.model == "" && o.data == "" {
-		o.useDemo()
+	if j.Model == "" && j.Data == "" {
+		useDemo(c, j)
 	}
-	return o, o.check()
+	return j, checkFinetuneFlags(c, j)
 }
 
 // useDemo sets what suits the embedded model and data, where the user did not.
-func (o *finetuneOptions) useDemo() {
-	set := func(flag string, apply func()) {
-		if !o.isSet(flag) {
-			apply()
+func useDemo(c *cli.Context, j *train.Job) {
+	demo := train.NewJob()
+	demo.UseDemo()
+	for flag, use := range map[string]func(){
+		"lr":     func() { j.Config.Rate = demo.Config.Rate },
+		"batch":  func() { j.Config.Batch = demo.Config.Batch },
+		"epochs": func() { j.Config.Epochs = demo.Config.Epochs },
+		"seq":    func() { j.Seq = demo.Seq },
+	} {
+		if !c.IsSet(flag) {
+			use()
 		}
 	}
-	set("lr", func() { o.config.Rate = 3e-3 })
-	set("batch", func() { o.config.Batch = 4 })
-	set("seq", func() { o.seq = 128 })
-	set("epochs", func() { o.config.Epochs = 4 })
 }
 
-// check finds contradictions that need no model.
-func (o *finetuneOptions) check() error {
+// checkFinetuneFlags finds contradictions of flags that [train.Job.Check] does not see.
+func checkFinetuneFlags(c *cli.Context, j *train.Job) error {
+	newPairs := c.IsSet("rank") || c.IsSet("alpha") || c.IsSet("targets") || c.IsSet("experts") || c.IsSet("merge-only")
 	switch {
-	case o.adapter == "" && o.full == "" && !o.planOnly:
-		return usagef("finetune: --adapter OUT.gguf says where to write the result")
-	case o.adapter != "" && o.full != "":
-		return usagef("finetune: --adapter trains pairs, --full all weights: give one of them")
-	case o.full != "" && (o.init != "" || o.shapesPairs()):
-		return usagef("finetune: --full trains no pairs: --init-adapter, --rank, --alpha, --targets, --experts and --merge-only do not go with it")
-	case o.init != "" && o.shapesPairs():
-		return usagef("finetune: --init-adapter brings its own rank, alpha, targets and experts")
-	case o.resume && o.runDir == "":
-		return usagef("finetune: --resume needs --run-dir, where the checkpoint is")
-	case o.seq < 0 || o.seq == 1:
-		return usagef("finetune: --seq %d: a row needs at least 2 tokens", o.seq)
-	case !(o.evalSplit >= 0 && o.evalSplit < 1):
-		return usagef("finetune: --eval-split %g: expected a part of the data, from 0 to below 1", o.evalSplit)
-	case o.isSet("packing") && o.isSet("no-packing"):
-		return usagef("finetune: --packing and --no-packing contradict each other")
-	case o.full == "" && (o.rank < 1 || o.rank > 1<<16):
-		return usagef("finetune: --rank %d: expected at least 1", o.rank)
-	case o.full == "" && !(o.alpha > 0):
-		return usagef("finetune: --alpha %g: expected a positive number", o.alpha)
-	}
-	if err := o.config.Check(); err != nil {
-		return usagef("finetune: %v", err)
+	case j.Full != "" && (j.Init != "" || newPairs):
+		return usagef("--full trains no pairs: --init-adapter, --rank, --alpha, --targets, --experts and --merge-only do not go with it")
+	case j.Init != "" && newPairs:
+		return usagef("--init-adapter brings its own rank, alpha, targets and experts")
+	case c.IsSet("packing") && c.IsSet("no-packing"):
+		return usagef("--packing and --no-packing contradict each other")
 	}
 	return nil
 }
 
-// shapesPairs reports whether the user said how to make new pairs.
-func (o *finetuneOptions) shapesPairs() bool {
-	return o.isSet("rank") || o.isSet("alpha") || o.isSet("targets") || o.isSet("experts") || o.isSet("merge-only")
+// runFinetune does the job and prints the report as data or as text.
+func runFinetune(c *cli.Context, j *train.Job) error {
+	con := newConsole(c)
+	j.Observer = finetuneObserver(con, j)
+	r, err := j.Run(c.Context)
+	if err != nil {
+		return err
+	}
+	if con.json {
+		return con.printJSON(r)
+	}
+	var b bytes.Buffer
+	printFinetune(&b, r)
+	_, err = con.out.Write(b.Bytes())
+	return err
 }
 
-// output is the file to write.
-func (o *finetuneOptions) output() string {
-	if o.full != "" {
-		return o.full
+// estimateFinetune prints what the job would take.
+func estimateFinetune(c *cli.Context, j *train.Job) error {
+	con := newConsole(c)
+	j.Observer = finetuneObserver(con, j)
+	e, err := j.Estimate(c.Context)
+	if err != nil {
+		return err
 	}
-	return o.adapter
+	if con.json {
+		return con.printJSON(e)
+	}
+	printEstimate(con.out, j, e)
+	return nil
+}
+
+// finetuneObserver shows on a console what a job does.
+func finetuneObserver(con *console, j *train.Job) train.Observer {
+	var bar *Progress // of the task at hand
+	var plan train.Plan
+	note := func(format string, args ...any) {
+		if bar != nil {
+			bar.Note(format, args...)
+		} else {
+			con.say(format, args...)
+		}
+	}
+	return train.Observer{
+		Note:   func(text string) { note("%s", text) },
+		Detail: func(text string) { con.detail("%s", text) },
+		Plan: func(r *train.Report) {
+			if plan = r.Plan; plan.TokensPerSecond == 0 {
+				printPlan(con, j, r)
+			} else {
+				printTime(con, j, r)
+			}
+		},
+		Progress: func(p train.Progress) {
+			switch {
+			case bar == nil:
+				bar = con.progress()
+				bar.Start(p.Total, p.Unit, p.Task)
+			case p.Over:
+				bar.Done()
+				bar = nil
+			default:
+				bar.Set(p.Done)
+			}
+		},
+		Event: func(e train.Event) error {
+			switch e.Type {
+			case train.StepEvent:
+				bar.Remark("loss %.4f, %.0f tokens/s", e.Loss, e.TokensPerSecond)
+			case train.SkipEvent:
+				note("step %d: skipped: %s", e.Step, e.Reason)
+			case train.RollbackEvent:
+				note("step %d: rolled back: %s", e.Step, e.Reason)
+			case train.WarningEvent:
+				note("step %d: warning: %s", e.Step, e.Reason)
+			case train.EvalEvent:
+				if e.Step > 0 && e.Step < plan.Steps {
+					note("step %d: held-out loss %.4f", e.Step, e.Loss)
+				}
+			}
+			return nil
+		},
+	}
 }

@@ -14,6 +14,8 @@ import (
 
 	"qtool/fixtures"
 	"qtool/gguf"
+	"qtool/internal/printable"
+	"qtool/train"
 )
 
 // longcatHeader is the header of a model as large as LongCat-Flash, in 4 bits.
@@ -120,16 +122,16 @@ func TestAPlanNeedsTheHeaderAloneHoweverLargeTheModel(t *testing.T) {
 		}
 		const little = 1 << 30
 		if peak > little {
-			t.Errorf("the plan itself took %s", formatBytes(peak))
+			t.Errorf("the plan itself took %s", printable.Bytes(peak))
 		}
-		var r foretold
+		var r train.Estimate
 		if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 			t.Fatal(err)
 		}
 		// Of 560 billion weights, 27 billion or so work on a token: forward, back and
 		// forward again.
 		if r.BaseBytes < 310e9 || r.BaseBytes > 325e9 || r.FLOPsPerToken < 6*24e9 || r.FLOPsPerToken > 6*31e9 {
-			t.Errorf("a base of %s, %.3g FLOPs for a token", formatBytes(r.BaseBytes), r.FLOPsPerToken)
+			t.Errorf("a base of %s, %.3g FLOPs for a token", printable.Bytes(r.BaseBytes), r.FLOPsPerToken)
 		}
 		if r.Memory.Total == 0 || r.Seconds <= 0 || r.ReadBytes < float64(r.BaseBytes) || r.DiskBytes < r.BaseBytes {
 			t.Errorf("%+v", r)
@@ -153,7 +155,7 @@ func TestAPlanTellsWhatARunTrainsHoweverItIsAskedFor(t *testing.T) {
 		"all weights":     {"--full", filepath.Join(dir, "trained.gguf")},
 	} {
 		args = append([]string{"finetune", "--model", base, "--seq", "32", "--json"}, args...)
-		var plan foretold
+		var plan train.Estimate
 		if err := json.Unmarshal([]byte(qtool(t, append(args, "--plan-only")...)), &plan); err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +163,7 @@ func TestAPlanTellsWhatARunTrainsHoweverItIsAskedFor(t *testing.T) {
 		if name != "all weights" {
 			args = append(args, "--adapter", out)
 		}
-		var r finetuneReport
+		var r train.Report
 		if err := json.Unmarshal([]byte(qtool(t, append(args, "--data", data, "--steps", "1")...)), &r); err != nil {
 			t.Fatal(err)
 		}
@@ -177,7 +179,7 @@ func TestAPlanTellsWhatARunTrainsHoweverItIsAskedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		if header := info.Size() - plan.ResultBytes; header < 0 || header > 64<<10 {
-			t.Errorf("%s: the result has %d bytes, foretold were %d", name, info.Size(), plan.ResultBytes)
+			t.Errorf("%s: the result has %d bytes, train.Estimate were %d", name, info.Size(), plan.ResultBytes)
 		}
 	}
 }

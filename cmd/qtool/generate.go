@@ -120,7 +120,7 @@ func checkGeneration(l *loaded, threads int, prompt []int32, opt infer.GenerateO
 	needs := func(pool *product.Pool, n int, most int64) infer.Memory {
 		return infer.NewSession(l.decoder, l.tokens, pool).GenerateMemory(len(prompt), n, most)
 	}
-	return l.memory.checkRunning(threads, running{
+	return checkRunning(l.memory, threads, running{
 		size: most, needs: needs, smaller: lengthsBelow(most),
 		advice: "with --max-tokens %d", otherwise: "give a shorter prompt, or take a smaller model or a machine with more memory",
 	})

@@ -10,10 +10,11 @@ import (
 	"testing"
 
 	"qtool/internal/sharedtest"
+	"qtool/train"
 )
 
 // finetuneJSON runs finetune and returns its report and exit code.
-func finetuneJSON(t *testing.T, args ...string) (r finetuneReport, code int, stderr string) {
+func finetuneJSON(t *testing.T, args ...string) (r train.Report, code int, stderr string) {
 	t.Helper()
 	var out, said bytes.Buffer
 	adapter := filepath.Join(t.TempDir(), "a.gguf")

@@ -11,8 +11,11 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/atomicfile"
+	"qtool/internal/budget"
 	"qtool/internal/infer"
 	"qtool/internal/kernel/product"
+	"qtool/internal/outputs"
+	"qtool/internal/source"
 	"qtool/internal/tokenizer"
 	"qtool/quantize/imatrix"
 )
@@ -81,7 +84,7 @@ func runImatrix(c *cli.Context) error {
 
 // mergeImatrix makes one file of several without running a model.
 func mergeImatrix(c *cli.Context, paths []string) error {
-	if err := checkOutputs(nil, c.String("output")); err != nil {
+	if err := outputs.Check(nil, c.String("output")); err != nil {
 		return err
 	}
 	m, err := readMerged(paths, c.Int("chunk-size"))
@@ -128,7 +131,7 @@ type collection struct {
 	ctx     context.Context
 	flags   *cli.Context
 	con     *console
-	file    modelFile
+	file    source.Model
 	session *infer.Session
 	tokens  []int32
 	opt     infer.ImportanceOptions
@@ -215,18 +218,18 @@ func (r *collection) checkMemory(l *loaded) error {
 		return m
 	}
 	n := run.Matrix.ChunkSize
-	otherwise := "no smaller --chunk-size makes that fit: " + modelTooLarge
+	otherwise := "no smaller --chunk-size makes that fit: " + budget.ModelTooLarge
 	if len(r.flags.StringSlice("in-file")) > 0 || r.left != nil { // chunks have the size they had
-		return l.memory.checkRunning(r.flags.Int("threads"), running{size: n, needs: needs, otherwise: modelTooLarge})
+		return checkRunning(l.memory, r.flags.Int("threads"), running{size: n, needs: needs, otherwise: budget.ModelTooLarge})
 	}
-	return l.memory.checkRunning(r.flags.Int("threads"), running{
+	return checkRunning(l.memory, r.flags.Int("threads"), running{
 		size: n, needs: needs, smaller: windowsBelow(n), advice: "with --chunk-size %d", otherwise: otherwise,
 	})
 }
 
 // look finds out what can go wrong before the model is opened, and reads the text.
 func (r *collection) look(path, data string, merge []string) (text string, err error) {
-	if err := checkOutputs([]string{path, data}, r.flags.String("output"), r.progress); err != nil {
+	if err := outputs.Check([]string{path, data}, r.flags.String("output"), r.progress); err != nil {
 		return "", err
 	}
 	if r.left, err = openProgress(r.progress, r.flags.Bool("resume")); err != nil {

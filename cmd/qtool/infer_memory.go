@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"runtime"
 
+	"qtool/internal/budget"
 	"qtool/internal/infer"
 	"qtool/internal/kernel/product"
 	"qtool/internal/memory"
+	"qtool/internal/printable"
 )
 
 // running is a computation with a model, and how much of it there is to do: tokens of a
@@ -22,34 +24,31 @@ type running struct {
 	advice, otherwise string
 }
 
-// modelTooLarge is what to do where no flag helps.
-const modelTooLarge = "take a smaller model, or a machine with more memory"
-
 // checkRunning refuses a computation that does not fit.
-func (b *budget) checkRunning(threads int, r running) error {
-	since := memory.Held() - b.held
-	of := func(size int) demand {
+func checkRunning(b *budget.Budget, threads int, r running) error {
+	since := memory.Held() - b.Held
+	of := func(size int) budget.Demand {
 		runtime.GC() // what sizes before this one took is taken again
 		pool := product.NewPool(threads)
 		defer pool.Close()
-		m := r.needs(pool, size, b.forRehearsals())
-		return demand{Need: memory.Need{Own: since + m.Total(), Addresses: m.Rehearsal + m.Scratch}, atLeast: m.AtLeast}
+		m := r.needs(pool, size, b.ForRehearsals())
+		return budget.Demand{Need: memory.Need{Own: since + m.Total(), Addresses: m.Rehearsal + m.Scratch}, AtLeast: m.AtLeast}
 	}
 	d := of(r.size)
-	if b.fits(d) {
+	if b.Fits(d) {
 		return nil
 	}
-	i := firstThatFits(len(r.smaller), func(i int) bool { return b.fits(of(r.smaller[i])) })
+	i := budget.FirstThatFits(len(r.smaller), func(i int) bool { return b.Fits(of(r.smaller[i])) })
 	if i == len(r.smaller) {
-		return b.tooSmall(d, r.otherwise)
+		return b.TooSmall(d, r.otherwise)
 	}
-	return b.tooSmall(d, fmt.Sprintf(r.advice+" it fits (%s)", r.smaller[i], formatBytes(b.inAll(of(r.smaller[i])))))
+	return b.TooSmall(d, fmt.Sprintf(r.advice+" it fits (%s)", r.smaller[i], printable.Bytes(b.InAll(of(r.smaller[i])))))
 }
 
 // windowsBelow are sizes of windows to try in place of one of n tokens.
 func windowsBelow(n int) []int {
 	const least = 16
-	return halves(n, least)
+	return budget.Halves(n, least)
 }
 
 // lengthsBelow are all numbers of tokens below n.

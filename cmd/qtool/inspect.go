@@ -11,6 +11,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/adapt"
 	"qtool/internal/printable"
+	"qtool/internal/source"
 	"qtool/quantize/imatrix"
 )
 
@@ -106,7 +107,7 @@ func runInspect(c *cli.Context) error {
 		return err
 	}
 	var r *inspectReport
-	m, err := openModel(from)
+	m, err := source.Open(from)
 	if err != nil {
 		r, err = inspectLegacyImatrix(args[0], err)
 	} else {
@@ -212,14 +213,14 @@ func (r *inspectReport) print(out io.Writer) error {
 	}
 	fmt.Fprintln(w)
 	for _, t := range r.Tensors {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", printable.Text(t.Name), t.Type, formatShape(t.Shape), formatBytes(t.Bytes))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", printable.Text(t.Name), t.Type, formatShape(t.Shape), printable.Bytes(t.Bytes))
 	}
 	fmt.Fprintln(w)
 	for _, t := range r.Types {
-		fmt.Fprintf(w, "%s\t%d tensors\t%d parameters\t%s\n", t.Type, t.Tensors, t.Parameters, formatBytes(t.Bytes))
+		fmt.Fprintf(w, "%s\t%d tensors\t%d parameters\t%s\n", t.Type, t.Tensors, t.Parameters, printable.Bytes(t.Bytes))
 	}
 	fmt.Fprintf(w, "total\t%d tensors\t%d parameters\t%s\t%.2f bits per weight\n",
-		r.Total.Tensors, r.Total.Parameters, formatBytes(r.Total.Bytes), r.Total.BitsPerWeight)
+		r.Total.Tensors, r.Total.Parameters, printable.Bytes(r.Total.Bytes), r.Total.BitsPerWeight)
 	if r.Adapter != nil {
 		r.Adapter.print(w)
 	}

@@ -7,9 +7,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qtool/internal/budget"
 	"qtool/internal/infer"
 	"qtool/internal/input"
 	"qtool/internal/kernel/product"
+	"qtool/internal/outputs"
+	"qtool/internal/source"
 	"qtool/internal/tokenizer"
 )
 
@@ -48,7 +51,7 @@ func runLogits(c *cli.Context) error {
 	case c.IsSet("tokens") == c.IsSet("prompt"):
 		return usagef("logits: give either --tokens or --prompt")
 	}
-	if err := checkOutputs([]string{args[0], c.String("lora"), idsFile(c.String("tokens"))}, output); err != nil {
+	if err := outputs.Check([]string{args[0], c.String("lora"), idsFile(c.String("tokens"))}, output); err != nil {
 		return err
 	}
 	con := newConsole(c)
@@ -69,12 +72,12 @@ func runLogits(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	err = l.memory.checkRunning(c.Int("threads"), running{
+	err = checkRunning(l.memory, c.Int("threads"), running{
 		size: len(ids), smaller: lengthsBelow(len(ids)),
 		needs: func(pool *product.Pool, n int, most int64) infer.Memory {
 			return infer.NewSession(l.decoder, l.tokens, pool).LogitsMemory(n, most)
 		},
-		advice: "with the first %d tokens alone", otherwise: modelTooLarge,
+		advice: "with the first %d tokens alone", otherwise: budget.ModelTooLarge,
 	})
 	if err != nil {
 		return err
@@ -143,7 +146,7 @@ func idsFile(list string) string {
 // with "@".
 func parseIDs(list string) ([]int32, error) {
 	if path := idsFile(list); path != "" {
-		if err := found("--tokens: ", path); err != nil {
+		if err := source.Found("--tokens: ", path); err != nil {
 			return nil, err
 		}
 		b, err := input.ReadFile(path, maxText)

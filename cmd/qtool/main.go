@@ -25,7 +25,7 @@ func launch(run func(ctx context.Context, args []string, stdin io.Reader, stdout
 	ctx, cancel := context.WithCancel(context.Background())
 	endOnSignals(cancel)
 	boundGarbage()
-	stdout, stderr := outputs(os.Stdout, watch.Stderr, cancel)
+	stdout, stderr := standardOutputs(os.Stdout, watch.Stderr, cancel)
 	code := run(ctx, os.Args[1:], os.Stdin, stdout, stderr)
 	_ = watch.Flush() // where it fails, nobody can be told
 	if stdout.isLost() {

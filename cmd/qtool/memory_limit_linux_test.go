@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"qtool/fixtures"
+	"qtool/internal/printable"
 )
 
 // limitedTo runs a command in a process of its own that can have so many bytes of private
@@ -171,11 +172,11 @@ func TestWhatIsStartedDoesNotRunOutOfMemory(t *testing.T) {
 				o := limitedTo(t, start+extra, args...)
 				switch done = o.code == exitDone; {
 				case !done && o.code != exitFailed:
-					t.Fatalf("with %s: exit code %d: %s", formatBytes(extra), o.code, firstLines(o.stderr, 12))
+					t.Fatalf("with %s: exit code %d: %s", printable.Bytes(extra), o.code, firstLines(o.stderr, 12))
 				case extra > 4<<30:
-					t.Fatalf("it is refused with %s: %s", formatBytes(extra), o.stderr)
+					t.Fatalf("it is refused with %s: %s", printable.Bytes(extra), o.stderr)
 				case done:
-					t.Logf("it runs with %s", formatBytes(extra))
+					t.Logf("it runs with %s", printable.Bytes(extra))
 				}
 			}
 		})

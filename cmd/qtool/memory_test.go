@@ -16,15 +16,17 @@ import (
 
 	"qtool/fixtures"
 	"qtool/internal/bench"
+	"qtool/internal/printable"
+	"qtool/train"
 )
 
 // near fails unless the plan foretold what was measured within 10%.
 func near(t *testing.T, planned, measured int64) {
 	t.Helper()
 	if d := float64(planned)/float64(measured) - 1; d > 0.1 || d < -0.1 {
-		t.Errorf("%s planned, %s measured: %+.1f%%", formatBytes(planned), formatBytes(measured), 100*d)
+		t.Errorf("%s planned, %s measured: %+.1f%%", printable.Bytes(planned), printable.Bytes(measured), 100*d)
 	} else {
-		t.Logf("%s planned, %s measured: %+.1f%%", formatBytes(planned), formatBytes(measured), 100*d)
+		t.Logf("%s planned, %s measured: %+.1f%%", printable.Bytes(planned), printable.Bytes(measured), 100*d)
 	}
 }
 
@@ -106,7 +108,7 @@ func TestThePlanOfFinetuneForetellsThePeakMemoryOfTheProcess(t *testing.T) {
 					peak = max(peak, now)
 				}
 			}
-			var r finetuneReport
+			var r train.Report
 			if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 				t.Fatal(err)
 			}

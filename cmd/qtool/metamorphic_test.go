@@ -19,6 +19,7 @@ import (
 	"qtool/fixtures"
 	"qtool/gguf"
 	"qtool/internal/kernel/simd"
+	"qtool/train"
 )
 
 // workbench is one model in several files, a text, and the results that are known.
@@ -217,7 +218,7 @@ func (w *workbench) tightMemory(t *testing.T, v way) []string {
 	v.killed = 0
 	v.flags = append(slices.Clone(v.flags), "--json")
 	_, stdout := w.do(t, v)
-	var r finetuneReport
+	var r train.Report
 	if err := json.Unmarshal(stdout, &r); err != nil {
 		t.Fatal(err)
 	}

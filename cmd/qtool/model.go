@@ -2,65 +2,26 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
 	"qtool/internal/adapt"
-	"qtool/internal/convert"
+	"qtool/internal/budget"
 	"qtool/internal/infer"
 	"qtool/internal/kernel/product"
 	"qtool/internal/model"
+	"qtool/internal/source"
 	"qtool/internal/tokenizer"
 )
 
-// modelFile is a model whose files are open.
-type modelFile interface {
-	gguf.Model
-	io.Closer
-}
-
-// openModel opens what users may give as MODEL: a GGUF file, the first shard of a
-// split one, or a Hugging Face folder.
-func openModel(s source) (modelFile, error) {
-	path := s.path
-	if strings.HasPrefix(path, "ollama:") {
-		return nil, unsupportedf("%s: models of Ollama's store cannot be opened yet; give the path of a .gguf file", path)
-	}
-	if err := found("", path); err != nil {
-		return nil, err
-	}
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("opening the model: %w", err)
-	case info.IsDir():
-		return opened(convert.OpenWith(path, convert.Options{Pre: s.pre}))
-	case filepath.Ext(path) == ".safetensors":
-		return nil, usagef("%s is one file of a Hugging Face model; give its folder, %s", path, filepath.Dir(path))
-	}
-	return opened(gguf.Open(path))
-}
-
-// opened keeps a nil pointer from becoming an interface that is not nil.
-func opened[M modelFile](m M, err error) (modelFile, error) {
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
-}
-
 // loaded is a model ready to run.
 type loaded struct {
-	file    modelFile
+	file    source.Model
 	decoder *model.Decoder
 	adapter *adapt.Adapter // attached to the decoder; nil without one
 	pool    *product.Pool
-	memory  *budget // what there was when the file was open
+	memory  *budget.Budget // what there was when the file was open
 
 	tokens    *tokenizer.Tokenizer
 	tokensErr error // why tokens is nil
@@ -73,18 +34,18 @@ func adapterFlag() cli.Flag {
 // loadForRun opens a model and makes it ready, with the adapter at
 // adapterPath unless that is "". check, unless nil, is called before the weights are
 // loaded, when a text can be cut into tokens. The caller closes what it gets.
-func loadForRun(c *cli.Context, con *console, from source, adapterPath string, check func(*loaded) error) (l *loaded, err error) {
+func loadForRun(c *cli.Context, con *console, from source.Source, adapterPath string, check func(*loaded) error) (l *loaded, err error) {
 	l = &loaded{}
 	if adapterPath != "" {
 		if l.adapter, err = adapt.Open(adapterPath); err != nil {
 			return nil, fmt.Errorf("adapter: %w", err)
 		}
 	}
-	if l.file, err = openModel(from); err != nil {
+	if l.file, err = source.Open(from); err != nil {
 		return nil, err
 	}
-	l.memory = newBudget(c.Command.Name, con, c.Bool("force"))
-	if err := l.load(from.path, check); err != nil {
+	l.memory = budget.New(c.Command.Name, c.Bool("force"), con.sayText)
+	if err := l.load(from.Path, check); err != nil {
 		l.file.Close()
 		return nil, err
 	}
@@ -107,7 +68,7 @@ func (l *loaded) load(path string, check func(*loaded) error) (err error) {
 			return err
 		}
 	}
-	if err := l.memory.checkLoading(l.file, path); err != nil {
+	if err := l.memory.CheckLoading(l.file, path); err != nil {
 		return err
 	}
 	if l.decoder, err = model.Load(l.file, model.Options{}); err != nil {

@@ -8,9 +8,11 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qtool/internal/budget"
 	"qtool/internal/infer"
 	"qtool/internal/kernel/product"
 	"qtool/internal/model"
+	"qtool/internal/source"
 	"qtool/internal/tokenizer"
 )
 
@@ -128,7 +130,7 @@ func runPerplexity(c *cli.Context) error {
 	return err
 }
 
-func measurePerplexity(c *cli.Context, con *console, l *loaded, ids []int32, opt infer.PerplexityOptions, baseline []source) (*perplexityReport, error) {
+func measurePerplexity(c *cli.Context, con *console, l *loaded, ids []int32, opt infer.PerplexityOptions, baseline []source.Source) (*perplexityReport, error) {
 	bar := con.progress()
 	defer bar.Done()
 	opt.Progress = func(sofar infer.Perplexity, total int) {
@@ -169,14 +171,14 @@ func measurePerplexity(c *cli.Context, con *console, l *loaded, ids []int32, opt
 func checkPerplexity(c *cli.Context, l, base *loaded, tokens int, opt infer.PerplexityOptions) error {
 	models, memory := []*model.Decoder{l.decoder}, l.memory
 	if base != nil {
-		base.memory.warned = memory.warned
+		base.memory.Warned = memory.Warned
 		models, memory = append(models, base.decoder), base.memory
 	}
 	n, err := infer.Window(tokens, opt, models...)
 	if err != nil {
 		return err
 	}
-	return memory.checkRunning(c.Int("threads"), running{
+	return checkRunning(memory, c.Int("threads"), running{
 		size: n, smaller: windowsBelow(n),
 		needs: func(pool *product.Pool, n int, most int64) infer.Memory {
 			var baseline *infer.Session
@@ -185,7 +187,7 @@ func checkPerplexity(c *cli.Context, l, base *loaded, tokens int, opt infer.Perp
 			}
 			return infer.NewSession(l.decoder, l.tokens, pool).PerplexityMemory(tokens, baseline, infer.PerplexityOptions{Context: n}, most)
 		},
-		advice: "with --context %d", otherwise: modelTooLarge,
+		advice: "with --context %d", otherwise: budget.ModelTooLarge,
 	})
 }
 

@@ -102,7 +102,7 @@ func (p *Progress) Done() {
 func (p *Progress) line(now time.Time) string {
 	s := fmt.Sprintf("%s: %d%%, ", p.label, 100*p.done/max(1, p.total))
 	if p.unit == "bytes" {
-		s += formatBytes(p.done) + " of " + formatBytes(p.total)
+		s += printable.Bytes(p.done) + " of " + printable.Bytes(p.total)
 	} else {
 		s += fmt.Sprintf("%d of %d %s", p.done, p.total, p.unit)
 	}

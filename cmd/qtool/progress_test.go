@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"qtool/internal/printable"
 	"testing"
 	"time"
 )
@@ -46,7 +47,7 @@ func TestShortJobsAndQuietOnesPrintNoProgress(t *testing.T) {
 
 func TestSizesHaveBinaryUnits(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 3 << 19: "1.5 MiB", 1 << 40: "1.0 TiB", 1<<63 - 1: "8.0 EiB"} {
-		if got := formatBytes(n); got != want {
+		if got := printable.Bytes(n); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}
 	}

@@ -13,7 +13,9 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/input"
+	"qtool/internal/outputs"
 	"qtool/internal/printable"
+	"qtool/internal/source"
 	"qtool/quantize"
 )
 
@@ -94,7 +96,7 @@ func runQuantize(c *cli.Context) error {
 	}
 	inputs := append([]string{args[0], c.String("imatrix"), c.String("calibration")}, c.StringSlice("tensor-type-file")...)
 	if !c.Bool("dry-run") {
-		if err := checkModelOutput(inputs, args[1], c.Bool("keep-split") || c.IsSet("split-max-size")); err != nil {
+		if err := outputs.CheckModel(inputs, args[1], c.Bool("keep-split") || c.IsSet("split-max-size")); err != nil {
 			return err
 		}
 	}
@@ -114,7 +116,7 @@ func runQuantize(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := openModel(from)
+	m, err := source.Open(from)
 	if err != nil {
 		return err
 	}
@@ -331,7 +333,7 @@ func checkModel(inputs []string, output string, m gguf.Model, write []gguf.Write
 	if err != nil {
 		return fmt.Errorf("%s: %w", output, err)
 	}
-	if err := checkOutputs(inputs, paths...); err != nil {
+	if err := outputs.Check(inputs, paths...); err != nil {
 		return err
 	}
 	size, err := gguf.FileSize(m, write...)
@@ -344,7 +346,7 @@ func checkModel(inputs []string, output string, m gguf.Model, write []gguf.Write
 // writePlan writes the model that plan makes.
 func writePlan(c *cli.Context, con *console, plan *quantize.Plan, output string, write []gguf.WriteOption) error {
 	con.say("%s: %d tensors, %s to %s, %.2f bits per weight", plan.FileType, len(plan.Tensors),
-		formatBytes(plan.FromBytes()), formatBytes(plan.ToBytes()), plan.BitsPerWeight())
+		printable.Bytes(plan.FromBytes()), printable.Bytes(plan.ToBytes()), plan.BitsPerWeight())
 	start := time.Now()
 	files, err := writeModel(c, con, plan.Model(), output, write)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"qtool/fixtures"
 	"qtool/internal/loop"
+	"qtool/train"
 )
 
 func TestABaseThatIsReadPartByPartGivesTheSameAdapter(t *testing.T) {
@@ -27,13 +28,13 @@ func TestABaseThatIsReadPartByPartGivesTheSameAdapter(t *testing.T) {
 	} {
 		base := tinyFile(t, shape)
 		for _, extra := range []string{"--packing", "--checkpointing"} {
-			tune := func(out string, args ...string) finetuneReport {
+			tune := func(out string, args ...string) train.Report {
 				cmd := exec.Command("qtool", append([]string{"finetune", "--model", base, "--data", data, "--steps", "2", "--seq", "32", "--rank", "2", "--json", "--adapter", out, extra}, args...)...)
 				text, err := cmd.Output()
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
-				var r finetuneReport
+				var r train.Report
 				if err := json.Unmarshal(text, &r); err != nil {
 					t.Fatal(err)
 				}
@@ -73,11 +74,11 @@ func TestWeightsThatConversionChangesCountAsMemory(t *testing.T) {
 	qtool(t, "quantize", "--type", "BF16", folder, converted)
 	memory := func(base string, args ...string) loop.Memory {
 		args = append([]string{"finetune", "--model", base, "--seq", "16", "--json"}, args...)
-		var plan foretold
+		var plan train.Estimate
 		if err := json.Unmarshal([]byte(qtool(t, append(args, "--plan-only")...)), &plan); err != nil {
 			t.Fatal(err)
 		}
-		var r finetuneReport
+		var r train.Report
 		if err := json.Unmarshal([]byte(qtool(t, append(args, "--data", data, "--steps", "1", "--eval-split", "0", "--adapter", out)...)), &r); err != nil {
 			t.Fatal(err)
 		}

@@ -29,10 +29,10 @@ func endOnSignals(end func()) {
 	}()
 }
 
-// outputs are those on the files out and errs, which end the work when nobody reads them any more.
+// standardOutputs are those on the files out and errs, which end the work when nobody reads them any more.
 // Without stdout the program ends like others, by [dieOfBrokenPipe]; without stderr as if
 // it were interrupted, so that training leaves a checkpoint.
-func outputs(out, errs *os.File, end func()) (stdout, stderr *output) {
+func standardOutputs(out, errs *os.File, end func()) (stdout, stderr *output) {
 	// Else the process would end where it writes.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	stderr = &output{file: errs, onLoss: end}

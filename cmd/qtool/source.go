@@ -1,22 +1,20 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"qtool/internal/source"
 	"qtool/internal/tokenizer"
 )
 
 // inputFlag is a flag that names a file or folder to read, which must be there; "-" is
 // standard input.
 func inputFlag(f *cli.StringFlag) cli.Flag {
-	f.Action = func(_ *cli.Context, path string) error { return found("--"+f.Name+": ", path) }
+	f.Action = func(_ *cli.Context, path string) error { return source.Found("--"+f.Name+": ", path) }
 	return f
 }
 
@@ -24,30 +22,13 @@ func inputFlag(f *cli.StringFlag) cli.Flag {
 func inputsFlag(f *cli.StringSliceFlag) cli.Flag {
 	f.Action = func(_ *cli.Context, paths []string) error {
 		for _, path := range paths {
-			if err := found("--"+f.Name+": ", path); err != nil {
+			if err := source.Found("--"+f.Name+": ", path); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	return f
-}
-
-// found is an error, begun with where, if there is nothing at path.
-func found(where, path string) error {
-	if path == "-" {
-		return nil
-	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%sthere is no file or folder %s", where, path)
-	}
-	return nil
-}
-
-// source is a model as the user names it.
-type source struct {
-	path string
-	pre  string // the pre-tokenizer, if it is a folder
 }
 
 // preFlag belongs to every command that takes a Hugging Face folder.
@@ -65,13 +46,13 @@ func preFlag() cli.Flag {
 }
 
 // modelSources are models with what --pre says of the folders among them.
-func modelSources(c *cli.Context, paths ...string) ([]source, error) {
+func modelSources(c *cli.Context, paths ...string) ([]source.Source, error) {
 	pre, folders := c.String("pre"), 0
-	var out []source
+	var out []source.Source
 	for _, path := range paths {
-		s := source{path: path}
+		s := source.Source{Path: path}
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			s.pre, folders = pre, folders+1
+			s.Pre, folders = pre, folders+1
 		}
 		out = append(out, s)
 	}
@@ -83,10 +64,10 @@ func modelSources(c *cli.Context, paths ...string) ([]source, error) {
 }
 
 // modelSource is modelSources for one.
-func modelSource(c *cli.Context, path string) (source, error) {
+func modelSource(c *cli.Context, path string) (source.Source, error) {
 	list, err := modelSources(c, path)
 	if err != nil {
-		return source{}, err
+		return source.Source{}, err
 	}
 	return list[0], nil
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"qtool/internal/printable"
 )
 
 // need is how many bytes a file that is going to be written will take.
@@ -26,7 +27,7 @@ func checkSpace(needs ...need) error {
 		}
 		if n.bytes > free-wanted[disk] {
 			return fmt.Errorf("writing %s: the disk that %s is on has %s free, and %s are needed: free some space, or write to another disk",
-				n.path, dir, formatBytes(free), formatBytes(wanted[disk]+min(n.bytes, math.MaxInt64-wanted[disk])))
+				n.path, dir, printable.Bytes(free), printable.Bytes(wanted[disk]+min(n.bytes, math.MaxInt64-wanted[disk])))
 		}
 		wanted[disk] += n.bytes
 	}

@@ -8,6 +8,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
+	"qtool/internal/outputs"
+	"qtool/internal/printable"
+	"qtool/internal/source"
 )
 
 // defaultShardTensors is llama-gguf-split's.
@@ -46,7 +49,7 @@ func runSplit(c *cli.Context) error {
 	}
 	output, inputs := withSuffix(args[1]), []string{args[0]}
 	if !c.Bool("dry-run") {
-		if err := checkModelOutput(inputs, output, true); err != nil {
+		if err := outputs.CheckModel(inputs, output, true); err != nil {
 			return err
 		}
 	}
@@ -100,7 +103,7 @@ func reportShards(con *console, output string, m gguf.Model, opts []gguf.WriteOp
 		return con.printJSON(map[string]any{"shards": shards})
 	}
 	for _, s := range shards {
-		fmt.Fprintf(con.out, "%s  %d tensors, %s\n", s.Path, s.Tensors, formatBytes(s.Bytes))
+		fmt.Fprintf(con.out, "%s  %d tensors, %s\n", s.Path, s.Tensors, printable.Bytes(s.Bytes))
 	}
 	return nil
 }
@@ -125,7 +128,7 @@ func runJoin(c *cli.Context) error {
 		return err
 	}
 	inputs := []string{args[0]}
-	if err := checkOutputs(inputs, args[1]); err != nil {
+	if err := outputs.Check(inputs, args[1]); err != nil {
 		return err
 	}
 	m, err := openGGUF(args[0])
@@ -148,7 +151,7 @@ func runJoin(c *cli.Context) error {
 
 // openGGUF opens a GGUF file with the type and order of its tensors as they are.
 func openGGUF(path string) (*gguf.File, error) {
-	if err := found("", path); err != nil {
+	if err := source.Found("", path); err != nil {
 		return nil, err
 	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {

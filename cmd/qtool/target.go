@@ -8,6 +8,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/printable"
+	"qtool/internal/source"
 	"qtool/quantize"
 )
 
@@ -65,7 +66,7 @@ func readTarget(c *cli.Context) (*quantize.Target, error) {
 
 // makePlan chooses a type for every tensor of m: for a size, or if target is nil by the
 // file type. calibration is the text to measure on, if any.
-func makePlan(c *cli.Context, con *console, m modelFile, opts quantize.Options, target *quantize.Target, calibration string) (*quantize.Plan, error) {
+func makePlan(c *cli.Context, con *console, m source.Model, opts quantize.Options, target *quantize.Target, calibration string) (*quantize.Plan, error) {
 	if target == nil {
 		return quantize.NewPlan(m, opts)
 	}

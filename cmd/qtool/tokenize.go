@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qtool/internal/source"
 	"qtool/internal/tokenizer"
 )
 
@@ -48,7 +49,7 @@ func runTokenize(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := openModel(from)
+	m, err := source.Open(from)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"qtool/internal/adapt"
 	"qtool/internal/panics"
 	"qtool/internal/printable"
+	"qtool/internal/source"
 	"qtool/quantize"
 )
 
@@ -84,7 +85,7 @@ func runVerify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := openModel(from)
+	m, err := source.Open(from)
 	if err != nil {
 		return err
 	}
@@ -237,7 +238,7 @@ func (r *verifyReport) print(out io.Writer) error {
 		if r.Hashes == hashesAgree {
 			agree = ", as its hashes say"
 		}
-		fmt.Fprintf(w, "%s: %s is whole: %d tensors, %d values, %s%s\n", r.Path, r.Kind, r.Total, r.Values, formatBytes(r.Bytes), agree)
+		fmt.Fprintf(w, "%s: %s is whole: %d tensors, %d values, %s%s\n", r.Path, r.Kind, r.Total, r.Values, printable.Bytes(r.Bytes), agree)
 	}
 	return w.Flush()
 }

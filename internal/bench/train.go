@@ -62,7 +62,7 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 	d := m.decoder
 	pool := product.NewPool(opt.Threads)
 	defer pool.Close()
-	pool.SetPrecision((&loop.Config{Precision: opt.Precision}).KernelPrecision())
+	pool.SetPrecision(loop.KernelPrecision(opt.Precision))
 	const peakTime = 200 * time.Millisecond
 	before := product.MeasurePeak(pool, peakTime)
 	r := &TrainResult{Threads: pool.Workers(), Tokens: opt.Seq}

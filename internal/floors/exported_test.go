@@ -10,7 +10,7 @@ import (
 
 // public are the packages that other modules can import: what they take and give must not
 // be of a package that those cannot.
-var public = []string{"gguf", "safetensors", "quantize", "quantize/imatrix", "lora"}
+var public = []string{"gguf", "safetensors", "quantize", "quantize/imatrix", "lora", "train", "train/run"}
 
 func TestPublicPackagesTakeAndGiveOnlyPublicTypes(t *testing.T) {
 	load := importer.ForCompiler(token.NewFileSet(), "source", nil)

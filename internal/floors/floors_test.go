@@ -17,8 +17,9 @@ import (
 var floors = [][]string{
 	{"cmd/qtool"},
 	{"fixtures/generate", "internal/bench", "internal/modeldoc"},
+	{"train"},
 	{"lora"},
-	{"internal/loop", "internal/adapt", "internal/infer"},
+	{"internal/loop", "internal/adapt", "internal/infer", "internal/source"},
 	{"internal/sensitivity"},
 	{"internal/model"},
 	{"internal/nn", "internal/dataset", "internal/convert"},
@@ -28,9 +29,10 @@ var floors = [][]string{
 	{"internal/kernel/product", "internal/kernel/_asm"},
 	{"internal/kernel/coding", "internal/kernel/kerneltest"},
 	{"internal/kernel/vector", "internal/work"},
+	{"internal/budget", "internal/outputs"},
 	{"gguf", "safetensors"},
 	{"internal/atomicfile/faulty"},
-	{"internal/atomicfile", "internal/codebook", "internal/crash", "internal/ggml", "internal/half", "internal/input", "internal/kernel/simd", "internal/memory", "internal/mmap", "internal/panics", "internal/printable", "internal/sharedtest"},
+	{"internal/atomicfile", "internal/codebook", "internal/crash", "internal/ggml", "internal/half", "internal/input", "internal/kernel/simd", "internal/memory", "internal/mmap", "internal/panics", "internal/printable", "internal/sharedtest", "internal/usage", "train/run"},
 }
 
 // libraries are the modules of others, each with the packages that may import it: a
@@ -38,7 +40,7 @@ var floors = [][]string{
 var libraries = map[string][]string{
 	"github.com/urfave/cli/v2":                   {"cmd/qtool"},
 	"github.com/schollz/progressbar/v3":          {"cmd/qtool"},
-	"github.com/gofrs/flock":                     {"cmd/qtool"},
+	"github.com/gofrs/flock":                     {"train"},
 	"golang.org/x/term":                          {"cmd/qtool"},
 	"golang.org/x/exp/constraints":               {"gguf"},
 	"golang.org/x/sys/cpu":                       {"cmd/qtool", "internal/kernel/simd"},

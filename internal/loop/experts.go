@@ -12,17 +12,6 @@ import (
 	"qtool/internal/nn"
 )
 
-// ExpertLoad is how often one layer's router chose its experts in the steps of the
-// run.
-type ExpertLoad struct {
-	Layer  int       `json:"layer"`
-	Tokens int64     `json:"tokens"` // that were routed
-	Share  []float64 `json:"share"`  // of the tokens that each expert got; identity experts come last
-	// Entropy of the choices, as a fraction of that of equal load.
-	Entropy     float64 `json:"entropy"`
-	NeverRouted int     `json:"never_routed"` // experts that got no token
-}
-
 // ExpertLoads lists the loads by layer; there are none without experts.
 func (r *Run) ExpertLoads() []ExpertLoad {
 	var out []ExpertLoad

@@ -12,29 +12,6 @@ import (
 	"qtool/internal/nn"
 )
 
-// Estimate is what a run would take, told by shapes alone.
-type Estimate struct {
-	Architecture string `json:"architecture"`
-	Layers       int    `json:"layers"`
-	Trained      int64  `json:"trained_parameters"`
-	Seq          int    `json:"tokens_per_row"`
-	StepTokens   int    `json:"tokens_per_step"`
-	Memory       Memory `json:"memory_bytes"`
-	LargestPart  int64  `json:"largest_block_bytes"` // of the base, which is in memory at once
-
-	BaseBytes       int64 `json:"base_bytes"`
-	ResultBytes     int64 `json:"result_bytes"`     // the adapter, or the model of trained weights
-	CheckpointBytes int64 `json:"checkpoint_bytes"` // twice, while one replaces another
-	DiskBytes       int64 `json:"disk_bytes"`
-
-	// ReadBytes is what a step reads of the base: forward and back, and of experts
-	// those that tokens choose if the router spreads them evenly.
-	ReadBytes     float64 `json:"read_bytes_per_step"`
-	FLOPsPerToken float64 `json:"flops_per_token"`
-	// OptimizerBytes is what a step reads and writes once the gradients are computed.
-	OptimizerBytes int64 `json:"-"`
-}
-
 // Forecast is an estimate and what it takes to measure the time.
 type Forecast struct {
 	Estimate
@@ -49,7 +26,7 @@ type Forecast struct {
 // Before that takes more than most bytes of address space it is given up, AtLeast is set,
 // and what is multiplied is not known; 0 is no limit.
 func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *product.Pool, seq int, program, most int64) *Forecast {
-	pool.SetPrecision(c.KernelPrecision())
+	pool.SetPrecision(KernelPrecision(c.Precision))
 	l := newLearner(d, params, pool, c.Checkpointing)
 	l.router.balance, l.router.z = c.RouterBalance, c.RouterZ
 	row := dataset.Row{Docs: []dataset.Example{{IDs: make([]int32, seq+1)}}}
@@ -71,12 +48,12 @@ func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *product.Pool
 	for _, p := range params {
 		e.Trained += elements(p)
 	}
-	each := c.weightCost()
+	each := weightCostOf(&c)
 	e.Memory = memoryOf(l.tape, d, e.Trained, each, int64(c.Batch)*row.Bytes(), program)
 	if !whole {
 		e.Memory.AtLeast = true
 		e.Memory.Activations = max(e.Memory.Activations, int64(min(stream, math.MaxInt64/4)))
-		e.Memory.addUp()
+		e.Memory.AddUp()
 	}
 	e.BaseBytes, e.LargestPart = d.SourceBytes(), d.LargestPart()
 	e.ResultBytes, e.CheckpointBytes, e.OptimizerBytes = e.Trained*each.weight, e.Trained*each.checkpoint, e.Trained*each.step

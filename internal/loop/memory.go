@@ -9,28 +9,6 @@ import (
 	"qtool/internal/nn"
 )
 
-// Memory is what a run takes at its peak, in bytes, and of what that is made. The
-// base is not part of it: it is mapped, and the system may drop and read again
-// what it needs room for.
-type Memory struct {
-	Activations int64 `json:"activations"` // results and their gradients, as many as exist at once
-	Scratch     int64 `json:"scratch"`     // packed operands, and what each thread works in
-	Parameters  int64 `json:"parameters"`
-	Gradients   int64 `json:"gradients"`
-	Moments     int64 `json:"moments"`   // of the optimizer
-	LastGood    int64 `json:"last_good"` // the copy that a rollback takes
-	Data        int64 `json:"data"`
-	Copied      int64 `json:"copied_base"` // of the base, what is converted on loading
-	Program     int64 `json:"program"`     // what else lives: vocabulary, metadata, the runtime
-	Total       int64 `json:"total"`
-	MappedBase  int64 `json:"mapped_base"` // not in Total
-
-	// Rehearsal is address space that foretelling took; the memory behind it was not
-	// touched.
-	Rehearsal int64 `json:"-"`
-	AtLeast   bool  `json:"-"` // it is more: the rehearsal was given up
-}
-
 // PlanMemory foretells what a run of s takes at its peak, before anything is made for it:
 // of s.Params only the shapes count, so that [nn.Blanks] will do. program is what the
 // program takes besides, data included. Before a rehearsal takes more than most bytes of address space
@@ -46,7 +24,7 @@ func PlanMemory(s Setup, program, most int64) (Memory, error) {
 		weights += elements(p)
 	}
 	data := r.dataBytes()
-	m := memoryOf(r.learner.tape, s.Decoder, weights, r.Config.weightCost(), data, program-data)
+	m := memoryOf(r.learner.tape, s.Decoder, weights, weightCostOf(&r.Config), data, program-data)
 	m.AtLeast = !whole
 	return m, nil
 }
@@ -119,10 +97,6 @@ func memoryOf(tape *nn.Tape, d *model.Decoder, weights int64, each weightCost, d
 		Data: data, Copied: d.CopiedBytes(), Program: max(0, program), MappedBase: d.MappedBytes(),
 		Rehearsal: tape.RehearsalBytes(),
 	}
-	m.addUp()
+	m.AddUp()
 	return m
-}
-
-func (m *Memory) addUp() {
-	m.Total = m.Activations + m.Scratch + m.Parameters + m.Gradients + m.Moments + m.LastGood + m.Data + m.Copied + m.Program
 }

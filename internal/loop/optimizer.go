@@ -46,8 +46,8 @@ type weightCost struct {
 	step                               int64 // read and written, besides what computing the gradient takes
 }
 
-// weightCost is that of a run with this configuration.
-func (c *Config) weightCost() weightCost {
+// weightCostOf is that of a run with this configuration.
+func weightCostOf(c *Config) weightCost {
 	const float = 4
 	states := float * int64(len(optimizers[c.Optimizer](c).states()))
 	w := weightCost{weight: float, gradient: float, states: states, lastGood: float + states}
@@ -60,3 +60,7 @@ func (c *Config) weightCost() weightCost {
 
 // memory is all that is kept of a weight while the run lasts.
 func (w weightCost) memory() int64 { return w.weight + w.gradient + w.states + w.lastGood }
+
+// BytesPerWeight is the memory that a run with this configuration keeps of each trained
+// weight.
+func BytesPerWeight(c *Config) int64 { return weightCostOf(c).memory() }

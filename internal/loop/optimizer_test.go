@@ -102,7 +102,7 @@ func TestEveryOptimizerGoesOnFromASnapshotWithTheSameBits(t *testing.T) {
 func TestAnUnknownOptimizerIsRefused(t *testing.T) {
 	c := DefaultConfig()
 	c.Optimizer = "sgd-of-the-future"
-	if err := c.Check(); err == nil {
+	if err := Check(&c); err == nil {
 		t.Error("no error")
 	}
 }

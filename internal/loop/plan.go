@@ -7,25 +7,6 @@ import (
 	"qtool/internal/dataset"
 )
 
-// Plan says before the run what it will do. Memory is nil until
-// [Run.PlanMemory] has foretold it; the speed is 0 until [Run.Probe] has measured it.
-type Plan struct {
-	Architecture    string  `json:"architecture"`
-	Parameters      int     `json:"trained_parameters"`
-	Tensors         int     `json:"trained_tensors"`
-	TrainRows       int     `json:"train_rows"`
-	EvalRows        int     `json:"eval_rows"`
-	EpochTokens     int     `json:"tokens_per_epoch"`
-	EpochScored     int     `json:"scored_tokens_per_epoch"`
-	Steps           int     `json:"steps"`
-	RowsPerStep     int     `json:"rows_per_step"`
-	TotalTokens     int     `json:"tokens"`
-	MemoryBytes     int64   `json:"peak_memory_bytes"` // Memory.Total
-	Memory          *Memory `json:"memory_bytes,omitempty"`
-	TokensPerSecond float64 `json:"tokens_per_second"`
-	Seconds         float64 `json:"seconds"`
-}
-
 // Plan returns the plan.
 func (r *Run) Plan() Plan { return r.plan }
 

@@ -96,7 +96,7 @@ func (r *Run) readProgress(md *gguf.Metadata) (*progress, error) {
 	}
 	there, here := p.Config, r.Config
 	there.EvalEvery, there.EvalTokens, there.SaveEvery = here.EvalEvery, here.EvalTokens, here.SaveEvery
-	list := append(differences(there.values(p.Steps), here.values(r.totalSteps())), differences(identity, r.Identity)...)
+	list := append(differences(valuesOf(there, p.Steps), valuesOf(here, r.totalSteps())), differences(identity, r.Identity)...)
 	if len(list) > 0 {
 		return nil, fmt.Errorf("it belongs to another run: %s", strings.Join(list, "; "))
 	}
@@ -106,8 +106,8 @@ func (r *Run) readProgress(md *gguf.Metadata) (*progress, error) {
 	return &p, nil
 }
 
-// values are the settings by name, as text.
-func (c Config) values(steps int) map[string]string {
+// valuesOf are the settings by name, as text.
+func valuesOf(c Config, steps int) map[string]string {
 	body, _ := json.Marshal(c)
 	var fields map[string]any
 	json.Unmarshal(body, &fields)

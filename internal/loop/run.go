@@ -80,7 +80,7 @@ func New(s Setup) (*Run, error) {
 
 // newRun is a run that can be planned, but not taken.
 func newRun(s Setup) (*Run, error) {
-	if err := s.Config.Check(); err != nil {
+	if err := Check(&s.Config); err != nil {
 		return nil, err
 	}
 	if len(s.Rows) == 0 {
@@ -94,7 +94,7 @@ func newRun(s Setup) (*Run, error) {
 	s.HeldOut = firstTokens(s.HeldOut, s.Config.EvalTokens)
 	c := &s.Config
 	c.Batch = min(c.Batch, len(s.Rows)) // more would compute rows twice
-	s.Pool.SetPrecision(c.KernelPrecision())
+	s.Pool.SetPrecision(KernelPrecision(c.Precision))
 	r := &Run{
 		Setup:   s,
 		learner: newLearner(s.Decoder, s.Params, s.Pool, c.Checkpointing),

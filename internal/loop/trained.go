@@ -22,7 +22,7 @@ type trained struct {
 
 // newTrained moves parameters into a slab, with an optimizer that remembers nothing yet.
 func newTrained(params []*nn.Param, c *Config) *trained {
-	w := &trained{Slab: nn.NewSlab(params), optimizer: optimizers[c.Optimizer](c), cost: c.weightCost()}
+	w := &trained{Slab: nn.NewSlab(params), optimizer: optimizers[c.Optimizer](c), cost: weightCostOf(c)}
 	for range w.optimizer.states() {
 		w.states = append(w.states, make([]float32, len(w.Data)))
 	}

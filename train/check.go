@@ -1,4 +1,4 @@
-package main
+package train
 
 import (
 	"context"
@@ -7,24 +7,26 @@ import (
 	"qtool/internal/atomicfile"
 	"qtool/internal/dataset"
 	"qtool/internal/loop"
+	"qtool/internal/outputs"
+	"qtool/internal/usage"
 )
 
 // checkFiles finds out before the base is read what would else fail after hours: whether
 // the result and the files of the run directory can be written and are no other file, and
 // whether data and adapter can be read.
-func (f *finetuning) checkFiles(context.Context) (err error) {
+func (f *tuning) checkFiles(context.Context) (err error) {
 	var data []string
-	if f.data != "" {
-		if data, err = dataset.Files(f.data); err != nil {
+	if f.Data != "" {
+		if data, err = dataset.Files(f.Data); err != nil {
 			return err
 		}
 	}
-	if f.runDir != "" {
-		if err := f.checkRunDir(append([]string{f.init}, data...)); err != nil {
+	if f.RunDir != "" {
+		if err := f.checkRunDir(append([]string{f.Init}, data...)); err != nil {
 			return err
 		}
 	}
-	if err := checkOutputs(append([]string{f.model, f.init}, data...), f.output()); err != nil {
+	if err := outputs.Check(append([]string{f.Model, f.Init}, data...), f.output()); err != nil {
 		return err
 	}
 	if err := dataset.Check(data); err != nil {
@@ -35,19 +37,18 @@ func (f *finetuning) checkFiles(context.Context) (err error) {
 
 // checkRunDir refuses a run directory that cannot be written to, or whose files are also
 // inputs or the result.
-func (f *finetuning) checkRunDir(inputs []string) error {
+func (f *tuning) checkRunDir(inputs []string) error {
 	files := []string{f.checkpoint(), loop.PreviousCheckpoint(f.checkpoint()), f.metricsPath(), f.lockPath()}
-	result := placeOf(f.output())
 	for _, file := range files {
-		if result.same(placeOf(file)) {
-			return usagef("finetune: %s is a file of --run-dir; choose another name for the result", f.output())
+		if outputs.SameFile(f.output(), file) {
+			return usage.Errorf("%s is a file of --run-dir; choose another name for the result", f.output())
 		}
 	}
-	if err := checkDistinct(inputs, files...); err != nil {
+	if err := outputs.Distinct(inputs, files...); err != nil {
 		return err
 	}
-	if _, err := os.Stat(f.runDir); err != nil {
-		return atomicfile.CheckMkdirAll(f.runDir)
+	if _, err := os.Stat(f.RunDir); err != nil {
+		return atomicfile.CheckMkdirAll(f.RunDir)
 	}
-	return checkWritable(f.checkpoint())
+	return outputs.Writable(f.checkpoint())
 }

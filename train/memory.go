@@ -1,4 +1,4 @@
-package main
+package train
 
 import (
 	"context"
@@ -8,64 +8,63 @@ import (
 	"strings"
 
 	"qtool/internal/adapt"
+	"qtool/internal/budget"
 	"qtool/internal/infer"
 	"qtool/internal/kernel/product"
 	"qtool/internal/loop"
 	"qtool/internal/memory"
 	"qtool/internal/nn"
+	"qtool/internal/printable"
+	"qtool/internal/usage"
 )
 
-// bytesPerTrained is what a trained parameter takes: itself, its gradient, two moments,
-// and a copy of all but the gradient.
-const bytesPerTrained = 4 * 7
-
 // newBudget is the memory that there is, or that --max-resident allows.
-func (f *finetuning) newBudget() *budget {
-	b := newBudget("finetune", f.con, f.force)
-	if f.maxResident > 0 {
-		b.allow(f.maxResident)
+func (f *tuning) newBudget() *budget.Budget {
+	b := budget.New("finetune", f.Force, func(text string) { f.note("%s", text) })
+	if f.MaxResident > 0 {
+		b.Allow(f.MaxResident)
 	}
 	return b
 }
 
 // checkLoading refuses a base that cannot be loaded.
-func (f *finetuning) checkLoading() error {
+func (f *tuning) checkLoading() error {
 	switch {
-	case f.planOnly || f.model == "": // nothing of it is read, or it is in memory
+	case f.planOnly || f.Model == "" && f.Base == nil: // nothing of it is read, or it is in memory
 		return nil
-	case f.full == "":
-		return f.budget.checkLoading(f.base, f.report.Model)
+	case f.Full == "":
+		return f.budget.CheckLoading(f.base, f.report.Model)
 	}
 	var weights int64
 	for _, t := range f.base.Tensors() {
 		weights += int64(t.Elements())
 	}
-	d := demand{Need: memory.Need{Own: bytesPerTrained * weights}, of: "training all weights of " + f.report.Model}
-	if f.budget.fits(d) {
+	d := budget.Demand{Need: memory.Need{Own: loop.BytesPerWeight(&f.Config) * weights}, Of: "training all weights of " + f.report.Model}
+	if f.budget.Fits(d) {
 		return nil
 	}
-	return f.budget.tooSmall(d, "an adapter takes less: give --adapter in place of --full")
+	return f.budget.TooSmall(d, "an adapter takes less: give --adapter in place of --full")
 }
 
 // checkMemory refuses a run that does not fit, before anything is made for it.
-func (f *finetuning) checkMemory(context.Context) error {
+func (f *tuning) checkMemory(context.Context) error {
 	p := f.planner()
 	d, err := p.plan(p.asked)
-	if err != nil || f.budget.fits(d) {
+	if err != nil || f.budget.Fits(d) {
 		return err
 	}
-	return f.budget.tooSmall(d, p.advice(d))
+	return f.budget.TooSmall(d, p.advice(d))
 }
 
 // planner finds what a run would take if it were changed, without taking it.
 type planner struct {
-	f       *finetuning
+	f       *tuning
 	program int64 // what the program takes beside the run
 	asked   variant
 }
 
-func (f *finetuning) planner() *planner {
-	p := &planner{f: f, program: f.budget.held, asked: variant{f.config.Checkpointing, f.config.Batch, f.config.GradAccum, f.seq, f.truncate, f.rank, f.targets}}
+func (f *tuning) planner() *planner {
+	p := &planner{f: f, program: f.budget.Held, asked: variant{f.Config.Checkpointing, f.Config.Batch, f.Config.GradAccum, f.Seq, f.Truncate, f.Rank, f.Targets}}
 	if f.planOnly {
 		return p
 	}
@@ -107,13 +106,13 @@ func (v *variant) flags(asked *variant) string {
 // plan foretells what a variant takes. Where its batches are so large that even going
 // through them without computing takes more than there is, they are taken to need as
 // much more than small ones as they have more rows.
-func (p *planner) plan(v variant) (demand, error) {
+func (p *planner) plan(v variant) (budget.Demand, error) {
 	d, err := p.rehearse(v)
-	if err != nil || !d.atLeast {
+	if err != nil || !d.AtLeast {
 		return d, err
 	}
 	var last error
-	of := func(batch int) demand {
+	of := func(batch int) budget.Demand {
 		smaller := v
 		smaller.batch = batch
 		d, err := p.rehearse(smaller)
@@ -122,8 +121,8 @@ func (p *planner) plan(v variant) (demand, error) {
 		}
 		return d
 	}
-	batches := halves(v.batch, 1)
-	i := firstThatFits(len(batches), func(i int) bool { return !of(batches[i]).atLeast })
+	batches := budget.Halves(v.batch, 1)
+	i := budget.FirstThatFits(len(batches), func(i int) bool { return !of(batches[i]).AtLeast })
 	if last != nil || i+1 >= len(batches) {
 		return d, last
 	}
@@ -135,33 +134,33 @@ func (p *planner) plan(v variant) (demand, error) {
 }
 
 // rehearse is plan for batches that can be gone through.
-func (p *planner) rehearse(v variant) (demand, error) {
-	f, most := p.f, p.f.budget.forRehearsals()
+func (p *planner) rehearse(v variant) (budget.Demand, error) {
+	f, most := p.f, p.f.budget.ForRehearsals()
 	runtime.GC()                       // what variants before this one took is taken again
-	pool := product.NewPool(f.threads) // a fresh one: what it takes depends on the variant
+	pool := product.NewPool(f.Threads) // a fresh one: what it takes depends on the variant
 	defer pool.Close()
 	trained, err := p.trained(v)
 	if err != nil {
-		return demand{}, err
+		return budget.Demand{}, err
 	}
-	if least := bytesPerTrained * trained; most > 0 && least > most { // pairs too large even for blanks
-		return demand{Need: memory.Need{Own: least}, atLeast: true}, nil
+	if least := loop.BytesPerWeight(&f.Config) * trained; most > 0 && least > most { // pairs too large even for blanks
+		return budget.Demand{Need: memory.Need{Own: least}, AtLeast: true}, nil
 	}
 	params, err := p.attach(v)
 	if err != nil {
-		return demand{}, err
+		return budget.Demand{}, err
 	}
 	defer adapt.Detach(f.decoder)
 	f.decoder.LimitMapped(f.decoder.LargestPart()) // a rehearsal needs little of it
 	defer f.decoder.LimitMapped(0)
-	c := f.config
+	c := f.Config
 	c.Checkpointing, c.Batch, c.GradAccum = v.checkpointing, v.batch, v.gradAccum
-	if f.planOnly || v.seq != f.seq { // rows that are full
+	if f.planOnly || v.seq != f.Seq { // rows that are full
 		return p.demand(loop.Foretell(c, f.decoder, params, pool, v.seq, p.program, most).Memory), nil
 	}
 	m, err := loop.PlanMemory(loop.Setup{Config: c, Decoder: f.decoder, Params: params, Rows: f.rows, HeldOut: f.heldOut, Pool: pool}, p.program, most)
 	if err != nil {
-		return demand{}, err
+		return budget.Demand{}, err
 	}
 	d := p.demand(m)
 	if _, ids := f.sampleTokens(); ids != nil {
@@ -173,18 +172,18 @@ func (p *planner) rehearse(v variant) (demand, error) {
 
 // multiplied is how many floating point operations a token takes, as a single row tells.
 func (p *planner) multiplied() float64 {
-	pool := product.NewPool(p.f.threads)
+	pool := product.NewPool(p.f.Threads)
 	defer pool.Close()
-	c := p.f.config
+	c := p.f.Config
 	c.Batch, c.GradAccum = 1, 1
-	return loop.Foretell(c, p.f.decoder, p.f.params(), pool, p.f.seq, 0, p.f.budget.forRehearsals()).FLOPsPerToken
+	return loop.Foretell(c, p.f.decoder, p.f.params(), pool, p.f.Seq, 0, p.f.budget.ForRehearsals()).FLOPsPerToken
 }
 
-// demand is what m takes beside what the program held when the limits were asked for.
-func (p *planner) demand(m loop.Memory) demand {
+// budget.Demand is what m takes beside what the program held when the limits were asked for.
+func (p *planner) demand(m loop.Memory) budget.Demand {
 	// The run may find no use for the addresses that the planning took.
 	planning := m.Rehearsal + m.Scratch
-	d := demand{Need: memory.Need{Own: m.Total - p.f.budget.held, Addresses: planning}, atLeast: m.AtLeast}
+	d := budget.Demand{Need: memory.Need{Own: m.Total - p.f.budget.Held, Addresses: planning}, AtLeast: m.AtLeast}
 	if m.MappedBase > 0 {
 		d.Pages = p.f.decoder.LargestPart()
 	}
@@ -195,7 +194,7 @@ func (p *planner) demand(m loop.Memory) demand {
 }
 
 // fresh reports whether pairs are made, and so can be made smaller.
-func (p *planner) fresh() bool { return p.f.full == "" && p.f.init == "" }
+func (p *planner) fresh() bool { return p.f.Full == "" && p.f.Init == "" }
 
 // trained is the number of parameters that a variant trains and that do not exist yet.
 func (p *planner) trained(v variant) (int64, error) {
@@ -214,7 +213,7 @@ func (p *planner) pairs(v variant) (c adapt.Config, err error) {
 	c = p.f.pairs(v.rank, v.targets)
 	c.Shapes = true
 	if err := c.Check(p.f.decoder); err != nil {
-		return c, usagef("finetune: %v", err)
+		return c, usage.Errorf("%v", err)
 	}
 	c.Experts, err = p.f.planExperts()
 	return c, err
@@ -233,22 +232,22 @@ func (p *planner) attach(v variant) ([]*nn.Param, error) {
 	}
 	a, err := adapt.New(f.decoder, c)
 	if err != nil {
-		return nil, usagef("finetune: %v", err)
+		return nil, usage.Errorf("%v", err)
 	}
 	return a.Params(), f.attach(a)
 }
 
 // advice says what would fit in place of a run that does not.
-func (p *planner) advice(asked demand) string {
+func (p *planner) advice(asked budget.Demand) string {
 	s := &search{planner: p, least: p.asked, leastDemand: asked}
 	if s.run() {
-		return fmt.Sprintf("with %s it fits (%s)", s.found.flags(&p.asked), formatBytes(p.f.budget.inAll(s.foundDemand)))
+		return fmt.Sprintf("with %s it fits (%s)", s.found.flags(&p.asked), printable.Bytes(p.f.budget.InAll(s.foundDemand)))
 	}
 	flags := s.least.flags(&p.asked)
 	if flags == "" {
-		return "none of its flags makes that less: " + modelTooLarge
+		return "none of its flags makes that less: " + budget.ModelTooLarge
 	}
-	return fmt.Sprintf("nor does it fit with %s, which takes %s: %s", flags, formatBytes(p.f.budget.inAll(s.leastDemand)), modelTooLarge)
+	return fmt.Sprintf("nor does it fit with %s, which takes %s: %s", flags, printable.Bytes(p.f.budget.InAll(s.leastDemand)), budget.ModelTooLarge)
 }
 
 // search looks for the first variant that fits, from those that change what a user wants
@@ -256,7 +255,7 @@ func (p *planner) advice(asked demand) string {
 type search struct {
 	*planner
 	found, least             variant
-	foundDemand, leastDemand demand
+	foundDemand, leastDemand budget.Demand
 }
 
 // run tries one kind of change after the other. Each but the first few goes on from the
@@ -267,7 +266,7 @@ func (s *search) run() bool {
 	if !s.asked.checkpointing && s.try(small) {
 		return true
 	}
-	if s.f.resume { // what else there is would make it another run
+	if s.f.Resume { // what else there is would make it another run
 		return false
 	}
 	if !s.asked.checkpointing && s.try(s.asked.batches()...) || s.tryFrom(&small, small.batches()) || s.tryFrom(&small, s.shorter(small)) {
@@ -295,15 +294,15 @@ func (s *search) tryFrom(from *variant, choices []variant) bool {
 // try looks for the first of some choices that fits, of which each takes less than the one
 // before it.
 func (s *search) try(choices ...variant) bool {
-	i := firstThatFits(len(choices), func(i int) bool {
+	i := budget.FirstThatFits(len(choices), func(i int) bool {
 		d, err := s.plan(choices[i])
 		if err != nil { // such as targets that this model does not have
 			return false
 		}
-		if !d.atLeast && (s.leastDemand.atLeast || d.Own < s.leastDemand.Own) {
+		if !d.AtLeast && (s.leastDemand.AtLeast || d.Own < s.leastDemand.Own) {
 			s.least, s.leastDemand = choices[i], d
 		}
-		return s.f.budget.fits(d)
+		return s.f.budget.Fits(d)
 	})
 	if i == len(choices) {
 		return false
@@ -336,7 +335,7 @@ func (v variant) batches() (smaller []variant) {
 // more.
 func (s *search) shorter(v variant) (shorter []variant) {
 	const least = 32
-	for _, seq := range halves(v.seq, least) {
+	for _, seq := range budget.Halves(v.seq, least) {
 		v.gradAccum *= 2
 		v.seq = seq
 		v.truncate = v.truncate || s.f.report.Records.Longest > seq
@@ -347,7 +346,7 @@ func (s *search) shorter(v variant) (shorter []variant) {
 
 // ranks are v with half the rank, and so on.
 func (v variant) ranks() (smaller []variant) {
-	for _, rank := range halves(v.rank, 1) {
+	for _, rank := range budget.Halves(v.rank, 1) {
 		v.rank = rank
 		smaller = append(smaller, v)
 	}

@@ -1,4 +1,4 @@
-package loop
+package run
 
 import "encoding/json"
 
@@ -26,9 +26,9 @@ type Event struct {
 	GradNorm        float64 // of a step: before clipping
 	Tokens          int     // of a step or an evaluation: processed
 	TokensPerSecond float64
-	MemoryBytes     int64  // of a step: see [Run.MemoryBytes]
+	MemoryBytes     int64  // of a step: what the run holds besides the mapped base
 	Reason          string // of a skip, a rollback or a warning
-	// Of a step with auxiliary losses: their mean over the routers, see [nn.RouterLoss].
+	// Of a step with auxiliary losses: their mean over the routers.
 	RouterBalance, RouterZ float64
 	Experts                []ExpertLoad // how experts were used
 }
@@ -71,4 +71,15 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		about
 		Reason string `json:"reason,omitempty"`
 	}{head, e.Reason})
+}
+
+// ExpertLoad is how often one layer's router chose its experts in the steps of the
+// run.
+type ExpertLoad struct {
+	Layer  int       `json:"layer"`
+	Tokens int64     `json:"tokens"` // that were routed
+	Share  []float64 `json:"share"`  // of the tokens that each expert got; identity experts come last
+	// Entropy of the choices, as a fraction of that of equal load.
+	Entropy     float64 `json:"entropy"`
+	NeverRouted int     `json:"never_routed"` // experts that got no token
 }

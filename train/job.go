@@ -1,12 +1,13 @@
-package main
+package train
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,7 +16,9 @@ import (
 	"qtool/fixtures"
 	"qtool/gguf"
 	"qtool/internal/adapt"
+	"qtool/internal/arch"
 	"qtool/internal/atomicfile"
+	"qtool/internal/budget"
 	"qtool/internal/chat"
 	"qtool/internal/dataset"
 	"qtool/internal/infer"
@@ -23,33 +26,38 @@ import (
 	"qtool/internal/loop"
 	"qtool/internal/model"
 	"qtool/internal/nn"
+	"qtool/internal/source"
 	"qtool/internal/tokenizer"
+	"qtool/internal/usage"
 	"qtool/lora"
+	"qtool/train/run"
 )
 
-// finetuning is one call of finetune: from the files to the verified result.
-type finetuning struct {
-	finetuneOptions
-	con *console
+// tuning is a job at work: from the files to the verified result.
+type tuning struct {
+	Job
+	planOnly bool
+	experts  adapt.Experts
 
-	base    modelFile
+	base    gguf.Model
+	opened  source.Model  // base, if it is to be closed
 	load    model.Options // how decoder is made of base
 	decoder *model.Decoder
-	budget  *budget              // the memory that there is
+	budget  *budget.Budget       // the memory that there is
 	tok     *tokenizer.Tokenizer // nil for a model without vocabulary
 	adapter *adapt.Adapter       // nil with --full
 	pool    *product.Pool
 	rows    []dataset.Row
 	heldOut []dataset.Row
-	report  finetuneReport
+	report  Report
 	metrics *loop.Metrics // nil without --run-dir, or if it cannot be written
 	lock    *flock.Flock  // of the run directory
 	held    *atomicfile.Reservation
 	session *loop.Run
-	steps   *Progress
+	steps   *task // while steps are taken, else nil
 }
 
-func (f *finetuning) close() {
+func (f *tuning) close() {
 	if f.pool != nil {
 		f.pool.Close()
 	}
@@ -63,12 +71,23 @@ func (f *finetuning) close() {
 	if f.lock != nil {
 		f.lock.Unlock()
 	}
-	if f.base != nil {
-		f.base.Close()
+	if f.opened != nil {
+		f.opened.Close()
 	}
 }
 
-func (f *finetuning) run(ctx context.Context) error {
+// Run does the job: it checks that the result can be written, reads base and data, plans,
+// trains, evaluates, and writes what was verified. When ctx ends, it stops after the last
+// whole step, with a checkpoint if there is a RunDir.
+func (j *Job) Run(ctx context.Context) (*Report, error) {
+	if err := j.Check(); err != nil {
+		return nil, err
+	}
+	f, err := newTuning(j)
+	if err != nil {
+		return nil, err
+	}
+	defer f.close()
 	// Little of what is allocated is garbage: do not let that grow to the size of the rest.
 	const garbagePercent = 20
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
@@ -76,48 +95,66 @@ func (f *finetuning) run(ctx context.Context) error {
 		f.checkFiles, f.openBase, f.lockRunDir, f.readData, f.checkMemory, f.makeAdapter, f.prepare, f.before, f.train, f.after, f.verify, f.write,
 	} {
 		if err := stage(ctx); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return f.con.finish(&f.report)
+	return &f.report, nil
 }
 
+func newTuning(j *Job) (*tuning, error) {
+	f := &tuning{Job: *j}
+	var err error
+	if f.experts, err = adapt.ParseExperts(cmp.Or(j.Experts, "all")); err != nil {
+		return nil, usage.Errorf("--%w", err)
+	}
+	return f, nil
+}
+
+// note tells a user something, below the progress of steps.
+func (f *tuning) note(format string, args ...any) { f.Observer.note(format, args...) }
+
 // params are what is trained.
-func (f *finetuning) params() []*nn.Param {
+func (f *tuning) params() []*nn.Param {
 	if f.adapter != nil {
 		return f.adapter.Params()
 	}
 	return f.decoder.Params()
 }
 
-func (f *finetuning) openBase(context.Context) (err error) {
-	if f.model == "" {
-		f.report.Model = "embedded"
-		f.base, err = opened(fixtures.Base())
-	} else {
-		f.report.Model = f.model
-		f.base, err = openModel(source{f.model, f.pre})
+func (f *tuning) openBase(context.Context) (err error) {
+	f.report.Model = cmp.Or(f.Model, map[bool]string{true: "embedded", false: "the base"}[f.Base == nil])
+	switch from := (source.Source{Path: f.Model, Pre: f.Pre}); {
+	case f.Base != nil:
+		f.base = f.Base
+	case f.Model == "":
+		f.base, err = fixtures.Base()
+	case f.planOnly:
+		f.opened, err = source.OpenShapes(from)
+		f.base = f.opened
+	default:
+		f.opened, err = source.Open(from)
+		f.base = f.opened
 	}
 	if err != nil {
 		return err
 	}
-	f.load.TrainWeights = f.full != ""
+	f.load.TrainWeights = f.Full != ""
 	return f.loadBase()
 }
 
 // loadBase makes the decoder and the tokenizer of the open base.
-func (f *finetuning) loadBase() error {
+func (f *tuning) loadBase() error {
 	longest, err := model.ContextLength(f.base)
 	if err != nil {
 		return fmt.Errorf("loading %s: %w", f.report.Model, err)
 	}
-	if f.seq == 0 {
-		f.seq = min(longest, defaultSeq)
+	if f.Seq == 0 {
+		f.Seq = min(longest, DefaultSeq)
 	}
-	if f.seq > longest {
-		return usagef("finetune: --seq %d is more than the context of %d that the model was made for", f.seq, longest)
+	if f.Seq > longest {
+		return usage.Errorf("--seq %d is more than the context of %d that the model was made for", f.Seq, longest)
 	}
-	f.tok, err = loadTokenizer(f.base)
+	f.tok, err = tokenizerOf(f.base)
 	if err != nil && !errors.Is(err, tokenizer.ErrNoVocab) { // pre-tokenized data need none
 		return fmt.Errorf("reading the vocabulary of %s: %w", f.report.Model, err)
 	}
@@ -125,20 +162,20 @@ func (f *finetuning) loadBase() error {
 	if err := f.checkLoading(); err != nil {
 		return err
 	}
-	f.load.Context = f.seq
+	f.load.Context = f.Seq
 	if f.decoder, err = model.Load(f.base, f.load); err != nil {
 		return fmt.Errorf("loading %s: %w", f.report.Model, err)
 	}
-	if len(f.decoder.Routers()) == 0 && (f.config.RouterBalance > 0 || f.config.RouterZ > 0) {
-		return usagef("finetune: --router-aux-loss and --router-z-loss are about experts, and %s has none", f.report.Model)
+	if len(f.decoder.Routers()) == 0 && (f.Config.RouterBalance > 0 || f.Config.RouterZ > 0) {
+		return usage.Errorf("--router-aux-loss and --router-z-loss are about experts, and %s has none", f.report.Model)
 	}
 	return nil
 }
 
-func (f *finetuning) readData(context.Context) error {
+func (f *tuning) readData(context.Context) error {
 	opts := dataset.Options{
-		Seq: f.seq, Context: f.decoder.Context, Truncate: f.truncate, SplitText: f.splitText,
-		TextField: f.textField, PromptField: f.promptField, CompletionField: f.completionField,
+		Seq: f.Seq, Context: f.decoder.Context, Truncate: f.Truncate, SplitText: f.SplitText,
+		TextField: f.TextField, PromptField: f.PromptField, CompletionField: f.CompletionField,
 	}
 	tok := dataset.Untokenized(f.decoder.Vocabulary)
 	if f.tok != nil {
@@ -151,28 +188,28 @@ func (f *finetuning) readData(context.Context) error {
 	}
 	var data, eval *dataset.Data
 	var err error
-	if f.data == "" {
+	if f.Data == "" {
 		f.report.Data = "embedded"
 		data, err = dataset.Read(strings.NewReader(fixtures.FineTuneJSONL), "embedded.jsonl", tok, opts)
 	} else {
-		f.report.Data = f.data
-		data, eval, err = dataset.Load(f.data, tok, opts)
+		f.report.Data = f.Data
+		data, eval, err = dataset.Load(f.Data, tok, opts)
 	}
 	if err != nil {
 		return err
 	}
-	f.report.Records = data.Report
-	a := loop.Arrangement{Seq: f.seq, Packing: f.packing, EvalSplit: f.evalSplit, Seed: f.config.Seed}
+	f.report.Records = Records(data.Report)
+	a := loop.Arrangement{Seq: f.Seq, Packing: f.Packing, EvalSplit: f.EvalSplit, Seed: f.Config.Seed}
 	f.rows, f.heldOut = a.Arrange(data, eval)
 	return nil
 }
 
-func (f *finetuning) makeAdapter(ctx context.Context) (err error) {
-	f.pool = product.NewPool(f.threads)
+func (f *tuning) makeAdapter(ctx context.Context) (err error) {
+	f.pool = product.NewPool(f.Threads)
 	switch {
-	case f.full != "":
+	case f.Full != "":
 		return nil
-	case f.init != "":
+	case f.Init != "":
 		err = f.openInit()
 	default:
 		err = f.newAdapter(ctx)
@@ -184,46 +221,46 @@ func (f *finetuning) makeAdapter(ctx context.Context) (err error) {
 }
 
 // attach binds the pairs of an adapter to the decoder, if there is one.
-func (f *finetuning) attach(a *adapt.Adapter) error {
+func (f *tuning) attach(a *adapt.Adapter) error {
 	if a == nil {
 		return nil
 	}
 	if err := a.Attach(f.decoder); err != nil {
-		return fmt.Errorf("%s on %s: %w", f.init, f.report.Model, err)
+		return fmt.Errorf("%s on %s: %w", f.Init, f.report.Model, err)
 	}
 	return nil
 }
 
 // openInit opens the adapter to start from, unless it is open.
-func (f *finetuning) openInit() (err error) {
-	if f.adapter == nil && f.init != "" {
-		f.adapter, err = adapt.OpenSparse(f.init)
+func (f *tuning) openInit() (err error) {
+	if f.adapter == nil && f.Init != "" {
+		f.adapter, err = adapt.OpenSparse(f.Init)
 	}
 	return err
 }
 
 // newAdapter makes a fresh adapter.
-func (f *finetuning) newAdapter(ctx context.Context) (err error) {
-	c := f.pairs(f.rank, f.targets)
+func (f *tuning) newAdapter(ctx context.Context) (err error) {
+	c := f.pairs(f.Rank, f.Targets)
 	if err := c.Check(f.decoder); err != nil {
-		return usagef("finetune: %v", err)
+		return usage.Errorf("%v", err)
 	}
 	if c.Experts, err = f.chooseExperts(ctx); err != nil {
 		return err
 	}
 	if f.adapter, err = adapt.New(f.decoder, c); err != nil {
-		return usagef("finetune: %v", err)
+		return usage.Errorf("%v", err)
 	}
 	return nil
 }
 
 // pairs says how to make a fresh adapter, but for its experts.
-func (f *finetuning) pairs(rank int, targets []string) adapt.Config {
-	return adapt.Config{Rank: rank, Alpha: f.alpha, Targets: targets, MergeOnly: f.mergeOnly, Seed: f.config.Seed, Shapes: f.planOnly}
+func (f *tuning) pairs(rank int, targets []string) adapt.Config {
+	return adapt.Config{Rank: rank, Alpha: f.Alpha, Targets: targets, MergeOnly: f.MergeOnly, Seed: f.Config.Seed, Shapes: f.planOnly}
 }
 
 // chooseExperts finds the experts that --experts asks for.
-func (f *finetuning) chooseExperts(ctx context.Context) (map[int][]int32, error) {
+func (f *tuning) chooseExperts(ctx context.Context) (map[int][]int32, error) {
 	if f.planOnly {
 		return f.planExperts()
 	}
@@ -232,34 +269,33 @@ func (f *finetuning) chooseExperts(ctx context.Context) (map[int][]int32, error)
 	}
 	var chosen map[int][]int64
 	if f.experts.Top > 0 {
-		f.pool.SetPrecision(f.config.KernelPrecision())
+		f.pool.SetPrecision(loop.KernelPrecision(f.Config.Precision))
 		sample := loop.RoutingSample(f.rows)
-		bar := f.con.progress()
-		bar.Start(int64(len(sample)), "rows", "measuring which experts the data use")
+		bar := f.Observer.begin(int64(len(sample)), "rows", "measuring which experts the data use")
 		var err error
-		chosen, err = loop.MeasureRouting(ctx, f.decoder, sample, f.pool, func(done int) { bar.Set(int64(done)) })
-		bar.Done()
+		chosen, err = loop.MeasureRouting(ctx, f.decoder, sample, f.pool, func(done int) { bar.set(int64(done)) })
+		bar.end()
 		if err != nil {
 			return nil, err
 		}
 	}
 	layers, err := f.experts.ByLayer(f.decoder, chosen)
 	if err != nil {
-		return nil, usagef("finetune: --%v", err)
+		return nil, usage.Errorf("--%v", err)
 	}
 	return layers, nil
 }
 
-func (f *finetuning) checkExperts() error {
-	if f.isSet("experts") && len(f.decoder.Routers()) == 0 {
-		return usagef("finetune: --experts %v: %s has no experts", f.experts, f.report.Model)
+func (f *tuning) checkExperts() error {
+	if f.Experts != "" && len(f.decoder.Routers()) == 0 {
+		return usage.Errorf("--experts %v: %s has no experts", f.experts, f.report.Model)
 	}
 	return nil
 }
 
 // planExperts are as many experts as --experts asks for. Which ones are used most only
 // the data tell, and what they take does not depend on that.
-func (f *finetuning) planExperts() (map[int][]int32, error) {
+func (f *tuning) planExperts() (map[int][]int32, error) {
 	if err := f.checkExperts(); err != nil {
 		return nil, err
 	}
@@ -273,20 +309,19 @@ func (f *finetuning) planExperts() (map[int][]int32, error) {
 	}
 	layers, err := e.ByLayer(f.decoder, nil)
 	if err != nil {
-		return nil, usagef("finetune: --%v", err)
+		return nil, usage.Errorf("--%v", err)
 	}
 	return layers, nil
 }
 
 // prepare makes the run and, if asked to, takes it to where it stopped.
-func (f *finetuning) prepare(ctx context.Context) error {
-	f.steps = f.con.progress()
+func (f *tuning) prepare(ctx context.Context) error {
 	identity, err := f.identity(ctx)
 	if err != nil {
 		return err
 	}
 	f.session, err = loop.New(loop.Setup{
-		Config: f.config, Decoder: f.decoder, Params: f.params(), Rows: f.rows, HeldOut: f.heldOut,
+		Config: f.Config, Decoder: f.decoder, Params: f.params(), Rows: f.rows, HeldOut: f.heldOut,
 		Pool: f.pool, Identity: identity, CheckpointPath: f.checkpoint(), Report: f.event,
 	})
 	if err != nil {
@@ -302,25 +337,25 @@ func (f *finetuning) prepare(ctx context.Context) error {
 	f.session.PlanMemory()
 	f.report.Plan = f.session.Plan()
 	f.limitResident()
-	f.report.printPlan(f)
-	f.con.detail("measuring the speed of one batch")
+	f.describe()
+	f.Observer.plan(&f.report)
+	f.Observer.detail("measuring the speed of one batch")
 	if f.report.Plan, err = f.session.Probe(ctx); err != nil {
 		return err
 	}
-	f.report.printTime(f)
+	f.Observer.plan(&f.report)
 	return nil
 }
 
 // identity reads the whole base to record what the result belongs to.
-func (f *finetuning) identity(ctx context.Context) (map[string]string, error) {
+func (f *tuning) identity(ctx context.Context) (map[string]string, error) {
 	var total int64
 	for _, t := range f.base.Tensors() {
 		total += t.Size()
 	}
-	bar := f.con.progress()
-	bar.Start(total, "bytes", "reading the base")
-	base, err := lora.Identify(ctx, f.base, bar.Set)
-	bar.Done()
+	bar := f.Observer.begin(total, "bytes", "reading the base")
+	base, err := lora.Identify(ctx, f.base, bar.set)
+	bar.end()
 	if err != nil {
 		return nil, err
 	}
@@ -350,10 +385,10 @@ func (f *finetuning) identity(ctx context.Context) (map[string]string, error) {
 
 // before measures what the model can do at the start. A resumed run that began
 // with a fresh adapter measures it without that; any other has forgotten it.
-func (f *finetuning) before(ctx context.Context) (err error) {
+func (f *tuning) before(ctx context.Context) (err error) {
 	measure := f.session.Evaluate
 	if f.session.Step() > 0 {
-		if f.adapter == nil || f.init != "" {
+		if f.adapter == nil || f.Init != "" {
 			return nil
 		}
 		measure = f.session.Measure // it is no event of this step
@@ -367,14 +402,13 @@ func (f *finetuning) before(ctx context.Context) (err error) {
 	return err
 }
 
-func (f *finetuning) evaluate(ctx context.Context, measure func(context.Context, func(done int)) (float64, error)) (*float64, error) {
+func (f *tuning) evaluate(ctx context.Context, measure func(context.Context, func(done int)) (float64, error)) (*float64, error) {
 	if len(f.heldOut) == 0 {
 		return nil, nil
 	}
-	bar := f.con.progress()
-	bar.Start(int64(f.report.Plan.EvalRows), "rows", "evaluating")
-	loss, err := measure(ctx, func(done int) { bar.Set(int64(done)) })
-	bar.Done()
+	bar := f.Observer.begin(int64(f.report.Plan.EvalRows), "rows", "evaluating")
+	loss, err := measure(ctx, func(done int) { bar.set(int64(done)) })
+	bar.end()
 	if err != nil {
 		return nil, err
 	}
@@ -386,7 +420,7 @@ func (f *finetuning) evaluate(ctx context.Context, measure func(context.Context,
 
 // blame turns an error about a loss that is not finite into one about the weight
 // that is not, if there is one.
-func (f *finetuning) blame(err error) error {
+func (f *tuning) blame(err error) error {
 	if tensor, index := f.decoder.FindNotFinite(); tensor != "" {
 		return fmt.Errorf("%s: %w: element %d of tensor %q is not a finite number; get an undamaged copy of the model", f.report.Model, model.ErrInvalid, index, tensor)
 	}
@@ -397,9 +431,9 @@ func (f *finetuning) blame(err error) error {
 const sampleLength = 60
 
 // sampleTokens are the prompt that is answered before and after; nil if there is none.
-func (f *finetuning) sampleTokens() (prompt string, ids []int32) {
-	prompt = f.sample
-	if prompt == "" && f.data == "" {
+func (f *tuning) sampleTokens() (prompt string, ids []int32) {
+	prompt = f.Sample
+	if prompt == "" && f.Data == "" {
 		prompt = fixtures.DemoPrompt
 	}
 	if prompt == "" || f.tok == nil {
@@ -409,7 +443,7 @@ func (f *finetuning) sampleTokens() (prompt string, ids []int32) {
 }
 
 // answer continues the sample prompt greedily.
-func (f *finetuning) answer(ctx context.Context) (string, error) {
+func (f *tuning) answer(ctx context.Context) (string, error) {
 	prompt, ids := f.sampleTokens()
 	if prompt == "" {
 		return "", nil
@@ -419,47 +453,45 @@ func (f *finetuning) answer(ctx context.Context) (string, error) {
 	return g.Text, err
 }
 
-func (f *finetuning) train(ctx context.Context) error {
-	f.steps.Start(int64(f.report.Plan.Steps), "steps", "training")
-	f.steps.Set(int64(f.session.Step()))
+func (f *tuning) train(ctx context.Context) error {
+	f.steps = f.Observer.begin(int64(f.report.Plan.Steps), "steps", "training")
+	f.steps.set(int64(f.session.Step()))
 	err := f.session.Train(ctx)
-	f.steps.Done()
+	f.steps.end()
+	f.steps = nil
 	if errors.Is(err, loop.ErrDiverged) {
 		return f.blame(err)
 	}
-	if err != nil && ctx.Err() != nil && f.runDir != "" {
-		f.con.say("stopped after step %d; --resume goes on from here", f.session.Step())
+	if err != nil && ctx.Err() != nil && f.RunDir != "" {
+		f.note("stopped after step %d; --resume goes on from here", f.session.Step())
 	}
 	return err
 }
 
-// event takes what happens in the run to the progress bar and to metrics.jsonl.
-func (f *finetuning) event(e loop.Event) error {
+// event takes what happens in the run to the observer, the report and metrics.jsonl.
+func (f *tuning) event(e run.Event) error {
 	switch e.Type {
-	case loop.StepEvent:
+	case run.StepEvent:
 		f.report.Steps, f.report.LastLoss = e.Step, e.Loss
-		f.steps.Remark("loss %.4f, %.0f tokens/s", e.Loss, e.TokensPerSecond)
-		f.steps.Set(int64(e.Step))
-	case loop.ExpertsEvent:
+	case run.ExpertsEvent:
 		f.report.Experts = e.Experts
-	case loop.SkipEvent:
+	case run.SkipEvent:
 		f.report.Skipped++
-		f.steps.Note("step %d: skipped: %s", e.Step, e.Reason)
-	case loop.RollbackEvent:
+	case run.RollbackEvent:
 		f.report.Rollbacks = append(f.report.Rollbacks, fmt.Sprintf("step %d: %s", e.Step, e.Reason))
-		f.steps.Note("step %d: rolled back: %s", e.Step, e.Reason)
-	case loop.WarningEvent:
-		f.steps.Note("step %d: warning: %s", e.Step, e.Reason)
-	case loop.EvalEvent:
-		if e.Step > 0 && e.Step < f.report.Plan.Steps {
-			f.steps.Note("step %d: held-out loss %.4f", e.Step, e.Loss)
-		}
+	}
+	var err error
+	if f.Observer.Event != nil {
+		err = f.Observer.Event(e)
+	}
+	if e.Type == run.StepEvent && f.steps != nil {
+		f.steps.set(int64(e.Step))
 	}
 	f.record(e)
-	return nil
+	return err
 }
 
-func (f *finetuning) after(ctx context.Context) (err error) {
+func (f *tuning) after(ctx context.Context) (err error) {
 	if f.report.After.Loss, err = f.evaluate(ctx, f.session.Evaluate); err != nil {
 		return err
 	}
@@ -469,7 +501,7 @@ func (f *finetuning) after(ctx context.Context) (err error) {
 
 // verify binds what will be written to a fresh decoder: it must fit and have an
 // effect. The file of an earlier run is not touched before.
-func (f *finetuning) verify(ctx context.Context) error {
+func (f *tuning) verify(ctx context.Context) error {
 	f.session.Close()
 	f.session = nil
 	if f.adapter != nil {
@@ -491,11 +523,11 @@ func (f *finetuning) verify(ctx context.Context) error {
 }
 
 // write writes the result and reads it back.
-func (f *finetuning) write(ctx context.Context) error {
+func (f *tuning) write(ctx context.Context) error {
 	f.report.Output = f.output()
 	f.held.Release()
 	if f.adapter == nil {
-		return gguf.WriteFile(ctx, f.full, f.decoder.Snapshot(), gguf.WithHashes())
+		return gguf.WriteFile(ctx, f.Full, f.decoder.Snapshot(), gguf.WithHashes())
 	}
 	if err := f.adapter.WriteFile(ctx, f.report.Output); err != nil {
 		return err
@@ -507,13 +539,26 @@ func (f *finetuning) write(ctx context.Context) error {
 	return nil
 }
 
-// finish prints the report as data or as text.
-func (c *console) finish(r *finetuneReport) error {
-	if c.json {
-		return c.printJSON(r)
+// describe fills in what the plan is about.
+func (f *tuning) describe() {
+	r := &f.report
+	r.Layers, r.Context, r.HeldOut, r.Seq = f.decoder.Layers, f.decoder.Context, len(f.heldOut), f.Seq
+	r.Converted = f.copies(r.Plan.Memory.Copied)
+	if f.adapter == nil {
+		return
 	}
-	var b bytes.Buffer
-	r.print(&b)
-	_, err := c.out.Write(b.Bytes())
-	return err
+	r.Pairs = len(f.adapter.Pairs)
+	for _, p := range f.adapter.Pairs {
+		if name := arch.ShortName(p.Tensor); !slices.Contains(r.Targets, name) {
+			r.Targets = append(r.Targets, name)
+		}
+	}
+}
+
+func tokenizerOf(m gguf.Model) (*tokenizer.Tokenizer, error) {
+	v, err := tokenizer.VocabFromMetadata(m.Metadata())
+	if err != nil {
+		return nil, err
+	}
+	return tokenizer.New(v)
 }

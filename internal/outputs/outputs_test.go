@@ -1,16 +1,14 @@
-package main
+package outputs
 
 import (
 	"errors"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 
-	"qtool/fixtures"
-	"qtool/gguf"
+	"qtool/internal/usage"
 )
 
 // touch makes empty files in a new folder and returns it.
@@ -32,11 +30,11 @@ func touch(t *testing.T, names ...string) string {
 func TestOutputAmongTheFilesOfAFolderIsRefused(t *testing.T) {
 	dir := touch(t, "model [v1]*/model.safetensors", "other")
 	folder := filepath.Join(dir, "model [v1]*")
-	if err := checkOutputs([]string{folder}, filepath.Join(folder, "model.safetensors")); !errors.Is(err, errUsage) {
+	if err := Check([]string{folder}, filepath.Join(folder, "model.safetensors")); !errors.Is(err, usage.Err) {
 		t.Errorf("an input as output: %v", err)
 	}
 	for _, path := range []string{filepath.Join(dir, "other"), filepath.Join(folder, "new.gguf")} {
-		if err := checkOutputs([]string{"", "-", folder, filepath.Join(dir, "missing")}, path); err != nil {
+		if err := Check([]string{"", "-", folder, filepath.Join(dir, "missing")}, path); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -74,10 +72,10 @@ func TestFilesAreTheSameHoweverTheyAreNamed(t *testing.T) {
 		"neither is there, nor a folder":  {in("no", "new"), in("no", "..", "no", "new")},
 		"in another case, where it tells": {in("a", "new"), in("b", otherCase("new"))},
 	} {
-		if err := checkDistinct([]string{c.input}, c.output); !errors.Is(err, errUsage) {
+		if err := Distinct([]string{c.input}, c.output); !errors.Is(err, usage.Err) {
 			t.Errorf("%s, an input: %v", name, err)
 		}
-		if err := checkDistinct(nil, c.input, c.output); name != "another shard" && name != "a shard that is not there" && !errors.Is(err, errUsage) {
+		if err := Distinct(nil, c.input, c.output); name != "another shard" && name != "a shard that is not there" && !errors.Is(err, usage.Err) {
 			t.Errorf("%s, another output: %v", name, err)
 		}
 	}
@@ -89,7 +87,7 @@ func TestFilesAreTheSameHoweverTheyAreNamed(t *testing.T) {
 		"an absurd number":   {in("a", "s-00001-of-99999999.gguf"), in("a", "x")},
 		"no folder for both": {in("no", "new"), in("other", "new")},
 	} {
-		if err := checkDistinct([]string{c.input}, c.output); err != nil {
+		if err := Distinct([]string{c.input}, c.output); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -105,52 +103,22 @@ func otherCase(name string) string {
 
 func TestAnOutputThatCannotBeWrittenIsRefusedAndNothingIsLeft(t *testing.T) {
 	dir := touch(t, "file", "there.gguf")
-	for output, usage := range map[string]bool{
+	for output, wrong := range map[string]bool{
 		"":                                 true,
 		"-":                                true,
 		dir:                                true,
 		filepath.Join(dir, "no", "x.gguf"): false,
 		filepath.Join(dir, "file", "x"):    false,
 	} {
-		err := checkOutputs(nil, output)
-		if err == nil || errors.Is(err, errUsage) != usage {
+		err := Check(nil, output)
+		if err == nil || errors.Is(err, usage.Err) != wrong {
 			t.Errorf("%q: %v", output, err)
 		}
 	}
-	if err := checkOutputs(nil, filepath.Join(dir, "new.gguf"), filepath.Join(dir, "there.gguf")); err != nil {
+	if err := Check(nil, filepath.Join(dir, "new.gguf"), filepath.Join(dir, "there.gguf")); err != nil {
 		t.Error(err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 2 {
 		t.Errorf("left: %v", left)
-	}
-}
-
-func TestWorkThatDoesNotFitOnTheDiskIsRefused(t *testing.T) {
-	dir := t.TempDir()
-	_, free, ok := freeSpace(dir)
-	if !ok {
-		t.Skip("this system does not tell what is free")
-	}
-	path := filepath.Join(dir, "not", "there", "yet.gguf")
-	if err := checkSpace(need{path, 1}); err != nil {
-		t.Error(err)
-	}
-	for name, needs := range map[string][]need{
-		"one file":  {{path, math.MaxInt64}},
-		"together":  {{path, free/2 + free/4}, {filepath.Join(dir, "x"), free/2 + free/4}},
-		"overflows": {{path, math.MaxInt64}, {path, math.MaxInt64}},
-	} {
-		if err := checkSpace(needs...); err == nil || !strings.Contains(err.Error(), "free some space") {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func TestModelsOfSeveralShardsAreCheckedAsAWhole(t *testing.T) {
-	dir := touch(t, "m-00002-of-00003.gguf")
-	m := tiny(fixtures.Shape{Untied: true})
-	err := checkModel([]string{filepath.Join(dir, "m-00002-of-00003.gguf")}, filepath.Join(dir, "m.gguf"), m, []gguf.WriteOption{gguf.WithSplitTensors(8)})
-	if !errors.Is(err, errUsage) {
-		t.Errorf("a shard is an input: %v", err)
 	}
 }

@@ -1,4 +1,6 @@
-package main
+// Package outputs finds out before the work whether its results can be written, and are no
+// inputs.
+package outputs
 
 import (
 	"fmt"
@@ -11,26 +13,27 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/atomicfile"
+	"qtool/internal/usage"
 )
 
-// checkOutputs finds out before the work whether outputs can be written: each must be the
+// Check finds out before the work whether outputs can be written: each must be the
 // name of a file, in a folder that takes new files, and neither one of the inputs nor
 // another output. An input is a file, a folder with all that is in it, or a shard of a split
 // model with the others; "" and "-" are none. Inputs need not be there.
-func checkOutputs(inputs []string, outputs ...string) error {
-	if err := checkDistinct(inputs, outputs...); err != nil {
+func Check(inputs []string, outputs ...string) error {
+	if err := Distinct(inputs, outputs...); err != nil {
 		return err
 	}
 	for _, output := range outputs {
-		if err := checkWritable(output); err != nil {
+		if err := Writable(output); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// checkDistinct refuses an output that is one of the inputs or another output.
-func checkDistinct(inputs []string, outputs ...string) error {
+// Distinct refuses an output that is one of the inputs or another output.
+func Distinct(inputs []string, outputs ...string) error {
 	read, err := placesOf(inputs)
 	if err != nil {
 		return err
@@ -38,25 +41,25 @@ func checkDistinct(inputs []string, outputs ...string) error {
 	var written []*place
 	for _, output := range outputs {
 		if output == "" || output == "-" {
-			return usagef("output %q is not a file name", output)
+			return usage.Errorf("output %q is not a file name", output)
 		}
 		p := placeOf(output)
 		if p.info != nil && p.info.IsDir() {
-			return usagef("output %s is a folder; give the name of a file", output)
+			return usage.Errorf("output %s is a folder; give the name of a file", output)
 		}
 		if slices.ContainsFunc(read, p.same) {
-			return usagef("output %s is also an input; choose another name", output)
+			return usage.Errorf("output %s is also an input; choose another name", output)
 		}
 		if i := slices.IndexFunc(written, p.same); i >= 0 {
-			return usagef("%s and %s would be the same file; choose another name for one of them", written[i].path, output)
+			return usage.Errorf("%s and %s would be the same file; choose another name for one of them", written[i].path, output)
 		}
 		written = append(written, p)
 	}
 	return nil
 }
 
-// checkWritable begins a file at path and drops it.
-func checkWritable(path string) error {
+// Writable begins a file at path and drops it.
+func Writable(path string) error {
 	probe, err := atomicfile.Create(path)
 	if err != nil {
 		return fmt.Errorf("the output cannot be written: %w", err)
@@ -65,13 +68,13 @@ func checkWritable(path string) error {
 	return nil
 }
 
-// checkModelOutput is checkOutputs for a model that is written to output, or if split to
+// CheckModel is Check for a model that is written to output, or if split to
 // shards whose number is not known yet.
-func checkModelOutput(inputs []string, output string, split bool) error {
+func CheckModel(inputs []string, output string, split bool) error {
 	if split && output != "" {
 		output = gguf.ShardPath(output, 1, 1)
 	}
-	return checkOutputs(inputs, output)
+	return Check(inputs, output)
 }
 
 // place is where a path leads, by what the file system says and not by its spelling.
@@ -87,6 +90,9 @@ func placeOf(path string) *place {
 	p.folder, _ = os.Stat(filepath.Dir(path))
 	return p
 }
+
+// SameFile reports whether two paths lead to one file, or would once they are written.
+func SameFile(a, b string) bool { return placeOf(a).same(placeOf(b)) }
 
 // same reports whether both are one file: also by a symbolic or hard link, or if it is not
 // there yet, by one name in one folder.

@@ -1,4 +1,4 @@
-package main
+package train
 
 import (
 	"context"
@@ -14,18 +14,20 @@ import (
 	"qtool/internal/atomicfile"
 	"qtool/internal/kernel/simd"
 	"qtool/internal/loop"
+	"qtool/internal/usage"
+	"qtool/train/run"
 )
 
-func (f *finetuning) checkpoint() string {
-	if f.runDir == "" {
+func (f *tuning) checkpoint() string {
+	if f.RunDir == "" {
 		return ""
 	}
-	return filepath.Join(f.runDir, "checkpoint.gguf")
+	return filepath.Join(f.RunDir, "checkpoint.gguf")
 }
 
-func (f *finetuning) metricsPath() string { return filepath.Join(f.runDir, "metrics.jsonl") }
+func (f *tuning) metricsPath() string { return filepath.Join(f.RunDir, "metrics.jsonl") }
 
-func (f *finetuning) lockPath() string { return filepath.Join(f.runDir, "lock") }
+func (f *tuning) lockPath() string { return filepath.Join(f.RunDir, "lock") }
 
 // lockWait is how long a run waits for the run directory: that long the system may take
 // to end a process that was just killed.
@@ -33,11 +35,11 @@ const lockWait = 2 * time.Second
 
 // lockRunDir makes the run directory and keeps other runs out of it. The lock ends with
 // the process, whatever ends that.
-func (f *finetuning) lockRunDir(ctx context.Context) error {
-	if f.runDir == "" {
+func (f *tuning) lockRunDir(ctx context.Context) error {
+	if f.RunDir == "" {
 		return nil
 	}
-	if err := atomicfile.MkdirAll(f.runDir, 0o777); err != nil {
+	if err := atomicfile.MkdirAll(f.RunDir, 0o777); err != nil {
 		return err
 	}
 	lock := flock.New(f.lockPath())
@@ -51,28 +53,28 @@ func (f *finetuning) lockRunDir(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("another run is using the run directory %s; wait for its end, or choose another --run-dir", f.runDir)
+		return fmt.Errorf("another run is using the run directory %s; wait for its end, or choose another --run-dir", f.RunDir)
 	}
-	return fmt.Errorf("locking the run directory %s: %w", f.runDir, err)
+	return fmt.Errorf("locking the run directory %s: %w", f.RunDir, err)
 }
 
 // lookForCheckpoint refuses to begin anew where there is a checkpoint.
-func (f *finetuning) lookForCheckpoint() error {
+func (f *tuning) lookForCheckpoint() error {
 	there, err := f.checkpoints()
 	switch {
 	case err != nil:
 		return fmt.Errorf("looking for a checkpoint: %w", err)
-	case there == 0 && f.resume:
-		f.con.say("%s has no checkpoint yet: starting from the beginning", f.runDir)
-	case there > 0 && !f.resume:
-		return usagef("finetune: %s holds the checkpoint of an earlier run; go on with --resume, or choose another --run-dir", f.runDir)
+	case there == 0 && f.Resume:
+		f.note("%s has no checkpoint yet: starting from the beginning", f.RunDir)
+	case there > 0 && !f.Resume:
+		return usage.Errorf("%s holds the checkpoint of an earlier run; go on with --resume, or choose another --run-dir", f.RunDir)
 	}
 	return nil
 }
 
 // openRunDir takes the run to where it stopped, if it is to go on, and opens its record.
-func (f *finetuning) openRunDir(ctx context.Context) error {
-	if f.runDir == "" {
+func (f *tuning) openRunDir(ctx context.Context) error {
+	if f.RunDir == "" {
 		return nil
 	}
 	there, err := f.checkpoints()
@@ -86,22 +88,22 @@ func (f *finetuning) openRunDir(ctx context.Context) error {
 		}
 		f.report.Steps = f.session.Step()
 		if from.Damage != nil {
-			f.con.say("%v", from.Damage)
-			f.con.say("going on from the checkpoint before it, %s", loop.PreviousCheckpoint(f.checkpoint()))
+			f.note("%v", from.Damage)
+			f.note("going on from the checkpoint before it, %s", loop.PreviousCheckpoint(f.checkpoint()))
 		}
 		if here := simd.Active().String(); from.Tier != here {
-			f.con.say("the run was computed with the kernels %q so far, and goes on with %q: it will not end with the same bits as one that was not moved", from.Tier, here)
+			f.note("the run was computed with the kernels %q so far, and goes on with %q: it will not end with the same bits as one that was not moved", from.Tier, here)
 		}
-		f.con.say("resuming after step %d", f.report.Steps)
+		f.note("resuming after step %d", f.report.Steps)
 	}
 	if f.metrics, err = loop.OpenMetrics(f.metricsPath(), f.session.Step()); err != nil {
-		f.con.say("warning: %v; the run goes on without a record", err)
+		f.note("warning: %v; the run goes on without a record", err)
 	}
 	return nil
 }
 
 // checkpoints counts the checkpoints in the run directory.
-func (f *finetuning) checkpoints() (n int, err error) {
+func (f *tuning) checkpoints() (n int, err error) {
 	for _, path := range []string{f.checkpoint(), loop.PreviousCheckpoint(f.checkpoint())} {
 		_, err := os.Stat(path)
 		switch {
@@ -116,8 +118,8 @@ func (f *finetuning) checkpoints() (n int, err error) {
 
 // reserveSpace holds the disk space of the result and of the checkpoints, so that a disk
 // that is too full is an error now and not after hours.
-func (f *finetuning) reserveSpace() (err error) {
-	if f.runDir != "" {
+func (f *tuning) reserveSpace() (err error) {
+	if f.RunDir != "" {
 		there, err := f.checkpoints()
 		if err == nil {
 			err = f.session.ReserveSpace(there)
@@ -142,13 +144,13 @@ func (f *finetuning) reserveSpace() (err error) {
 
 // record writes an event to metrics.jsonl. A record that cannot be written is no reason
 // to stop learning: it is said once, and what is missing is counted.
-func (f *finetuning) record(e loop.Event) {
+func (f *tuning) record(e run.Event) {
 	if f.metrics == nil {
 		return
 	}
 	if err := f.metrics.Write(e); err != nil {
 		if f.report.Unrecorded == 0 {
-			f.steps.Note("warning: %v; training goes on, and the record may have gaps", err)
+			f.note("warning: %v; training goes on, and the record may have gaps", err)
 		}
 		f.report.Unrecorded++
 	}

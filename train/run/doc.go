@@ -1,0 +1,3 @@
+// Package run has what a training run is described with: its settings, what it is foretold
+// to take, and the events that happen in it. It only holds data.
+package run

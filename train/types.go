@@ -1,0 +1,24 @@
+package train
+
+import "qtool/train/run"
+
+// What a run is described with, under the names that users of a Job need.
+type (
+	Config     = run.Config
+	Plan       = run.Plan
+	Memory     = run.Memory
+	Event      = run.Event
+	EventType  = run.EventType
+	ExpertLoad = run.ExpertLoad
+)
+
+// The events of a run.
+const (
+	StepEvent       = run.StepEvent
+	SkipEvent       = run.SkipEvent
+	RollbackEvent   = run.RollbackEvent
+	WarningEvent    = run.WarningEvent
+	ExpertsEvent    = run.ExpertsEvent
+	EvalEvent       = run.EvalEvent
+	CheckpointEvent = run.CheckpointEvent
+)
