@@ -25,7 +25,7 @@ type config struct {
 }
 
 func readConfig(path string) (*config, error) {
-	fields, err := readJSON(path)
+	fields, err := ReadJSON(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: it holds no config.json, so it is no Hugging Face folder: %w", ErrInvalid, err)
 	}
@@ -40,7 +40,8 @@ func readConfig(path string) (*config, error) {
 	return c, c.err
 }
 
-func readJSON(path string) (map[string]any, error) {
+// ReadJSON reads a file that holds a JSON object. Numbers are [json.Number].
+func ReadJSON(path string) (map[string]any, error) {
 	text, err := input.ReadFile(path, maxConfig)
 	if errors.Is(err, input.ErrTooLarge) {
 		return nil, invalid("%v", err)

@@ -3,7 +3,9 @@ package convert
 import (
 	"slices"
 
+	"qtool/gguf"
 	"qtool/internal/arch"
+	"qtool/safetensors"
 )
 
 // usualNorms are the sources of the norms before attention and feed-forward.
@@ -130,4 +132,24 @@ func (f *family) denseFFN(b *block, c *config, d *dims) {
 		b.linear("ffn_up", "mlp.up_proj", d.embed, d.ff, bias)
 	}
 	b.linear("ffn_down", "mlp.down_proj", d.ff, d.embed, bias)
+}
+
+// Floats are the values of a tensor of the folder; ok is false if it is not stored as
+// floating-point numbers of at least 16 bits.
+func Floats(t *safetensors.Tensor) (values []float32, ok bool, err error) {
+	switch t.DType {
+	case safetensors.F32, safetensors.F16, safetensors.BF16, safetensors.F64:
+	default:
+		return nil, false, nil
+	}
+	raw, err := t.Bytes()
+	if err != nil {
+		return nil, true, err
+	}
+	if t.DType == safetensors.F32 {
+		return gguf.DecodeFloat32(raw), true, nil
+	}
+	decoded := make([]byte, 4*len(raw)/(t.DType.Bits()/8))
+	decoder(t.DType, gguf.F32)(decoded, raw)
+	return gguf.DecodeFloat32(decoded), true, nil
 }

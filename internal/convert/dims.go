@@ -105,7 +105,7 @@ func (d *dims) check(holds holding, f *family) error {
 		}
 	}
 	row, sizes, withExperts := f.row(), d.layerSizes(), 0
-	for l := range min(d.blocks, maxPieces) {
+	for l := range min(d.blocks, maxOverlaps) {
 		if row.Layer(sizes, l).HasExperts() {
 			withExperts++
 		}

@@ -7,9 +7,8 @@
 // tensor is made.
 //
 // The same recipes say which rows of which weight are which rows of which tensor
-// ([Layout]); by that LoRA adapters go from PEFT's form to GGUF and back.
+// ([Layout]); by that internal/peft carries LoRA adapters from PEFT's form to GGUF and back.
 //
-// It may import gguf, safetensors, internal/half, internal/atomicfile and internal/tokenizer. It
-// never quantizes and never holds a whole tensor of a model in memory; of an adapter it
-// holds all.
+// It may import gguf, safetensors, internal/half and internal/tokenizer. It never quantizes
+// and never holds a whole tensor in memory.
 package convert

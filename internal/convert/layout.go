@@ -8,58 +8,85 @@ import (
 	"qtool/internal/arch"
 )
 
-// Layout knows which rows of which weight of a Hugging Face model are which rows of
-// which GGUF tensor. That is all that carries LoRA pairs from one form to the other:
-// [Layout.FromPEFT] and [Layout.ToPEFT].
+// Layout knows which rows of which weight of a Hugging Face model are which rows of which
+// GGUF tensor. That is all that carries LoRA pairs from one form to the other.
 type Layout struct {
-	arch    string // its name
-	inside  bool   // the language model is a part of one that sees images
-	targets []*target
-	weights []*weight // in the order of the targets
-	byName  map[string]*target
+	Arch    string // general.architecture
+	Inside  bool   // the language model is a part of one that sees images
+	Targets []*Target
+	Weights []*Weight // in the order of the targets
+
+	byName map[string]*Target
 	// modules are the weights of a module of the folder's model, by its path.
-	modules map[string][]*weight
+	modules map[string][]*Weight
 }
 
-// target is a GGUF tensor that a pair may change: matrices of out rows of in elements.
-type target struct {
-	name     string
-	in, out  int
-	matrices int // 0 if it is not a stack
-	zeros    int // of these, the last ones, which the folder does not have
-	pieces   []*piece
+// Target finds a target by the name of its tensor; nil if there is none.
+func (l *Layout) Target(name string) *Target { return l.byName[name] }
+
+// Module lists the weights of a module of the folder's model, given its path.
+func (l *Layout) Module(path string) []*Weight { return l.modules[path] }
+
+// Target is a GGUF tensor that a pair may change: matrices of Out rows of In elements.
+type Target struct {
+	Name     string
+	In, Out  int
+	Matrices int // 0 if it is not a stack
+	Zeros    int // of these, the last ones, which the folder does not have
+	Overlaps []*Overlap
 }
 
-// weight is one of the folder.
-type weight struct {
-	module, param string // the path of the module and the name of its parameter
-	in, out       int
-	matrices      int  // 0 if it is not a stack
-	rowsLast      bool // a stack is kept as [matrices, in, out], not [matrices, out, in]
-	embedding     bool // it is looked up
-	parameter     bool // the module is no linear layer
-	pieces        []*piece
+// Rows and Columns are those of the matrix that the pair multiplies, which for an
+// embedding is the transposed one.
+func (t *Target) Rows() int {
+	if t.Embedding() {
+		return t.In
+	}
+	return t.Out
 }
 
-// piece is the rows that both have in common.
-type piece struct {
-	target      *target
-	matrix, row int // of the target: the matrix, and the first row
-	weight      *weight
-	of          int // the matrix of the weight
-	rows        rowMap
-	n           int
-	// transposed says that the rows of the weight are the columns of the target's matrix.
-	transposed bool
+// Columns is told with [Target.Rows].
+func (t *Target) Columns() int {
+	if t.Embedding() {
+		return t.Out
+	}
+	return t.In
 }
 
-// rowMap finds the rows of a weight that follow each other in a target.
-type rowMap struct {
+// Embedding reports whether tokens are looked up in the tensor.
+func (t *Target) Embedding() bool { return t.Name == arch.TokenEmbedding }
+
+// Weight is one of the folder.
+type Weight struct {
+	Module, Param string // the path of the module and the name of its parameter
+	In, Out       int
+	Matrices      int  // 0 if it is not a stack
+	RowsLast      bool // a stack is kept as [matrices, in, out], not [matrices, out, in]
+	Embedding     bool // it is looked up
+	Parameter     bool // the module is no linear layer
+	Overlaps      []*Overlap
+}
+
+// Overlap is rows that a target and a weight have in common.
+type Overlap struct {
+	Target       *Target
+	Matrix, Row  int // of the target: the matrix, and the first row
+	Weight       *Weight
+	WeightMatrix int // the matrix of the weight
+	Rows         RowMap
+	N            int // how many
+	// Transposed says that the rows of the weight are the columns of the target's matrix.
+	Transposed bool
+}
+
+// RowMap finds the rows of a weight that follow each other in a target.
+type RowMap struct {
 	first, step int
 	headRows    int // of a head whose halves become neighbours; 0 for none
 }
 
-func (m rowMap) at(i int) int {
+// At is the row of the weight that is the i-th of the overlap in the target.
+func (m RowMap) At(i int) int {
 	if m.headRows > 0 {
 		head, k := i/m.headRows, i%m.headRows
 		i = head*m.headRows + k%2*(m.headRows/2) + k/2
@@ -67,9 +94,9 @@ func (m rowMap) at(i int) int {
 	return m.first + i*m.step
 }
 
-// maxPieces bounds what a configuration may claim before weights are seen; the largest
+// maxOverlaps bounds what a configuration may claim before weights are seen; the largest
 // models have a quarter.
-const maxPieces = 1 << 17
+const maxOverlaps = 1 << 17
 
 // LayoutOfFolder reads config.json in dir; weights need not be there. It fails as
 // [Open] does.
@@ -104,13 +131,13 @@ func layoutOfFolder(dir string) (*Layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.inside = c.has("text_config")
+	l.Inside = c.has("text_config")
 	return l, nil
 }
 
 // newLayout takes apart what the family's recipes say.
 func newLayout(fam *family, c *config, d *dims) (*Layout, error) {
-	if each := d.experts + d.heads + 8; d.blocks > maxPieces/each {
+	if each := d.experts + d.heads + 8; d.blocks > maxOverlaps/each {
 		return nil, invalid("%s gives %d layers of %d heads and %d experts, more than any model has", c.where, d.blocks, d.heads, d.experts)
 	}
 	d.packed = true // floats have their rows and columns as the blocks of MXFP4
@@ -119,8 +146,8 @@ func newLayout(fam *family, c *config, d *dims) (*Layout, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	l := &Layout{arch: fam.arch, byName: map[string]*target{}, modules: map[string][]*weight{}}
-	known := map[string]*weight{}
+	l := &Layout{Arch: fam.arch, byName: map[string]*Target{}, modules: map[string][]*Weight{}}
+	known := map[string]*Weight{}
 	for _, x := range list.list {
 		if len(x.shape) >= 2 && strings.HasSuffix(x.name, ".weight") && x.values == nil {
 			l.add(x, known)
@@ -131,13 +158,13 @@ func newLayout(fam *family, c *config, d *dims) (*Layout, error) {
 }
 
 // add makes a target of a recipe, with the weights that it is made of.
-func (l *Layout) add(x *recipe, known map[string]*weight) {
-	t := &target{name: x.name, in: x.shape[0], out: x.shape[1], zeros: x.zeros}
+func (l *Layout) add(x *recipe, known map[string]*Weight) {
+	t := &Target{Name: x.name, In: x.shape[0], Out: x.shape[1], Zeros: x.zeros}
 	if len(x.shape) > 2 {
-		t.matrices = x.shape[2]
+		t.Matrices = x.shape[2]
 	}
-	l.targets = append(l.targets, t)
-	l.byName[t.name] = t
+	l.Targets = append(l.Targets, t)
+	l.byName[t.Name] = t
 	sources := x.sources
 	switch {
 	case x.packed:
@@ -150,65 +177,65 @@ func (l *Layout) add(x *recipe, known map[string]*weight) {
 		if w == nil {
 			w = newWeight(source, x, t)
 			known[source] = w
-			l.weights = append(l.weights, w)
-			l.modules[w.module] = append(l.modules[w.module], w)
+			l.Weights = append(l.Weights, w)
+			l.modules[w.Module] = append(l.modules[w.Module], w)
 		}
-		x.pieces(t, w, i, len(sources))
+		x.overlaps(t, w, i, len(sources))
 	}
 }
 
 // newWeight finds the shape of a source.
-func newWeight(source string, x *recipe, t *target) *weight {
+func newWeight(source string, x *recipe, t *Target) *Weight {
 	dot := strings.LastIndexByte(source, '.')
-	w := &weight{module: source[:dot], param: source[dot+1:], in: t.in, out: t.out, embedding: t.name == arch.TokenEmbedding}
-	if w.embedding {
-		w.in, w.out = t.out, t.in
+	w := &Weight{Module: source[:dot], Param: source[dot+1:], In: t.In, Out: t.Out, Embedding: t.Name == arch.TokenEmbedding}
+	if w.Embedding {
+		w.In, w.Out = t.Out, t.In
 	}
-	w.parameter = strings.HasSuffix(t.name, ".ffn_gate_inp.weight") || x.packed || len(x.sourceShape) == 3
+	w.Parameter = strings.HasSuffix(t.Name, ".ffn_gate_inp.weight") || x.packed || len(x.sourceShape) == 3
 	switch n := len(x.sourceShape); {
 	case x.packed: // the model's own code has the values as [experts, in, out]
-		w.matrices, w.out, w.rowsLast = x.sourceShape[0], x.sourceShape[1], true
+		w.Matrices, w.Out, w.RowsLast = x.sourceShape[0], x.sourceShape[1], true
 	case n == 3:
-		w.matrices, w.out, w.in, w.rowsLast = x.sourceShape[0], x.sourceShape[1], x.sourceShape[2], x.rowsLast
+		w.Matrices, w.Out, w.In, w.RowsLast = x.sourceShape[0], x.sourceShape[1], x.sourceShape[2], x.rowsLast
 		if x.rowsLast {
-			w.out, w.in = w.in, w.out
+			w.Out, w.In = w.In, w.Out
 		}
 	case n == 2:
-		w.out, w.in = x.sourceShape[0], x.sourceShape[1]
+		w.Out, w.In = x.sourceShape[0], x.sourceShape[1]
 	}
 	return w
 }
 
-// pieces adds what target t has of weight w, the i-th of n.
-func (x *recipe) pieces(t *target, w *weight, i, n int) {
-	add := func(p piece) {
-		p.target, p.weight = t, w
-		t.pieces, w.pieces = append(t.pieces, &p), append(w.pieces, &p)
+// overlaps adds what target t has of weight w, the i-th of n.
+func (x *recipe) overlaps(t *Target, w *Weight, i, n int) {
+	add := func(p Overlap) {
+		p.Target, p.Weight = t, w
+		t.Overlaps, w.Overlaps = append(t.Overlaps, &p), append(w.Overlaps, &p)
 	}
-	rows := rowMap{step: 1}
+	rows := RowMap{step: 1}
 	if x.heads > 0 {
-		rows.headRows = t.out / x.heads
+		rows.headRows = t.Out / x.heads
 	}
-	if w.embedding {
-		add(piece{rows: rows, n: w.out})
+	if w.Embedding {
+		add(Overlap{Rows: rows, N: w.Out})
 		return
 	}
 	if n > 1 {
-		add(piece{matrix: i, rows: rows, n: t.out})
+		add(Overlap{Matrix: i, Rows: rows, N: t.Out})
 		return
 	}
 	if x.cut.step > 0 {
 		rows.first, rows.step = x.cut.first, x.cut.step
 	}
-	for m := range max(1, t.matrices) {
-		p := piece{matrix: m, rows: rows, n: t.out, transposed: x.transposed}
+	for m := range max(1, t.Matrices) {
+		p := Overlap{Matrix: m, Rows: rows, N: t.Out, Transposed: x.transposed}
 		if x.transposed {
-			p.n = t.in
+			p.N = t.In
 		}
-		if w.matrices > 0 {
-			p.of = m
+		if w.Matrices > 0 {
+			p.WeightMatrix = m
 		} else {
-			p.rows.first += m * x.cut.pieceRows
+			p.Rows.first += m * x.cut.pieceRows
 		}
 		add(p)
 	}
@@ -217,32 +244,32 @@ func (x *recipe) pieces(t *target, w *weight, i, n int) {
 // addFusedExperts lists also the two weights in which newer models of transformers hold
 // all experts of a layer: [experts, gate and up, in] and [experts, out, ff].
 func (l *Layout) addFusedExperts() {
-	for _, gate := range l.targets {
-		prefix, ok := strings.CutSuffix(gate.name, "ffn_gate_exps.weight")
+	for _, gate := range l.Targets {
+		prefix, ok := strings.CutSuffix(gate.Name, "ffn_gate_exps.weight")
 		up, down := l.byName[prefix+"ffn_up_exps.weight"], l.byName[prefix+"ffn_down_exps.weight"]
-		if !ok || up == nil || down == nil || gate.pieces[0].weight.matrices > 0 {
+		if !ok || up == nil || down == nil || gate.Overlaps[0].Weight.Matrices > 0 {
 			continue
 		}
-		layer, _, _ := strings.Cut(gate.pieces[0].weight.module, ".experts.")
+		layer, _, _ := strings.Cut(gate.Overlaps[0].Weight.Module, ".experts.")
 		layer = strings.TrimSuffix(layer, ".block_sparse_moe") // Mixtral's older name
 		module := strings.TrimSuffix(layer, ".mlp") + ".mlp.experts"
-		n := len(gate.pieces) // without an expert of zeros
-		both := &weight{module: module, param: "gate_up_proj", in: gate.in, out: 2 * gate.out, matrices: n, parameter: true}
-		one := &weight{module: module, param: "down_proj", in: down.in, out: down.out, matrices: n, parameter: true}
+		n := len(gate.Overlaps) // without an expert of zeros
+		both := &Weight{Module: module, Param: "gate_up_proj", In: gate.In, Out: 2 * gate.Out, Matrices: n, Parameter: true}
+		one := &Weight{Module: module, Param: "down_proj", In: down.In, Out: down.Out, Matrices: n, Parameter: true}
 		l.modules[module] = append(l.modules[module], both, one)
 		for e := range n {
-			both.pieces = append(both.pieces,
-				&piece{target: gate, matrix: e, weight: both, of: e, rows: rowMap{step: 1}, n: gate.out},
-				&piece{target: up, matrix: e, weight: both, of: e, rows: rowMap{first: gate.out, step: 1}, n: up.out})
-			one.pieces = append(one.pieces, &piece{target: down, matrix: e, weight: one, of: e, rows: rowMap{step: 1}, n: down.out})
+			both.Overlaps = append(both.Overlaps,
+				&Overlap{Target: gate, Matrix: e, Weight: both, WeightMatrix: e, Rows: RowMap{step: 1}, N: gate.Out},
+				&Overlap{Target: up, Matrix: e, Weight: both, WeightMatrix: e, Rows: RowMap{first: gate.Out, step: 1}, N: up.Out})
+			one.Overlaps = append(one.Overlaps, &Overlap{Target: down, Matrix: e, Weight: one, WeightMatrix: e, Rows: RowMap{step: 1}, N: down.Out})
 		}
 	}
 }
 
 // String names the weight as PEFT does.
-func (w *weight) String() string {
-	if w.parameter {
-		return w.module + "." + w.param
+func (w *Weight) String() string {
+	if w.Parameter {
+		return w.Module + "." + w.Param
 	}
-	return w.module
+	return w.Module
 }

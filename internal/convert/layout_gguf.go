@@ -128,7 +128,7 @@ func (d *dims) readWidths(m gguf.Model) {
 
 // fit makes the targets those that m has, in its order.
 func (l *Layout) fit(m gguf.Model) error {
-	var targets []*target
+	var targets []*Target
 	for _, x := range m.Tensors() {
 		t := l.byName[x.Name]
 		if t == nil {
@@ -138,24 +138,24 @@ func (l *Layout) fit(m gguf.Model) error {
 			continue
 		}
 		if want := t.shape(); !gguf.SameShape(x.Shape, want) {
-			t.matrices, t.zeros = t.matrices-t.zeros, 0 // some files have no expert of zeros
+			t.Matrices, t.Zeros = t.Matrices-t.Zeros, 0 // some files have no expert of zeros
 			if !gguf.SameShape(x.Shape, t.shape()) {
 				return invalid("the tensor %q has shape %v, the metadata give %v", x.Name, x.Shape, want)
 			}
 		}
 		targets = append(targets, t)
 	}
-	l.targets, l.byName = targets, map[string]*target{}
+	l.Targets, l.byName = targets, map[string]*Target{}
 	for _, t := range targets {
-		l.byName[t.name] = t
+		l.byName[t.Name] = t
 	}
 	for _, w := range l.everyWeight() {
-		w.pieces = slices.DeleteFunc(w.pieces, func(p *piece) bool { return l.byName[p.target.name] != p.target })
+		w.Overlaps = slices.DeleteFunc(w.Overlaps, func(p *Overlap) bool { return l.byName[p.Target.Name] != p.Target })
 	}
 	return nil
 }
 
-func (l *Layout) everyWeight() (out []*weight) {
+func (l *Layout) everyWeight() (out []*Weight) {
 	for _, ws := range l.modules {
 		out = append(out, ws...)
 	}
@@ -163,11 +163,11 @@ func (l *Layout) everyWeight() (out []*weight) {
 }
 
 // shape is in the order of GGUF.
-func (t *target) shape() []int {
-	if t.matrices > 0 {
-		return []int{t.in, t.out, t.matrices}
+func (t *Target) shape() []int {
+	if t.Matrices > 0 {
+		return []int{t.In, t.Out, t.Matrices}
 	}
-	return []int{t.in, t.out}
+	return []int{t.In, t.Out}
 }
 
 // fusions are the tensors that hold the rows of several others of their layer.
@@ -178,38 +178,38 @@ var fusions = map[string][]string{
 
 // fused is the target of a tensor that holds the rows of several targets; nil if x is
 // none.
-func (l *Layout) fused(x *gguf.Tensor) *target {
+func (l *Layout) fused(x *gguf.Tensor) *Target {
 	layer, name, ok := arch.SplitLayer(x.Name)
 	if !ok {
 		return nil
 	}
 	prefix := arch.InLayer(layer, "")
 	if keys := l.byName[prefix+"attn_k_b.weight"]; name == "attn_kv_b.weight" && keys != nil {
-		w := keys.pieces[0].weight
-		t := &target{name: x.Name, in: w.in, out: w.out}
-		p := &piece{target: t, weight: w, rows: rowMap{step: 1}, n: w.out}
-		t.pieces, w.pieces = []*piece{p}, append(w.pieces, p)
+		w := keys.Overlaps[0].Weight
+		t := &Target{Name: x.Name, In: w.In, Out: w.Out}
+		p := &Overlap{Target: t, Weight: w, Rows: RowMap{step: 1}, N: w.Out}
+		t.Overlaps, w.Overlaps = []*Overlap{p}, append(w.Overlaps, p)
 		return t
 	}
-	var t *target
+	var t *Target
 	for _, part := range fusions[name] {
 		of := l.byName[prefix+part]
 		if of == nil {
 			return nil
 		}
 		if t == nil {
-			t = &target{name: x.Name, in: of.in, matrices: of.matrices}
+			t = &Target{Name: x.Name, In: of.In, Matrices: of.Matrices}
 		}
 		for _, w := range l.everyWeight() {
-			for _, p := range w.pieces {
-				if p.target == of {
+			for _, p := range w.Overlaps {
+				if p.Target == of {
 					q := *p
-					q.target, q.row = t, t.out
-					t.pieces, w.pieces = append(t.pieces, &q), append(w.pieces, &q)
+					q.Target, q.Row = t, t.Out
+					t.Overlaps, w.Overlaps = append(t.Overlaps, &q), append(w.Overlaps, &q)
 				}
 			}
 		}
-		t.out += of.out
+		t.Out += of.Out
 	}
 	return t
 }

@@ -42,7 +42,7 @@ func (w *metadataWriter) general(dir string, c *config, tensors []*gguf.Tensor) 
 // sampling sets the recommended sampling parameters. They are only advice: a
 // file that is not there or not understood does not matter.
 func (w *metadataWriter) sampling(path string) {
-	fields, err := readJSON(path)
+	fields, err := ReadJSON(path)
 	if err != nil {
 		return
 	}

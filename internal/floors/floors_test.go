@@ -19,7 +19,7 @@ var floors = [][]string{
 	{"fixtures/generate", "internal/bench", "internal/modeldoc"},
 	{"train"},
 	{"lora"},
-	{"internal/loop", "internal/adapt", "internal/infer", "internal/source"},
+	{"internal/loop", "internal/adapt", "internal/infer", "internal/peft", "internal/source"},
 	{"internal/sensitivity"},
 	{"internal/model"},
 	{"internal/nn", "internal/dataset", "internal/convert"},

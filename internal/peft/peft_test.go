@@ -1,4 +1,4 @@
-package convert
+package peft
 
 import (
 	"context"
@@ -14,13 +14,14 @@ import (
 
 	"qtool/fixtures"
 	"qtool/gguf"
+	"qtool/internal/convert"
 	"qtool/internal/sharedtest"
 	"qtool/safetensors"
 )
 
 // onModules is an adapter with pairs of ones on linear layers, [in, out] each.
-func onModules(config map[string]any, rank int, modules map[string][2]int) *PEFT {
-	p := &PEFT{Config: reread(config)}
+func onModules(config map[string]any, rank int, modules map[string][2]int) *Adapter {
+	p := &Adapter{Config: reread(config)}
 	put := func(name string, shape ...int) {
 		v := make(gguf.Float32s, elements(shape))
 		for i := range v {
@@ -69,7 +70,7 @@ func TestScalesOfPEFTHoldWhateverTheirSpelling(t *testing.T) {
 		"a negative alpha": {map[string]any{"lora_alpha": -4}, map[string]float64{"blk.0.attn_q.weight": -4}},
 	} {
 		c.config["peft_type"], c.config["r"] = "LORA", 4
-		m, err := l.FromPEFT(onModules(c.config, 4, modules))
+		m, err := ToGGUF(l, onModules(c.config, 4, modules))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -86,7 +87,7 @@ func TestPairsOfDifferentRanksKeepTheirScales(t *testing.T) {
 	config := map[string]any{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "rank_pattern": map[string]any{"v_proj": 2}}
 	p := onModules(config, 4, map[string][2]int{"model.layers.0.self_attn.q_proj": {32, 48}})
 	p.Tensors = append(p.Tensors, onModules(config, 2, map[string][2]int{"model.layers.0.self_attn.v_proj": {32, 24}}).Tensors...)
-	m, err := l.FromPEFT(p)
+	m, err := ToGGUF(l, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,11 +97,11 @@ func TestPairsOfDifferentRanksKeepTheirScales(t *testing.T) {
 			t.Errorf("%s changes by %g, want 8", name, got)
 		}
 	}
-	back, err := l.ToPEFT(m, "")
+	back, err := FromGGUF(l, m, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := l.FromPEFT(&PEFT{Config: reread(back.Config), Tensors: back.Tensors})
+	again, err := ToGGUF(l, &Adapter{Config: reread(back.Config), Tensors: back.Tensors})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func TestExpertsWithoutAPairGetZerosAndLowerRanksAreFilledUp(t *testing.T) {
 	config := map[string]any{"peft_type": "LORA", "r": 2, "lora_alpha": 2}
 	p := onModules(config, 2, map[string][2]int{expert + "1.w3": {32, 40}})
 	p.Tensors = append(p.Tensors, onModules(config, 1, map[string][2]int{expert + "3.w3": {32, 40}}).Tensors...)
-	m, err := l.FromPEFT(p)
+	m, err := ToGGUF(l, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +137,7 @@ func TestAPairOnAPieceBecomesOneOnTheWhole(t *testing.T) {
 	l := layoutOf(t, written(t, fixtures.TinyFolder(1, "GraniteMoeSharedForCausalLM", fixtures.FolderOptions{})))
 	for _, name := range []string{"blk.0.ffn_up_shexp.weight", "blk.0.ffn_up_exps.weight"} {
 		adapter := randomAdapter(l, 2, func(n string) bool { return n == name })
-		p, err := l.ToPEFT(adapter, "")
+		p, err := FromGGUF(l, adapter, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,11 +158,11 @@ func TestAPairOnAPieceBecomesOneOnTheWhole(t *testing.T) {
 	})
 	a, _ := both.Tensor("blk.0.ffn_gate_shexp.weight.lora_a")
 	up, _ := both.Tensor("blk.0.ffn_up_shexp.weight.lora_a")
-	if p, err := l.ToPEFT(both, ""); err != nil || p.Tensors[0].Shape[0] != 4 {
+	if p, err := FromGGUF(l, both, ""); err != nil || p.Tensors[0].Shape[0] != 4 {
 		t.Errorf("two pairs of rank 2 became %+v, %v", p.Tensors[0], err)
 	}
 	up.Data = a.Data
-	if p, err := l.ToPEFT(both, ""); err != nil || p.Tensors[0].Shape[0] != 2 {
+	if p, err := FromGGUF(l, both, ""); err != nil || p.Tensors[0].Shape[0] != 2 {
 		t.Errorf("two pairs that share A became %+v, %v", p.Tensors[0], err)
 	}
 }
@@ -187,12 +188,12 @@ func TestOneTensorOfSeveralWeightsGetsTheRanksOfAll(t *testing.T) {
 		}
 	}
 	fused := gguf.Assemble(apart.Metadata(), tensors)
-	l, err := LayoutOfGGUF(fused)
+	l, err := convert.LayoutOfGGUF(fused)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := foldersPEFT(f, 2, func(name string) bool { return strings.Contains(name, "q_proj") || strings.Contains(name, "v_proj") })
-	adapter, err := l.FromPEFT(p)
+	adapter, err := ToGGUF(l, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,12 +209,12 @@ func TestStacksOfOlderPEFTHaveTheirHalvesExchanged(t *testing.T) {
 	f := fixtures.TinyFolder(1, "GraniteMoeForCausalLM", fixtures.FolderOptions{})
 	l := layoutOf(t, written(t, f))
 	straight := foldersPEFT(f, 2, func(name string) bool { return strings.Contains(name, "put_linear") })
-	want, err := l.FromPEFT(straight)
+	want, err := ToGGUF(l, straight)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Before 0.19.1, A was over the axis behind the experts, which here is that of the rows.
-	old := &PEFT{Config: straight.Config}
+	old := &Adapter{Config: straight.Config}
 	for i := 0; i < len(straight.Tensors); i += 2 {
 		a, b := straight.Tensors[i], straight.Tensors[i+1]
 		const experts = 5
@@ -237,7 +238,7 @@ func TestStacksOfOlderPEFTHaveTheirHalvesExchanged(t *testing.T) {
 			&safetensors.Tensor{Name: a.Name, DType: a.DType, Shape: []int{rank * experts, out}, Data: na},
 			&safetensors.Tensor{Name: b.Name, DType: b.DType, Shape: []int{in, rank * experts}, Data: nb})
 	}
-	got, err := l.FromPEFT(old)
+	got, err := ToGGUF(l, old)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,35 +250,37 @@ func TestWhatIsMoreThanPairsIsRefusedWithItsReason(t *testing.T) {
 	l := layoutOf(t, dir)
 	const q = "model.layers.0.self_attn.q_proj"
 	for name, c := range map[string]struct {
-		change func(p *PEFT)
+		change func(p *Adapter)
 		says   string
 	}{
-		"another method":     {func(p *PEFT) { p.Config["peft_type"] = "IA3" }, "IA3"},
-		"DoRA":               {func(p *PEFT) { p.Config["use_dora"] = true }, "use_dora"},
-		"biases":             {func(p *PEFT) { p.Config["bias"] = "lora_only" }, "lora_only"},
-		"whole modules":      {func(p *PEFT) { p.Config["modules_to_save"] = []any{"lm_head"} }, "modules_to_save"},
-		"activated":          {func(p *PEFT) { p.Config["alora_invocation_tokens"] = []any{json.Number("3")} }, "alora_invocation_tokens"},
-		"a changed base":     {func(p *PEFT) { p.Config["init_lora_weights"] = "pissa_niter_16" }, "pissa"},
-		"layers twice":       {func(p *PEFT) { p.Config["layer_replication"] = []any{[]any{}} }, "layer_replication"},
-		"no such expression": {func(p *PEFT) { p.Config["alpha_pattern"] = map[string]any{"(": json.Number("3")} }, "not understood"},
-		"no alpha":           {func(p *PEFT) { p.Config["lora_alpha"] = json.Number("0") }, "alpha"},
-		"another module":     {func(p *PEFT) { *p = *onModules(p.Config, 2, map[string][2]int{"model.layers.7.mlp.up_proj": {32, 40}}) }, "layers.7.mlp.up_proj"},
-		"another shape":      {func(p *PEFT) { *p = *onModules(p.Config, 2, map[string][2]int{q: {32, 31}}) }, "32 columns and 31 rows"},
-		"one half":           {func(p *PEFT) { p.Tensors = p.Tensors[:1] }, "one half"},
-		"two ranks":          {func(p *PEFT) { p.Tensors[0].Shape = []int{1, 64} }, "columns"},
-		"a vector":           {func(p *PEFT) { p.Tensors[0].Shape = []int{64} }, "matrix"},
-		"integers":           {func(p *PEFT) { p.Tensors[0].DType = safetensors.I32 }, "I32"},
-		"a magnitude":        {func(p *PEFT) { p.Tensors[0].Name = "base_model.model." + q + ".lora_magnitude_vector" }, "DoRA"},
-		"a bias":             {func(p *PEFT) { p.Tensors[0].Name = "base_model.model." + q + ".lora_B.bias" }, "bias"},
-		"a whole weight":     {func(p *PEFT) { p.Tensors[0].Name = "base_model.model.lm_head.weight" }, "modules_to_save"},
-		"nothing":            {func(p *PEFT) { p.Tensors = nil }, "no pairs"},
+		"another method":     {func(p *Adapter) { p.Config["peft_type"] = "IA3" }, "IA3"},
+		"DoRA":               {func(p *Adapter) { p.Config["use_dora"] = true }, "use_dora"},
+		"biases":             {func(p *Adapter) { p.Config["bias"] = "lora_only" }, "lora_only"},
+		"whole modules":      {func(p *Adapter) { p.Config["modules_to_save"] = []any{"lm_head"} }, "modules_to_save"},
+		"activated":          {func(p *Adapter) { p.Config["alora_invocation_tokens"] = []any{json.Number("3")} }, "alora_invocation_tokens"},
+		"a changed base":     {func(p *Adapter) { p.Config["init_lora_weights"] = "pissa_niter_16" }, "pissa"},
+		"layers twice":       {func(p *Adapter) { p.Config["layer_replication"] = []any{[]any{}} }, "layer_replication"},
+		"no such expression": {func(p *Adapter) { p.Config["alpha_pattern"] = map[string]any{"(": json.Number("3")} }, "not understood"},
+		"no alpha":           {func(p *Adapter) { p.Config["lora_alpha"] = json.Number("0") }, "alpha"},
+		"another module": {func(p *Adapter) {
+			*p = *onModules(p.Config, 2, map[string][2]int{"model.layers.7.mlp.up_proj": {32, 40}})
+		}, "layers.7.mlp.up_proj"},
+		"another shape":  {func(p *Adapter) { *p = *onModules(p.Config, 2, map[string][2]int{q: {32, 31}}) }, "32 columns and 31 rows"},
+		"one half":       {func(p *Adapter) { p.Tensors = p.Tensors[:1] }, "one half"},
+		"two ranks":      {func(p *Adapter) { p.Tensors[0].Shape = []int{1, 64} }, "columns"},
+		"a vector":       {func(p *Adapter) { p.Tensors[0].Shape = []int{64} }, "matrix"},
+		"integers":       {func(p *Adapter) { p.Tensors[0].DType = safetensors.I32 }, "I32"},
+		"a magnitude":    {func(p *Adapter) { p.Tensors[0].Name = "base_model.model." + q + ".lora_magnitude_vector" }, "DoRA"},
+		"a bias":         {func(p *Adapter) { p.Tensors[0].Name = "base_model.model." + q + ".lora_B.bias" }, "bias"},
+		"a whole weight": {func(p *Adapter) { p.Tensors[0].Name = "base_model.model.lm_head.weight" }, "modules_to_save"},
+		"nothing":        {func(p *Adapter) { p.Tensors = nil }, "no pairs"},
 	} {
 		p := onModules(map[string]any{"peft_type": "LORA", "r": 2, "lora_alpha": 4}, 2, map[string][2]int{q: {32, 32}})
-		if _, err := l.FromPEFT(p); err != nil {
+		if _, err := ToGGUF(l, p); err != nil {
 			t.Fatal(err)
 		}
 		c.change(p)
-		if _, err := l.FromPEFT(p); !isMarked(err) || !strings.Contains(err.Error(), c.says) {
+		if _, err := ToGGUF(l, p); !isMarked(err) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: the error is of no kind or does not say %q: %v", name, c.says, err)
 		}
 	}
@@ -285,7 +288,7 @@ func TestWhatIsMoreThanPairsIsRefusedWithItsReason(t *testing.T) {
 
 func TestAFolderThatIsNoAdapterIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := OpenPEFT(dir); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), peftConfig) {
+	if _, err := Open(dir); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), peftConfig) {
 		t.Errorf("an empty folder: %v", err)
 	}
 	write := func(name, text string) {
@@ -294,14 +297,14 @@ func TestAFolderThatIsNoAdapterIsRefused(t *testing.T) {
 		}
 	}
 	write(peftConfig, "{}")
-	if _, err := OpenPEFT(dir); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), peftWeights) {
+	if _, err := Open(dir); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), peftWeights) {
 		t.Errorf("no weights: %v", err)
 	}
 	write("adapter_model.bin", "")
-	if _, err := OpenPEFT(dir); !errors.Is(err, ErrUnsupported) {
+	if _, err := Open(dir); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("pickled weights: %v", err)
 	}
-	if err := (&PEFT{Config: map[string]any{"peft_type": "LORA"}}).Write(context.Background(), filepath.Join(dir, "nowhere")); err == nil {
+	if err := (&Adapter{Config: map[string]any{"peft_type": "LORA"}}).Write(context.Background(), filepath.Join(dir, "nowhere")); err == nil {
 		t.Error("an adapter was written into a folder that is not there")
 	}
 }
@@ -314,11 +317,11 @@ func TestAnAdapterInGGUFThatCannotBeSaidInPEFTIsRefused(t *testing.T) {
 	v := values(t, adapter, b.Name)
 	v[len(v)-1] = 1 // of the expert of zeros
 	b.Data = gguf.Float32s(v)
-	if _, err := l.ToPEFT(adapter, ""); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "computes nothing") {
+	if _, err := FromGGUF(l, adapter, ""); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "computes nothing") {
 		t.Errorf("a pair on the expert that computes nothing: %v", err)
 	}
 	other := layoutOf(t, written(t, fixtures.TinyFolder(1, "Qwen2ForCausalLM", fixtures.FolderOptions{})))
-	if _, err := other.ToPEFT(adapter, ""); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "longcat") {
+	if _, err := FromGGUF(other, adapter, ""); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "longcat") {
 		t.Errorf("an adapter of another architecture: %v", err)
 	}
 }
@@ -329,17 +332,17 @@ func TestALayoutOfMoreThanAnyModelHasCostsNothing(t *testing.T) {
 		g := *f
 		g.Config = maps.Clone(f.Config)
 		g.Config[field] = n
-		if _, err := LayoutOfFolder(written(t, &g)); !errors.Is(err, ErrInvalid) {
+		if _, err := convert.LayoutOfFolder(written(t, &g)); !errors.Is(err, convert.ErrInvalid) {
 			t.Errorf("%s of %d: %v", field, n, err)
 		}
 	}
 	md := f.Twin.Metadata().Clone()
 	md.Set("deepseek2.block_count", uint32(1<<30))
-	if _, err := LayoutOfGGUF(gguf.Assemble(md, f.Twin.Tensors())); !errors.Is(err, ErrInvalid) {
+	if _, err := convert.LayoutOfGGUF(gguf.Assemble(md, f.Twin.Tensors())); !errors.Is(err, convert.ErrInvalid) {
 		t.Errorf("2^30 blocks: %v", err)
 	}
 	md.Set("deepseek2.block_count", uint64(1<<40))
-	if _, err := LayoutOfGGUF(gguf.Assemble(md, f.Twin.Tensors())); !errors.Is(err, ErrInvalid) {
+	if _, err := convert.LayoutOfGGUF(gguf.Assemble(md, f.Twin.Tensors())); !errors.Is(err, convert.ErrInvalid) {
 		t.Errorf("2^40 blocks: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package convert
+package peft
 
 import (
 	"cmp"
@@ -9,10 +9,11 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/arch"
+	"qtool/internal/convert"
 	"qtool/safetensors"
 )
 
-// FromPEFT gives an adapter as the GGUF that llama.cpp loads: for every weight a pair
+// ToGGUF gives an adapter as the GGUF that llama.cpp loads: for every weight a pair
 // NAME.lora_a [in, rank], NAME.lora_b [rank, out], all F32, stacks of experts with a third
 // axis; of the embedding lora_a is [rank, vocabulary].
 //
@@ -25,8 +26,8 @@ import (
 //
 // What is more than pairs on weights (DoRA, biases, modules_to_save, activated LoRA),
 // or is on a weight that the model does not have, is refused with [ErrUnsupported].
-func (l *Layout) FromPEFT(p *PEFT) (gguf.Model, error) {
-	m, err := l.fromPEFT(p)
+func ToGGUF(l *convert.Layout, p *Adapter) (gguf.Model, error) {
+	m, err := toGGUF(l, p)
 	if err == nil { // all of it is in memory
 		err = p.Unchanged()
 	}
@@ -36,7 +37,7 @@ func (l *Layout) FromPEFT(p *PEFT) (gguf.Model, error) {
 	return m, nil
 }
 
-func (l *Layout) fromPEFT(p *PEFT) (gguf.Model, error) {
+func toGGUF(l *convert.Layout, p *Adapter) (gguf.Model, error) {
 	scales, err := readScales(p.Config)
 	if err != nil {
 		return nil, err
@@ -45,9 +46,9 @@ func (l *Layout) fromPEFT(p *PEFT) (gguf.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	pairs := map[*weight][]*pair{}
+	pairs := map[*convert.Weight][]*pair{}
 	for _, e := range entries {
-		w, exchanged, err := l.weightOf(e, scales)
+		w, exchanged, err := weightOf(l, e, scales)
 		if err != nil {
 			return nil, err
 		}
@@ -58,36 +59,36 @@ func (l *Layout) fromPEFT(p *PEFT) (gguf.Model, error) {
 			return nil, err
 		}
 	}
-	parts := map[*target]map[int][]part{}
-	for _, w := range slices.SortedFunc(maps.Keys(pairs), func(a, b *weight) int { return cmp.Compare(a.String(), b.String()) }) {
-		for _, c := range w.pieces {
-			q := c.toTarget(pairs[w][c.of])
+	parts := map[*convert.Target]map[int][]placed{}
+	for _, w := range slices.SortedFunc(maps.Keys(pairs), func(a, b *convert.Weight) int { return cmp.Compare(a.String(), b.String()) }) {
+		for _, c := range w.Overlaps {
+			q := toTarget(c, pairs[w][c.WeightMatrix])
 			if q == nil {
 				continue
 			}
-			if parts[c.target] == nil {
-				parts[c.target] = map[int][]part{}
+			if parts[c.Target] == nil {
+				parts[c.Target] = map[int][]placed{}
 			}
-			parts[c.target][c.matrix] = append(parts[c.target][c.matrix], part{q, func(i int) int { return c.row + i }})
+			parts[c.Target][c.Matrix] = append(parts[c.Target][c.Matrix], placed{q, func(i int) int { return c.Row + i }})
 		}
 	}
-	return l.assemble(parts)
+	return assemble(l, parts)
 }
 
 // assemble makes the model of the parts of each matrix of each target.
-func (l *Layout) assemble(parts map[*target]map[int][]part) (gguf.Model, error) {
-	pairs := map[*target][]*pair{}
+func assemble(l *convert.Layout, parts map[*convert.Target]map[int][]placed) (gguf.Model, error) {
+	pairs := map[*convert.Target][]*pair{}
 	votes := map[float64]int{}
 	var alpha float64
-	for _, t := range l.targets {
+	for _, t := range l.Targets {
 		of := parts[t]
 		if of == nil {
 			continue
 		}
-		stack := make([]*pair, max(1, t.matrices))
+		stack := make([]*pair, max(1, t.Matrices))
 		rank, first := 0, -1
 		for i := range stack {
-			stack[i] = joined(t.rows(), of[i])
+			stack[i] = joined(t.Rows(), of[i])
 			if stack[i] != nil {
 				rank = max(rank, stack[i].rank)
 				if first < 0 {
@@ -98,7 +99,7 @@ func (l *Layout) assemble(parts map[*target]map[int][]part) (gguf.Model, error) 
 		pairs[t] = stack
 		for i, p := range stack {
 			if p == nil {
-				p = &pair{rank: rank, in: t.columns(), out: t.rows(), alpha: stack[first].alpha, over: stack[first].over}
+				p = &pair{rank: rank, in: t.Columns(), out: t.Rows(), alpha: stack[first].alpha, over: stack[first].over}
 				p.a, p.b = make([]float32, rank*p.in), make([]float32, p.out*rank)
 			}
 			stack[i] = p.padded(rank)
@@ -114,54 +115,36 @@ func (l *Layout) assemble(parts map[*target]map[int][]part) (gguf.Model, error) 
 	}
 	alpha = float64(float32(alpha))
 	md := &gguf.Metadata{}
-	md.Set(arch.KeyArchitecture, l.arch)
+	md.Set(arch.KeyArchitecture, l.Arch)
 	md.Set("general.type", "adapter")
 	md.Set("adapter.type", "lora")
 	md.Set("adapter.lora.alpha", float32(alpha))
 	var tensors []*gguf.Tensor
-	for _, t := range l.targets {
+	for _, t := range l.Targets {
 		if stack := pairs[t]; stack != nil {
-			tensors = append(tensors, t.tensors(stack, alpha)...)
+			tensors = append(tensors, tensorsOf(t, stack, alpha)...)
 		}
 	}
 	return gguf.Assemble(md, tensors), nil
 }
 
-// rows and columns are those of the matrix that the pair multiplies, which for an
-// embedding is the transposed one.
-func (t *target) rows() int {
-	if t.embedding() {
-		return t.in
-	}
-	return t.out
-}
-
-func (t *target) columns() int {
-	if t.embedding() {
-		return t.out
-	}
-	return t.in
-}
-
-func (t *target) embedding() bool { return t.name == arch.TokenEmbedding }
-
-// tensors are the two halves of a pair with the given alpha.
-func (t *target) tensors(stack []*pair, alpha float64) []*gguf.Tensor {
+// tensorsOf are the two halves of the pairs on t with the given alpha.
+func tensorsOf(t *convert.Target, stack []*pair, alpha float64) []*gguf.Tensor {
 	rank := stack[0].rank
 	var a, b []float32
 	for _, p := range stack {
 		p.scaled(alpha, float64(rank))
 		a, b = append(a, p.a...), append(b, p.b...)
 	}
-	shapeA, shapeB := []int{t.in, rank}, []int{rank, t.out}
-	if t.embedding() {
-		a = exchanged(a, rank, t.out)
-		shapeA, shapeB = []int{rank, t.out}, []int{rank, t.in}
+	shapeA, shapeB := []int{t.In, rank}, []int{rank, t.Out}
+	if t.Embedding() {
+		a = exchanged(a, rank, t.Out)
+		shapeA, shapeB = []int{rank, t.Out}, []int{rank, t.In}
 	}
-	if t.matrices > 0 {
-		shapeA, shapeB = append(shapeA, t.matrices), append(shapeB, t.matrices)
+	if t.Matrices > 0 {
+		shapeA, shapeB = append(shapeA, t.Matrices), append(shapeB, t.Matrices)
 	}
-	return []*gguf.Tensor{gguf.Float32Tensor(t.name+".lora_a", shapeA, a), gguf.Float32Tensor(t.name+".lora_b", shapeB, b)}
+	return []*gguf.Tensor{gguf.Float32Tensor(t.Name+".lora_a", shapeA, a), gguf.Float32Tensor(t.Name+".lora_b", shapeB, b)}
 }
 
 // peftEntry is a pair in the folder.
@@ -218,19 +201,19 @@ func peftEntries(tensors []*safetensors.Tensor) ([]*peftEntry, error) {
 var insides = []string{"model.language_model.", "language_model.model.", "language_model."}
 
 // candidates are the weights of the model at the path of a module.
-func (l *Layout) candidates(module string) []*weight {
-	if found := l.modules[module]; found != nil {
+func candidates(l *convert.Layout, module string) []*convert.Weight {
+	if found := l.Module(module); found != nil {
 		return found
 	}
-	if older := strings.Replace(module, ".mlp.", ".block_sparse_moe.", 1); l.modules[older] != nil { // Mixtral's
-		return l.modules[older]
+	if older := strings.Replace(module, ".mlp.", ".block_sparse_moe.", 1); l.Module(older) != nil { // Mixtral's
+		return l.Module(older)
 	}
 	for _, prefix := range insides {
 		if rest, ok := strings.CutPrefix(module, prefix); ok {
-			if found := l.modules["model."+rest]; found != nil {
+			if found := l.Module("model." + rest); found != nil {
 				return found
 			}
-			if found := l.modules[rest]; found != nil {
+			if found := l.Module(rest); found != nil {
 				return found
 			}
 		}
@@ -240,17 +223,17 @@ func (l *Layout) candidates(module string) []*weight {
 
 // weightOf finds the weight that a pair is on. exchanged says that its A is over the rows
 // and its B over the columns of the matrices.
-func (l *Layout) weightOf(e *peftEntry, s *peftScales) (w *weight, exchanged bool, err error) {
-	found := l.candidates(e.module)
+func weightOf(l *convert.Layout, e *peftEntry, s *peftScales) (w *convert.Weight, exchanged bool, err error) {
+	found := candidates(l, e.module)
 	if found == nil {
-		return nil, false, refuse("it has a pair on %q, which the %s architecture has no weight for", e.module, l.arch)
+		return nil, false, refuse("it has a pair on %q, which the %s architecture has no weight for", e.module, l.Arch)
 	}
 	in, out := e.a.Shape[1], e.b.Shape[0]
-	var second *weight
+	var second *convert.Weight
 	for _, w := range found {
-		straight, turned := w.in == in && w.out == out, w.matrices > 0 && !w.rowsLast && w.in == out && w.out == in
+		straight, turned := w.In == in && w.Out == out, w.Matrices > 0 && !w.RowsLast && w.In == out && w.Out == in
 		switch {
-		case w.embedding != e.embedding:
+		case w.Embedding != e.embedding:
 		case straight && turned:
 			return w, s.old, nil
 		case straight:
@@ -265,17 +248,17 @@ func (l *Layout) weightOf(e *peftEntry, s *peftScales) (w *weight, exchanged boo
 	return nil, false, invalid("the pair on %q is of %d columns and %d rows, the weights there are of %s", e.module, in, out, shapesOf(found))
 }
 
-func shapesOf(weights []*weight) string {
+func shapesOf(weights []*convert.Weight) string {
 	var list []string
 	for _, w := range weights {
-		list = append(list, fmt.Sprintf("%d and %d", w.in, w.out))
+		list = append(list, fmt.Sprintf("%d and %d", w.In, w.Out))
 	}
 	return strings.Join(list, " or ")
 }
 
 // read gives the pair of each matrix of w.
-func (e *peftEntry) read(w *weight, turned bool, s *peftScales) ([]*pair, error) {
-	n := max(1, w.matrices)
+func (e *peftEntry) read(w *convert.Weight, turned bool, s *peftScales) ([]*pair, error) {
+	n := max(1, w.Matrices)
 	total := e.a.Shape[0]
 	if total != e.b.Shape[1] || total%n != 0 {
 		return nil, invalid("the halves of the pair on %q have shapes %v and %v, which do not share a rank (of each of %d matrices)", e.module, e.a.Shape, e.b.Shape, n)
@@ -300,8 +283,8 @@ func (e *peftEntry) read(w *weight, turned bool, s *peftScales) ([]*pair, error)
 				}
 			}
 		}
-		names := []string{e.module, e.module + "." + w.param}
-		if w.matrices > 0 {
+		names := []string{e.module, e.module + "." + w.Param}
+		if w.Matrices > 0 {
 			names = names[1:]
 		}
 		if err := s.scale(p, names); err != nil {
@@ -317,17 +300,9 @@ func (e *peftEntry) read(w *weight, turned bool, s *peftScales) ([]*pair, error)
 
 // floatsOf decodes a half.
 func floatsOf(t *safetensors.Tensor) ([]float32, error) {
-	raw, err := t.Bytes()
-	if err != nil {
-		return nil, err
+	values, ok, err := convert.Floats(t)
+	if !ok {
+		return nil, refuse("the tensor %q is stored as %v; F64, F32, F16 and BF16 are converted", t.Name, t.DType)
 	}
-	switch t.DType {
-	case safetensors.F32:
-		return gguf.DecodeFloat32(raw), nil
-	case safetensors.F16, safetensors.BF16, safetensors.F64:
-		decoded := make([]byte, 4*len(raw)/(t.DType.Bits()/8))
-		decoder(t.DType, gguf.F32)(decoded, raw)
-		return gguf.DecodeFloat32(decoded), nil
-	}
-	return nil, refuse("the tensor %q is stored as %v; F64, F32, F16 and BF16 are converted", t.Name, t.DType)
+	return values, err
 }

@@ -1,4 +1,4 @@
-package convert
+package peft
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"qtool/fixtures"
 	"qtool/gguf"
 	"qtool/internal/adapt"
+	"qtool/internal/convert"
 	"qtool/internal/model"
 	"qtool/internal/sharedtest"
 	"qtool/safetensors"
@@ -31,9 +32,9 @@ func written(t *testing.T, f *fixtures.Folder) string {
 	return dir
 }
 
-func layoutOf(t *testing.T, dir string) *Layout {
+func layoutOf(t *testing.T, dir string) *convert.Layout {
 	t.Helper()
-	l, err := LayoutOfFolder(dir)
+	l, err := convert.LayoutOfFolder(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,34 +42,34 @@ func layoutOf(t *testing.T, dir string) *Layout {
 }
 
 // randomAdapter has a pair on every target of l for which keep is true.
-func randomAdapter(l *Layout, rank int, keep func(name string) bool) gguf.Model {
+func randomAdapter(l *convert.Layout, rank int, keep func(name string) bool) gguf.Model {
 	rng := rand.New(rand.NewPCG(3, uint64(rank)))
 	md := &gguf.Metadata{}
-	md.Set("general.architecture", l.arch)
+	md.Set("general.architecture", l.Arch)
 	md.Set("general.type", "adapter")
 	md.Set("adapter.type", "lora")
 	md.Set("adapter.lora.alpha", float32(2*rank))
 	var tensors []*gguf.Tensor
-	for _, x := range l.targets {
-		if !keep(x.name) {
+	for _, x := range l.Targets {
+		if !keep(x.Name) {
 			continue
 		}
-		shapeA, shapeB := []int{x.in, rank}, []int{rank, x.rows()}
-		if x.embedding() {
-			shapeA = []int{rank, x.out}
+		shapeA, shapeB := []int{x.In, rank}, []int{rank, x.Rows()}
+		if x.Embedding() {
+			shapeA = []int{rank, x.Out}
 		}
-		if x.matrices > 0 {
-			shapeA, shapeB = append(shapeA, x.matrices), append(shapeB, x.matrices)
+		if x.Matrices > 0 {
+			shapeA, shapeB = append(shapeA, x.Matrices), append(shapeB, x.Matrices)
 		}
 		for i, shape := range [][]int{shapeA, shapeB} {
 			v := make([]float32, elements(shape))
 			for i := range v {
 				v[i] = float32(rng.NormFloat64())
 			}
-			if x.zeros > 0 {
-				clear(v[len(v)/x.matrices*(x.matrices-x.zeros):])
+			if x.Zeros > 0 {
+				clear(v[len(v)/x.Matrices*(x.Matrices-x.Zeros):])
 			}
-			tensors = append(tensors, gguf.Float32Tensor(x.name+[]string{".lora_a", ".lora_b"}[i], shape, v))
+			tensors = append(tensors, gguf.Float32Tensor(x.Name+[]string{".lora_a", ".lora_b"}[i], shape, v))
 		}
 	}
 	return gguf.Assemble(md, tensors)
@@ -80,18 +81,18 @@ func TestAnAdapterOfEveryArchitectureComesBackFromPEFT(t *testing.T) {
 	for _, name := range fixtures.FolderArchitectures() {
 		f := fixtures.TinyFolder(1, name, fixtures.FolderOptions{})
 		dir := written(t, f)
-		fromGGUF, err := LayoutOfGGUF(f.Twin)
+		fromGGUF, err := convert.LayoutOfGGUF(f.Twin)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for from, l := range map[string]*Layout{"config.json": layoutOf(t, dir), "GGUF": fromGGUF} {
+		for from, l := range map[string]*convert.Layout{"config.json": layoutOf(t, dir), "GGUF": fromGGUF} {
 			for chosen, keep := range map[string]func(string) bool{
 				"all": everything, "some": func(name string) bool {
 					return strings.Contains(name, "attn_q") || strings.Contains(name, "blk.1.ffn_up") || strings.Contains(name, "v_b")
 				},
 			} {
 				want := randomAdapter(l, 3, keep)
-				p, err := l.ToPEFT(want, "a/base")
+				p, err := FromGGUF(l, want, "a/base")
 				if err != nil {
 					t.Fatalf("%s from %s: %v", name, from, err)
 				}
@@ -99,11 +100,11 @@ func TestAnAdapterOfEveryArchitectureComesBackFromPEFT(t *testing.T) {
 				if err := p.Write(context.Background(), adapterDir); err != nil {
 					t.Fatal(err)
 				}
-				read, err := OpenPEFT(adapterDir)
+				read, err := Open(adapterDir)
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := l.FromPEFT(read)
+				got, err := ToGGUF(l, read)
 				if err != nil {
 					t.Fatalf("%s from %s, %s: %v", name, from, chosen, err)
 				}
@@ -140,9 +141,9 @@ func sameAdapter(t *testing.T, name string, got, want gguf.Model) {
 
 // foldersPEFT has a pair on every weight of a folder whose name keep takes, as PEFT
 // names and shapes them.
-func foldersPEFT(f *fixtures.Folder, rank int, keep func(name string) bool) *PEFT {
+func foldersPEFT(f *fixtures.Folder, rank int, keep func(name string) bool) *Adapter {
 	rng := rand.New(rand.NewPCG(4, uint64(rank)))
-	p := &PEFT{Config: map[string]any{"peft_type": "LORA", "r": number(float64(rank)), "lora_alpha": number(float64(2 * rank))}}
+	p := &Adapter{Config: map[string]any{"peft_type": "LORA", "r": number(float64(rank)), "lora_alpha": number(float64(2 * rank))}}
 	p.Config = reread(p.Config)
 	half := func(name string, shape ...int) {
 		v := make(gguf.Float32s, elements(shape))
@@ -203,7 +204,7 @@ func reread(fields map[string]any) map[string]any {
 }
 
 // merged adds scale · B · A to the weights of a folder.
-func merged(t *testing.T, f *fixtures.Folder, p *PEFT, scale float64) *fixtures.Folder {
+func merged(t *testing.T, f *fixtures.Folder, p *Adapter, scale float64) *fixtures.Folder {
 	t.Helper()
 	halves := map[string][]float32{}
 	for _, x := range p.Tensors {
@@ -291,7 +292,7 @@ func adapterDoesTheSame(t *testing.T, seed uint64, name string, fused bool) {
 		l := layoutOf(t, written(t, f))
 		keep := func(name string) bool { return !sightless.MatchString(name) }
 		p := foldersPEFT(f, 2, keep)
-		adapter, err := l.FromPEFT(p)
+		adapter, err := ToGGUF(l, p)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -333,7 +334,7 @@ func TestAConvertedAdapterTakesEffectUnmerged(t *testing.T) {
 			p := foldersPEFT(f, 2, func(name string) bool {
 				return !sightless.MatchString(name) && !strings.Contains(name, "kv_b_proj") && (untied || !strings.Contains(name, "embed"))
 			})
-			m, err := layoutOf(t, written(t, f)).FromPEFT(p)
+			m, err := ToGGUF(layoutOf(t, written(t, f)), p)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -370,8 +371,8 @@ func TestReferenceAdaptersComeBackFromPEFT(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := LayoutOfGGUF(base)
-		if errors.Is(err, ErrUnsupported) {
+		l, err := convert.LayoutOfGGUF(base)
+		if errors.Is(err, convert.ErrUnsupported) {
 			t.Logf("%s: %v", filepath.Base(file), err)
 			continue
 		}
@@ -380,13 +381,13 @@ func TestReferenceAdaptersComeBackFromPEFT(t *testing.T) {
 			continue
 		}
 		compared++
-		p, err := l.ToPEFT(adapter, "")
+		p, err := FromGGUF(l, adapter, "")
 		if err != nil {
 			t.Errorf("%s: %v", filepath.Base(file), err)
 			continue
 		}
 		p.Config = reread(p.Config)
-		back, err := l.FromPEFT(p)
+		back, err := ToGGUF(l, p)
 		if err != nil {
 			t.Errorf("%s: %v", filepath.Base(file), err)
 			continue

@@ -1,4 +1,4 @@
-package convert
+package peft
 
 import (
 	"cmp"
@@ -10,12 +10,13 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/arch"
+	"qtool/internal/convert"
 	"qtool/internal/half"
 	"qtool/safetensors"
 )
 
-// ToPEFT gives an adapter in GGUF, whose halves are F32, F16 or BF16, as PEFT has it, all
-// F32: the inverse of [Layout.FromPEFT], so that the way there and back is exact where B
+// FromGGUF gives an adapter in GGUF, whose halves are F32, F16 or BF16, as PEFT has it, all
+// F32: the inverse of [ToGGUF], so that the way there and back is exact where B
 // is not zero.
 // base is what base_model_name_or_path says, "" for nothing.
 //
@@ -25,8 +26,8 @@ import (
 // holds q, k and v has zeros in the rows of k and v. Experts whose pair is all zero
 // get none, where each is a module of its own. Modules are named as in the folder; those of
 // a language model in one that sees images as transformers 4.52 and later do.
-func (l *Layout) ToPEFT(adapter gguf.Model, base string) (*PEFT, error) {
-	p, err := l.toPEFT(adapter, base)
+func FromGGUF(l *convert.Layout, adapter gguf.Model, base string) (*Adapter, error) {
+	p, err := fromGGUF(l, adapter, base)
 	if err == nil { // all of it is in memory
 		err = adapter.Unchanged()
 	}
@@ -36,25 +37,25 @@ func (l *Layout) ToPEFT(adapter gguf.Model, base string) (*PEFT, error) {
 	return p, nil
 }
 
-func (l *Layout) toPEFT(adapter gguf.Model, base string) (*PEFT, error) {
-	pairs, err := l.readTargets(adapter)
+func fromGGUF(l *convert.Layout, adapter gguf.Model, base string) (*Adapter, error) {
+	pairs, err := readTargets(l, adapter)
 	if err != nil {
 		return nil, err
 	}
-	w := &peftWriter{inside: l.inside, pairs: map[*weight][]*pair{}}
-	for _, x := range l.weights {
+	w := &peftWriter{inside: l.Inside, pairs: map[*convert.Weight][]*pair{}}
+	for _, x := range l.Weights {
 		w.add(x, pairs)
 	}
 	if len(w.order) == 0 {
 		return nil, invalid("it has no pair that changes the model")
 	}
-	return &PEFT{Config: w.config(l, base), Tensors: w.tensors()}, nil
+	return &Adapter{Config: w.config(l, base), Tensors: w.tensors()}, nil
 }
 
 // readTargets reads the pair of each matrix; nil where it is all zero.
-func (l *Layout) readTargets(adapter gguf.Model) (map[*target][]*pair, error) {
+func readTargets(l *convert.Layout, adapter gguf.Model) (map[*convert.Target][]*pair, error) {
 	md := adapter.Metadata()
-	for key, want := range map[string]string{"general.type": "adapter", "adapter.type": "lora", arch.KeyArchitecture: l.arch} {
+	for key, want := range map[string]string{"general.type": "adapter", "adapter.type": "lora", arch.KeyArchitecture: l.Arch} {
 		if v, err := md.Str(key); err != nil || v != want {
 			return nil, invalid("metadata key %q must be %q and is %q", key, want, v)
 		}
@@ -66,7 +67,7 @@ func (l *Layout) readTargets(adapter gguf.Model) (map[*target][]*pair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	pairs := map[*target][]*pair{}
+	pairs := map[*convert.Target][]*pair{}
 	for _, a := range adapter.Tensors() {
 		name, isA := strings.CutSuffix(a.Name, ".lora_a")
 		if !isA {
@@ -76,7 +77,7 @@ func (l *Layout) readTargets(adapter gguf.Model) (map[*target][]*pair, error) {
 			}
 			continue
 		}
-		t, b := l.byName[name], (*gguf.Tensor)(nil)
+		t, b := l.Target(name), (*gguf.Tensor)(nil)
 		if t == nil {
 			return nil, refuse("it has a pair on %q, which the model does not have", name)
 		}
@@ -84,7 +85,7 @@ func (l *Layout) readTargets(adapter gguf.Model) (map[*target][]*pair, error) {
 		if !ok {
 			return nil, invalid("only one half of the pair on %q is there", name)
 		}
-		if pairs[t], err = t.read(a, b, alpha); err != nil {
+		if pairs[t], err = readTarget(t, a, b, alpha); err != nil {
 			return nil, err
 		}
 	}
@@ -92,18 +93,18 @@ func (l *Layout) readTargets(adapter gguf.Model) (map[*target][]*pair, error) {
 }
 
 // read gives the pair of each matrix of t.
-func (t *target) read(a, b *gguf.Tensor, alpha float64) ([]*pair, error) {
-	n := max(1, t.matrices)
+func readTarget(t *convert.Target, a, b *gguf.Tensor, alpha float64) ([]*pair, error) {
+	n := max(1, t.Matrices)
 	rank := b.Shape[0]
-	wantA, wantB := []int{t.in, rank}, []int{rank, t.rows()}
-	if t.embedding() {
-		wantA = []int{rank, t.out}
+	wantA, wantB := []int{t.In, rank}, []int{rank, t.Rows()}
+	if t.Embedding() {
+		wantA = []int{rank, t.Out}
 	}
-	if t.matrices > 0 {
+	if t.Matrices > 0 {
 		wantA, wantB = append(wantA, n), append(wantB, n)
 	}
 	if rank < 1 || !gguf.SameShape(a.Shape, wantA) || !gguf.SameShape(b.Shape, wantB) {
-		return nil, invalid("the halves of the pair on %q have shapes %v and %v, the weight asks for %v and %v", t.name, a.Shape, b.Shape, wantA, wantB)
+		return nil, invalid("the halves of the pair on %q have shapes %v and %v, the weight asks for %v and %v", t.Name, a.Shape, b.Shape, wantA, wantB)
 	}
 	as, err := ggufFloats(a)
 	if err != nil {
@@ -113,8 +114,8 @@ func (t *target) read(a, b *gguf.Tensor, alpha float64) ([]*pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.embedding() {
-		as = exchanged(as, t.out, rank)
+	if t.Embedding() {
+		as = exchanged(as, t.Out, rank)
 	}
 	over := float64(rank)
 	if alpha == 0 { // the scale is 1
@@ -122,11 +123,11 @@ func (t *target) read(a, b *gguf.Tensor, alpha float64) ([]*pair, error) {
 	}
 	pairs := make([]*pair, n)
 	for m := range pairs {
-		p := &pair{rank: rank, in: t.columns(), out: t.rows(), alpha: alpha, over: over}
+		p := &pair{rank: rank, in: t.Columns(), out: t.Rows(), alpha: alpha, over: over}
 		p.a, p.b = as[m*rank*p.in:][:rank*p.in], bs[m*rank*p.out:][:rank*p.out]
 		switch idle := allZero(p.b); {
-		case m >= n-t.zeros && !idle:
-			return nil, refuse("the pair on %q changes the expert that computes nothing, which the folder does not have", t.name)
+		case m >= n-t.Zeros && !idle:
+			return nil, refuse("the pair on %q changes the expert that computes nothing, which the folder does not have", t.Name)
 		case n == 1 || !idle || !allZero(p.a):
 			pairs[m] = p
 		}
@@ -161,25 +162,25 @@ func ggufFloats(t *gguf.Tensor) ([]float32, error) {
 // peftWriter collects the pairs of weights.
 type peftWriter struct {
 	inside bool
-	order  []*weight
-	pairs  map[*weight][]*pair
+	order  []*convert.Weight
+	pairs  map[*convert.Weight][]*pair
 }
 
-// add makes the pair of w of those on its pieces, if they have any.
-func (w *peftWriter) add(x *weight, pairs map[*target][]*pair) {
-	parts := make([][]part, max(1, x.matrices))
-	for _, c := range x.pieces {
-		of := pairs[c.target]
-		if of == nil || of[c.matrix] == nil {
+// add makes the pair of w of those on its overlaps, if they have any.
+func (w *peftWriter) add(x *convert.Weight, pairs map[*convert.Target][]*pair) {
+	parts := make([][]placed, max(1, x.Matrices))
+	for _, c := range x.Overlaps {
+		of := pairs[c.Target]
+		if of == nil || of[c.Matrix] == nil {
 			continue
 		}
-		if q := c.toWeight(of[c.matrix]); q != nil {
-			parts[c.of] = append(parts[c.of], part{q, c.rows.at})
+		if q := toWeight(c, of[c.Matrix]); q != nil {
+			parts[c.WeightMatrix] = append(parts[c.WeightMatrix], placed{q, c.Rows.At})
 		}
 	}
 	stack, rank, first := make([]*pair, len(parts)), 0, -1
 	for i, p := range parts {
-		if stack[i] = joined(x.out, p); stack[i] != nil {
+		if stack[i] = joined(x.Out, p); stack[i] != nil {
 			rank = max(rank, stack[i].rank)
 			if first < 0 {
 				first = i
@@ -191,7 +192,7 @@ func (w *peftWriter) add(x *weight, pairs map[*target][]*pair) {
 	}
 	for i, p := range stack {
 		if p == nil {
-			p = &pair{rank: rank, in: x.in, out: x.out, alpha: stack[first].alpha, over: stack[first].over}
+			p = &pair{rank: rank, in: x.In, out: x.Out, alpha: stack[first].alpha, over: stack[first].over}
 			p.a, p.b = make([]float32, rank*p.in), make([]float32, p.out*rank)
 		}
 		p = p.padded(rank)
@@ -203,17 +204,17 @@ func (w *peftWriter) add(x *weight, pairs map[*target][]*pair) {
 }
 
 // path is that of the module in the model that PEFT wraps.
-func (w *peftWriter) path(x *weight) string {
-	if rest, ok := strings.CutPrefix(x.module, "model."); ok && w.inside {
+func (w *peftWriter) path(x *convert.Weight) string {
+	if rest, ok := strings.CutPrefix(x.Module, "model."); ok && w.inside {
 		return "model.language_model." + rest
 	}
-	return x.module
+	return x.Module
 }
 
 // name is what patterns and targets call the weight.
-func (w *peftWriter) name(x *weight) string {
-	if x.parameter {
-		return w.path(x) + "." + x.param
+func (w *peftWriter) name(x *convert.Weight) string {
+	if x.Parameter {
+		return w.path(x) + "." + x.Param
 	}
 	return w.path(x)
 }
@@ -223,46 +224,46 @@ func (w *peftWriter) name(x *weight) string {
 func (w *peftWriter) tensors() []*safetensors.Tensor {
 	around := map[string]int{}
 	for _, x := range w.order {
-		around[x.module]++
+		around[x.Module]++
 	}
 	var out []*safetensors.Tensor
 	put := func(name string, v []float32, shape ...int) {
 		out = append(out, &safetensors.Tensor{Name: name, DType: safetensors.F32, Shape: shape, Data: gguf.Float32s(v)})
 	}
 	for _, x := range w.order {
-		around[x.module]--
-		prefix := "base_model.model." + w.path(x) + strings.Repeat(".base_layer", around[x.module])
+		around[x.Module]--
+		prefix := "base_model.model." + w.path(x) + strings.Repeat(".base_layer", around[x.Module])
 		stack := w.pairs[x]
 		n, rank := len(stack), stack[0].rank
 		var a []float32
-		b := make([]float32, x.out*rank*n)
+		b := make([]float32, x.Out*rank*n)
 		for m, p := range stack {
 			a = append(a, p.a...)
-			for i := range x.out {
+			for i := range x.Out {
 				for r := range rank {
 					b[i*rank*n+r*n+m] = p.b[i*rank+r]
 				}
 			}
 		}
-		if x.embedding {
-			put(prefix+".lora_embedding_A", a, rank, x.in)
-			put(prefix+".lora_embedding_B", b, x.out, rank)
+		if x.Embedding {
+			put(prefix+".lora_embedding_A", a, rank, x.In)
+			put(prefix+".lora_embedding_B", b, x.Out, rank)
 			continue
 		}
-		put(prefix+".lora_A.weight", a, rank*n, x.in)
-		put(prefix+".lora_B.weight", b, x.out, rank*n)
+		put(prefix+".lora_A.weight", a, rank*n, x.In)
+		put(prefix+".lora_B.weight", b, x.Out, rank*n)
 	}
 	return out
 }
 
 // config is adapter_config.json. The rank and the alpha that most pairs have are those of
 // the adapter, the others are listed by name.
-func (w *peftWriter) config(l *Layout, base string) map[string]any {
+func (w *peftWriter) config(l *convert.Layout, base string) map[string]any {
 	type kind struct {
 		rank  int
 		alpha float64
 	}
-	kinds, votes := map[*weight]kind{}, map[kind]int{}
+	kinds, votes := map[*convert.Weight]kind{}, map[kind]int{}
 	var usual kind
 	for _, x := range w.order {
 		p := w.pairs[x][0]
@@ -280,7 +281,7 @@ func (w *peftWriter) config(l *Layout, base string) map[string]any {
 		if k := kinds[x]; k != usual {
 			ranks[name], alphas[name] = k.rank, number(k.alpha)
 		}
-		if x.parameter {
+		if x.Parameter {
 			parameters = append(parameters, name)
 		} else {
 			modules = append(modules, name)
@@ -312,12 +313,12 @@ func number(v float64) any {
 
 // shortened gives the last names of modules, such as q_proj, where all modules of that
 // name have pairs, and the whole names of the others.
-func (w *peftWriter) shortened(modules []string, l *Layout) []string {
+func (w *peftWriter) shortened(modules []string, l *convert.Layout) []string {
 	last := func(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
 	missing := map[string]int{}
-	for _, x := range l.weights {
-		if !x.parameter {
-			missing[last(x.module)]++
+	for _, x := range l.Weights {
+		if !x.Parameter {
+			missing[last(x.Module)]++
 		}
 	}
 	for _, m := range modules {

@@ -1,6 +1,10 @@
-package convert
+package peft
 
-import "slices"
+import (
+	"slices"
+
+	"qtool/internal/convert"
+)
 
 // pair is a LoRA pair on one matrix: the matrix changes by alpha/over · b·a.
 type pair struct {
@@ -9,8 +13,8 @@ type pair struct {
 	alpha, over   float64
 }
 
-// part is a pair on some rows of a matrix: its i-th row is row at(i) there.
-type part struct {
+// placed is a pair on some rows of a matrix: its i-th row is row at(i) there.
+type placed struct {
 	*pair
 	at func(i int) int
 }
@@ -70,7 +74,7 @@ func exchanged(v []float32, rows, columns int) []float32 {
 // joined is one pair on a matrix of out rows that changes it as the parts do. Parts with the
 // same a share it; otherwise their ranks follow each other, and a row's b is zero
 // for those of other parts. nil if there are no parts.
-func joined(out int, parts []part) *pair {
+func joined(out int, parts []placed) *pair {
 	if len(parts) == 0 {
 		return nil
 	}
@@ -78,7 +82,7 @@ func joined(out int, parts []part) *pair {
 	j := &pair{in: first.in, out: out, alpha: first.alpha, over: first.over}
 	var begins []int // of the rank of each part
 	for i, p := range parts {
-		same := slices.IndexFunc(parts[:i], func(q part) bool { return q.rank == p.rank && slices.Equal(q.a, p.a) })
+		same := slices.IndexFunc(parts[:i], func(q placed) bool { return q.rank == p.rank && slices.Equal(q.a, p.a) })
 		if same >= 0 {
 			begins = append(begins, begins[same])
 			continue
@@ -128,19 +132,19 @@ func (p *pair) padded(rank int) *pair {
 	return &q
 }
 
-// toTarget is what the pair on the weight's matrix does to the piece in the target.
-func (c *piece) toTarget(p *pair) *pair {
-	q := p.rowsOf(c.n, c.rows.at)
-	if q != nil && c.transposed {
+// toTarget is what the pair on the weight's matrix does to the overlap in the target.
+func toTarget(c *convert.Overlap, p *pair) *pair {
+	q := p.rowsOf(c.N, c.Rows.At)
+	if q != nil && c.Transposed {
 		return q.transposed()
 	}
 	return q
 }
 
-// toWeight is what the pair on the target's matrix does to the piece in the weight.
-func (c *piece) toWeight(p *pair) *pair {
-	if c.transposed {
+// toWeight is what the pair on the target's matrix does to the overlap in the weight.
+func toWeight(c *convert.Overlap, p *pair) *pair {
+	if c.Transposed {
 		p = p.transposed()
 	}
-	return p.rowsOf(c.n, func(i int) int { return c.row + i })
+	return p.rowsOf(c.N, func(i int) int { return c.Row + i })
 }

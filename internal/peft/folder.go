@@ -1,4 +1,4 @@
-package convert
+package peft
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"qtool/internal/atomicfile"
+	"qtool/internal/convert"
 	"qtool/safetensors"
 )
 
@@ -19,7 +20,7 @@ const (
 	peftWeights = "adapter_model.safetensors"
 )
 
-// PEFT is a LoRA adapter as the PEFT library stores it: adapter_config.json and
+// Adapter is a LoRA adapter as the PEFT library stores it: adapter_config.json and
 // tensors such as base_model.model.MODULE.lora_A.weight [rank, in] and .lora_B.weight
 // [out, rank].
 //
@@ -27,24 +28,24 @@ const (
 // after the other, and lora_B [out, rank · experts], in which the columns of the
 // experts take turns. Of several such parameters in a module all but one have as many
 // .base_layer before lora_A as lie outside of them; what tells them apart is their shape.
-type PEFT struct {
+type Adapter struct {
 	Config  map[string]any
 	Tensors []*safetensors.Tensor
 	file    *safetensors.File
 }
 
-// OpenPEFT reads the configuration of an adapter and the header of its weights. The
+// Open reads the configuration of an adapter and the header of its weights. The
 // caller closes it.
-func OpenPEFT(dir string) (*PEFT, error) {
-	p, err := openPEFT(dir)
+func Open(dir string) (*Adapter, error) {
+	p, err := open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("reading the adapter %s: %w", dir, err)
 	}
 	return p, nil
 }
 
-func openPEFT(dir string) (*PEFT, error) {
-	fields, err := readJSON(filepath.Join(dir, peftConfig))
+func open(dir string) (*Adapter, error) {
+	fields, err := convert.ReadJSON(filepath.Join(dir, peftConfig))
 	if os.IsNotExist(err) {
 		return nil, fmt.Errorf("%w: it holds no %s, so it is no PEFT adapter: %w", ErrInvalid, peftConfig, err)
 	}
@@ -62,11 +63,11 @@ func openPEFT(dir string) (*PEFT, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &PEFT{fields, f.Tensors(), f}, nil
+	return &Adapter{fields, f.Tensors(), f}, nil
 }
 
 // Unchanged fails if the file of an adapter that was opened is not what it was then.
-func (p *PEFT) Unchanged() error {
+func (p *Adapter) Unchanged() error {
 	if p.file == nil {
 		return nil
 	}
@@ -74,7 +75,7 @@ func (p *PEFT) Unchanged() error {
 }
 
 // Close releases the file of an adapter that was opened.
-func (p *PEFT) Close() error {
+func (p *Adapter) Close() error {
 	if p.file == nil {
 		return nil
 	}
@@ -83,7 +84,7 @@ func (p *PEFT) Close() error {
 
 // Write makes the two files in dir, which must exist: both or, after an error, none.
 // Files that were there before stay until then.
-func (p *PEFT) Write(ctx context.Context, dir string) error {
+func (p *Adapter) Write(ctx context.Context, dir string) error {
 	text, err := json.MarshalIndent(p.Config, "", "  ")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", peftConfig, err)

@@ -1,11 +1,15 @@
-package convert
+package peft
 
 import (
+	"encoding/json"
+	"fmt"
 	"math"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"qtool/internal/printable"
 )
 
 // peftScales is what adapter_config.json says of ranks and scales.
@@ -26,8 +30,8 @@ var notPairs = []string{
 
 // readScales checks that the adapter adds scale · B · A to weights, and nothing else.
 func readScales(fields map[string]any) (*peftScales, error) {
-	c := &config{where: peftConfig, fields: fields}
-	if kind := c.str("peft_type", ""); kind != "LORA" {
+	c := &reader{fields: fields}
+	if kind := c.text("peft_type", ""); kind != "LORA" {
 		return nil, refuse("its peft_type is %q; LORA is converted", kind)
 	}
 	for _, field := range notPairs {
@@ -35,7 +39,7 @@ func readScales(fields map[string]any) (*peftScales, error) {
 			return nil, refuse("%s has %s, so that the adapter is more than pairs of matrices on weights", peftConfig, field)
 		}
 	}
-	if bias := c.str("bias", "none"); bias != "none" {
+	if bias := c.text("bias", "none"); bias != "none" {
 		return nil, refuse("it changes biases (bias %q)", bias)
 	}
 	if begin, ok := fields["init_lora_weights"].(string); ok {
@@ -45,22 +49,58 @@ func readScales(fields map[string]any) (*peftScales, error) {
 			}
 		}
 	}
-	s := &peftScales{alpha: c.float(8, "lora_alpha"), rootOfRank: c.boolean("use_rslora", false)}
-	if o, ok := c.object("alpha_pattern"); ok {
-		values := map[string]float64{}
-		for key := range o.fields {
-			values[key] = o.float(0, key)
-		}
-		var err error
-		if s.alphas, err = newPatterns(values); err != nil {
-			return nil, err
-		}
-		if o.err != nil {
-			return nil, o.err
+	s := &peftScales{alpha: c.number("lora_alpha", 8), rootOfRank: c.boolean("use_rslora")}
+	alphas := &reader{where: ", alpha_pattern", fields: field(c, "alpha_pattern", "an object", map[string]any(nil))}
+	values := map[string]float64{}
+	for key := range alphas.fields {
+		values[key] = alphas.number(key, 0)
+	}
+	var err error
+	if s.alphas, err = newPatterns(values); err != nil {
+		return nil, err
+	}
+	if alphas.err != nil {
+		return nil, alphas.err
+	}
+	s.old = before0191(c.text("peft_version", ""))
+	return s, c.err
+}
+
+// reader reads fields of adapter_config.json. The first value of a wrong type is kept in
+// err.
+type reader struct {
+	where  string // the field inside the file
+	fields map[string]any
+	err    error
+}
+
+// field is the value of a key, def where there is none.
+func field[V any](r *reader, key, want string, def V) V {
+	switch v := r.fields[key].(type) {
+	case nil:
+	case V:
+		return v
+	default:
+		if r.err == nil {
+			r.err = invalid("reading %s%s: field %q: expected %s, found %s", peftConfig, r.where, key, want, printable.Text(fmt.Sprint(v)))
 		}
 	}
-	s.old = before0191(c.str("peft_version", ""))
-	return s, c.err
+	return def
+}
+
+func (r *reader) text(key, def string) string { return field(r, key, "a string", def) }
+func (r *reader) boolean(key string) bool     { return field(r, key, "true or false", false) }
+
+func (r *reader) number(key string, def float64) float64 {
+	n := field(r, key, "a number", json.Number(""))
+	if n == "" {
+		return def
+	}
+	f, err := n.Float64()
+	if err != nil && r.err == nil {
+		r.err = invalid("reading %s%s: field %q: expected a number, found %s", peftConfig, r.where, key, printable.Text(n.String()))
+	}
+	return f
 }
 
 // isNothing reports whether a field is as good as not there.

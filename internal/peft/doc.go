@@ -1,0 +1,29 @@
+// Package peft carries LoRA adapters between the folders of the PEFT library and GGUF. A
+// [convert.Layout] says which rows of which weight of a folder are which rows of which
+// tensor; of that all follows.
+//
+// It may import gguf, safetensors, internal/convert and internal/atomicfile. It holds all of
+// an adapter in memory, and nothing of a model.
+package peft
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrUnsupported is in the chain of every error about an adapter that is valid but more
+	// than pairs on weights, or on weights that the model does not have.
+	ErrUnsupported = errors.New("unsupported adapter")
+	// ErrInvalid is in the chain of every error about an adapter whose files are broken or
+	// contradict each other.
+	ErrInvalid = errors.New("invalid adapter")
+)
+
+// refuse makes an error about what is not carried over, invalid one about a contradiction.
+func refuse(format string, args ...any) error  { return mark(ErrUnsupported, format, args) }
+func invalid(format string, args ...any) error { return mark(ErrInvalid, format, args) }
+
+func mark(kind error, format string, args []any) error {
+	return fmt.Errorf("%w: %s", kind, fmt.Sprintf(format, args...))
+}
