@@ -16,7 +16,7 @@ type Batch struct {
 	groups []int32
 
 	products []product // to be computed
-	parts    []part    // of these, in order
+	parts    []summand // of these, in order
 	sets     []int     // the work of each
 	tasks    []task    // that the products are cut into
 	starts   []int     // of each worker in tasks, and their end
@@ -26,7 +26,7 @@ type Batch struct {
 	panels   []panel // of unpacked
 	// transposed are gradients that follow the products.
 	transposed []transposed
-	known      []int32 // of Rows r, group e and unit u at (2r+u-1)·groups+e: its place in lefts, plus one
+	known      []int32 // of Rows r, way w and group e at (ways·r+w)·groups+e: its place in lefts, plus one
 	rows       int     // since Begin
 	packed     []float32
 	filled     int // elements of packed
@@ -127,7 +127,7 @@ func (b *Batch) Release(m BatchMark) {
 		*a = left{}
 	}
 	b.inUse, b.rows, b.filled = m.inUse, m.rows, m.filled
-	b.known = b.known[:2*(len(b.groups)-1)*b.rows]
+	b.known = b.known[:int(ways)*(len(b.groups)-1)*b.rows]
 	for i, at := range b.known {
 		if int(at) > b.inUse {
 			b.known[i] = 0
@@ -149,8 +149,9 @@ func (b *Batch) rowsOf(r Rows) Rows {
 	n := len(b.groups) - 1
 	r.data, r.id = r.data[:int(b.groups[n])*r.width()], b.rows
 	b.rows++
-	start := 2 * n * r.id
-	b.known = slices.Grow(b.known[:start], 2*n)[:start+2*n]
+	size := int(ways) * n
+	start := size * r.id
+	b.known = slices.Grow(b.known[:start], size)[:start+size]
 	clear(b.known[start:])
 	return r
 }
@@ -185,11 +186,11 @@ func (b *Batch) multiply(c []float32, add, transposed bool, terms []Term) {
 				n, k = k, n
 			}
 			if k != t.Rows.cols {
-				panic("kernel: rows and matrix do not fit")
+				panic("product: rows and matrix do not fit")
 			}
 			if k > 0 && n > 0 {
-				how := active().arithmeticOf(w, b.p.precision)
-				b.parts = append(b.parts, part{a: b.left(t.Rows, e, how), w: w, transposed: transposed, k: k, arithmetic: how})
+				a := b.left(t.Rows, e, active().multiplierOf(w, b.p.precision))
+				b.parts = append(b.parts, summand{a: a, w: w, transposed: transposed, k: k})
 			}
 		}
 		b.list(e, c[from*n:to*n], to-from, n, add, first)
@@ -201,23 +202,28 @@ func (b *Batch) multiply(c []float32, add, transposed bool, terms []Term) {
 func (b *Batch) list(e int, c []float32, m, n int, add bool, first int) {
 	parts := b.parts[first:]
 	if len(parts) > 0 {
-		b.products = append(b.products, product{c: c, m: m, n: n, add: add, parts: parts, tier: active(), group: e, set: len(b.sets) - 1})
+		b.products = append(b.products, product{c: c, m: m, n: n, add: add, parts: parts, multiplier: parts[0].a.multiplier, group: e, set: len(b.sets) - 1})
 	} else if !add {
 		clear(c)
 	}
 }
 
 // left is group e of r as the left side of products.
-func (b *Batch) left(r Rows, e int, how arithmetic) *left {
+func (b *Batch) left(r Rows, e int, m *multiplier) *left {
 	n := len(b.groups) - 1
-	known := &b.known[(2*r.id+how.unit-1)*n+e]
+	known := &b.known[(int(ways)*r.id+int(m.way))*n+e]
 	if *known == 0 {
 		from, to := int(b.groups[e]), int(b.groups[e+1])
-		w := r.width()
-		b.newLeft(left{data: r.data[from*w : to*w], lda: w, rounded: r.rounded, m: to - from, k: r.cols, row: from, tier: active(), arithmetic: how})
+		b.newLeft(left{of: r.matrix(from, to), m: to - from, k: r.cols, row: from, multiplier: m})
 		*known = int32(b.inUse)
 	}
 	return b.lefts[*known-1]
+}
+
+// matrix is rows from to to-1.
+func (r *Rows) matrix(from, to int) Matrix {
+	w := r.width()
+	return Matrix{Rows: to - from, Cols: r.cols, f32: r.data[from*w : to*w], lda: w, rounded: r.rounded}
 }
 
 func (b *Batch) newLeft(a left) *left {
@@ -226,8 +232,8 @@ func (b *Batch) newLeft(a left) *left {
 	}
 	p := b.lefts[b.inUse]
 	b.inUse++
-	if a.rounded && a.unit == 1 {
-		panic("kernel: rounded rows are multiplied in float32")
+	if a.of.rounded && a.way != inBFloat16 {
+		panic("product: rounded rows are multiplied in float32")
 	}
 	*p = a
 	p.cut(b.p.Workers())
@@ -264,7 +270,7 @@ func (b *Batch) outerOf(e int, dw []float32, dy, x Rows, roundable bool) {
 	if from == to || rows*cols == 0 {
 		return
 	}
-	how := active().arithmeticOf(Matrix{roundable: roundable}, b.p.precision)
+	how := active().multiplierOf(Matrix{roundable: roundable}, b.p.precision)
 	const narrow = 64
 	if cols <= narrow && cols < rows {
 		t := b.newTransposed(dw, rows, cols)
@@ -275,12 +281,12 @@ func (b *Batch) outerOf(e int, dw []float32, dy, x Rows, roundable bool) {
 }
 
 // outer lists c[i,j] = the sum over from ≤ t < to of a[t,i]·w[t,j], or += if add.
-func (b *Batch) outer(e int, c []float32, add bool, a, w Rows, from, to int, how arithmetic) {
+func (b *Batch) outer(e int, c []float32, add bool, a, w Rows, from, to int, m *multiplier) {
 	first, k := len(b.parts), to-from
-	u, v := a.width(), w.width()
-	l := b.newLeft(left{data: a.data[from*u : to*u], lda: u, rounded: a.rounded, columns: true, m: a.cols, k: k, row: from, tier: active(), arithmetic: how})
-	m := Matrix{Rows: k, Cols: w.cols, f32: w.data[from*v : to*v], rounded: w.rounded}
-	b.parts = append(b.parts, part{a: l, w: m, k: k, arithmetic: how})
+	l := b.newLeft(left{of: a.matrix(from, to), columns: true, m: a.cols, k: k, row: from, multiplier: m})
+	right := w.matrix(from, to)
+	right.far = true
+	b.parts = append(b.parts, summand{a: l, w: right, k: k})
 	b.list(e, c, a.cols, w.cols, add, first)
 }
 

@@ -14,14 +14,14 @@ type distance struct {
 	far  bool
 	last time.Time // when it was measured
 
-	// rates are how many multiplications one worker does in a nanosecond in float32 and
-	// in bfloat16; known once workers were far.
-	rates [2]float64
+	// rates are how many multiplications one worker does in a nanosecond, in each way to
+	// multiply; known once workers were far.
+	rates [ways]float64
 
 	starts []int // of do
 	task   work.TaskFunc
 	_      work.Padding
-	ball   atomic.Int64 // thrown by the first worker with odd numbers, by the second with even ones
+	signal atomic.Int64 // the first worker sends odd numbers, the second answers with even ones
 	_      work.Padding
 }
 
@@ -30,10 +30,10 @@ const (
 	// farAway is the time to and fro that separates cores that share a cache, which
 	// take 50 to 100 ns, from others, which take 300 and more.
 	farAway = 200 * time.Nanosecond
-	// patience is how often a thrower looks for the ball before giving up: the other
+	// spinLimit is how often a worker looks for the answer before it gives up: the other
 	// may not be running.
-	patience = 1 << 14
-	dropped  = -1
+	spinLimit = 1 << 14
+	givenUp   = -1
 )
 
 func (d *distance) init(workers int) {
@@ -43,9 +43,9 @@ func (d *distance) init(workers int) {
 	}
 	d.task = func(_, part int) {
 		if part == 0 {
-			d.throw()
+			d.ping()
 		} else {
-			d.throwBack()
+			d.pong()
 		}
 	}
 }
@@ -56,7 +56,7 @@ func (p *Pool) measureDistance() {
 	if p.Workers() == 1 || p.Rehearsing() || time.Since(d.last) < distanceEvery {
 		return
 	}
-	d.ball.Store(0)
+	d.signal.Store(0)
 	p.DoFrom(2, d.starts, d.task)
 	if d.far && d.rates[0] == 0 {
 		d.rates = active().rates()
@@ -64,48 +64,48 @@ func (p *Pool) measureDistance() {
 	d.last = time.Now()
 }
 
-// throw is the first worker's part.
-func (d *distance) throw() {
-	const throws, tries = 8, 2
-	defer d.ball.Store(dropped)
-	ball := int64(1)
-	if !d.toAndFro(ball) { // the second one may have to wake up
+// ping is the first worker's part.
+func (d *distance) ping() {
+	const pings, tries = 8, 2
+	defer d.signal.Store(givenUp)
+	number := int64(1)
+	if !d.roundTrip(number) { // the second one may have to wake up
 		return
 	}
 	shortest := time.Hour
 	for range tries {
 		from := time.Now()
-		for range throws {
-			if ball += 2; !d.toAndFro(ball) {
+		for range pings {
+			if number += 2; !d.roundTrip(number) {
 				return
 			}
 		}
 		shortest = min(shortest, time.Since(from))
 	}
-	d.far = shortest > throws*farAway
+	d.far = shortest > pings*farAway
 }
 
-func (d *distance) toAndFro(ball int64) bool {
-	d.ball.Store(ball)
-	return d.await(ball + 1)
+func (d *distance) roundTrip(number int64) bool {
+	d.signal.Store(number)
+	return d.await(number + 1)
 }
 
-// throwBack is the second worker's part.
-func (d *distance) throwBack() {
-	for ball := int64(1); d.await(ball); ball += 2 {
-		if !d.ball.CompareAndSwap(ball, ball+1) {
+// pong is the second worker's part.
+func (d *distance) pong() {
+	for number := int64(1); d.await(number); number += 2 {
+		if !d.signal.CompareAndSwap(number, number+1) {
 			return
 		}
 	}
 }
 
-// await waits for a ball, and reports whether it came.
-func (d *distance) await(ball int64) bool {
-	for range patience {
-		switch d.ball.Load() {
-		case ball:
+// await waits for a number, and reports whether it came.
+func (d *distance) await(number int64) bool {
+	for range spinLimit {
+		switch d.signal.Load() {
+		case number:
 			return true
-		case dropped:
+		case givenUp:
 			return false
 		}
 	}

@@ -26,10 +26,10 @@ const leastShare = 1 << 20
 // piecesOf is how many pieces m rows are divided into.
 func piecesOf(m, workers int) int { return max(min(workers, m/leastRows), 1) }
 
-// panelsOf is how many panels m rows are cut into: as many for every piece.
-func (t *tier) panelsOf(m, workers int) int {
-	pieces := piecesOf(m, workers)
-	return pieces * ceil(ceil(m, t.rows()), pieces)
+// panelsOf is how many panels some rows are cut into: as many for every piece.
+func (m *multiplier) panelsOf(rows, workers int) int {
+	pieces := piecesOf(rows, workers)
+	return pieces * ceil(ceil(rows, m.rows()), pieces)
 }
 
 // task is what one worker computes of a product: columns j0 to j1-1 of the rows
@@ -98,7 +98,7 @@ func (q *product) divideRows(all int, p *Pool) {
 		q.pieces = 1
 	case ceil(q.n, q.align) < fewColumns*workers:
 		q.pieces = max(min(workers, q.panels/panelsOfPiece), 1)
-	case p.distance.far && float64(q.m/workers) >= leastMultiplying*p.distance.rates[q.parts[0].unit-1]:
+	case p.distance.far && float64(q.m/workers) >= leastMultiplying*p.distance.rates[q.way]:
 		q.pieces = piecesOf(q.m, workers)
 	default:
 		q.pieces = 1

@@ -87,11 +87,11 @@ func TestWorkersHaveEqualSharesOfALargeProduct(t *testing.T) {
 func TestDistanceIsMeasuredByTwoAndGivenUpByOne(t *testing.T) {
 	var d distance
 	d.init(2)
-	d.throw() // nobody throws back
+	d.ping() // nobody answers
 	if d.far {
 		t.Error("far from nobody")
 	}
-	d.throwBack() // nobody throws
+	d.pong() // nobody sends
 	p := NewPool(3)
 	defer p.Close()
 	for range 20 {
@@ -109,7 +109,7 @@ func TestFarWorkersShareColumnsOfWhatIsMultipliedFast(t *testing.T) {
 	p.distance.fix(true)
 	const rows = 2 * leastRows
 	for rate, pieces := range map[float64]int{leastRows / 2: 2, leastRows: 2, 2 * leastRows: 1} {
-		p.distance.rates = [2]float64{rate, rate}
+		p.distance.rates = [ways]float64{rate, rate}
 		b := p.BeginOne(rows)
 		w := Float32Matrix(make([]float32, 512*512), 512, 512)
 		b.Forward(make([]float32, rows*512), false, Term{b.Rows(make([]float32, rows*512), 512), []Matrix{w}})

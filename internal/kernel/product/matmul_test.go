@@ -73,7 +73,7 @@ func TestBFloat16ProductsAreTheProductsOfRoundedFactors(t *testing.T) {
 		{40, 130, 300}, {5, 1101, 260}, {1, 32, 2050},
 	}
 	kerneltest.OnEachTier(t, func(t *testing.T) {
-		if active().pairs == nil {
+		if active().multipliers[inBFloat16] == nil {
 			t.Skip("this tier has no bfloat16")
 		}
 		for _, workers := range []int{1, 3} {
@@ -119,7 +119,7 @@ func checkBFloat16Products(t *testing.T, p *Pool, tokens, rows, cols int) {
 // The gradients of pairs, whose one side is narrow, of rows that are rounded already or not.
 func TestBFloat16GradientsAreThoseOfRoundedFactors(t *testing.T) {
 	kerneltest.OnEachTier(t, func(t *testing.T) {
-		if active().pairs == nil {
+		if active().multipliers[inBFloat16] == nil {
 			t.Skip("this tier has no bfloat16")
 		}
 		for _, workers := range []int{1, 3} {
@@ -176,7 +176,7 @@ func roundedTo16(v float32) float32 { return half.FromBFloat16(half.ToBFloat16(v
 
 func TestProductsOfRoundedRowsAreThoseOfTheRows(t *testing.T) {
 	kerneltest.OnEachTier(t, func(t *testing.T) {
-		if active().pairs == nil {
+		if active().multipliers[inBFloat16] == nil {
 			t.Skip("this tier has no bfloat16")
 		}
 		p := NewPool(2)
@@ -367,12 +367,14 @@ func TestMultiplyingDoesNotAllocateOnceItIsWarm(t *testing.T) {
 // Every multiplication of a batch is one of a micro-kernel's, and a batch knows how many
 // it takes.
 func TestBatchesCountTheMultiplicationsOfMicroKernels(t *testing.T) {
-	counting, n := goTier, 0.0
-	for w := range counting.tiles {
-		counting.tiles[w] = nil
-		for r, tile := range goTier.tiles[w] {
-			counting.tiles[w] = append(counting.tiles[w], func(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool) {
-				n += float64(k) * float64(r+1) * float64(goTier.widths[w])
+	counting, goMultiplier, n := goTier, goTier.multipliers[inFloat32], 0.0
+	multiplier := *goMultiplier
+	multiplier.tier, counting.multipliers[inFloat32] = &counting, &multiplier
+	for w := range multiplier.tiles {
+		multiplier.tiles[w] = nil
+		for r, tile := range goMultiplier.tiles[w] {
+			multiplier.tiles[w] = append(multiplier.tiles[w], func(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool) {
+				n += float64(k) * float64(r+1) * float64(goMultiplier.widths[w])
 				tile(k, a, lda, b, ldb, c, ldc, add)
 			})
 		}

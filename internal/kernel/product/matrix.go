@@ -2,6 +2,7 @@ package product
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"unsafe"
 
 	"qtool/internal/ggml"
@@ -14,21 +15,26 @@ import (
 type Matrix struct {
 	Rows, Cols int
 
-	f32    []float32 // the elements, where they can be used in place
-	data   []byte    // else the encoded rows
-	stride int       // bytes of one encoded row
+	// The elements, where they can be used in place: row r begins at r·lda. Rounded rows
+	// are those of [Batch.RoundedRows], two elements in one.
+	f32     []float32
+	lda     int
+	rounded bool
+
+	data   []byte // else the encoded rows
+	stride int    // bytes of one encoded row
 	decode func(dst []float32, src []byte)
 	typ    ggml.Type
 	shift  uint8 // 1<<shift elements of typ make a block
 	block  int   // of so many bytes; 0: typ is not known
 
 	roundable bool
-	rounded   bool // f32 holds rows of RoundedRows
+	far       bool // elements may lie in memory: they are fetched before they are needed
 }
 
 // Float32Matrix views rows*cols elements in place; writes to them show.
 func Float32Matrix(elements []float32, rows, cols int) Matrix {
-	return Matrix{Rows: rows, Cols: cols, f32: elements[:rows*cols]}
+	return Matrix{Rows: rows, Cols: cols, f32: elements[:rows*cols], lda: cols, far: true}
 }
 
 // Over is m, a matrix of float32, over other elements.
@@ -41,7 +47,17 @@ func (m Matrix) Over(elements []float32) Matrix {
 // cols elements. decode is also given parts of a row that begin and end at
 // multiples of 256 elements or at the row's end; every ggml block divides 256.
 func EncodedMatrix(data []byte, rows, cols, stride int, decode func(dst []float32, src []byte)) Matrix {
-	return Matrix{Rows: rows, Cols: cols, data: data[:rows*stride], stride: stride, decode: decode}
+	return Matrix{Rows: rows, Cols: cols, data: data[:rows*stride], stride: stride, decode: decode, far: true}
+}
+
+// OfType is m, known to be stored in that type, so that a tier may decode it with
+// instructions of its own instead of m's function. Types and shapes that no tier
+// decodes, and F32, change nothing.
+func (m Matrix) OfType(t ggml.Type) Matrix {
+	if t.Known() && t != ggml.F32 && m.decode != nil && m.Cols%coding.Columns == 0 && m.stride == m.Cols/t.BlockElements()*t.BlockBytes() {
+		m.typ, m.shift, m.block = t, uint8(bits.TrailingZeros(uint(t.BlockElements()))), t.BlockBytes()
+	}
+	return m
 }
 
 // Roundable is m, whose elements may be rounded to bfloat16 like those of encoded
@@ -93,7 +109,7 @@ func (m Matrix) Slice(from, to int) Matrix {
 	s := m
 	s.Rows = to - from
 	if m.decode == nil {
-		s.f32 = m.f32[from*m.Cols : to*m.Cols]
+		s.f32 = m.f32[from*m.lda : to*m.lda]
 	} else {
 		s.data = m.data[from*m.stride : to*m.stride]
 	}
@@ -104,7 +120,7 @@ func (m Matrix) Slice(from, to int) Matrix {
 // scratch, which must hold Cols elements.
 func (m Matrix) Row(r int, scratch []float32) []float32 {
 	if m.decode == nil {
-		return m.f32[r*m.Cols : (r+1)*m.Cols]
+		return m.f32[r*m.lda:][:m.Cols]
 	}
 	row := scratch[:m.Cols]
 	m.part(active(), row, r, 0, m.Cols)
@@ -132,9 +148,9 @@ func (m *Matrix) parts(t *tier, dst []float32, stride, r0, r1, from, to int) {
 	for r := r0; r < r1; r++ {
 		row := dst[(r-r0)*stride:][:n]
 		if m.decode == nil {
-			copy(row, m.f32[r*m.Cols+from:])
+			copy(row, m.f32[r*m.lda+from:])
 		} else {
-			t.expect(m, r+rowsAhead, from, to)
+			t.fetch(m, r+rowsAhead, from, to)
 			m.decode(row, m.bytesOf(r, from, to))
 		}
 	}
@@ -147,9 +163,4 @@ func (m Matrix) bytesOf(r, from, to int) []byte {
 		return row[from>>m.shift*m.block : to>>m.shift*m.block]
 	}
 	return row[from*m.stride/m.Cols : to*m.stride/m.Cols]
-}
-
-// after is the address i elements after p.
-func after(p *float32, i int) *float32 {
-	return (*float32)(unsafe.Add(unsafe.Pointer(p), 4*i))
 }

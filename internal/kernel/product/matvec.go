@@ -44,7 +44,7 @@ func MatVecs(p *Pool, products []Vector) {
 // vectors is a list of products at work. The rows of all, one after the other, are
 // cut into spans, one for each worker: memory is fast where it is read in long runs.
 type vectors struct {
-	*tier
+	tier     *tier
 	scratch  []scratch // one per worker
 	products []Vector
 	rows     int // of all
@@ -146,7 +146,7 @@ func (q *vectors) add(s *scratch, y, x []float32, w *Matrix, from int) {
 		return
 	}
 	x = x[:w.Cols]
-	switch d := &q.decoders[w.typ]; {
+	switch d := &q.tier.decoders[w.typ]; {
 	case d.Dot == nil || w.Cols%d.Elements != 0:
 	case w.block > 0:
 		rows := w.data[from*w.stride:][:len(y)*w.stride]

@@ -25,10 +25,7 @@ type peak struct {
 // but the multiplier of the tier and precision in use holds them up. Like the
 // other measurements it is the best of runs that take about the given time.
 func MeasurePeak(p *Pool, total time.Duration) float64 {
-	how := active().peak
-	if p.Precision() == "bf16" {
-		how = active().pairs.peak
-	}
+	how := p.ofEncoded().peak
 	const rounds = 1 << 16
 	seconds := best(total, func() {
 		p.Run(p.Workers(), func(_, _ int) { how.run(rounds) })
@@ -36,22 +33,21 @@ func MeasurePeak(p *Pool, total time.Duration) float64 {
 	return float64(p.Workers()*rounds*how.operations) / seconds / 1e9
 }
 
-// rates measures how many multiplications one worker does in a nanosecond, in float32
-// and in bfloat16, in some microseconds.
-func (t *tier) rates() (r [2]float64) {
+// rates measures how many multiplications one worker does in a nanosecond, in each way, in
+// some microseconds.
+func (t *tier) rates() (r [ways]float64) {
 	const rounds, times = 256, 4
-	of := func(how peak) float64 {
+	for w, m := range t.multipliers {
+		if m == nil {
+			continue
+		}
 		shortest := time.Hour
 		for range times {
 			from := time.Now()
-			how.run(rounds)
+			m.peak.run(rounds)
 			shortest = min(shortest, time.Since(from))
 		}
-		return float64(rounds*how.operations/2) / float64(max(shortest, 1).Nanoseconds())
-	}
-	r[0] = of(t.peak)
-	if t.pairs != nil {
-		r[1] = of(t.pairs.peak)
+		r[w] = float64(rounds*m.peak.operations/2) / float64(max(shortest, 1).Nanoseconds())
 	}
 	return r
 }

@@ -12,33 +12,42 @@ var tiers = [simd.Tiers]*tier{
 }
 
 var avx2Tier = tier{
-	tiles:    [2][]tileFunc{wideTilesAVX2, narrowTilesAVX2},
-	widths:   [2]int{16, 8},
-	toPanels: toPanelsAVX2,
-	peak:     peak{peakAVX2, 12 * 8 * 2},
 	prefetch: prefetchAMD64,
+	multipliers: [ways]*multiplier{inFloat32: {
+		tiles:  [2][]tileFunc{wideTilesAVX2, narrowTilesAVX2},
+		widths: [2]int{16, 8},
+		unit:   1,
+		peak:   peak{peakAVX2, 12 * 8 * 2},
+		packer: float32Packer{toPanelsAVX2},
+	}},
 }
 
 var avx512Tier = tier{
-	tiles:    [2][]tileFunc{wideTilesAVX512, narrowTilesAVX512},
-	widths:   [2]int{32, 16},
-	toPanels: toPanelsAVX512,
-	peak:     peak{peakAVX512, 28 * 16 * 2},
-	prefetch: prefetchAMD64,
+	prefetch:    prefetchAMD64,
+	multipliers: [ways]*multiplier{inFloat32: inFloat32OnAVX512()},
 }
 
 // avx512BF16Tier is avx512Tier with bfloat16.
-var avx512BF16Tier = func() tier {
-	t := avx512Tier
-	t.pairs = &pairKernels{
-		tiles:      [2][]tileFunc{wideTilesAVX512BF16, narrowTilesAVX512BF16},
-		peak:       peak{peakAVX512BF16, 28 * 32 * 2},
-		round:      roundBF16AVX512,
-		interleave: interleaveAVX512,
-		join:       joinAVX512,
+var avx512BF16Tier = tier{
+	prefetch: prefetchAMD64,
+	multipliers: [ways]*multiplier{inFloat32: inFloat32OnAVX512(), inBFloat16: {
+		tiles:  [2][]tileFunc{wideTilesAVX512BF16, narrowTilesAVX512BF16},
+		widths: [2]int{32, 16},
+		unit:   2,
+		peak:   peak{peakAVX512BF16, 28 * 32 * 2},
+		packer: &bfloat16Packer{roundBF16AVX512, interleaveAVX512, joinAVX512},
+	}},
+}
+
+func inFloat32OnAVX512() *multiplier {
+	return &multiplier{
+		tiles:  [2][]tileFunc{wideTilesAVX512, narrowTilesAVX512},
+		widths: [2]int{32, 16},
+		unit:   1,
+		peak:   peak{peakAVX512, 28 * 16 * 2},
+		packer: float32Packer{toPanelsAVX512},
 	}
-	return t
-}()
+}
 
 //go:noescape
 func toPanelsAVX2(dst *float32, step int, src *float32, n int)

@@ -10,10 +10,13 @@ var tiers = [simd.Tiers]*tier{
 }
 
 var neonTier = tier{
-	tiles:    [2][]tileFunc{wideTilesNEON, narrowTilesNEON},
-	widths:   [2]int{16, 8},
-	toPanels: toPanelsNEON,
-	peak:     peak{peakNEON, 24 * 4 * 2},
+	multipliers: [ways]*multiplier{inFloat32: {
+		tiles:  [2][]tileFunc{wideTilesNEON, narrowTilesNEON},
+		widths: [2]int{16, 8},
+		unit:   1,
+		peak:   peak{peakNEON, 24 * 4 * 2},
+		packer: float32Packer{toPanelsNEON},
+	}},
 }
 
 //go:noescape

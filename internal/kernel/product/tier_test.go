@@ -11,11 +11,12 @@ import (
 	"qtool/internal/kernel/kerneltest"
 )
 
-func TestPairKernelsRoundAndInterleaveEveryLengthAndNoMore(t *testing.T) {
+func TestBFloat16KernelsRoundAndInterleaveEveryLengthAndNoMore(t *testing.T) {
 	kerneltest.OnEachTier(t, func(t *testing.T) {
-		if active().pairs == nil {
+		if active().multipliers[inBFloat16] == nil {
 			t.Skip("no bfloat16")
 		}
+		p := active().multipliers[inBFloat16].packer.(*bfloat16Packer)
 		rng := rand.New(rand.NewPCG(27, 28))
 		guardedPairs := func(n, offset int) (all, v []uint16) {
 			all = slices.Repeat([]uint16{0xdead}, n+2*kerneltest.Guard+16)
@@ -33,7 +34,7 @@ func TestPairKernelsRoundAndInterleaveEveryLengthAndNoMore(t *testing.T) {
 			src, offset := kerneltest.NewGuarded(rng, n, n/16%5), n/16%7
 			kerneltest.Sprinkle(rng, src.V)
 			all, rounded := guardedPairs(n, offset)
-			active().pairs.round(&rounded[0], &src.V[0], n)
+			p.round(&rounded[0], &src.V[0], n)
 			check("round", all, rounded, offset)
 			for i, x := range src.V {
 				want := half.ToBFloat16(x)
@@ -49,7 +50,7 @@ func TestPairKernelsRoundAndInterleaveEveryLengthAndNoMore(t *testing.T) {
 			for i := range other {
 				other[i] = uint16(rng.Uint32())
 			}
-			active().pairs.interleave(&dst.V[0], &rounded[0], &other[0], n)
+			p.interleave(&dst.V[0], &rounded[0], &other[0], n)
 			dst.Check(t, "interleave")
 			for i, pair := range dst.V {
 				if want := uint32(rounded[i]) | uint32(other[i])<<16; math.Float32bits(pair) != want {
@@ -63,12 +64,13 @@ func TestPairKernelsRoundAndInterleaveEveryLengthAndNoMore(t *testing.T) {
 func TestPackedRowsAreThereAndNothingBeyond(t *testing.T) {
 	kerneltest.OnEachTier(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(13, 14))
-		wide := active().widths[0]
+		m := active().multipliers[inFloat32]
+		wide := m.widths[0]
 		for n := 0; n <= 5*wide; n++ {
 			src, step := kerneltest.NewGuarded(rng, n, n%4), wide*(1+n%3)+n%2
 			dst := kerneltest.NewGuarded(rng, max(n-1, 0)/wide*step+wide, n%5)
 			before := append([]float32(nil), dst.V...)
-			active().packRow(dst.V, step, src.V)
+			m.packer.(float32Packer).packRow(packedB{dst.V, step, wide}, wide, 0, src.V)
 			dst.Check(t, "dst")
 			for i, x := range src.V {
 				at := i/wide*step + i%wide
@@ -87,8 +89,9 @@ func TestPackedRowsAreThereAndNothingBeyond(t *testing.T) {
 func TestEveryTileEqualsTheDefinitionAndStaysInside(t *testing.T) {
 	kerneltest.OnEachTier(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(11, 12))
-		for w, tiles := range active().tiles {
-			width := active().widths[w]
+		m := active().multipliers[inFloat32]
+		for w, tiles := range m.tiles {
+			width := m.widths[w]
 			for r, tile := range tiles {
 				for _, k := range []int{0, 1, 2, 3, 17, 49, 51, 64, 102} {
 					t.Run(fmt.Sprintf("%dx%d/%d", r+1, width, k), func(t *testing.T) {
