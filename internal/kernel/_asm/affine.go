@@ -180,7 +180,7 @@ func (g *groupWriter) endAffine() {
 	} else {
 		g.op("VMOVAPS Y0, %s", g.mask(1))
 	}
-	for _, f := range []int{atScale, atInverse, atRedo} {
+	for _, f := range []offset{atScale, atInverse, atRedo} {
 		g.mergeInto(1, 2, field(f), 3)
 	}
 	g.mergeInto(1, 1, field(atLow), 3)

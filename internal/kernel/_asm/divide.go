@@ -1,20 +1,39 @@
 package main
 
+import "fmt"
+
 // The searches of IQ1 go through all ways to divide a group of ordered values among three
 // levels, until a vector of candidates has one for which ll > 0 and xl * xl > best * ll.
-// internal/kernel/divide.go says where the fields are.
+
+// Fields of coding.Division32.
 const (
-	division32Sums, division32Tails  = 0, 2 * 4 * divisionWidth // of x, then of the weights
-	division32Levels                 = 4 * 4 * divisionWidth
-	division32XL, division32LL       = division32Levels + 16, division32Levels + 48
-	division32Low, division32At      = division32Levels + 80, division32Levels + 88
-	division32Best                   = division32Levels + 96
-	divisionWidth                    = 74
-	division16Head, division16Middle = 3 * 16 * 32, 3*16*32 + 32
-	division16Sums                   = 3*16*32 + 64
-	division16Low, division16High    = 3*16*32 + 96, 3*16*32 + 104
-	division16Found, division16Best  = 3*16*32 + 112, 3*16*32 + 120
+	divide32SumX  offset = "Division32_SumX"
+	divide32SumW  offset = "Division32_SumW"
+	divide32TailX offset = "Division32_TailX"
+	divide32TailW offset = "Division32_TailW"
+	divide32Level offset = "Division32_Level"
+	divide32XL    offset = "Division32_XL"
+	divide32LL    offset = "Division32_LL"
+	divide32Low   offset = "Division32_Low"
+	divide32At    offset = "Division32_At"
+	divide32Best  offset = "Division32_Best"
 )
+
+// Fields of coding.Division16.
+const (
+	divide16Terms  offset = "Division16_Terms"
+	divide16Head   offset = "Division16_head"
+	divide16Middle offset = "Division16_middle"
+	divide16Sums   offset = "Division16_Sums"
+	divide16LowAt  offset = "Division16_low"
+	divide16HighAt offset = "Division16_high"
+	divide16Low    offset = "Division16_Low"
+	divide16High   offset = "Division16_High"
+	divide16Best   offset = "Division16_Best"
+)
+
+// division16Bytes are the terms of one level: xl and ll of four sets for each of 16 values.
+const division16Bytes = 16 * 8 * 4
 
 // emitDivisions prints both searches, which are the same with and without AVX-512.
 func emitDivisions(w *writer) {
@@ -25,55 +44,65 @@ func emitDivisions(w *writer) {
 func emitDivide32(w *writer) {
 	w.printf("\n// func divide32(d *Division32) bool\n")
 	w.printf("TEXT ·divide32(SB), NOSPLIT, $0-9\n")
-	w.op("MOVQ d+0(FP), DI")
-	w.op("MOVQ %d(DI), R8", division32Low)
-	w.op("MOVQ %d(DI), CX", division32At)
-	w.op("VBROADCASTSS %d(DI), Y15", division32Best)
-	w.op("VBROADCASTSD %d(DI), Y13 // lowest levels", division32Levels)
-	w.op("VBROADCASTSD %d(DI), Y14 // middle levels", division32Levels+8)
-	w.op("VXORPS Y12, Y12, Y12")
+	const (
+		// Sums of weight * level * x and of weight * level² of eight candidates, and their share
+		// of the values at the lowest level.
+		xl, ll, lowXL, lowLL = "Y0", "Y1", "Y10", "Y11"
+		lowX, lowW           = "Y8", "Y9"   // sums of those values times weights, and of weights
+		lowest, middle       = "Y13", "Y14" // levels
+		square, bound        = "Y2", "Y3"   // xl² and best * ll
+		best, zero           = "Y15", "Y12"
+		low, at, better      = "R8", "CX", "AX" // better has a bit for each candidate
+	)
+	w.ins("MOVQ", "d+0(FP)", "DI")
+	w.ins("MOVQ", divide32Low.of("DI"), low)
+	w.ins("MOVQ", divide32At.of("DI"), at)
+	w.ins("VBROADCASTSS", divide32Best.of("DI"), best)
+	w.ins("VBROADCASTSD", divide32Level.of("DI"), lowest)
+	w.ins("VBROADCASTSD", divide32Level.plus(8).of("DI"), middle)
+	w.ins("VXORPS", zero, zero, zero)
 	w.printf("\nlow:\n")
-	w.op("VBROADCASTSS (DI)(R8*8), Y8 // sums of the lowest")
-	w.op("VBROADCASTSS %d(DI)(R8*8), Y9", 4*divisionWidth)
-	w.op("VMULPS Y13, Y8, Y10")
-	w.op("VMULPS Y13, Y9, Y11")
-	w.op("VMULPS Y13, Y11, Y11")
+	w.ins("VBROADCASTSS", divide32SumX.of("DI")+"(R8*8)", lowX)
+	w.ins("VBROADCASTSS", divide32SumW.of("DI")+"(R8*8)", lowW)
+	w.ins("VMULPS", lowest, lowX, lowXL)
+	w.ins("VMULPS", lowest, lowW, lowLL)
+	w.ins("VMULPS", lowest, lowLL, lowLL)
 	w.printf("\ncandidates:\n")
-	w.op("VMOVUPS (DI)(CX*4), Y0")
-	w.op("VMOVUPS %d(DI)(CX*4), Y1", 4*divisionWidth)
-	w.op("VSUBPS Y8, Y0, Y0")
-	w.op("VSUBPS Y9, Y1, Y1")
-	w.op("VMULPS Y14, Y0, Y0")
-	w.op("VMULPS Y14, Y1, Y1")
-	w.op("VMULPS Y14, Y1, Y1")
-	w.op("VADDPS Y0, Y10, Y0")
-	w.op("VADDPS Y1, Y11, Y1")
-	w.op("VADDPS %d(DI)(CX*4), Y0, Y0", division32Tails)
-	w.op("VADDPS %d(DI)(CX*4), Y1, Y1", division32Tails+4*divisionWidth)
-	w.op("VMULPS Y0, Y0, Y2")
-	w.op("VMULPS Y1, Y15, Y3")
-	w.op("VCMPPS $0x1e, Y3, Y2, Y2")
-	w.op("VCMPPS $0x1e, Y12, Y1, Y3")
-	w.op("VANDPS Y3, Y2, Y2")
-	w.op("VMOVMSKPS Y2, AX")
-	w.op("TESTL AX, AX")
+	w.ins("VMOVUPS", divide32SumX.of("DI")+"(CX*4)", xl)
+	w.ins("VMOVUPS", divide32SumW.of("DI")+"(CX*4)", ll)
+	w.ins("VSUBPS", lowX, xl, xl)
+	w.ins("VSUBPS", lowW, ll, ll)
+	w.ins("VMULPS", middle, xl, xl)
+	w.ins("VMULPS", middle, ll, ll)
+	w.ins("VMULPS", middle, ll, ll)
+	w.ins("VADDPS", xl, lowXL, xl)
+	w.ins("VADDPS", ll, lowLL, ll)
+	w.ins("VADDPS", divide32TailX.of("DI")+"(CX*4)", xl, xl)
+	w.ins("VADDPS", divide32TailW.of("DI")+"(CX*4)", ll, ll)
+	w.ins("VMULPS", xl, xl, square)
+	w.ins("VMULPS", ll, best, bound)
+	w.ins("VCMPPS", "$0x1e", bound, square, square)
+	w.ins("VCMPPS", "$0x1e", zero, ll, bound)
+	w.ins("VANDPS", bound, square, square)
+	w.ins("VMOVMSKPS", square, better)
+	w.ins("TESTL", better, better)
 	w.op("JNZ found")
-	w.op("ADDQ $8, CX")
-	w.op("CMPQ CX, $66")
+	w.ins("ADDQ", "$8", at)
+	w.ins("CMPQ", at, "$66")
 	w.op("JLT candidates")
-	w.op("INCQ R8")
-	w.op("LEAQ (R8)(R8*1), CX")
-	w.op("CMPQ R8, $33")
+	w.ins("INCQ", low)
+	w.ins("LEAQ", "(R8)(R8*1)", at)
+	w.ins("CMPQ", low, "$33")
 	w.op("JLT low")
-	w.op("MOVB $0, ret+8(FP)")
+	w.ins("MOVB", "$0", "ret+8(FP)")
 	w.op("VZEROUPPER")
 	w.op("RET")
 	w.printf("\nfound:\n")
-	w.op("VMOVUPS Y0, %d(DI)", division32XL)
-	w.op("VMOVUPS Y1, %d(DI)", division32LL)
-	w.op("MOVQ R8, %d(DI)", division32Low)
-	w.op("MOVQ CX, %d(DI)", division32At)
-	w.op("MOVB $1, ret+8(FP)")
+	w.ins("VMOVUPS", xl, divide32XL.of("DI"))
+	w.ins("VMOVUPS", ll, divide32LL.of("DI"))
+	w.ins("MOVQ", low, divide32Low.of("DI"))
+	w.ins("MOVQ", at, divide32At.of("DI"))
+	w.ins("MOVB", "$1", "ret+8(FP)")
 	w.op("VZEROUPPER")
 	w.op("RET")
 }
@@ -81,71 +110,82 @@ func emitDivide32(w *writer) {
 func emitDivide16(w *writer) {
 	w.printf("\n// func divide16(d *Division16) bool\n")
 	w.printf("TEXT ·divide16(SB), NOSPLIT, $0-9\n")
-	w.op("MOVQ d+0(FP), DI")
-	w.op("MOVQ %d(DI), R8", division16Low)
-	w.op("MOVQ %d(DI), R9", division16High)
-	w.op("VMOVUPS %d(DI), Y8", division16Head)
-	w.op("VMOVUPS %d(DI), Y9", division16Middle)
-	w.op("VBROADCASTSS %d(DI), X15", division16Best)
-	w.op("VXORPS X12, X12, X12")
-	w.op("LEAQ 1024(DI), SI // the highest level's terms end 512 bytes on")
+	const (
+		// Four xl and four ll of a division, as one vector and as two.
+		sums, xl, ll        = "Y0", "X0", "X1"
+		head, middle        = "Y8", "Y9" // of the values before low, and before high
+		square, bound       = "X2", "X3" // xl² and best * ll
+		best, zero          = "X15", "X12"
+		low, high           = "R8", "R9"
+		foundLow, foundHigh = "R10", "R11"
+		highest             = "SI"       // terms at the highest level
+		at, better          = "CX", "AX" // better has a bit for each candidate
+	)
+	w.ins("MOVQ", "d+0(FP)", "DI")
+	w.ins("MOVQ", divide16LowAt.of("DI"), low)
+	w.ins("MOVQ", divide16HighAt.of("DI"), high)
+	w.ins("VMOVUPS", divide16Head.of("DI"), head)
+	w.ins("VMOVUPS", divide16Middle.of("DI"), middle)
+	w.ins("VBROADCASTSS", divide16Best.of("DI"), best)
+	w.ins("VXORPS", zero, zero, zero)
+	w.ins("LEAQ", divide16Terms.plus(2*division16Bytes).of("DI"), highest)
 	w.printf("\ncandidates:\n")
-	w.op("VMOVAPS Y9, Y0")
-	w.op("MOVQ R9, CX")
-	w.op("SHLQ $5, CX")
-	w.op("CMPQ CX, $512")
+	w.ins("VMOVAPS", middle, sums)
+	w.ins("MOVQ", high, at)
+	w.ins("SHLQ", "$5", at)
+	w.ins("CMPQ", at, fmt.Sprint("$", division16Bytes))
 	w.op("JGE added")
 	w.printf("\nadd:\n")
-	w.op("VADDPS (SI)(CX*1), Y0, Y0")
-	w.op("ADDQ $32, CX")
-	w.op("CMPQ CX, $512")
+	w.ins("VADDPS", "(SI)(CX*1)", sums, sums)
+	w.ins("ADDQ", "$32", at)
+	w.ins("CMPQ", at, fmt.Sprint("$", division16Bytes))
 	w.op("JLT add")
 	w.printf("\nadded:\n")
-	w.op("VEXTRACTF128 $1, Y0, X1")
-	w.op("VMULPS X0, X0, X2")
-	w.op("VMULPS X1, X15, X3")
-	w.op("VCMPPS $0x1e, X3, X2, X2")
-	w.op("VCMPPS $0x1e, X12, X1, X3")
-	w.op("VANDPS X3, X2, X2")
-	w.op("VMOVMSKPS X2, AX")
-	w.op("MOVQ R8, R10")
-	w.op("MOVQ R9, R11")
+	w.ins("VEXTRACTF128", "$1", sums, ll)
+	w.ins("VMULPS", xl, xl, square)
+	w.ins("VMULPS", ll, best, bound)
+	w.ins("VCMPPS", "$0x1e", bound, square, square)
+	w.ins("VCMPPS", "$0x1e", zero, ll, bound)
+	w.ins("VANDPS", bound, square, square)
+	w.ins("VMOVMSKPS", square, better)
+	w.ins("MOVQ", low, foundLow)
+	w.ins("MOVQ", high, foundHigh)
 	// Go on to the next division.
-	w.op("CMPQ R9, $16")
+	w.ins("CMPQ", high, "$16")
 	w.op("JGE next")
-	w.op("MOVQ R9, CX")
-	w.op("SHLQ $5, CX")
-	w.op("VADDPS 512(DI)(CX*1), Y9, Y9")
-	w.op("INCQ R9")
-	w.op("TESTL AX, AX")
+	w.ins("MOVQ", high, at)
+	w.ins("SHLQ", "$5", at)
+	w.ins("VADDPS", divide16Terms.plus(division16Bytes).of("DI")+"(CX*1)", middle, middle)
+	w.ins("INCQ", high)
+	w.ins("TESTL", better, better)
 	w.op("JZ candidates")
 	w.op("JMP found")
 	w.printf("\nnext:\n")
-	w.op("CMPQ R8, $16")
+	w.ins("CMPQ", low, "$16")
 	w.op("JGE last")
-	w.op("MOVQ R8, CX")
-	w.op("SHLQ $5, CX")
-	w.op("VADDPS (DI)(CX*1), Y8, Y8")
+	w.ins("MOVQ", low, at)
+	w.ins("SHLQ", "$5", at)
+	w.ins("VADDPS", divide16Terms.of("DI")+"(CX*1)", head, head)
 	w.printf("\nlast:\n")
-	w.op("INCQ R8")
-	w.op("MOVQ R8, R9")
-	w.op("VMOVAPS Y8, Y9")
-	w.op("TESTL AX, AX")
+	w.ins("INCQ", low)
+	w.ins("MOVQ", low, high)
+	w.ins("VMOVAPS", head, middle)
+	w.ins("TESTL", better, better)
 	w.op("JNZ found")
-	w.op("CMPQ R8, $16")
+	w.ins("CMPQ", low, "$16")
 	w.op("JLE candidates")
-	w.op("MOVB $0, ret+8(FP)")
+	w.ins("MOVB", "$0", "ret+8(FP)")
 	w.op("VZEROUPPER")
 	w.op("RET")
 	w.printf("\nfound:\n")
-	w.op("VMOVUPS Y0, %d(DI)", division16Sums)
-	w.op("MOVB R10, %d(DI)", division16Found)
-	w.op("MOVB R11, %d(DI)", division16Found+1)
-	w.op("MOVQ R8, %d(DI)", division16Low)
-	w.op("MOVQ R9, %d(DI)", division16High)
-	w.op("VMOVUPS Y8, %d(DI)", division16Head)
-	w.op("VMOVUPS Y9, %d(DI)", division16Middle)
-	w.op("MOVB $1, ret+8(FP)")
+	w.ins("VMOVUPS", sums, divide16Sums.of("DI"))
+	w.ins("MOVB", foundLow, divide16Low.of("DI"))
+	w.ins("MOVB", foundHigh, divide16High.of("DI"))
+	w.ins("MOVQ", low, divide16LowAt.of("DI"))
+	w.ins("MOVQ", high, divide16HighAt.of("DI"))
+	w.ins("VMOVUPS", head, divide16Head.of("DI"))
+	w.ins("VMOVUPS", middle, divide16Middle.of("DI"))
+	w.ins("MOVB", "$1", "ret+8(FP)")
 	w.op("VZEROUPPER")
 	w.op("RET")
 }

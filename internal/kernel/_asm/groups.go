@@ -5,27 +5,29 @@ import (
 	"math"
 )
 
-// Searches over kernel.Groups: 16 groups of values side by side, one in each lane. SI
+// Searches over coding.Groups: 16 groups of values side by side, one in each lane. SI
 // points at the groups; AVX2 goes through them twice, 8 lanes at a time. What is added
 // up within a group is added in order, and nothing is fused.
 
-// Where kernel.Groups has its fields, in bytes; DX points at value i of each group.
+// Fields of coding.Groups; DX points at value i of each group.
 const (
-	atX, atW, atL, atWX = 0, 2048, 4096, 6144
-
-	atScale = 8192 + 64*(iota-1)
-	atLow
-	atInverse
-	atFrom
-	atSumW
-	atSumX
-	atMeanSquare
-	atRedo
-	atTop
-	atBest
-	atLowest
-	atHighest
-	atDead
+	atX          offset = "Groups_X"
+	atW          offset = "Groups_W"
+	atL          offset = "Groups_L"
+	atWX         offset = "Groups_WX"
+	atScale      offset = "Groups_Scale"
+	atLow        offset = "Groups_Low"
+	atInverse    offset = "Groups_Inverse"
+	atFrom       offset = "Groups_From"
+	atSumW       offset = "Groups_SumW"
+	atSumX       offset = "Groups_SumX"
+	atMeanSquare offset = "Groups_MeanSquare"
+	atRedo       offset = "Groups_Redo"
+	atTop        offset = "Groups_top"
+	atBest       offset = "Groups_best"
+	atLowest     offset = "Groups_lowest"
+	atHighest    offset = "Groups_highest"
+	atDead       offset = "Groups_dead"
 )
 
 // Predicates of comparisons.
@@ -103,9 +105,9 @@ func (g *groupWriter) mask(m int) string {
 }
 
 // field is a lane of the groups, element one of the values that DX is at.
-func field(at int) string { return fmt.Sprintf("%d(SI)", at) }
+func field(at offset) string { return at.of("SI") }
 
-func (g *groupWriter) element(at int) string { return fmt.Sprintf("%d(DX)", at+64*g.value) }
+func (g *groupWriter) element(at offset) string { return at.plus(64 * g.value).of("DX") }
 
 // name is a register's, or the operand itself.
 func (g *groupWriter) name(operand any) string {

@@ -76,9 +76,9 @@ func main() {
 	write(filepath.Join(dir, "coding", "bfloats_avx512_amd64.s"), assemblyFile(emitHalves("AVX512", "Z", 16, fromBFloat16)))
 	write(filepath.Join(dir, "coding", "levels_amd64.s"), assemblyFile(emitFewLevels))
 	write(filepath.Join(dir, "coding", "halves_amd64.go"), formatted(halfDeclarations()))
-	write(filepath.Join(dir, "coding", "groups_avx2_amd64.s"), assemblyFile(emitGroups("AVX2", "Y", 8)))
-	write(filepath.Join(dir, "coding", "groups_avx512_amd64.s"), assemblyFile(emitGroups("AVX512", "Z", 16)))
-	write(filepath.Join(dir, "coding", "divide_amd64.s"), assemblyFile(emitDivisions))
+	write(filepath.Join(dir, "coding", "groups_avx2_amd64.s"), assemblyOfFields(emitGroups("AVX2", "Y", 8)))
+	write(filepath.Join(dir, "coding", "groups_avx512_amd64.s"), assemblyOfFields(emitGroups("AVX512", "Z", 16)))
+	write(filepath.Join(dir, "coding", "divide_amd64.s"), assemblyOfFields(emitDivisions))
 	write(filepath.Join(dir, "coding", "groups_amd64.go"), formatted(groupDeclarations()))
 	write(filepath.Join(dir, "coding", "decode_amd64.go"), formatted(decoderDeclarations()))
 	write(filepath.Join(dir, "vector", "elementwise_neon_arm64.s"), assemblyFile(emitNEONOperations))
@@ -112,6 +112,14 @@ func assemblyFile(emit func(w *writer)) []byte {
 	w.WriteString("#include \"textflag.h\"\n")
 	emit(w)
 	return w.Bytes()
+}
+
+// assemblyOfFields is assemblyFile for functions that know structs: see offset.
+func assemblyOfFields(emit func(w *writer)) []byte {
+	return assemblyFile(func(w *writer) {
+		w.WriteString("#include \"go_asm.h\"\n")
+		emit(w)
+	})
 }
 
 // tiles lists the family's tiles, widest first.
@@ -162,3 +170,6 @@ func (w *writer) printf(format string, args ...any) { fmt.Fprintf(w, format, arg
 
 // op prints one instruction.
 func (w *writer) op(format string, args ...any) { w.printf("\t"+format+"\n", args...) }
+
+// ins prints one instruction with operands.
+func (w *writer) ins(op string, operands ...string) { w.op("%s %s", op, strings.Join(operands, ", ")) }

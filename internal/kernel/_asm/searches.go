@@ -66,7 +66,7 @@ func (g *groupWriter) findExtremes(label string, top, magnitude, bits, x, size i
 }
 
 // keepUnlessZero clears the fields where the group is one of zeros.
-func (g *groupWriter) keepUnlessZero(a, b int, fields ...int) {
+func (g *groupWriter) keepUnlessZero(a, b int, fields ...offset) {
 	g.load(field(atHighest), a)
 	g.constant(gAllZero, b)
 	g.compare(notLess, a, b, 1)

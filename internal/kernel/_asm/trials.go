@@ -5,21 +5,21 @@ import (
 	"math"
 )
 
-// Where kernel.PointTrials has its fields, in bytes.
+// Fields of coding.PointTrials.
 const (
-	trialTerms = 0
-	trialX     = 2048 + 128*(iota-1)
-	trialRoot
-	trialW
-	trialWX
-	trialXL
-	trialLL
-	trialScale
-	trialGain
-	trialScaled = 3072
-	trialPlaces = trialScaled + 512
-	trialPoints = trialPlaces + 1024
-	trialRunsAt = trialPoints + 1024 // every 16 bytes
+	trialTerms  offset = "PointTrials_terms"
+	trialX      offset = "PointTrials_X"
+	trialRoot   offset = "PointTrials_Root"
+	trialW      offset = "PointTrials_W"
+	trialWX     offset = "PointTrials_WX"
+	trialXL     offset = "PointTrials_XL"
+	trialLL     offset = "PointTrials_LL"
+	trialScale  offset = "PointTrials_Scale"
+	trialGain   offset = "PointTrials_Gain"
+	trialScaled offset = "PointTrials_scaled"
+	trialPlaces offset = "PointTrials_Places"
+	trialPoints offset = "PointTrials_Points"
+	trialRunsAt offset = "PointTrials_runs" // every 16 bytes
 )
 
 // Vector registers of tryPoints. With AVX-512 those from 16 on hold the levels, scaled.
@@ -73,21 +73,21 @@ func (g *groupWriter) tryPoints() {
 	g.zero(trialZero)
 	g.printf("\nvector:\n")
 	g.beginTrials()
-	g.trialPoints("place", func() {
+	g.everyFour("place", func() {
 		for i := range 4 {
 			g.trialValue(i)
 			g.trialPlace(i)
 		}
-		g.store(trialPlace, fmt.Sprintf("%d(BX)", trialPlaces))
+		g.store(trialPlace, trialPlaces.of("BX"))
 		g.trialRuns()
 	})
-	g.trialPoints("point", func() {
+	g.everyFour("point", func() {
 		for i := range 4 {
 			g.trialValue(i)
-			g.trialTerms(i)
+			g.termsOf(i)
 		}
 		g.nearestInLists()
-		g.store(trialResult, fmt.Sprintf("%d(BX)", trialPoints))
+		g.store(trialResult, trialPoints.of("BX"))
 		g.trialSums()
 	})
 	g.endTrials()
@@ -99,8 +99,8 @@ func (g *groupWriter) tryPoints() {
 	g.op("RET")
 }
 
-// trialPoints prints body for every 4 values.
-func (g *groupWriter) trialPoints(label string, body func()) {
+// everyFour prints body for every 4 values.
+func (g *groupWriter) everyFour(label string, body func()) {
 	g.op("MOVQ DI, DX")
 	g.op("MOVQ SI, BX")
 	g.printf("\n%s:\n", label)
@@ -113,7 +113,7 @@ func (g *groupWriter) trialPoints(label string, body func()) {
 }
 
 func (g *groupWriter) trialValue(i int) {
-	g.broadcast(fmt.Sprintf("%d(DX)", trialX+4*i), trialValue)
+	g.broadcast(trialX.plus(4*i).of("DX"), trialValue)
 }
 
 // beginTrials finds the scales.
@@ -143,7 +143,7 @@ func (g *groupWriter) scaledLevel(c int) any {
 	if g.wide() {
 		return trialFirstScaled + c
 	}
-	return fmt.Sprintf("%d(DI)", trialScaled+4*g.lanes*c)
+	return trialScaled.plus(4 * g.lanes * c).of("DI")
 }
 
 // trialPlace puts the coordinate nearest to the value in its bits of the place.
@@ -164,14 +164,14 @@ func (g *groupWriter) trialPlace(i int) {
 	}
 }
 
-// trialTerms stores what coordinate i adds to the sum of squares at each level.
-func (g *groupWriter) trialTerms(i int) {
-	g.broadcast(fmt.Sprintf("%d(DX)", trialRoot+4*i), trialWeight)
+// termsOf stores what coordinate i adds to the sum of squares at each level.
+func (g *groupWriter) termsOf(i int) {
+	g.broadcast(trialRoot.plus(4*i).of("DX"), trialWeight)
 	for c := range 8 {
 		g.sub(trialValue, g.scaledLevel(c), trialDiff)
 		g.mul(trialWeight, trialDiff, trialSum)
 		g.mul(trialSum, trialDiff, trialSum)
-		g.store(trialSum, fmt.Sprintf("%d(DI)", trialTerms+4*g.lanes*(8*i+c)))
+		g.store(trialSum, trialTerms.plus(4*g.lanes*(8*i+c)).of("DI"))
 	}
 }
 
@@ -189,16 +189,16 @@ func (g *groupWriter) trialRuns() {
 		g.op("XORL $0xff, AX")
 	}
 	g.op("ORL $1, AX")
-	g.op("MOVL AX, %d(DX)", trialRunsAt)
+	g.op("MOVL AX, %s", trialRunsAt.of("DX"))
 }
 
 // nearestInLists chooses the point for each run from the list of its place, for all lanes
 // from there on.
 func (g *groupWriter) nearestInLists() {
-	g.op("MOVL %d(DX), AX", trialRunsAt)
+	g.op("MOVL %s, AX", trialRunsAt.of("DX"))
 	g.printf("\nrun:\n")
 	g.op("TZCNTL AX, R8")
-	g.op("MOVL %d(BX)(R8*4), R9", trialPlaces)
+	g.op("MOVL %s(R8*4), R9", trialPlaces.of("BX"))
 	g.op("MOVL (R12)(R9*4), R9")
 	g.op("MOVL R9, R10")
 	g.op("SHRL $%d, R9 // how many times listUnit points", listBits)
@@ -235,7 +235,7 @@ func (g *groupWriter) nearestInLists() {
 func (g *groupWriter) sumOfTerms(i int) {
 	for j := range 4 {
 		g.op("MOVBLZX %d(R10), CX", 4*i+j)
-		term := fmt.Sprintf("%d(DI)(CX*%d)", trialTerms+4*g.lanes*8*j, g.lanes/8)
+		term := fmt.Sprintf("%s(CX*%d)", trialTerms.plus(4*g.lanes*8*j).of("DI"), g.lanes/8)
 		if j == 0 {
 			g.load(term, trialSum)
 		} else {
@@ -262,10 +262,10 @@ func (g *groupWriter) trialSums() {
 	for i := range 4 {
 		g.op("VPSRLD $%d, %s, %s", 8*i+5, g.v(trialResult), g.v(trialPlace))
 		g.op("VPERMPS %s, %s, %[2]s", g.v(trialLevels), g.v(trialPlace))
-		g.broadcast(fmt.Sprintf("%d(DX)", trialWX+4*i), trialDiff)
+		g.broadcast(trialWX.plus(4*i).of("DX"), trialDiff)
 		g.mul(trialDiff, trialPlace, trialDiff)
 		g.add(trialSumXL, trialDiff, trialSumXL)
-		g.broadcast(fmt.Sprintf("%d(DX)", trialW+4*i), trialDiff)
+		g.broadcast(trialW.plus(4*i).of("DX"), trialDiff)
 		g.mul(trialDiff, trialPlace, trialDiff)
 		g.mul(trialDiff, trialPlace, trialDiff)
 		g.add(trialSumLL, trialDiff, trialSumLL)
@@ -273,11 +273,10 @@ func (g *groupWriter) trialSums() {
 }
 
 func (g *groupWriter) endTrials() {
-	at := func(field int) string { return fmt.Sprintf("%d(SI)", field) }
-	g.store(trialSumXL, at(trialXL))
-	g.store(trialSumLL, at(trialLL))
+	g.store(trialSumXL, trialXL.of("SI"))
+	g.store(trialSumLL, trialLL.of("SI"))
 	g.div(trialSumXL, trialSumLL, trialSumLL)
-	g.store(trialSumLL, at(trialScale))
+	g.store(trialSumLL, trialScale.of("SI"))
 	g.mul(trialSumLL, trialSumXL, trialSumLL)
-	g.store(trialSumLL, at(trialGain))
+	g.store(trialSumLL, trialGain.of("SI"))
 }

@@ -7,7 +7,7 @@ import "math"
 // highest one. Each candidate has sums xl of weight * x * level and ll of weight * level²,
 // and is better than the best so far if ll > 0 and xl² > Best * ll.
 //
-// internal/kernel/_asm knows where the fields are.
+// Assembly knows the fields by name.
 
 // Division32 is the search of 32 values with two sets of levels, which take turns in all
 // arrays: number 2h+s is of High h and set s.
@@ -51,7 +51,6 @@ type Division16 struct {
 	Sums         [8]float32 // what Next found
 	low, high    int
 	Low, High    uint8 // where
-	_            [6]byte
 	Best         float32
 }
 

@@ -3,27 +3,28 @@
 //go:build !purego
 
 #include "textflag.h"
+#include "go_asm.h"
 
 // func divide32(d *Division32) bool
 TEXT ·divide32(SB), NOSPLIT, $0-9
 	MOVQ d+0(FP), DI
-	MOVQ 1264(DI), R8
-	MOVQ 1272(DI), CX
-	VBROADCASTSS 1280(DI), Y15
-	VBROADCASTSD 1184(DI), Y13 // lowest levels
-	VBROADCASTSD 1192(DI), Y14 // middle levels
+	MOVQ Division32_Low(DI), R8
+	MOVQ Division32_At(DI), CX
+	VBROADCASTSS Division32_Best(DI), Y15
+	VBROADCASTSD Division32_Level(DI), Y13
+	VBROADCASTSD (Division32_Level+8)(DI), Y14
 	VXORPS Y12, Y12, Y12
 
 low:
-	VBROADCASTSS (DI)(R8*8), Y8 // sums of the lowest
-	VBROADCASTSS 296(DI)(R8*8), Y9
+	VBROADCASTSS Division32_SumX(DI)(R8*8), Y8
+	VBROADCASTSS Division32_SumW(DI)(R8*8), Y9
 	VMULPS Y13, Y8, Y10
 	VMULPS Y13, Y9, Y11
 	VMULPS Y13, Y11, Y11
 
 candidates:
-	VMOVUPS (DI)(CX*4), Y0
-	VMOVUPS 296(DI)(CX*4), Y1
+	VMOVUPS Division32_SumX(DI)(CX*4), Y0
+	VMOVUPS Division32_SumW(DI)(CX*4), Y1
 	VSUBPS Y8, Y0, Y0
 	VSUBPS Y9, Y1, Y1
 	VMULPS Y14, Y0, Y0
@@ -31,8 +32,8 @@ candidates:
 	VMULPS Y14, Y1, Y1
 	VADDPS Y0, Y10, Y0
 	VADDPS Y1, Y11, Y1
-	VADDPS 592(DI)(CX*4), Y0, Y0
-	VADDPS 888(DI)(CX*4), Y1, Y1
+	VADDPS Division32_TailX(DI)(CX*4), Y0, Y0
+	VADDPS Division32_TailW(DI)(CX*4), Y1, Y1
 	VMULPS Y0, Y0, Y2
 	VMULPS Y1, Y15, Y3
 	VCMPPS $0x1e, Y3, Y2, Y2
@@ -53,10 +54,10 @@ candidates:
 	RET
 
 found:
-	VMOVUPS Y0, 1200(DI)
-	VMOVUPS Y1, 1232(DI)
-	MOVQ R8, 1264(DI)
-	MOVQ CX, 1272(DI)
+	VMOVUPS Y0, Division32_XL(DI)
+	VMOVUPS Y1, Division32_LL(DI)
+	MOVQ R8, Division32_Low(DI)
+	MOVQ CX, Division32_At(DI)
 	MOVB $1, ret+8(FP)
 	VZEROUPPER
 	RET
@@ -64,13 +65,13 @@ found:
 // func divide16(d *Division16) bool
 TEXT ·divide16(SB), NOSPLIT, $0-9
 	MOVQ d+0(FP), DI
-	MOVQ 1632(DI), R8
-	MOVQ 1640(DI), R9
-	VMOVUPS 1536(DI), Y8
-	VMOVUPS 1568(DI), Y9
-	VBROADCASTSS 1656(DI), X15
+	MOVQ Division16_low(DI), R8
+	MOVQ Division16_high(DI), R9
+	VMOVUPS Division16_head(DI), Y8
+	VMOVUPS Division16_middle(DI), Y9
+	VBROADCASTSS Division16_Best(DI), X15
 	VXORPS X12, X12, X12
-	LEAQ 1024(DI), SI // the highest level's terms end 512 bytes on
+	LEAQ (Division16_Terms+1024)(DI), SI
 
 candidates:
 	VMOVAPS Y9, Y0
@@ -99,7 +100,7 @@ added:
 	JGE next
 	MOVQ R9, CX
 	SHLQ $5, CX
-	VADDPS 512(DI)(CX*1), Y9, Y9
+	VADDPS (Division16_Terms+512)(DI)(CX*1), Y9, Y9
 	INCQ R9
 	TESTL AX, AX
 	JZ candidates
@@ -110,7 +111,7 @@ next:
 	JGE last
 	MOVQ R8, CX
 	SHLQ $5, CX
-	VADDPS (DI)(CX*1), Y8, Y8
+	VADDPS Division16_Terms(DI)(CX*1), Y8, Y8
 
 last:
 	INCQ R8
@@ -125,13 +126,13 @@ last:
 	RET
 
 found:
-	VMOVUPS Y0, 1600(DI)
-	MOVB R10, 1648(DI)
-	MOVB R11, 1649(DI)
-	MOVQ R8, 1632(DI)
-	MOVQ R9, 1640(DI)
-	VMOVUPS Y8, 1536(DI)
-	VMOVUPS Y9, 1568(DI)
+	VMOVUPS Y0, Division16_Sums(DI)
+	MOVB R10, Division16_Low(DI)
+	MOVB R11, Division16_High(DI)
+	MOVQ R8, Division16_low(DI)
+	MOVQ R9, Division16_high(DI)
+	VMOVUPS Y8, Division16_head(DI)
+	VMOVUPS Y9, Division16_middle(DI)
 	MOVB $1, ret+8(FP)
 	VZEROUPPER
 	RET

@@ -18,7 +18,7 @@ type Lane [Lanes]float32
 // group after another where a tier has no searches; so the results are the same, bit
 // for bit. Lanes beyond the groups hold what does no harm.
 //
-// internal/kernel/_asm knows where the fields are.
+// Assembly knows the fields by name.
 type Groups struct {
 	X  [32]Lane // values
 	W  [32]Lane // weights

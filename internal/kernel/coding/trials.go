@@ -7,7 +7,7 @@ const TrialLanes = 32
 // for the place they have at some scale: at up to 32 scales, one in each lane. The order
 // of operations at one scale is that of package quantize.
 //
-// internal/kernel/_asm knows where the fields are.
+// Assembly knows the fields by name.
 type PointTrials struct {
 	//lint:ignore U1000 assembly uses them
 	terms [4][8]Lane // of the sum of squares, for each coordinate at each level

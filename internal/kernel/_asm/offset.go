@@ -1,0 +1,20 @@
+package main
+
+import "fmt"
+
+// An offset is where a field is in a struct of the package that the assembly belongs to, by
+// the name that go_asm.h gives it: Type_field. The compiler writes that file, so fields may
+// move.
+type offset string
+
+// plus is n bytes further.
+func (o offset) plus(n int) offset {
+	if n == 0 {
+		return o
+	}
+	return offset(fmt.Sprintf("(%s+%d)", o, n))
+}
+
+// of is the field of the struct that a register points at, or of the element there of an array
+// whose elements are as far apart as those of the field.
+func (o offset) of(register string) string { return fmt.Sprintf("%s(%s)", o, register) }
