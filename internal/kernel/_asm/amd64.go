@@ -1,20 +1,27 @@
 package main
 
-// Registers: CX counts k; AX, BX, DX point into a, b, c; R8, R9, R10 are their
-// strides in bytes. Accumulators come first, row by row; the vectors of b and
-// the broadcast element of a follow.
+// Registers of tiles. Of the vectors, accumulators come first, row by row; those of b and the
+// broadcast elements of a follow, see multiplier.
+const (
+	terms                        = "CX" // that are left
+	termsAfter                   = "DI" // of the second round of the loop
+	atA, atB, atC                = "AX", "BX", "DX"
+	strideA, strideB, strideC    = "R8", "R9", "R10" // in bytes
+	threeStridesA, threeStridesB = "R11", "R12"
+	touched                      = "SI" // a row of c
+)
 
 func loadArguments(w *writer) {
-	w.op("MOVQ k+0(FP), CX")
-	w.op("MOVQ a+8(FP), AX")
-	w.op("MOVQ lda+16(FP), R8")
-	w.op("MOVQ b+24(FP), BX")
-	w.op("MOVQ ldb+32(FP), R9")
-	w.op("MOVQ c+40(FP), DX")
-	w.op("MOVQ ldc+48(FP), R10")
-	w.op("SHLQ $2, R8")
-	w.op("SHLQ $2, R9")
-	w.op("SHLQ $2, R10")
+	w.ins("MOVQ", "k+0(FP)", terms)
+	w.ins("MOVQ", "a+8(FP)", atA)
+	w.ins("MOVQ", "lda+16(FP)", strideA)
+	w.ins("MOVQ", "b+24(FP)", atB)
+	w.ins("MOVQ", "ldb+32(FP)", strideB)
+	w.ins("MOVQ", "c+40(FP)", atC)
+	w.ins("MOVQ", "ldc+48(FP)", strideC)
+	w.ins("SHLQ", "$2", strideA)
+	w.ins("SHLQ", "$2", strideB)
+	w.ins("SHLQ", "$2", strideC)
 }
 
 // lastTerms is how many terms before its end a tile's loop fetches the lines of c: early
@@ -24,29 +31,29 @@ const lastTerms = 48
 
 // touchC fetches the lines of c.
 func touchC(w *writer, t tile) {
-	w.op("MOVQ DX, SI")
+	w.ins("MOVQ", atC, touched)
 	for range t.rows {
 		for line := 0; line < t.vectors*t.lanes*4; line += 64 {
 			// PREFETCHW, which asks for lines that nobody else keeps.
 			w.op("BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $%#02x", line)
 		}
-		w.op("ADDQ R10, SI")
+		w.ins("ADDQ", strideC, touched)
 	}
 }
 
 // putInC adds the accumulators to c if the last argument says so, else it
 // stores them there.
 func putInC(w *writer, t tile, register string) {
-	w.op("CMPB add+56(FP), $0")
+	w.ins("CMPB", "add+56(FP)", "$0")
 	w.op("JEQ  store")
 	for r := range t.rows {
 		for v := range t.vectors {
 			acc := r*t.vectors + v
-			w.op("VADDPS %d(DX), %s%d, %s%d", v*t.lanes*4, register, acc, register, acc)
-			w.op("VMOVUPS %s%d, %d(DX)", register, acc, v*t.lanes*4)
+			w.ins("VADDPS", at(atC, v*t.lanes*4), numbered(register, acc), numbered(register, acc))
+			w.ins("VMOVUPS", numbered(register, acc), at(atC, v*t.lanes*4))
 		}
 		if r < t.rows-1 {
-			w.op("ADDQ R10, DX")
+			w.ins("ADDQ", strideC, atC)
 		}
 	}
 	w.op("VZEROUPPER")
@@ -54,10 +61,10 @@ func putInC(w *writer, t tile, register string) {
 	w.printf("\nstore:\n")
 	for r := range t.rows {
 		for v := range t.vectors {
-			w.op("VMOVUPS %s%d, %d(DX)", register, r*t.vectors+v, v*t.lanes*4)
+			w.ins("VMOVUPS", numbered(register, r*t.vectors+v), at(atC, v*t.lanes*4))
 		}
 		if r < t.rows-1 {
-			w.op("ADDQ R10, DX")
+			w.ins("ADDQ", strideC, atC)
 		}
 	}
 	w.op("VZEROUPPER")
@@ -84,7 +91,7 @@ var (
 	avx512FMA = multiplier{register: "Z", b: 28, a: 30, multiply: func(w *writer, acc, a, b int) {
 		w.op("VFMADD231PS Z%d, Z%d, Z%d", b, a, acc)
 	}, fromMemory: func(w *writer, acc, b, index int) {
-		w.op("VFMADD231PS.BCST %d(AX), Z%d, Z%d", 4*index, b, acc)
+		w.ins("VFMADD231PS.BCST", at(atA, 4*index), numbered("Z", b), numbered("Z", acc))
 	}}
 	avx512BF16 = multiplier{register: "Z", b: 28, a: 30, multiply: dotPairs, fromMemory: dotPairsBroadcast}
 )
@@ -105,52 +112,51 @@ func (m multiplier) tile(w *writer, t tile) {
 		w.op("VXORPS %[1]s%[2]d, %[1]s%[2]d, %[1]s%[2]d", m.register, i)
 	}
 	if m.unrolled > 1 {
-		w.op("LEAQ (R8)(R8*2), R11")
-		w.op("LEAQ (R9)(R9*2), R12")
+		w.ins("LEAQ", indexed(strideA, strideA, 2), threeStridesA)
+		w.ins("LEAQ", indexed(strideB, strideB, 2), threeStridesB)
 	}
-	w.op("MOVQ CX, DI")
-	w.op("SUBQ $%d, CX", lastTerms)
+	w.ins("MOVQ", terms, termsAfter)
+	w.ins("SUBQ", number(lastTerms), terms)
 	w.op("JG   terms") // the last terms are a second round
-	w.op("MOVQ DI, CX")
+	w.ins("MOVQ", termsAfter, terms)
 	w.printf("\ntouch:\n")
-	w.op("XORQ DI, DI")
+	w.ins("XORQ", termsAfter, termsAfter)
 	touchC(w, t)
 	w.printf("\nterms:\n")
 	if m.unrolled > 1 {
-		w.op("SUBQ $%d, CX", m.unrolled)
+		w.ins("SUBQ", number(m.unrolled), terms)
 		w.op("JL   rest")
 		w.printf("\nunrolled:\n")
 		for i := range m.unrolled {
 			m.term(w, t, i)
 		}
-		w.op("LEAQ (AX)(R8*%d), AX", m.unrolled)
-		w.op("LEAQ (BX)(R9*%d), BX", m.unrolled)
-		w.op("SUBQ $%d, CX", m.unrolled)
+		w.ins("LEAQ", indexed(atA, strideA, m.unrolled), atA)
+		w.ins("LEAQ", indexed(atB, strideB, m.unrolled), atB)
+		w.ins("SUBQ", number(m.unrolled), terms)
 		w.op("JGE  unrolled")
 		w.printf("\nrest:\n")
-		w.op("ADDQ $%d, CX", m.unrolled)
+		w.ins("ADDQ", number(m.unrolled), terms)
 	} else {
-		w.op("TESTQ CX, CX")
+		w.ins("TESTQ", terms, terms)
 	}
 	w.op("JZ   next")
 	w.printf("\nloop:\n")
 	m.term(w, t, 0)
-	w.op("ADDQ R8, AX")
-	w.op("ADDQ R9, BX")
-	w.op("DECQ CX")
+	w.ins("ADDQ", strideA, atA)
+	w.ins("ADDQ", strideB, atB)
+	w.ins("DECQ", terms)
 	w.op("JNZ  loop")
 	w.printf("\nnext:\n")
-	w.op("MOVL $%d, CX", lastTerms)
-	w.op("TESTQ DI, DI")
+	w.ins("MOVL", number(lastTerms), terms)
+	w.ins("TESTQ", termsAfter, termsAfter)
 	w.op("JNZ  touch")
 	putInC(w, t, m.register)
 }
 
 // term prints the multiplications of the term i after the one that AX and BX point to.
 func (m multiplier) term(w *writer, t tile, i int) {
-	// R11 and R12 are three times the strides.
-	a := []string{"(AX)", "(AX)(R8*1)", "(AX)(R8*2)", "(AX)(R11*1)"}[i]
-	b := []string{"(BX)", "(BX)(R9*1)", "(BX)(R9*2)", "(BX)(R12*1)"}[i]
+	a := []string{"(" + atA + ")", indexed(atA, strideA, 1), indexed(atA, strideA, 2), indexed(atA, threeStridesA, 1)}[i]
+	b := []string{"(" + atB + ")", indexed(atB, strideB, 1), indexed(atB, strideB, 2), indexed(atB, threeStridesB, 1)}[i]
 	for v := range t.vectors {
 		w.op("VMOVUPS %d%s, %s%d", v*t.lanes*4, b, m.register, m.b+v)
 	}
@@ -171,7 +177,7 @@ func (m multiplier) term(w *writer, t tile, i int) {
 
 // peak prints n rounds of the widest tile's multiplications alone.
 func (m multiplier) peak(w *writer) {
-	w.op("MOVQ n+0(FP), CX")
+	w.ins("MOVQ", "n+0(FP)", terms)
 	for i := range m.a + 1 {
 		w.op("VXORPS %[1]s%[2]d, %[1]s%[2]d, %[1]s%[2]d", m.register, i)
 	}
@@ -179,7 +185,7 @@ func (m multiplier) peak(w *writer) {
 	for i := range m.b {
 		m.multiply(w, i, m.a, m.b)
 	}
-	w.op("DECQ CX")
+	w.ins("DECQ", terms)
 	w.op("JNZ  loop")
 	w.op("VZEROUPPER")
 	w.op("RET")

@@ -2,59 +2,67 @@ package main
 
 import "fmt"
 
-// Registers: R3 counts k; R0, R1, R2 point into a, b, c; R4, R5, R6 are their
-// strides in bytes. Accumulators are V0.., row by row; V24..V27 hold b, V28 and
-// V29 the broadcast elements of a. V30 is 1.
+// Registers of tiles. Of the vectors, accumulators come first, row by row.
+const (
+	neonTerms                             = "R3" // that are left
+	neonA, neonB, neonC                   = "R0", "R1", "R2"
+	neonStrideA, neonStrideB, neonStrideC = "R4", "R5", "R6" // in bytes
+	neonElement                           = "R7"             // an element of a's row; later, whether to add
+
+	neonVectorsB  = 24 // and the three that follow
+	neonBroadcast = 28 // of elements of a, and the one that follows
+	neonOne       = 30
+)
 
 // neonTile prints c = or += a·b. There is no vector addition in the Go assembler:
 // c += acc·1 is the same.
 func neonTile(w *writer, t tile) {
-	w.op("MOVD k+0(FP), R3")
-	w.op("MOVD a+8(FP), R0")
-	w.op("MOVD lda+16(FP), R4")
-	w.op("MOVD b+24(FP), R1")
-	w.op("MOVD ldb+32(FP), R5")
-	w.op("MOVD c+40(FP), R2")
-	w.op("MOVD ldc+48(FP), R6")
-	w.op("LSL $2, R4")
-	w.op("LSL $2, R5")
-	w.op("LSL $2, R6")
+	w.ins("MOVD", "k+0(FP)", neonTerms)
+	w.ins("MOVD", "a+8(FP)", neonA)
+	w.ins("MOVD", "lda+16(FP)", neonStrideA)
+	w.ins("MOVD", "b+24(FP)", neonB)
+	w.ins("MOVD", "ldb+32(FP)", neonStrideB)
+	w.ins("MOVD", "c+40(FP)", neonC)
+	w.ins("MOVD", "ldc+48(FP)", neonStrideC)
+	w.ins("LSL", "$2", neonStrideA)
+	w.ins("LSL", "$2", neonStrideB)
+	w.ins("LSL", "$2", neonStrideC)
 	for i := range t.rows * t.vectors {
 		w.op("VEOR V%[1]d.B16, V%[1]d.B16, V%[1]d.B16", i)
 	}
-	w.op("CBZ R3, done")
+	w.ins("CBZ", neonTerms, "done")
 	w.printf("\nloop:\n")
-	w.op("VLD1 (R1), %s", registers(24, t.vectors))
-	w.op("MOVD R0, R7")
+	w.ins("VLD1", "("+neonB+")", registers(neonVectorsB, t.vectors))
+	w.ins("MOVD", neonA, neonElement)
 	for r := range t.rows {
-		a := 28 + r%2
-		w.op("VLD1R.P 4(R7), [V%d.S4]", a)
+		a := neonBroadcast + r%2
+		w.ins("VLD1R.P", at(neonElement, 4), registers(a, 1))
 		for v := range t.vectors {
-			w.op("VFMLA V%d.S4, V%d.S4, V%d.S4", 24+v, a, r*t.vectors+v)
+			w.op("VFMLA V%d.S4, V%d.S4, V%d.S4", neonVectorsB+v, a, r*t.vectors+v)
 		}
 	}
-	w.op("ADD R4, R0")
-	w.op("ADD R5, R1")
-	w.op("SUB $1, R3")
-	w.op("CBNZ R3, loop")
+	w.ins("ADD", neonStrideA, neonA)
+	w.ins("ADD", neonStrideB, neonB)
+	w.ins("SUB", "$1", neonTerms)
+	w.ins("CBNZ", neonTerms, "loop")
 	w.printf("\ndone:\n")
-	w.op("MOVBU add+56(FP), R7")
-	w.op("CBZ R7, store")
-	w.op("FMOVS $1.0, F30")
-	w.op("VDUP V30.S[0], V30.S4")
+	w.ins("MOVBU", "add+56(FP)", neonElement)
+	w.ins("CBZ", neonElement, "store")
+	w.ins("FMOVS", "$1.0", numbered("F", neonOne))
+	w.op("VDUP V%[1]d.S[0], V%[1]d.S4", neonOne)
 	for r := range t.rows {
-		w.op("VLD1 (R2), %s", registers(24, t.vectors))
+		w.ins("VLD1", "("+neonC+")", registers(neonVectorsB, t.vectors))
 		for v := range t.vectors {
-			w.op("VFMLA V%d.S4, V30.S4, V%d.S4", r*t.vectors+v, 24+v)
+			w.op("VFMLA V%d.S4, V%d.S4, V%d.S4", r*t.vectors+v, neonOne, neonVectorsB+v)
 		}
-		w.op("VST1 %s, (R2)", registers(24, t.vectors))
-		w.op("ADD R6, R2")
+		w.ins("VST1", registers(neonVectorsB, t.vectors), "("+neonC+")")
+		w.ins("ADD", neonStrideC, neonC)
 	}
 	w.op("RET")
 	w.printf("\nstore:\n")
 	for r := range t.rows {
-		w.op("VST1 %s, (R2)", registers(r*t.vectors, t.vectors))
-		w.op("ADD R6, R2")
+		w.ins("VST1", registers(r*t.vectors, t.vectors), "("+neonC+")")
+		w.ins("ADD", neonStrideC, neonC)
 	}
 	w.op("RET")
 }
@@ -72,7 +80,7 @@ func registers(first, n int) string {
 
 // neonPeak prints n rounds of the widest tile's multiplications alone.
 func neonPeak(w *writer) {
-	w.op("MOVD n+0(FP), R3")
+	w.ins("MOVD", "n+0(FP)", neonTerms)
 	for i := range 29 {
 		w.op("VEOR V%[1]d.B16, V%[1]d.B16, V%[1]d.B16", i)
 	}
@@ -80,7 +88,7 @@ func neonPeak(w *writer) {
 	for i := range 24 {
 		w.op("VFMLA V24.S4, V28.S4, V%d.S4", i)
 	}
-	w.op("SUB $1, R3")
-	w.op("CBNZ R3, loop")
+	w.ins("SUB", "$1", neonTerms)
+	w.ins("CBNZ", neonTerms, "loop")
 	w.op("RET")
 }

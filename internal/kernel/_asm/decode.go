@@ -50,15 +50,19 @@ type decoding struct {
 // A constant is a vector register that holds one integer in every lane.
 type constant struct{ register, value int }
 
-// Vector registers: 0..2 values, 3 a sum of toDot, 4 a group's scale, 5 its
-// minimum, 6 bytes of low bits, 7 and 8 bytes of others, 11..15 constants.
+// Vector registers of decoders. Those of a constant hold it in every lane; which decoder has
+// which is said in decodings.
 const (
-	scale, low       = 4, 5
-	bytesLow         = 6
-	bytesHigh        = 7
-	lowBits, five    = 11, 12
-	eight, thirtytwo = 13, 14
-	lowBytes         = 12
+	values, values2 = 0, 1 // elements on their way to the sink; 2 is of use for a while
+	dotSum          = 3    // of toDot
+	scale, low      = 4, 5 // of a group
+	bytesLow        = 6    // low bits of elements; 7 and 8 have other bits
+	bytesHigh       = 7
+	lowBits         = 11 // a mask of the low bits of a lane, or a table of levels
+	pairMask        = 12 // of bit pairs
+	nibbleMask      = 12 // of the nibbles of bytes
+	offset8         = 13 // what is subtracted from unsigned elements
+	offset32        = 14
 )
 
 // A decoderWriter prints the parts that decoders have in common.
@@ -77,9 +81,9 @@ func sumsOf(s sink, d decoding) []int {
 	case s.kind != toDot:
 		return nil
 	case s.register == "Z":
-		return []int{3, 16, 17, 18}
+		return []int{dotSum, 16, 17, 18}
 	}
-	return []int{3, 9, 10}
+	return []int{dotSum, 9, 10}
 }
 
 func (d *decoderWriter) wide() bool { return d.register == "Z" }
@@ -107,18 +111,18 @@ func (d *decoderWriter) float16(address string, to int) {
 // nibbles loads a vector of bytes: their low halves into 0, their high ones into 1.
 func (d *decoderWriter) nibbles(at int) {
 	d.op("VPMOVZXBD %d(SI), %s", at, d.v(bytesLow))
-	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(lowBits), d.v(bytesLow), d.v(0))
-	d.op("VPSRLD $4, %s, %s", d.v(bytesLow), d.v(1))
+	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(lowBits), d.v(bytesLow), d.v(values))
+	d.op("VPSRLD $4, %s, %s", d.v(bytesLow), d.v(values2))
 }
 
 // bitPair puts bit pair k of the low bytes into 0; mask holds 3.
 func (d *decoderWriter) bitPair(k, mask int) {
 	if k == 0 {
-		d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(mask), d.v(bytesLow), d.v(0))
+		d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(mask), d.v(bytesLow), d.v(values))
 		return
 	}
-	d.op("VPSRLD $%d, %s, %s", 2*k, d.v(bytesLow), d.v(0))
-	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(mask), d.v(0), d.v(0))
+	d.op("VPSRLD $%d, %s, %s", 2*k, d.v(bytesLow), d.v(values))
+	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(mask), d.v(values), d.v(values))
 }
 
 // leveled stores the levels of the nibbles of sixteen bytes, times scale, as
@@ -131,9 +135,9 @@ func (d *decoderWriter) leveled(from, at int) {
 		return
 	}
 	d.op("VMOVDQU %d(SI), X%d", from, bytesLow)
-	d.op("VPAND X%d, X%d, X0", lowBytes, bytesLow)
+	d.op("VPAND X%d, X%d, X0", nibbleMask, bytesLow)
 	d.op("VPSRLW $4, X%d, X1", bytesLow)
-	d.op("VPAND X%d, X1, X1", lowBytes)
+	d.op("VPAND X%d, X1, X1", nibbleMask)
 	for i := range 2 {
 		d.op("VPSHUFB X%[1]d, X%[2]d, X%[1]d", i, lowBits)
 		for part := 0; part < 16; part += 8 {
@@ -180,7 +184,7 @@ func (d *decoderWriter) unpacked(slot int, less string) {
 
 // widened loads elements of a slot, from the one at an offset.
 func (d *decoderWriter) widened(slot, from int) {
-	d.op("VPMOVSXBD %d(SP), %s", unpackedAt+32*slot+from, d.v(0))
+	d.op("VPMOVSXBD %d(SP), %s", unpackedAt+32*slot+from, d.v(values))
 }
 
 // unpackFifthBits unpacks 32 elements that begin with 32 high bits.

@@ -10,12 +10,12 @@ import (
 var decodings = []decoding{
 	{blocksOf(ggml.F16), nil, "", nil, func(d *decoderWriter) {
 		for at := 0; at < 32; at += d.lanes {
-			d.op("VCVTPH2PS %d(SI), %s", 2*at, d.v(0))
-			d.store(0, at)
+			d.op("VCVTPH2PS %d(SI), %s", 2*at, d.v(values))
+			d.store(values, at)
 		}
 	}},
 	{blocksOf(ggml.BF16), nil, "", nil, decodeBF16},
-	{blocksOf(ggml.Q4_0), []constant{{lowBits, 15}, {eight, 8}}, "", wideTable("signed4"), func(d *decoderWriter) {
+	{blocksOf(ggml.Q4_0), []constant{{lowBits, 15}, {offset8, 8}}, "", wideTable("signed4"), func(d *decoderWriter) {
 		if d.wide() {
 			d.scaleTable("0(SI)")
 			d.roundTable()
@@ -25,10 +25,10 @@ var decodings = []decoding{
 		d.blockScale()
 		for at := 0; at < 16; at += d.lanes {
 			d.nibbles(2 + at)
-			d.op("VPSUBD %s, %s, %s", d.v(eight), d.v(0), d.v(0))
-			d.op("VPSUBD %s, %s, %s", d.v(eight), d.v(1), d.v(1))
-			d.scaled(0, at)
-			d.scaled(1, at+16)
+			d.op("VPSUBD %s, %s, %s", d.v(offset8), d.v(values), d.v(values))
+			d.op("VPSUBD %s, %s, %s", d.v(offset8), d.v(values2), d.v(values2))
+			d.scaled(values, at)
+			d.scaled(values2, at+16)
 		}
 	}},
 	{blocksOf(ggml.Q4_1), []constant{{lowBits, 15}}, "", wideTable("unsigned4"), func(d *decoderWriter) {
@@ -43,8 +43,8 @@ var decodings = []decoding{
 		d.float16("0(SI)", scale)
 		for at := 0; at < 16; at += d.lanes {
 			d.nibbles(4 + at)
-			d.affine(0, at, "VADDPS")
-			d.affine(1, at+16, "VADDPS")
+			d.affine(values, at, "VADDPS")
+			d.affine(values2, at+16, "VADDPS")
 		}
 	}},
 	{blocksOf(ggml.Q5_0), nil, "", twoWideTables("lower5", "unsigned4"), func(d *decoderWriter) {
@@ -58,7 +58,7 @@ var decodings = []decoding{
 		d.unpackFifthBits(2, "bytes16")
 		for at := 0; at < 32; at += 8 {
 			d.widened(0, at)
-			d.scaled(0, at)
+			d.scaled(values, at)
 		}
 	}},
 	{blocksOf(ggml.Q5_1), nil, "", twoWideTables("unsigned4", "upper5"), func(d *decoderWriter) {
@@ -74,22 +74,22 @@ var decodings = []decoding{
 		d.unpackFifthBits(4, "")
 		for at := 0; at < 32; at += 8 {
 			d.widened(0, at)
-			d.affine(0, at, "VADDPS")
+			d.affine(values, at, "VADDPS")
 		}
 	}},
 	{blocksOf(ggml.Q8_0), nil, "", nil, func(d *decoderWriter) {
 		d.blockScale()
 		for at := 0; at < 32; at += d.lanes {
-			d.op("VPMOVSXBD %d(SI), %s", 2+at, d.v(0))
-			d.scaled(0, at)
+			d.op("VPMOVSXBD %d(SI), %s", 2+at, d.v(values))
+			d.scaled(values, at)
 		}
 	}},
-	{blocksOf(ggml.IQ4_NL), []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, wideTable("levelsIQ4"), func(d *decoderWriter) {
+	{blocksOf(ggml.IQ4_NL), []constant{{nibbleMask, 0x0f0f0f0f}}, iq4Levels, wideTable("levelsIQ4"), func(d *decoderWriter) {
 		d.blockScale()
 		d.leveled(2, 0)
 	}},
-	{blocksOf(ggml.IQ4_XS), []constant{{lowBytes, 0x0f0f0f0f}}, iq4Levels, wideTable("levelsIQ4"), decodeIQ4XS},
-	{blocksOf(ggml.MXFP4), []constant{{lowBytes, 0x0f0f0f0f}}, e2m1Levels, wideTable("levelsE2M1"), func(d *decoderWriter) {
+	{blocksOf(ggml.IQ4_XS), []constant{{nibbleMask, 0x0f0f0f0f}}, iq4Levels, wideTable("levelsIQ4"), decodeIQ4XS},
+	{blocksOf(ggml.MXFP4), []constant{{nibbleMask, 0x0f0f0f0f}}, e2m1Levels, wideTable("levelsE2M1"), func(d *decoderWriter) {
 		d.op("MOVBLZX (SI), AX")
 		d.op("LEAL -1(AX), R8")
 		d.op("SHLL $23, R8 // 2^(e-128)")
@@ -101,8 +101,8 @@ var decodings = []decoding{
 		d.op("VBROADCASTSS X%d, %s", scale, d.v(scale))
 		d.leveled(1, 0)
 	}},
-	{blocksOf(ggml.Q2_K), []constant{{lowBits, 15}, {five, 3}}, "", wideTable("fourUnsigned"), decodeQ2K},
-	{blocksOf(ggml.Q3_K), []constant{{thirtytwo, 32}}, "", nil, decodeQ3K},
+	{blocksOf(ggml.Q2_K), []constant{{lowBits, 15}, {pairMask, 3}}, "", wideTable("fourUnsigned"), decodeQ2K},
+	{blocksOf(ggml.Q3_K), []constant{{offset32, 32}}, "", nil, decodeQ3K},
 	{blocksOf(ggml.Q4_K), []constant{{lowBits, 15}}, "", wideTable("unsigned4"), func(d *decoderWriter) {
 		d.scalesAndMins()
 		for g := 0; g < 8; g += 2 {
@@ -115,7 +115,7 @@ var decodings = []decoding{
 			d.groupTo(g+1, nextScale, nextLow)
 			for at := 0; at < 32; at += d.lanes {
 				d.nibbles(16 + 16*g + at)
-				d.affine(0, 32*g+at, "VSUBPS")
+				d.affine(values, 32*g+at, "VSUBPS")
 				d.affineBy(1, 32*g+32+at, "VSUBPS", nextScale, nextLow)
 			}
 		}
@@ -126,7 +126,7 @@ var decodings = []decoding{
 	{blocksOf(ggml.Q2_0), nil, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeQ20},
 	{blocksOf(ggml.TQ1_0), []constant{{lowBits, 255}}, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeTQ10},
 	{blocksOf(ggml.TQ2_0), nil, "", func(d *decoderWriter) { d.vector(tableLevels, "ternary") }, decodeTQ20},
-	{blocksOf(ggml.NVFP4), []constant{{lowBytes, 0x0f0f0f0f}}, e2m1Levels, wideTable("levelsE2M1"), decodeNVFP4},
+	{blocksOf(ggml.NVFP4), []constant{{nibbleMask, 0x0f0f0f0f}}, e2m1Levels, wideTable("levelsE2M1"), decodeNVFP4},
 	{blocksOf(ggml.IQ1_S), nil, "", iq1.setup, decodeIQ1S},
 	{blocksOf(ggml.IQ1_M), nil, "", iq1.setupFloats, decodeIQ1M},
 	{blocksOf(ggml.IQ2_XXS), nil, "", iq2XXS.setup, decodeIQ2XXS},
@@ -161,19 +161,19 @@ func decodeBF16(d *decoderWriter) {
 		return
 	}
 	for at := 0; at < 32; at += d.lanes {
-		d.op("VPMOVZXWD %d(SI), %s", 2*at, d.v(0))
-		d.op("VPSLLD $16, %s, %s", d.v(0), d.v(0))
-		d.store(0, at)
+		d.op("VPMOVZXWD %d(SI), %s", 2*at, d.v(values))
+		d.op("VPSLLD $16, %s, %s", d.v(values), d.v(values))
+		d.store(values, at)
 	}
 }
 
 func decodeQ6K(d *decoderWriter) {
 	d.float16("208(SI)", scale)
 	for g := 0; g < 16; g += d.lanes {
-		d.op("VPMOVSXBD %d(SI), %s", 192+g, d.v(0))
-		d.op("VCVTDQ2PS %s, %s", d.v(0), d.v(0))
-		d.op("VMULPS %s, %s, %s", d.v(scale), d.v(0), d.v(0))
-		d.op("VMOVUPS %s, %d(SP)", d.v(0), 4*g)
+		d.op("VPMOVSXBD %d(SI), %s", 192+g, d.v(values))
+		d.op("VCVTDQ2PS %s, %s", d.v(values), d.v(values))
+		d.op("VMULPS %s, %s, %s", d.v(scale), d.v(values), d.v(values))
+		d.op("VMOVUPS %s, %d(SP)", d.v(values), 4*g)
 	}
 	for half := range 2 {
 		lows := []int{6, 8}
@@ -191,7 +191,7 @@ func decodeQ6K(d *decoderWriter) {
 				d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+at/16), d.v(scale))
 			}
 			d.widened(0, at)
-			d.scaled(0, 128*half+at)
+			d.scaled(values, 128*half+at)
 		}
 	}
 }
@@ -260,10 +260,10 @@ func decodeQ2K(d *decoderWriter) {
 					d.fromPairs(bytesLow, k, 128*half+32*k+at)
 					continue
 				}
-				d.bitPair(k, five)
+				d.bitPair(k, pairMask)
 				d.op("VBROADCASTSS %d(SP), %s", 4*g, d.v(scale))
 				d.op("VBROADCASTSS %d(SP), %s", 64+4*g, d.v(low))
-				d.affine(0, 128*half+32*k+at, "VSUBPS")
+				d.affine(values, 128*half+32*k+at, "VSUBPS")
 			}
 		}
 	}
@@ -293,11 +293,11 @@ func decodeQ3K(d *decoderWriter) {
 	}
 	d.float16("108(SI)", scale)
 	for g := 0; g < 16; g += d.lanes {
-		d.op("VPMOVZXBD %d(SP), %s", 64+g, d.v(0))
-		d.op("VPSUBD %s, %s, %s", d.v(thirtytwo), d.v(0), d.v(0))
-		d.op("VCVTDQ2PS %[1]s, %[1]s", d.v(0))
-		d.op("VMULPS %s, %s, %s", d.v(scale), d.v(0), d.v(0))
-		d.op("VMOVUPS %s, %d(SP)", d.v(0), 4*g)
+		d.op("VPMOVZXBD %d(SP), %s", 64+g, d.v(values))
+		d.op("VPSUBD %s, %s, %s", d.v(offset32), d.v(values), d.v(values))
+		d.op("VCVTDQ2PS %[1]s, %[1]s", d.v(values))
+		d.op("VMULPS %s, %s, %s", d.v(scale), d.v(values), d.v(values))
+		d.op("VMOVUPS %s, %d(SP)", d.v(values), 4*g)
 	}
 	d.op("VMOVDQU (SI), Y%d", bytesHigh)
 	for half := range 2 {
@@ -312,7 +312,7 @@ func decodeQ3K(d *decoderWriter) {
 				d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+at/16), d.v(scale))
 			}
 			d.widened(0, at)
-			d.scaled(0, 128*half+at)
+			d.scaled(values, 128*half+at)
 		}
 	}
 }
@@ -333,7 +333,7 @@ func decodeQ5K(d *decoderWriter) {
 			d.group(g + i)
 			for at := 0; at < 32; at += 8 {
 				d.widened(i, at)
-				d.affine(0, 32*(g+i)+at, "VSUBPS")
+				d.affine(values, 32*(g+i)+at, "VSUBPS")
 			}
 		}
 	}

@@ -1,7 +1,5 @@
 package main
 
-import "fmt"
-
 // The searches of IQ1 go through all ways to divide a group of ordered values among three
 // levels, until a vector of candidates has one for which ll > 0 and xl * xl > best * ll.
 
@@ -133,12 +131,12 @@ func emitDivide16(w *writer) {
 	w.ins("VMOVAPS", middle, sums)
 	w.ins("MOVQ", high, at)
 	w.ins("SHLQ", "$5", at)
-	w.ins("CMPQ", at, fmt.Sprint("$", division16Bytes))
+	w.ins("CMPQ", at, number(division16Bytes))
 	w.op("JGE added")
 	w.printf("\nadd:\n")
 	w.ins("VADDPS", "(SI)(CX*1)", sums, sums)
 	w.ins("ADDQ", "$32", at)
-	w.ins("CMPQ", at, fmt.Sprint("$", division16Bytes))
+	w.ins("CMPQ", at, number(division16Bytes))
 	w.op("JLT add")
 	w.printf("\nadded:\n")
 	w.ins("VEXTRACTF128", "$1", sums, ll)

@@ -11,8 +11,8 @@ import (
 // float32Rows are rows of elements as they are, which only these decoders read.
 var float32Rows = decoding{blocks{ggml.F32, "F32", 16, 64}, nil, "", nil, func(d *decoderWriter) {
 	for at := 0; at < 16; at += d.lanes {
-		d.op("VMOVUPS %d(SI), %s", 4*at, d.v(0))
-		d.store(0, at)
+		d.op("VMOVUPS %d(SI), %s", 4*at, d.v(values))
+		d.store(values, at)
 	}
 }}
 
@@ -119,12 +119,12 @@ func (d *decoderWriter) fourByTurns(of decoding) {
 	for at := 0; at < of.elements; at += d.lanes {
 		for i := range 4 {
 			sum, x := d.v(blockSum+i), 4*(i*of.elements+at)
-			d.op("VPMOVSXBD %d(SI), %s", i*of.bytes+2+at, d.v(0))
-			d.op("VCVTDQ2PS %s, %s", d.v(0), d.v(0))
+			d.op("VPMOVSXBD %d(SI), %s", i*of.bytes+2+at, d.v(values))
+			d.op("VCVTDQ2PS %s, %s", d.v(values), d.v(values))
 			if at == 0 {
-				d.op("VMULPS %d(DI), %s, %s", x, d.v(0), sum)
+				d.op("VMULPS %d(DI), %s, %s", x, d.v(values), sum)
 			} else {
-				d.op("VFMADD231PS %d(DI), %s, %s", x, d.v(0), sum)
+				d.op("VFMADD231PS %d(DI), %s, %s", x, d.v(values), sum)
 			}
 		}
 	}
@@ -145,14 +145,14 @@ func (d *decoderWriter) blockScale() {
 // foldSums adds up the lanes of the sums.
 func (d *decoderWriter) foldSums() {
 	for _, r := range d.sums[1:] {
-		d.op("VADDPS %s, %s, %s", d.v(r), d.v(3), d.v(3))
+		d.op("VADDPS %s, %s, %s", d.v(r), d.v(dotSum), d.v(dotSum))
 	}
 	if d.wide() {
-		d.op("VEXTRACTF64X4 $1, Z3, Y0")
-		d.op("VADDPS Y0, Y3, Y3")
+		d.op("VEXTRACTF64X4 $1, Z%d, Y%d", dotSum, values)
+		d.op("VADDPS Y%[1]d, Y%[2]d, Y%[2]d", values, dotSum)
 	}
-	d.op("VEXTRACTF128 $1, Y3, X0")
-	d.op("VADDPS X0, X3, X0")
+	d.op("VEXTRACTF128 $1, Y%d, X%d", dotSum, values)
+	d.op("VADDPS X%[1]d, X%[2]d, X%[1]d", values, dotSum)
 	d.op("VMOVHLPS X0, X0, X1")
 	d.op("VADDPS X1, X0, X0")
 	d.op("VMOVSHDUP X0, X1")

@@ -187,7 +187,7 @@ func decodeQ10(d *decoderWriter) {
 			d.op("VPSLLVD Y%d, Y0, Y0", signShifts)
 			d.op("VBLENDVPS Y0, Y%d, Y%d, Y0", scale, negative)
 		}
-		d.store(0, at)
+		d.store(values, at)
 	}
 }
 
@@ -277,8 +277,8 @@ func decodeTQ10(d *decoderWriter) {
 			d.op("VPMOVZXBW X0, Y0")
 			d.op("VPMULLW wordPowersOf3<>(SB), Y0, Y0")
 		} else {
-			d.op("VPMOVZXBD X0, %s", d.v(0))
-			d.op("VPMULLD %s<>(SB), %[2]s, %[2]s", [2]string{"powersOf3", "upperPowersOf3"}[at/8], d.v(0))
+			d.op("VPMOVZXBD X0, %s", d.v(values))
+			d.op("VPMULLD %s<>(SB), %[2]s, %[2]s", [2]string{"powersOf3", "upperPowersOf3"}[at/8], d.v(values))
 		}
 		d.lowByte(0, 0)
 		d.nextTrit(true)
@@ -308,12 +308,12 @@ func decodeNVFP4(d *decoderWriter) {
 		d.op("VMOVQ %d(SI), X0", 4+8*g)
 		d.op("VPSRLW $4, X0, X1")
 		d.op("VPUNPCKLQDQ X1, X0, X0")
-		d.op("VPAND X%d, X0, X0", lowBytes)
+		d.op("VPAND X%d, X0, X0", nibbleMask)
 		d.op("VPSHUFB X0, X%d, X0", lowBits)
 		d.op("VBROADCASTSS %d(SP), Y%d", 4*g, scale)
 		for i := range 2 {
 			d.op("VPMOVSXBD X0, Y1")
-			d.scaled(1, 16*g+8*i)
+			d.scaled(values2, 16*g+8*i)
 			if i == 0 {
 				d.op("VPSRLDQ $8, X0, X0")
 			}

@@ -18,3 +18,17 @@ func (o offset) plus(n int) offset {
 // of is the field of the struct that a register points at, or of the element there of an array
 // whose elements are as far apart as those of the field.
 func (o offset) of(register string) string { return fmt.Sprintf("%s(%s)", o, register) }
+
+// at is what lies some bytes after the address in a register.
+func at(register string, bytes int) string { return fmt.Sprintf("%d(%s)", bytes, register) }
+
+// indexed is what lies index times some bytes after base.
+func indexed(base, index string, times int) string {
+	return fmt.Sprintf("(%s)(%s*%d)", base, index, times)
+}
+
+// numbered is a vector register, of the kind X, Y, Z or V.
+func numbered(kind string, i int) string { return fmt.Sprint(kind, i) }
+
+// number is an integer operand.
+func number(n int) string { return fmt.Sprint("$", n) }
