@@ -185,11 +185,11 @@ func TestWhatIsStartedDoesNotRunOutOfMemory(t *testing.T) {
 
 func TestForceStartsWhatDoesNotFitAndSaysSoOnce(t *testing.T) {
 	files, start := limitedFiles(t), memoryAtStart(t)
-	const extra = 120 << 20
-	args := append(files("finetune --model M --data T --seq 64 --steps 1 --batch 48 --adapter OUT"), "--force")
+	const extra = 200 << 20
+	args := append(files("finetune --model M --data T --seq 64 --steps 1 --batch 96 --adapter OUT"), "--force")
 	o := limitedTo(t, start+extra, args...)
-	if n := strings.Count(o.stderr, "warning: finetune needs "); n != 1 || !strings.Contains(o.stderr, "; started all the same\nbase ") {
-		t.Errorf("it was not started, or the warning is not said once: %s", firstLines(o.stderr, 12))
+	if n := strings.Count(o.stderr, "; started all the same\n"); n != 1 || o.code == exitFailed { // it may run out of memory
+		t.Errorf("exit code %d, %d warnings: %s", o.code, n, firstLines(o.stderr, 12))
 	}
 	// What the user allows is less than what there is: the run goes on to its end.
 	out := filepath.Join(t.TempDir(), "a.gguf")
