@@ -21,8 +21,7 @@ type Left struct {
 	Multiplications float64
 
 	side    left
-	packed  []float32 // its panels
-	memory  []float32
+	memory  []float32 // of its panels
 	scratch scratch
 }
 
@@ -39,12 +38,12 @@ func (a *Left) set(side left) {
 	side.multiplier = multiplierOfSides(a.Rounded)
 	side.cut(1)
 	a.Rows, a.Terms, a.side = side.m, side.k, side
-	a.packed = sized(&a.memory, side.size())
 	if a.side.inPlace() {
 		return
 	}
+	packed := sized(&a.memory, side.size())
 	for i := range side.panels {
-		a.side.packPanel(&a.scratch, a.packed, i)
+		a.side.packPanel(&a.scratch, packed, i)
 	}
 }
 
@@ -132,7 +131,7 @@ func Multiply(c []float32, stride int, add bool, a *Left, panel int, b *Right, f
 	a.Multiplications += float64(rows) * float64(to-from) * float64(columns)
 	m := a.side.multiplier
 	f := factor{tiles: &m.tiles, b: b.packed}
-	f.a, f.lda = a.side.panel(a.packed, panel, from)
+	f.a, f.lda = a.side.panel(a.memory, panel, from)
 	from, to = from/m.unit, ceil(to, m.unit)
 	_ = f.b.data[(columns-1)/m.widths[0]*f.b.step+(to-1)*f.b.stride+(columns-1)%m.widths[0]]
 	f.units, f.b.data = to-from, f.b.data[from*f.b.stride:]
