@@ -41,10 +41,10 @@ func TestAFaultOfAGoroutineIsAPanic(t *testing.T) {
 // byThemselves are the files that start goroutines in another way.
 var byThemselves = []string{
 	"internal/panics/",
-	"internal/kernel/pool.go", // Pool.Do raises what job.run caught
-	"internal/kernel/stop.go", // sets a variable
-	"cmd/qtool/signals.go",    // cancels a context
-	"internal/kernel/_asm/",   // generates assembly
+	"internal/work/pool.go", // Pool.Do raises what job.run caught
+	"internal/work/stop.go", // sets a variable
+	"cmd/qtool/signals.go",  // cancels a context
+	"internal/kernel/_asm/", // generates assembly
 }
 
 func TestEveryGoroutineIsStartedByThisPackage(t *testing.T) {
