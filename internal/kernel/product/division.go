@@ -29,7 +29,7 @@ func piecesOf(m, workers int) int { return max(min(workers, m/leastRows), 1) }
 // panelsOf is how many panels some rows are cut into: as many for every piece.
 func (m *multiplier) panelsOf(rows, workers int) int {
 	pieces := piecesOf(rows, workers)
-	return pieces * ceil(ceil(rows, m.rows()), pieces)
+	return pieces * ceil(ceil(rows, m.tileRows()), pieces)
 }
 
 // task is what one worker computes of a product: columns j0 to j1-1 of the rows
@@ -147,7 +147,7 @@ func (b *Batch) dividePanels() {
 	for w := range b.p.Workers() {
 		from, to := work.Share(w, end-first, b.p.Workers())
 		for _, a := range b.unpacked {
-			begin, rows := a.row-first, a.rows()
+			begin, rows := a.row-first, a.batchRows()
 			for i := range a.panels {
 				if row := begin + i*rows/a.panels; row >= from && row < to {
 					b.panels = append(b.panels, panel{a, i})
@@ -158,8 +158,8 @@ func (b *Batch) dividePanels() {
 	}
 }
 
-// rows is how many rows of a batch a is made of.
-func (a *left) rows() int {
+// batchRows is how many rows of a batch a is made of.
+func (a *left) batchRows() int {
 	if a.columns {
 		return a.k
 	}

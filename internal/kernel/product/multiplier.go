@@ -82,8 +82,8 @@ type packer interface {
 	packRows(m *multiplier, s *scratch, memory *[]float32, w *Matrix, l0, l1, j0, j1 int) packedB
 }
 
-// rows is the most rows that a tile has.
-func (m *multiplier) rows() int { return len(m.tiles[0]) }
+// tileRows is the most rows that a tile has.
+func (m *multiplier) tileRows() int { return len(m.tiles[0]) }
 
 // terms is how many terms are added up before they are added to the result.
 func (m *multiplier) terms() int { return termBlock * m.unit }

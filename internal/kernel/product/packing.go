@@ -27,7 +27,7 @@ func (a *left) cut(workers int) {
 	a.panels = a.panelsOf(a.m, workers)
 	// Transposing stores whole vectors, the next column overwrites the excess:
 	// the last one needs room.
-	a.stride = ceil(a.k, a.unit)*a.rows() + a.tier.Lanes
+	a.stride = ceil(a.k, a.unit)*a.tileRows() + a.tier.Lanes
 }
 
 // size is how many elements its packed panels take.

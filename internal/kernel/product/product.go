@@ -23,7 +23,7 @@ const decodedColumns = 256
 //	task         a block of columns of c, all rows or a piece of them
 //	  stage      termBlock terms: that part of b is decoded and packed, once
 //	    piece    as many of the columns as stay in the L2 cache
-//	      panel  up to multiplier.rows rows of a, packed beforehand for all tasks
+//	      panel  up to multiplier.tileRows rows of a, packed beforehand for all tasks
 //	        tile micro-kernels: rows of the panel × multiplier.widths[0] columns
 type product struct {
 	c     []float32
