@@ -27,6 +27,8 @@ func targetFlags() []cli.Flag {
 func readTarget(c *cli.Context) (*quantize.Target, error) {
 	t := &quantize.Target{}
 	switch {
+	case c.Bool("force") && !c.IsSet("calibration"):
+		return nil, usagef("--force is for --calibration; nothing else of quantize is refused for the memory that it needs")
 	case !c.IsSet("target-size") && !c.IsSet("target-bpw"):
 		for _, name := range []string{"target-types", "calibration", "calibration-tokens"} {
 			if c.IsSet(name) {
