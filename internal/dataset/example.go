@@ -13,34 +13,42 @@ const Unscored = -100
 type Example struct {
 	// IDs are the tokens of the n positions and, last, the one that follows them.
 	IDs []int32
-	// Scored are the positions that count, ascending and apart; nil is all.
+	// Scored are the positions that count, ascending and apart; nil is all, with weight 1.
 	Scored []Span
 	// Labels are the targets of the n positions where they are not the tokens that
 	// follow; else nil.
 	Labels []int32
 }
 
-// Span is positions From to To-1.
-type Span struct{ From, To int32 }
+// Span is positions From to To-1, whose losses count Weight times; Weight is positive.
+type Span struct {
+	From, To int32
+	Weight   float32
+}
 
 // NewExample makes an example of tokens and targets, of the same length of at
-// least 1; the last target must be scored. It keeps neither.
-func NewExample(tokens, targets []int32) Example {
+// least 1; the last target must be scored. weights are those of the targets, nil
+// for 1 everywhere. It keeps none of them.
+func NewExample(tokens, targets []int32, weights []float32) Example {
 	n := len(tokens)
 	e := Example{IDs: append(slices.Clone(tokens), targets[n-1])}
 	follows := true
 	for i, t := range targets {
+		weight := float32(1)
+		if weights != nil {
+			weight = weights[i]
+		}
 		switch last := len(e.Scored) - 1; {
 		case t == Unscored:
 			continue
-		case last >= 0 && int(e.Scored[last].To) == i:
+		case last >= 0 && int(e.Scored[last].To) == i && e.Scored[last].Weight == weight:
 			e.Scored[last].To++
 		default:
-			e.Scored = append(e.Scored, Span{int32(i), int32(i) + 1})
+			e.Scored = append(e.Scored, Span{int32(i), int32(i) + 1, weight})
 		}
 		follows = follows && t == e.IDs[i+1]
 	}
-	if len(e.Scored) == 1 && e.Scored[0] == (Span{0, int32(n)}) {
+	if len(e.Scored) == 1 && e.Scored[0] == (Span{0, int32(n), 1}) {
 		e.Scored = nil
 	}
 	if !follows {
@@ -74,6 +82,30 @@ func (e *Example) AppendTargets(dst []int32) []int32 {
 	return dst
 }
 
+// Weighted is whether some position counts more or less than another.
+func (e *Example) Weighted() bool {
+	return slices.ContainsFunc(e.Scored, func(s Span) bool { return s.Weight != 1 })
+}
+
+// AppendWeights appends what the loss at each position is multiplied with, 0 where it
+// does not count.
+func (e *Example) AppendWeights(dst []float32) []float32 {
+	n := len(dst)
+	dst = append(dst, make([]float32, e.Len())...)
+	weights := dst[n:]
+	if e.Scored == nil {
+		for i := range weights {
+			weights[i] = 1
+		}
+	}
+	for _, s := range e.Scored {
+		for i := s.From; i < s.To; i++ {
+			weights[i] = s.Weight
+		}
+	}
+	return dst
+}
+
 // CountScored is the number of positions that count.
 func (e *Example) CountScored() int {
 	if e.Scored == nil {
@@ -93,7 +125,7 @@ func (e Example) cut(seq int) (cut Example, ok bool) {
 		cut.Scored = []Span{}
 		for _, s := range e.Scored {
 			if int(s.From) < n {
-				cut.Scored = append(cut.Scored, Span{s.From, min(s.To, int32(n))})
+				cut.Scored = append(cut.Scored, Span{s.From, min(s.To, int32(n)), s.Weight})
 			}
 		}
 		if len(cut.Scored) == 0 {
@@ -137,5 +169,5 @@ func (d document) example() (ex Example, ok bool) {
 	if n <= 0 {
 		return Example{}, false
 	}
-	return NewExample(d.ids[:n], d.labels[1:n+1]), true
+	return NewExample(d.ids[:n], d.labels[1:n+1], nil), true
 }

@@ -202,9 +202,9 @@ func TestTheShuffleNeverChanges(t *testing.T) {
 }
 
 func TestABatchIsTheDocumentsOfItsRowsSideBySide(t *testing.T) {
-	a := NewExample([]int32{1, 2, 3, 4}, []int32{Unscored, 3, Unscored, 5})
-	b := NewExample([]int32{6, 7}, []int32{9, 8})
-	c := NewExample([]int32{1}, []int32{2})
+	a := NewExample([]int32{1, 2, 3, 4}, []int32{Unscored, 3, Unscored, 5}, nil)
+	b := NewExample([]int32{6, 7}, []int32{9, 8}, nil)
+	c := NewExample([]int32{1}, []int32{2}, nil)
 	var batch Batch
 	batch.Set(Row{Docs: []Example{c, c, c, c}})
 	batch.Set(Row{Docs: []Example{a, b}}, Row{Docs: []Example{c}})

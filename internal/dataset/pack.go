@@ -38,18 +38,31 @@ func (r *Row) Bytes() int64 {
 // Batch is rows as they are computed.
 type Batch struct {
 	Tokens  []int32
-	Targets []int32 // [Unscored] where they do not count
-	Docs    []int   // where each document starts in Tokens; ascending, the first is 0
+	Targets []int32   // [Unscored] where they do not count
+	Weights []float32 // of the targets, 0 where they do not count; nil if all are 1
+	Docs    []int     // where each document starts in Tokens; ascending, the first is 0
 }
 
 // Set makes the batch consist of rows; it uses its memory again.
 func (b *Batch) Set(rows ...Row) {
 	b.Tokens, b.Targets, b.Docs = b.Tokens[:0], b.Targets[:0], b.Docs[:0]
+	weighted := false
 	for _, r := range rows {
 		for i := range r.Docs {
+			weighted = weighted || r.Docs[i].Weighted()
 			b.Docs = append(b.Docs, len(b.Tokens))
 			b.Tokens = append(b.Tokens, r.Docs[i].Tokens()...)
 			b.Targets = r.Docs[i].AppendTargets(b.Targets)
+		}
+	}
+	if !weighted {
+		b.Weights = nil
+		return
+	}
+	b.Weights = b.Weights[:0]
+	for _, r := range rows {
+		for i := range r.Docs {
+			b.Weights = r.Docs[i].AppendWeights(b.Weights)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func (w *windows) flush() {
 	}
 	ex := Example{IDs: w.ids}
 	if w.context > 0 {
-		ex.Scored = []Span{{int32(w.context), int32(n)}}
+		ex.Scored = []Span{{int32(w.context), int32(n), 1}}
 	}
 	w.emitted++
 	w.emit(ex)

@@ -43,7 +43,7 @@ func firstTokens(rows []dataset.Row, limit int) []dataset.Row {
 	return rows
 }
 
-// Fingerprint is a hash of rows: equal exactly if all tokens, targets and
+// Fingerprint is a hash of rows: equal exactly if all tokens, targets, weights and
 // document borders are.
 func Fingerprint(rows []dataset.Row) string {
 	h := sha256.New()
@@ -53,6 +53,7 @@ func Fingerprint(rows []dataset.Row) string {
 		binary.Write(h, binary.LittleEndian, [2]int64{int64(len(b.Tokens)), int64(len(b.Docs))})
 		binary.Write(h, binary.LittleEndian, b.Tokens)
 		binary.Write(h, binary.LittleEndian, b.Targets)
+		binary.Write(h, binary.LittleEndian, b.Weights)
 		for _, d := range b.Docs {
 			binary.Write(h, binary.LittleEndian, int64(d))
 		}

@@ -47,7 +47,7 @@ func unevenRun(t *testing.T, base gguf.Model, c Config, full bool) *Run {
 		}
 		targets[i], targets[len(targets)-1] = 1, 2
 		rows = append(rows, dataset.Row{Docs: []dataset.Example{
-			dataset.NewExample(tokens[:1+i], targets[:1+i]), dataset.NewExample(tokens[1+i:], targets[1+i:]),
+			dataset.NewExample(tokens[:1+i], targets[:1+i], nil), dataset.NewExample(tokens[1+i:], targets[1+i:], nil),
 		}})
 	}
 	return start(t, Setup{Config: c, Decoder: d, Params: params, Rows: rows[2:], HeldOut: rows[:2], Pool: pool})

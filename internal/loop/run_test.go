@@ -45,7 +45,7 @@ func setup(t *testing.T, workers int, c Config) (Setup, *adapt.Adapter) {
 			targets = append(targets, (tokens[i]+1)%8)
 		}
 		rows = append(rows, dataset.Row{Docs: []dataset.Example{
-			dataset.NewExample(tokens[:5], targets[:5]), dataset.NewExample(tokens[5:], targets[5:]),
+			dataset.NewExample(tokens[:5], targets[:5], nil), dataset.NewExample(tokens[5:], targets[5:], nil),
 		}})
 	}
 	return Setup{Config: c, Decoder: d, Params: a.Params(), Rows: rows[:10], HeldOut: rows[10:], Pool: pool, Identity: map[string]string{"base": "tiny", "rows": strings.Repeat("long ", 100) + "one"}}, a
