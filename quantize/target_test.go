@@ -57,7 +57,7 @@ func TestTheFileOfATargetKeepsItsSizeToTheByte(t *testing.T) {
 			p := targetPlan(t, m, quantize.Options{}, quantize.Target{Bytes: size})
 			n := int64(len(fileOf(t, p)))
 			if n > size || n != p.Target.FileBytes || n < before {
-				t.Errorf("%d bytes were allowed and %d foretold; it has %d", size, p.Target.FileBytes, n)
+				t.Errorf("%d bytes were allowed and %d predicted; it has %d", size, p.Target.FileBytes, n)
 			}
 			if i > 0 && p.Target.Cost > cost || p.Target.Bound > p.Target.Cost*(1+1e-9) {
 				t.Errorf("%d bytes cost %g (at least %g), fewer %g", size, p.Target.Cost, p.Target.Bound, cost)

@@ -53,10 +53,10 @@ func (f *tuning) estimate(ctx context.Context) (*Estimate, error) {
 	if err := f.makeAdapter(ctx); err != nil {
 		return nil, err
 	}
-	forecast := loop.Foretell(f.Config, f.decoder, f.params(), f.pool, f.Seq, f.budget.Held, f.budget.ForRehearsals())
-	r := Estimate{Model: f.report.Model, Available: f.budget.Least(), Estimate: forecast.Estimate}
+	estimator := loop.NewEstimator(f.Config, f.decoder, f.params(), f.pool, f.Seq, f.budget.Held, f.budget.ForRehearsals())
+	r := Estimate{Model: f.report.Model, Available: f.budget.Least(), Estimate: estimator.Estimate}
 	p := f.planner()
-	d := p.demand(forecast.Memory)
+	d := p.demand(estimator.Memory)
 	if d.AtLeast {
 		var err error
 		if d, err = p.plan(p.asked); err != nil {
@@ -79,10 +79,10 @@ func (f *tuning) estimate(ctx context.Context) (*Estimate, error) {
 		r.DiskBytes += r.ResultBytes
 	}
 	r.Converted = f.copies(r.Memory.Copied)
-	return &r, r.measure(ctx, f, forecast)
+	return &r, r.measure(ctx, f, estimator)
 }
 
-func (r *Estimate) measure(ctx context.Context, f *tuning, forecast *loop.Forecast) error {
+func (r *Estimate) measure(ctx context.Context, f *tuning, estimator *loop.Estimator) error {
 	const each = 300 * time.Millisecond
 	r.PeakGFLOPS = product.MeasurePeak(f.pool, each)
 	if f.budget.Fits(budget.Demand{Need: memory.Need{Own: product.BandwidthBytes}}) {
@@ -95,7 +95,7 @@ func (r *Estimate) measure(ctx context.Context, f *tuning, forecast *loop.Foreca
 		const short = 2 * time.Second
 		f.Observer.detail("measuring the speed of a batch, or of a block where batches take long")
 		var err error
-		if step, err = forecast.Time(ctx, r.PeakGFLOPS*1e9, short); err != nil {
+		if step, err = estimator.Time(ctx, r.PeakGFLOPS*1e9, short); err != nil {
 			return err
 		}
 	}

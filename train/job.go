@@ -333,7 +333,7 @@ func (f *tuning) prepare(ctx context.Context) error {
 	if err := f.reserveSpace(); err != nil {
 		return err
 	}
-	f.decoder.LimitMapped(f.decoder.LargestPart()) // a rehearsal needs little of it
+	f.decoder.LimitMapped(f.decoder.LargestBlock()) // a rehearsal needs little of it
 	f.session.PlanMemory()
 	f.report.Plan = f.session.Plan()
 	f.limitResident()

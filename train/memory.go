@@ -103,7 +103,7 @@ func (v *variant) flags(asked *variant) string {
 	return strings.Join(flags, " ")
 }
 
-// plan foretells what a variant takes. Where its batches are so large that even going
+// plan predicts what a variant takes. Where its batches are so large that even going
 // through them without computing takes more than there is, they are taken to need as
 // much more than small ones as they have more rows.
 func (p *planner) plan(v variant) (budget.Demand, error) {
@@ -151,12 +151,12 @@ func (p *planner) rehearse(v variant) (budget.Demand, error) {
 		return budget.Demand{}, err
 	}
 	defer adapt.Detach(f.decoder)
-	f.decoder.LimitMapped(f.decoder.LargestPart()) // a rehearsal needs little of it
+	f.decoder.LimitMapped(f.decoder.LargestBlock()) // a rehearsal needs little of it
 	defer f.decoder.LimitMapped(0)
 	c := f.Config
 	c.Checkpointing, c.Batch, c.GradAccum = v.checkpointing, v.batch, v.gradAccum
 	if f.planOnly || v.seq != f.Seq { // rows that are full
-		return p.demand(loop.Foretell(c, f.decoder, params, pool, v.seq, p.program, most).Memory), nil
+		return p.demand(loop.NewEstimator(c, f.decoder, params, pool, v.seq, p.program, most).Memory), nil
 	}
 	m, err := loop.PlanMemory(loop.Setup{Config: c, Decoder: f.decoder, Params: params, Rows: f.rows, HeldOut: f.heldOut, Pool: pool}, p.program, most)
 	if err != nil {
@@ -176,7 +176,7 @@ func (p *planner) multiplied() float64 {
 	defer pool.Close()
 	c := p.f.Config
 	c.Batch, c.GradAccum = 1, 1
-	return loop.Foretell(c, p.f.decoder, p.f.params(), pool, p.f.Seq, 0, p.f.budget.ForRehearsals()).FLOPsPerToken
+	return loop.NewEstimator(c, p.f.decoder, p.f.params(), pool, p.f.Seq, 0, p.f.budget.ForRehearsals()).FLOPsPerToken
 }
 
 // budget.Demand is what m takes beside what the program held when the limits were asked for.
@@ -185,7 +185,7 @@ func (p *planner) demand(m loop.Memory) budget.Demand {
 	planning := m.Rehearsal + m.Scratch
 	d := budget.Demand{Need: memory.Need{Own: m.Total - p.f.budget.Held, Addresses: planning}, AtLeast: m.AtLeast}
 	if m.MappedBase > 0 {
-		d.Pages = p.f.decoder.LargestPart()
+		d.Pages = p.f.decoder.LargestBlock()
 	}
 	if p.f.planOnly {
 		d.Addresses += m.MappedBase

@@ -11,7 +11,7 @@ func (f *tuning) limitResident() {
 	if most == 0 || m.MappedBase == 0 || m.Total+m.MappedBase <= most {
 		return
 	}
-	f.load.Mapped = max(most-m.Total, f.decoder.LargestPart())
+	f.load.Mapped = max(most-m.Total, f.decoder.LargestBlock())
 	f.report.MappedLimit = f.load.Mapped
 	f.decoder.LimitMapped(f.load.Mapped)
 }

@@ -71,7 +71,7 @@ func checkCalibration(b *budget.Budget, d *model.Decoder, tokens, threads int, o
 	since := memory.Held() - b.Held
 	pool := product.NewPool(threads)
 	defer pool.Close()
-	m, err := sensitivity.Foretell(d, tokens, pool, opt, b.ForRehearsals())
+	m, err := sensitivity.PlanMemory(d, tokens, pool, opt, b.ForRehearsals())
 	if err != nil {
 		return err
 	}

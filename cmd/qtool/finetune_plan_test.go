@@ -169,7 +169,7 @@ func TestAPlanTellsWhatARunTrainsHoweverItIsAskedFor(t *testing.T) {
 		}
 		m, want := plan.Memory, r.Plan.Memory
 		if plan.Trained != int64(r.Plan.Parameters) || m.Parameters != want.Parameters || m.Moments != want.Moments || m.LastGood != want.LastGood || m.MappedBase != want.MappedBase {
-			t.Errorf("%s: %d parameters, %+v foretold; the run says %d, %+v", name, plan.Trained, m, r.Plan.Parameters, want)
+			t.Errorf("%s: %d parameters, %+v predicted; the run says %d, %+v", name, plan.Trained, m, r.Plan.Parameters, want)
 		}
 		if !plan.Measured || plan.Seconds <= 0 || plan.FLOPsPerToken <= 0 {
 			t.Errorf("%s: %+v", name, plan)

@@ -138,7 +138,7 @@ func printEstimate(w io.Writer, j *train.Job, r *train.Estimate) {
 	case r.Short != "":
 		say("          that is too much: %s; %s", r.Short, r.Advice)
 	case m.MappedBase > 0 && !r.Fits:
-		say("          the base does not fit beside it: it is read block by block, %s at once", printable.Bytes(r.LargestPart))
+		say("          the base does not fit beside it: it is read block by block, %s at once", printable.Bytes(r.LargestBlock))
 	}
 	if m.MappedBase > 0 {
 		say("reading   %s of the base in a step", printable.Bytes(int64(r.ReadBytes)))

@@ -20,7 +20,7 @@ import (
 	"qtool/train"
 )
 
-// near fails unless the plan foretold what was measured within 10%.
+// near fails unless the plan predicted what was measured within 10%.
 func near(t *testing.T, planned, measured int64) {
 	t.Helper()
 	if d := float64(planned)/float64(measured) - 1; d > 0.1 || d < -0.1 {
@@ -30,7 +30,7 @@ func near(t *testing.T, planned, measured int64) {
 	}
 }
 
-func TestThePlanForetellsThePeakMemoryOfSteps(t *testing.T) {
+func TestThePlanPredictsThePeakMemoryOfSteps(t *testing.T) {
 	dense := "--layers 4 --dim 512 --heads 8 --kv-heads 2 --ff 1536 --vocab 4000"
 	experts := dense + " --experts 16 --experts-used 4 --expert-ff 384"
 	for _, args := range []string{
@@ -60,7 +60,7 @@ func TestThePlanForetellsThePeakMemoryOfSteps(t *testing.T) {
 	}
 }
 
-func TestThePlanOfFinetuneForetellsThePeakMemoryOfTheProcess(t *testing.T) {
+func TestThePlanOfFinetunePredictsThePeakMemoryOfTheProcess(t *testing.T) {
 	if _, ok := anonymousMemory(os.Getpid()); !ok {
 		t.Skip("this platform does not tell a process's anonymous memory")
 	}

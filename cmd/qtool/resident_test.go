@@ -83,7 +83,7 @@ func TestWeightsThatConversionChangesCountAsMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		if m := r.Plan.Memory; m.Copied != plan.Memory.Copied || m.MappedBase != plan.Memory.MappedBase {
-			t.Errorf("%s: %+v foretold, the run says %+v", base, plan.Memory, m)
+			t.Errorf("%s: %+v predicted, the run says %+v", base, plan.Memory, m)
 		}
 		return *r.Plan.Memory
 	}

@@ -44,7 +44,7 @@ type TrainResult struct {
 	GFLOPS          float64 `json:"gflops"`
 	Peak            float64 `json:"peak_gflops"` // the higher one of before and after
 	Fraction        float64 `json:"flops_fraction_of_peak"`
-	PlannedBytes    int64   `json:"planned_memory_bytes"`   // beside the mapped base, foretold by the plan
+	PlannedBytes    int64   `json:"planned_memory_bytes"`   // beside the mapped base, predicted by the plan
 	AnonymousBytes  int64   `json:"anonymous_memory_bytes"` // measured: resident, but not of a file; 0 where it cannot be told
 	PeakRSSBytes    int64   `json:"peak_rss_bytes"`         // of the process, files included; 0 where it cannot be told
 

@@ -9,7 +9,7 @@ import (
 )
 
 // A rehearsal finds what the computation then takes.
-func TestMemoryIsForetoldAsItIsTaken(t *testing.T) {
+func TestMemoryIsPredictedAsItIsTaken(t *testing.T) {
 	pool := product.NewPool(2)
 	defer pool.Close()
 	for _, family := range []string{"llama", "deepseek2", "qwen3moe"} {
@@ -18,21 +18,21 @@ func TestMemoryIsForetoldAsItIsTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		const tokens = 20
-		foretold := NewSession(d, nil, pool).LogitsMemory(tokens, 0)
+		predicted := NewSession(d, nil, pool).LogitsMemory(tokens, 0)
 		s := NewSession(d, nil, pool)
 		if err := s.Logits(t.Context(), make([]int32, tokens), func([]float32) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		const line = 64 // of the cache, to which results are rounded
-		if got := s.tape.PeakBytes(); got < foretold.Activations || got > foretold.Activations+4*line {
-			t.Errorf("%s: %d bytes of activations, %d foretold", family, got, foretold.Activations)
+		if got := s.tape.PeakBytes(); got < predicted.Activations || got > predicted.Activations+4*line {
+			t.Errorf("%s: %d bytes of activations, %d predicted", family, got, predicted.Activations)
 		}
 		half := NewSession(d, nil, pool).LogitsMemory(tokens/2, 0)
-		if foretold.Cache == 0 || foretold.Cache != 2*half.Cache {
-			t.Errorf("%s: caches of %d bytes for %d tokens, %d for half of them", family, foretold.Cache, tokens, half.Cache)
+		if predicted.Cache == 0 || predicted.Cache != 2*half.Cache {
+			t.Errorf("%s: caches of %d bytes for %d tokens, %d for half of them", family, predicted.Cache, tokens, half.Cache)
 		}
-		if little := NewSession(d, nil, product.NewPool(1)).LogitsMemory(tokens, 64); !little.AtLeast || little.Total() > foretold.Total() {
-			t.Errorf("%s: in 64 bytes of address space %+v is foretold of %+v", family, little, foretold)
+		if little := NewSession(d, nil, product.NewPool(1)).LogitsMemory(tokens, 64); !little.AtLeast || little.Total() > predicted.Total() {
+			t.Errorf("%s: in 64 bytes of address space %+v is predicted of %+v", family, little, predicted)
 		}
 	}
 }

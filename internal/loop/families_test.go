@@ -14,7 +14,7 @@ import (
 
 // The gradient of all pairs of a whole model, where llama.cpp honours them or not,
 // against the change of the loss along it.
-func TestTheLossOfEveryFamilyFallsAlongItsGradientAsForetold(t *testing.T) {
+func TestTheLossOfEveryFamilyFallsAlongItsGradientAsPredicted(t *testing.T) {
 	for _, name := range fixtures.Families() {
 		t.Run(name, func(t *testing.T) {
 			d, err := model.Load(fixtures.TinyFamily(2, name), model.Options{})

@@ -9,7 +9,7 @@ import (
 	"qtool/internal/nn"
 )
 
-// PlanMemory foretells what a run of s takes at its peak, before anything is made for it:
+// PlanMemory predicts what a run of s takes at its peak, before anything is made for it:
 // of s.Params only the shapes count, so that [nn.Blanks] will do. program is what the
 // program takes besides, data included. Before a rehearsal takes more than most bytes of address space
 // it is given up; 0 is no limit.
@@ -29,7 +29,7 @@ func PlanMemory(s Setup, program, most int64) (Memory, error) {
 	return m, nil
 }
 
-// PlanMemory foretells the peak from the shapes alone: it goes through the largest
+// PlanMemory predicts the peak from the shapes alone: it goes through the largest
 // batches that will come, and the largest evaluation, without computing them. To
 // be called before the first step.
 func (r *Run) PlanMemory() Memory {

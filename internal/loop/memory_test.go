@@ -53,7 +53,7 @@ func unevenRun(t *testing.T, base gguf.Model, c Config, full bool) *Run {
 	return start(t, Setup{Config: c, Decoder: d, Params: params, Rows: rows[2:], HeldOut: rows[:2], Pool: pool})
 }
 
-func TestARunTakesTheMemoryThatWasForetold(t *testing.T) {
+func TestARunTakesTheMemoryThatWasPredicted(t *testing.T) {
 	for _, c := range []struct {
 		name                string
 		shape               fixtures.Shape
@@ -76,16 +76,16 @@ func TestARunTakesTheMemoryThatWasForetold(t *testing.T) {
 			}
 			took := r.learner.tape.PeakBytes()
 			if d := float64(m.Activations)/float64(took) - 1; d < -0.01 || d > 0.05 {
-				t.Errorf("foretold %d bytes of activations, took %d", m.Activations, took)
+				t.Errorf("predicted %d bytes of activations, took %d", m.Activations, took)
 			}
 			if d := float64(m.Scratch)/float64(r.learner.tape.ScratchBytes()) - 1; d < -0.05 || d > 0.1 {
-				t.Errorf("foretold %d bytes of scratch, took %d", m.Scratch, r.learner.tape.ScratchBytes())
+				t.Errorf("predicted %d bytes of scratch, took %d", m.Scratch, r.learner.tape.ScratchBytes())
 			}
 		})
 	}
 }
 
-func TestForetellingTheMemoryChangesNoResult(t *testing.T) {
+func TestPredictingTheMemoryChangesNoResult(t *testing.T) {
 	for _, experts := range []int{0, 4} {
 		var want []float32
 		for _, plan := range []bool{false, true} {
@@ -110,7 +110,7 @@ func TestForetellingTheMemoryChangesNoResult(t *testing.T) {
 	}
 }
 
-func TestEveryArchitectureTakesTheMemoryThatWasForetold(t *testing.T) {
+func TestEveryArchitectureTakesTheMemoryThatWasPredicted(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(filepath.Dir(sharedtest.Path(t, "golden/archs/llama.gguf")), "*.gguf"))
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +157,7 @@ func TestEveryArchitectureTakesTheMemoryThatWasForetold(t *testing.T) {
 					excess = 0.25 // how many tokens go to identity experts, which take nothing, is up to them
 				}
 				if d := float64(m.Activations)/float64(took) - 1; d < -0.01 || d > excess {
-					t.Errorf("checkpointing %t: foretold %d bytes of activations, took %d", checkpointing, m.Activations, took)
+					t.Errorf("checkpointing %t: predicted %d bytes of activations, took %d", checkpointing, m.Activations, took)
 				}
 			}
 		})

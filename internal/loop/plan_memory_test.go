@@ -10,8 +10,8 @@ import (
 	"qtool/internal/model"
 )
 
-// Before pairs and moments exist, the same memory is foretold as when they do.
-func TestMemoryIsForetoldFromShapesAsFromTheRunItself(t *testing.T) {
+// Before pairs and moments exist, the same memory is predicted as when they do.
+func TestMemoryIsPredictedFromShapesAsFromTheRunItself(t *testing.T) {
 	pool := product.NewPool(2)
 	defer pool.Close()
 	for _, checkpointing := range []bool{false, true} {
@@ -35,7 +35,7 @@ func TestMemoryIsForetoldFromShapesAsFromTheRunItself(t *testing.T) {
 		want := r.PlanMemory()
 		r.Close()
 		if got.Activations != want.Activations || got.Parameters != want.Parameters || got.Moments != want.Moments || got.LastGood != want.LastGood || got.Data != want.Data {
-			t.Errorf("%+v foretold from shapes, %+v from the run", got, want)
+			t.Errorf("%+v predicted from shapes, %+v from the run", got, want)
 		}
 		if got.AtLeast {
 			t.Error("nothing limited it")
@@ -45,7 +45,7 @@ func TestMemoryIsForetoldFromShapesAsFromTheRunItself(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !little.AtLeast || little.Total > got.Total {
-			t.Errorf("in 100 bytes of address space %+v is foretold of %+v", little, got)
+			t.Errorf("in 100 bytes of address space %+v is predicted of %+v", little, got)
 		}
 	}
 }

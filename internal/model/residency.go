@@ -36,7 +36,7 @@ type expert struct {
 func (s *section) whole() int64 { return s.bytes + int64(len(s.experts))*s.expertBytes }
 
 // LimitMapped keeps what is in memory of the base within limit bytes, or within
-// [Decoder.LargestPart], which has to be there at once, if that is more; 0 is no limit. From
+// [Decoder.LargestBlock], which has to be there at once, if that is more; 0 is no limit. From
 // then on one tape at a time may use the decoder.
 func (d *Decoder) LimitMapped(limit int64) {
 	d.residency = nil
@@ -49,9 +49,9 @@ func (d *Decoder) LimitMapped(limit int64) {
 	}
 }
 
-// LargestPart is the size of the largest block of the base, or of all that belongs
+// LargestBlock is the size of the largest block of the base, or of all that belongs
 // to no block if that is larger.
-func (d *Decoder) LargestPart() (largest int64) {
+func (d *Decoder) LargestBlock() (largest int64) {
 	for _, s := range d.sections() {
 		largest = max(largest, s.whole())
 	}

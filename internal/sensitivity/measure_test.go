@@ -150,7 +150,7 @@ func noisy(t *testing.T, m gguf.Model, name string, relative float64) (gguf.Mode
 	return gguf.Assemble(m.Metadata(), tensors), noise
 }
 
-func TestSensitivityForetellsTheDivergenceOfSmallErrors(t *testing.T) {
+func TestSensitivityPredictsTheDivergenceOfSmallErrors(t *testing.T) {
 	base, tok, text := village(t)
 	tokens := text(13)
 	d := load(t, base, model.Options{})
@@ -163,13 +163,13 @@ func TestSensitivityForetellsTheDivergenceOfSmallErrors(t *testing.T) {
 			continue // two of three layers say enough
 		}
 		changed, noise := noisy(t, base, name, 0.05)
-		total, foretold := 0.0, 0.0
+		total, predicted := 0.0, 0.0
 		for _, r := range sens.Rows {
 			total += float64(r)
 		}
 		for i, e := range noise {
 			row, column := i/len(sens.Columns), i%len(sens.Columns)
-			foretold += float64(sens.Rows[row]) * float64(sens.Columns[column]) / total * float64(e) * float64(e) / 2
+			predicted += float64(sens.Rows[row]) * float64(sens.Columns[column]) / total * float64(e) * float64(e) / 2
 		}
 		got, err := infer.NewSession(load(t, changed, model.Options{}), tok, pool).Compare(context.Background(), plain, tokens,
 			infer.PerplexityOptions{Context: 128, Chunks: 16})
@@ -177,9 +177,9 @@ func TestSensitivityForetellsTheDivergenceOfSmallErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 		kl := got.KL.Mean.Value
-		t.Logf("%-24s foretold %.3g, measured %.3g", name, foretold, kl)
-		if kl > 3*foretold || foretold > 3*kl {
-			t.Errorf("%s: foretold %.3g, measured %.3g", name, foretold, kl)
+		t.Logf("%-24s predicted %.3g, measured %.3g", name, predicted, kl)
+		if kl > 3*predicted || predicted > 3*kl {
+			t.Errorf("%s: predicted %.3g, measured %.3g", name, predicted, kl)
 		}
 	}
 }

@@ -20,9 +20,9 @@ type Memory struct {
 // Total is the sum.
 func (m *Memory) Total() int64 { return m.Activations + m.Scratch + m.Pairs + m.Results }
 
-// Foretell finds out what Measure takes on a text of so many tokens, without computing.
+// PlanMemory finds out what Measure takes on a text of so many tokens, without computing.
 // Before that takes more than most bytes of address space it is given up; 0 is no limit.
-func Foretell(d *model.Decoder, tokens int, pool *product.Pool, opt Options, most int64) (Memory, error) {
+func PlanMemory(d *model.Decoder, tokens int, pool *product.Pool, opt Options, most int64) (Memory, error) {
 	n, _, err := opt.windows(tokens, d.Context)
 	if err != nil {
 		return Memory{}, err

@@ -1,7 +1,7 @@
 package run
 
 // Plan says before the run what it will do. Memory is nil until
-// it is foretold; the speed is 0 until it is measured.
+// it is predicted; the speed is 0 until it is measured.
 type Plan struct {
 	Architecture    string  `json:"architecture"`
 	Parameters      int     `json:"trained_parameters"`
@@ -27,7 +27,7 @@ type Estimate struct {
 	Seq          int    `json:"tokens_per_row"`
 	StepTokens   int    `json:"tokens_per_step"`
 	Memory       Memory `json:"memory_bytes"`
-	LargestPart  int64  `json:"largest_block_bytes"` // of the base, which is in memory at once
+	LargestBlock int64  `json:"largest_block_bytes"` // of the base, which is in memory at once
 
 	BaseBytes       int64 `json:"base_bytes"`
 	ResultBytes     int64 `json:"result_bytes"`     // the adapter, or the model of trained weights
@@ -58,7 +58,7 @@ type Memory struct {
 	Total       int64 `json:"total"`
 	MappedBase  int64 `json:"mapped_base"` // not in Total
 
-	// Rehearsal is address space that foretelling took; the memory behind it was not
+	// Rehearsal is address space that predicting took; the memory behind it was not
 	// touched.
 	Rehearsal int64 `json:"-"`
 	AtLeast   bool  `json:"-"` // it is more: the rehearsal was given up

@@ -15,14 +15,14 @@ import (
 	"qtool/internal/nn"
 )
 
-// forecastOf foretells steps on a tiny model from its shapes.
-func forecastOf(t *testing.T, family string, c Config, pool *product.Pool, seq int, full bool) *Forecast {
+// estimatorOf predicts steps on a tiny model from its shapes.
+func estimatorOf(t *testing.T, family string, c Config, pool *product.Pool, seq int, full bool) *Estimator {
 	t.Helper()
 	d, err := model.Load(fixtures.TinyFamily(1, family), model.Options{Shapes: true, TrainWeights: full})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Foretell(c, d, pairsOn(t, d, full, true), pool, seq, 0, 0)
+	return NewEstimator(c, d, pairsOn(t, d, full, true), pool, seq, 0, 0)
 }
 
 // pairsOn are the parameters of pairs on all targets of d, which are attached, or all
@@ -42,7 +42,7 @@ func pairsOn(t *testing.T, d *model.Decoder, full, shapes bool) []*nn.Param {
 	return a.Params()
 }
 
-func TestAStepMultipliesAsOftenAsWasForetoldInEveryFamily(t *testing.T) {
+func TestAStepMultipliesAsOftenAsWasPredictedInEveryFamily(t *testing.T) {
 	pool := product.NewPool(2)
 	defer pool.Close()
 	const seq = 100
@@ -51,7 +51,7 @@ func TestAStepMultipliesAsOftenAsWasForetoldInEveryFamily(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %+v", family, how), func(t *testing.T) {
 				c := DefaultConfig()
 				c.Batch, c.Checkpointing = 2, how.checkpointing
-				f := forecastOf(t, family, c, pool, seq, how.full)
+				f := estimatorOf(t, family, c, pool, seq, how.full)
 
 				d, err := model.Load(fixtures.TinyFamily(1, family), model.Options{TrainWeights: how.full})
 				if err != nil {
@@ -71,12 +71,12 @@ func TestAStepMultipliesAsOftenAsWasForetoldInEveryFamily(t *testing.T) {
 				l.accumulate(rows, 1)
 				after := l.tape.Work()
 				if got := after.Products - before.Products; math.Abs(got-f.work.Products) > 1e-9*got {
-					t.Errorf("%g multiplications with weights, foretold were %g", got, f.work.Products)
+					t.Errorf("%g multiplications with weights, predicted were %g", got, f.work.Products)
 				}
 				// Blocks in which keys are seen in part make it more, most so in short windows.
 				got, windowed := after.Attention-before.Attention, d.Windowed != nil
 				if ratio := got / f.work.Attention; ratio < 1 || !windowed && ratio > 1.4 {
-					t.Errorf("%g multiplications in attention, foretold were %g", got, f.work.Attention)
+					t.Errorf("%g multiplications in attention, predicted were %g", got, f.work.Attention)
 				}
 				if want := 2 * (f.work.Products + f.work.Attention) / (2 * seq); f.FLOPsPerToken != want {
 					t.Errorf("%g FLOPs a token, counted were %g", f.FLOPsPerToken, want)
@@ -90,7 +90,7 @@ func TestTheTimeOfABatchIsToldFromOneBlock(t *testing.T) {
 	pool := product.NewPool(1)
 	defer pool.Close()
 	for _, family := range []string{"llama", "longcat-flash", "gpt-oss"} {
-		f := forecastOf(t, family, DefaultConfig(), pool, 120, false)
+		f := estimatorOf(t, family, DefaultConfig(), pool, 120, false)
 		peak := f.FLOPsPerToken * 120 // a batch a second
 		whole, err := f.Time(context.Background(), peak, 2*time.Second)
 		if err != nil {

@@ -12,8 +12,8 @@ import (
 	"qtool/internal/nn"
 )
 
-// Forecast is an estimate and what it takes to measure the time.
-type Forecast struct {
+// Estimator is an estimate, and can measure the time that a step takes.
+type Estimator struct {
 	Estimate
 	learner *learner
 	batches int     // of a step
@@ -21,16 +21,16 @@ type Forecast struct {
 	rows    []dataset.Row
 }
 
-// Foretell estimates steps of full batches of rows of seq tokens, on a decoder of
+// NewEstimator estimates steps of full batches of rows of seq tokens, on a decoder of
 // [model.Options.Shapes] that trains params. program is what the program takes besides.
 // Before that takes more than most bytes of address space it is given up, AtLeast is set,
 // and what is multiplied is not known; 0 is no limit.
-func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *product.Pool, seq int, program, most int64) *Forecast {
+func NewEstimator(c Config, d *model.Decoder, params []*nn.Param, pool *product.Pool, seq int, program, most int64) *Estimator {
 	pool.SetPrecision(KernelPrecision(c.Precision))
 	l := newLearner(d, params, pool, c.Checkpointing)
 	l.router.balance, l.router.z = c.RouterBalance, c.RouterZ
 	row := dataset.Row{Docs: []dataset.Example{{IDs: make([]int32, seq+1)}}}
-	f := &Forecast{learner: l, batches: c.GradAccum, rows: []dataset.Row{row}}
+	f := &Estimator{learner: l, batches: c.GradAccum, rows: []dataset.Row{row}}
 	stream := 4 * float64(c.Batch) * float64(seq) * float64(d.Embedding) // of a batch, between two blocks
 	whole := most == 0 || stream <= float64(most)
 	if whole {
@@ -55,7 +55,7 @@ func Foretell(c Config, d *model.Decoder, params []*nn.Param, pool *product.Pool
 		e.Memory.Activations = max(e.Memory.Activations, int64(min(stream, math.MaxInt64/4)))
 		e.Memory.AddUp()
 	}
-	e.BaseBytes, e.LargestPart = d.SourceBytes(), d.LargestPart()
+	e.BaseBytes, e.LargestBlock = d.SourceBytes(), d.LargestBlock()
 	e.ResultBytes, e.CheckpointBytes, e.OptimizerBytes = e.Trained*each.weight, e.Trained*each.checkpoint, e.Trained*each.step
 	e.DiskBytes = e.BaseBytes + e.ResultBytes + 2*e.CheckpointBytes
 	if e.Memory.MappedBase > 0 {
@@ -77,49 +77,49 @@ func elements(p *nn.Param) int64 {
 	return n
 }
 
-func (f *Forecast) batch() { f.learner.accumulate(f.rows, 0) }
+func (e *Estimator) batch() { e.learner.accumulate(e.rows, 0) }
 
 // Time measures how long the batches of a step take, in seconds, with weights that are
 // all zero and never wait for memory, and with an even use of the experts: a whole
 // batch, or where that is more than short, at so many FLOPs per second, the head and
 // one block, from which the rest is told.
-func (f *Forecast) Time(ctx context.Context, peak float64, short time.Duration) (seconds float64, err error) {
-	l, whole := f.learner, f.learner.decoder
+func (e *Estimator) Time(ctx context.Context, peak float64, short time.Duration) (seconds float64, err error) {
+	l, whole := e.learner, e.learner.decoder
 	defer func() { l.decoder = whole }()
-	least := f.FLOPsPerToken * float64(f.StepTokens) / float64(f.batches) / peak
+	least := e.FLOPsPerToken * float64(e.StepTokens) / float64(e.batches) / peak
 	if least <= short.Seconds() {
-		seconds, _, err = f.timed(ctx, whole)
-		return seconds * float64(f.batches), err
+		seconds, _, err = e.timed(ctx, whole)
+		return seconds * float64(e.batches), err
 	}
-	head, headWork, err := f.timed(ctx, whole.Excerpt())
+	head, headWork, err := e.timed(ctx, whole.Excerpt())
 	if err != nil {
 		return 0, err
 	}
-	block, blockWork, err := f.timed(ctx, whole.Excerpt(whole.Blocks()/2))
+	block, blockWork, err := e.timed(ctx, whole.Excerpt(whole.Blocks()/2))
 	if err != nil {
 		return 0, err
 	}
 	if block <= head { // too short to be told apart: all as fast as these two
-		seconds = (head + block) * total(f.work) / (headWork + blockWork)
+		seconds = (head + block) * total(e.work) / (headWork + blockWork)
 	} else {
-		seconds = head + (block-head)*(total(f.work)-headWork)/(blockWork-headWork)
+		seconds = head + (block-head)*(total(e.work)-headWork)/(blockWork-headWork)
 	}
-	return seconds * float64(f.batches), nil
+	return seconds * float64(e.batches), nil
 }
 
 func total(w nn.Work) float64 { return w.Products + w.Attention }
 
 // timed is how long a batch through d takes, and what it multiplies: the least of some
 // times, the first of which touches memory, or one that is long enough for itself.
-func (f *Forecast) timed(ctx context.Context, d *model.Decoder) (seconds, work float64, err error) {
-	f.learner.decoder = d
-	work = total(f.learner.tape.Rehearse(f.batch))
+func (e *Estimator) timed(ctx context.Context, d *model.Decoder) (seconds, work float64, err error) {
+	e.learner.decoder = d
+	work = total(e.learner.tape.Rehearse(e.batch))
 	const long, times = 3, 3
 	seconds = math.Inf(1)
 	for i, last := 0, 0.0; i < times && last < long; i++ {
 		start := time.Now()
-		err := f.learner.tape.Pool.Within(ctx, func() error {
-			f.batch()
+		err := e.learner.tape.Pool.Within(ctx, func() error {
+			e.batch()
 			return nil
 		})
 		if err != nil {
