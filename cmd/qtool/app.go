@@ -120,6 +120,7 @@ func findCommand(commands []*cli.Command, args []string) (path []string, command
 // untilPositional, everything from the first argument that is no flag on is left
 // as it is.
 func separate(known []cli.Flag, args []string, untilPositional bool) (flags, rest []string, err error) {
+	seen := map[cli.Flag]string{}
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		switch {
@@ -133,10 +134,15 @@ func separate(known []cli.Flag, args []string, untilPositional bool) (flags, res
 			continue
 		}
 		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-		takesValue, ok := takesValue(known, name)
-		if !ok {
+		flag := findFlag(known, name)
+		if flag == nil {
 			return nil, nil, usagef("there is no flag %s%s", arg, didYouMean(known, name))
 		}
+		takesValue := flag.TakesValue()
+		if before, again := seen[flag]; again && !repeatable(flag) && (takesValue || before != arg) {
+			return nil, nil, usagef("the flag --%s is given twice; give it once", flag.Names()[0])
+		}
+		seen[flag] = arg
 		flags = append(flags, arg)
 		if takesValue && !hasValue {
 			if i++; i == len(args) {
@@ -148,14 +154,20 @@ func separate(known []cli.Flag, args []string, untilPositional bool) (flags, res
 	return flags, rest, nil
 }
 
-// takesValue finds a flag and tells whether a value follows it.
-func takesValue(known []cli.Flag, name string) (takes, ok bool) {
+// findFlag is the flag called name, nil if there is none.
+func findFlag(known []cli.Flag, name string) cli.DocGenerationFlag {
 	for _, f := range append([]cli.Flag{cli.HelpFlag}, known...) {
 		if slices.Contains(f.Names(), name) {
-			return f.(cli.DocGenerationFlag).TakesValue(), true
+			return f.(cli.DocGenerationFlag)
 		}
 	}
-	return false, false
+	return nil
+}
+
+// repeatable tells whether a flag collects what it is given several times.
+func repeatable(f cli.Flag) bool {
+	d, ok := f.(cli.DocGenerationSliceFlag)
+	return ok && d.IsSliceFlag()
 }
 
 // didYouMean names the flag most like name, if they at least begin alike.

@@ -65,7 +65,7 @@ func TestEveryCommandInBrief(t *testing.T) {
 			t.Fatal(err)
 		}
 		delete(left, strings.Join(path, " "))
-		if takes, _ := takesValue(command.Flags, "threads"); takes {
+		if findFlag(command.Flags, "threads") != nil {
 			args = append(args, "--threads", "3")
 		}
 		for i, arg := range args {

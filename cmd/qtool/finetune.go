@@ -72,6 +72,7 @@ fit.`,
 			&cli.BoolFlag{Name: "split-text", Usage: "cut longer {\"text\"} records into several"},
 
 			&cli.StringFlag{Name: "sample", Usage: "show the answer to `PROMPT` before and after"},
+			noEscapeFlag("--sample"),
 			&cli.StringFlag{Name: "run-dir", Usage: "keep metrics.jsonl and the checkpoint in `DIR`"},
 			&cli.BoolFlag{Name: "resume", Usage: "go on from the checkpoint in --run-dir"},
 			&cli.IntFlag{Name: "save-every", Value: d.SaveEvery, Usage: "write the checkpoint every `N` steps, 0 for never"},
@@ -113,7 +114,7 @@ func finetuneJob(c *cli.Context) (*train.Job, error) {
 	j.Packing, j.EvalSplit = c.Bool("packing") && !c.Bool("no-packing"), c.Float64("eval-split")
 	j.TextField, j.PromptField, j.CompletionField = c.String("text-field"), c.String("prompt-field"), c.String("completion-field")
 	j.Truncate, j.SplitText = c.Bool("truncate"), c.Bool("split-text")
-	j.Sample, j.RunDir, j.Resume, j.Force = c.String("sample"), c.String("run-dir"), c.Bool("resume"), c.Bool("force")
+	j.Sample, j.RunDir, j.Resume, j.Force = escaped(c, c.String("sample")), c.String("run-dir"), c.Bool("resume"), c.Bool("force")
 	if c.IsSet("experts") {
 		j.Experts = c.String("experts")
 	}

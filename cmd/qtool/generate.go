@@ -25,10 +25,12 @@ qtool generate model.gguf --lora adapter.gguf --prompt "Question: why?" --temper
 		Description: `The continuation is printed as it comes; --echo prints the prompt before it.
 A file or another program gets the model's bytes as they are; on a terminal, control
 characters among them are escaped.
-The texts of special tokens in the prompt stand for those tokens. The same
+The texts of special tokens in the prompt stand for those tokens, and \n, \t, \" and
+\\ for what they mean in programs, as with llama.cpp's tools. The same
 command gives the same text: choose another --seed for another one.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "continue `TEXT`; \"-\" reads it from standard input"},
+			promptFlag("continue `TEXT`"),
+			noEscapeFlag("--prompt and --stop"),
 			&cli.BoolFlag{Name: "echo", Usage: "print the prompt before its continuation"},
 			adapterFlag(),
 			&cli.IntFlag{Name: "max-tokens", Aliases: []string{"n"}, Value: 256, Usage: "generate `N` tokens at most; -1 is no limit"},
@@ -65,12 +67,16 @@ func runGenerate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	stops := c.StringSlice("stop")
+	for i, stop := range stops {
+		stops[i] = escaped(c, stop)
+	}
 	opt := infer.GenerateOptions{
 		Sampling: infer.Sampling{
 			Temperature: c.Float64("temperature"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), MinP: c.Float64("min-p"),
 			RepeatPenalty: c.Float64("repeat-penalty"), Seed: c.Uint64("seed"),
 		},
-		MaxTokens: c.Int("max-tokens"), Stop: c.StringSlice("stop"), IgnoreEOS: c.Bool("ignore-eos"),
+		MaxTokens: c.Int("max-tokens"), Stop: stops, IgnoreEOS: c.Bool("ignore-eos"),
 	}
 	if err := opt.Check(); err != nil {
 		return usagef("generate: --%v", err)
@@ -124,18 +130,6 @@ func checkGeneration(l *loaded, threads int, prompt []int32, opt infer.GenerateO
 		size: most, needs: needs, smaller: lengthsBelow(most),
 		advice: "with --max-tokens %d", otherwise: "give a shorter prompt, or take a smaller model or a machine with more memory",
 	})
-}
-
-// promptOf reads --prompt.
-func promptOf(c *cli.Context, con *console) (string, error) {
-	switch prompt := c.String("prompt"); {
-	case !c.IsSet("prompt"):
-		return "", usagef("%s: --prompt is missing", c.Command.Name)
-	case prompt == "-":
-		return readInput(c.Context, con, "-")
-	default:
-		return prompt, nil
-	}
 }
 
 func streamGeneration(ctx context.Context, con *console, s *infer.Session, ids []int32, opt infer.GenerateOptions) error {

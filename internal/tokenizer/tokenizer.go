@@ -7,7 +7,8 @@ import (
 
 // EncodeOptions say what Encode does beyond the text itself.
 type EncodeOptions struct {
-	// AddSpecial adds BOS and EOS where the vocabulary asks for them.
+	// AddSpecial adds BOS and EOS where the vocabulary asks for them and the text does not
+	// bring them itself.
 	AddSpecial bool
 	// ParseSpecial turns the spelling of control tokens in the text into those
 	// tokens. User-defined tokens are recognised in any case.
@@ -124,21 +125,24 @@ func (t *Tokenizer) encode(text string, opts EncodeOptions, places bool) (ids []
 	s := t.sessions.Get().(*session)
 	defer t.sessions.Put(s)
 	s.ids, s.starts, s.places = make([]int32, 0, len(text)/4+2), nil, places
-	if opts.AddSpecial && t.vocab.AddBOS {
+	var fragments []fragment
+	if text != "" {
+		fragments = t.special.partition(text, t.vocab.Tokens, opts.ParseSpecial)
+	}
+	n := len(fragments)
+	if opts.AddSpecial && t.vocab.AddBOS && !(n > 0 && fragments[0].id == t.vocab.BOS) {
 		s.add(t.vocab.BOS, 0)
 	}
 	opening := !opts.Continues
-	if text != "" {
-		for _, f := range t.special.partition(text, t.vocab.Tokens, opts.ParseSpecial) {
-			if f.id >= 0 {
-				s.add(f.id, f.start)
-			} else {
-				t.family.encode(s, text[f.start:f.end], f.start, opening)
-			}
-			opening = f.id >= 0
+	for _, f := range fragments {
+		if f.id >= 0 {
+			s.add(f.id, f.start)
+		} else {
+			t.family.encode(s, text[f.start:f.end], f.start, opening)
 		}
+		opening = f.id >= 0
 	}
-	if opts.AddSpecial && t.vocab.AddEOS {
+	if opts.AddSpecial && t.vocab.AddEOS && !(n > 0 && fragments[n-1].id == t.vocab.EOS) {
 		s.add(t.vocab.EOS, len(text))
 	}
 	ids, starts = s.ids, s.starts

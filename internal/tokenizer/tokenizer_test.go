@@ -124,6 +124,26 @@ func TestEncodeAddsWhatTheVocabularyAsksFor(t *testing.T) {
 	}
 }
 
+func TestATextThatBringsItsOwnSpecialTokensGetsNoSecondOnes(t *testing.T) {
+	v := letters()
+	v.AddBOS, v.AddEOS = true, true
+	tok := mustNew(t, v)
+	bos, eos := v.Tokens[v.BOS], v.Tokens[v.EOS]
+	plain := tok.Encode("the", EncodeOptions{AddSpecial: true, ParseSpecial: true})
+	for _, text := range []string{bos + "the", "the" + eos, bos + "the" + eos} {
+		if got := tok.Encode(text, EncodeOptions{AddSpecial: true, ParseSpecial: true}); !slices.Equal(got, plain) {
+			t.Errorf("%q: %v, want %v", text, got, plain)
+		}
+	}
+	// A second one in the text is the writer's, and letters are letters.
+	if got := tok.Encode(bos+bos+"the", EncodeOptions{AddSpecial: true, ParseSpecial: true}); len(got) != len(plain)+1 {
+		t.Errorf("two in the text: %v, want one more than %v", got, plain)
+	}
+	if got := tok.Encode(bos+"the", EncodeOptions{AddSpecial: true}); got[0] != v.BOS || got[1] == v.BOS || len(got) <= len(plain) {
+		t.Errorf("not parsed: %v", got)
+	}
+}
+
 func TestUnknownCharactersWithoutBytesFuse(t *testing.T) {
 	v := letters()
 	n := slices.Index(v.Tokens, "<0x00>")
@@ -135,7 +155,7 @@ func TestUnknownCharactersWithoutBytesFuse(t *testing.T) {
 }
 
 func TestOffsetsPointAtTheText(t *testing.T) {
-	text := "hello <|bos|>hello aaaaa é<tool> 中文 ok<|im_end|>"
+	text := "hello <|bos|>hello aaaaa é<tool> 中文 ok<|im_end|>."
 	for _, pre := range []string{"gpt-2", "llama-bpe", "deepseek-v3"} {
 		v := byteLevel(pre)
 		v.AddBOS, v.AddEOS = true, true
