@@ -61,14 +61,7 @@ func runBenchGEMM(c *cli.Context) error {
 	}
 	con := newConsole(c)
 	bar := con.progress()
-	started := false
-	r, err := bench.GEMM(c.Context, opt, func(done, total int) {
-		if !started {
-			bar.Start(int64(total), "products", "measuring")
-			started = true
-		}
-		bar.Set(int64(done))
-	})
+	r, err := bench.GEMM(c.Context, opt, bar.Of("products", "measuring"))
 	bar.Done()
 	if err != nil {
 		return err

@@ -58,14 +58,7 @@ func runBenchQuantize(c *cli.Context) error {
 		opt.Types = strings.Split(types, ",")
 	}
 	bar := con.progress()
-	started := false
-	r, err := bench.Quantize(c.Context, opt, func(done, total int) {
-		if !started {
-			bar.Start(int64(total), "types", "measuring")
-			started = true
-		}
-		bar.Set(int64(done))
-	})
+	r, err := bench.Quantize(c.Context, opt, bar.Of("types", "measuring"))
 	bar.Done()
 	if err != nil {
 		return err

@@ -11,7 +11,6 @@ import (
 	"qtool/gguf"
 	"qtool/internal/adapt"
 	"qtool/internal/printable"
-	"qtool/internal/source"
 	"qtool/quantize/imatrix"
 )
 
@@ -102,12 +101,8 @@ func runInspect(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	from, err := modelSource(c, args[0])
-	if err != nil {
-		return err
-	}
 	var r *inspectReport
-	m, err := source.Open(from)
+	m, err := openModel(c, args[0])
 	if err != nil {
 		r, err = inspectLegacyImatrix(args[0], err)
 	} else {

@@ -54,6 +54,19 @@ func (p *Progress) Start(total int64, unit, label string) {
 	)
 }
 
+// Of is a function to call with what is done of a total, which begins the job the first
+// time.
+func (p *Progress) Of(unit, label string) func(done, total int) {
+	started := false
+	return func(done, total int) {
+		if !started {
+			p.Start(int64(total), unit, label)
+			started = true
+		}
+		p.Set(int64(done))
+	}
+}
+
 // Remark is shown with the progress from now on: the tensor or the loss at hand.
 func (p *Progress) Remark(format string, args ...any) {
 	p.remark = ", " + fmt.Sprintf(format, args...)

@@ -15,7 +15,6 @@ import (
 	"qtool/internal/input"
 	"qtool/internal/outputs"
 	"qtool/internal/printable"
-	"qtool/internal/source"
 	"qtool/quantize"
 )
 
@@ -112,11 +111,7 @@ func runQuantize(c *cli.Context) error {
 	defer importance.Close()
 	opts.Inputs = importance.inputs()
 	opts.Importance, opts.Metadata = importance.weights, importance.metadata
-	from, err := modelSource(c, args[0])
-	if err != nil {
-		return err
-	}
-	m, err := source.Open(from)
+	m, err := openModel(c, args[0])
 	if err != nil {
 		return err
 	}

@@ -63,6 +63,15 @@ func modelSources(c *cli.Context, paths ...string) ([]source.Source, error) {
 	return out, nil
 }
 
+// openModel opens the model at path, with what --pre says of it if it is a folder.
+func openModel(c *cli.Context, path string) (source.Model, error) {
+	from, err := modelSource(c, path)
+	if err != nil {
+		return nil, err
+	}
+	return source.Open(from)
+}
+
 // modelSource is modelSources for one.
 func modelSource(c *cli.Context, path string) (source.Source, error) {
 	list, err := modelSources(c, path)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"qtool/internal/source"
 	"qtool/internal/tokenizer"
 )
 
@@ -45,11 +44,7 @@ func runTokenize(c *cli.Context) error {
 		return err
 	}
 	con := newConsole(c)
-	from, err := modelSource(c, args[0])
-	if err != nil {
-		return err
-	}
-	m, err := source.Open(from)
+	m, err := openModel(c, args[0])
 	if err != nil {
 		return err
 	}

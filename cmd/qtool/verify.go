@@ -13,7 +13,6 @@ import (
 	"qtool/internal/adapt"
 	"qtool/internal/panics"
 	"qtool/internal/printable"
-	"qtool/internal/source"
 	"qtool/quantize"
 )
 
@@ -81,11 +80,7 @@ func runVerify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	from, err := modelSource(c, args[0])
-	if err != nil {
-		return err
-	}
-	m, err := source.Open(from)
+	m, err := openModel(c, args[0])
 	if err != nil {
 		return err
 	}
