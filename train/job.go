@@ -542,7 +542,7 @@ func (f *tuning) write(ctx context.Context) error {
 // describe fills in what the plan is about.
 func (f *tuning) describe() {
 	r := &f.report
-	r.Layers, r.Context, r.HeldOut, r.Seq = f.decoder.Layers, f.decoder.Context, len(f.heldOut), f.Seq
+	r.Layers, r.Context, r.HeldOut, r.Seq = len(f.decoder.Layers), f.decoder.Context, len(f.heldOut), f.Seq
 	r.Converted = f.copies(r.Plan.Memory.Copied)
 	if f.adapter == nil {
 		return

@@ -44,7 +44,7 @@ func NewEstimator(c Config, d *model.Decoder, params []*nn.Param, pool *product.
 	}
 
 	e := &f.Estimate
-	e.Architecture, e.Layers, e.Seq, e.StepTokens = d.Architecture, d.Layers, seq, seq*c.Batch*c.GradAccum
+	e.Architecture, e.Layers, e.Seq, e.StepTokens = d.Architecture, len(d.Layers), seq, seq*c.Batch*c.GradAccum
 	for _, p := range params {
 		e.Trained += elements(p)
 	}

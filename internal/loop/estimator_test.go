@@ -74,7 +74,7 @@ func TestAStepMultipliesAsOftenAsWasPredictedInEveryFamily(t *testing.T) {
 					t.Errorf("%g multiplications with weights, predicted were %g", got, f.work.Products)
 				}
 				// Blocks in which keys are seen in part make it more, most so in short windows.
-				got, windowed := after.Attention-before.Attention, d.Windowed != nil
+				got, windowed := after.Attention-before.Attention, d.Window > 0
 				if ratio := got / f.work.Attention; ratio < 1 || !windowed && ratio > 1.4 {
 					t.Errorf("%g multiplications in attention, predicted were %g", got, f.work.Attention)
 				}

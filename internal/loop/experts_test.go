@@ -40,7 +40,7 @@ func TestARunReportsHowItUsedItsExperts(t *testing.T) {
 		if err := r.Train(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		if last.Type != ExpertsEvent || len(last.Experts) != r.Decoder.Layers {
+		if last.Type != ExpertsEvent || len(last.Experts) != len(r.Decoder.Layers) {
 			t.Fatalf("the last event is %+v", last)
 		}
 		for _, l := range last.Experts {

@@ -56,13 +56,13 @@ func (a *groupedAttention) position(t *nn.Tape, x *nn.Var, norm *nn.Param, b *Ba
 }
 
 func bindAttention(b *layerBinder) mixer {
-	d, l := b.d, b.number
+	d := b.d
 	heads, kvHeads := b.heads()
 	a := &groupedAttention{rope: b.rope, epsilon: d.NormEpsilon, spec: nn.AttentionSpec{
 		Heads: heads, KVHeads: kvHeads, HeadDim: d.HeadDim, ValueDim: d.ValueDim,
 		Scale: d.AttentionScale, Softcap: d.AttentionSoftcap,
 	}}
-	if d.windowed(l) {
+	if b.config().Windowed {
 		a.spec.Window = d.Window
 	}
 	q, k, v := heads*d.HeadDim, kvHeads*d.HeadDim, kvHeads*d.ValueDim
@@ -85,7 +85,7 @@ func bindAttention(b *layerBinder) mixer {
 
 // heads are the numbers of query heads and of key heads of a layer with attention.
 func (b *layerBinder) heads() (heads, kvHeads int) {
-	heads, kvHeads = b.d.Heads[b.number], b.d.KVHeads[b.number]
+	heads, kvHeads = b.config().Heads, b.config().KVHeads
 	if heads <= 0 || kvHeads <= 0 || heads%kvHeads != 0 {
 		refuseAs(ErrInvalid, "layer %d has %d attention heads over %d key heads", b.number, heads, kvHeads)
 	}

@@ -32,7 +32,7 @@ func (d *Decoder) BlankCache(length int) *Cache {
 }
 
 func (d *Decoder) newCache(c *Cache) *Cache {
-	c.layers = make([]layerState, d.Layers)
+	c.layers = make([]layerState, len(d.Layers))
 	for _, blk := range d.blocks {
 		for _, l := range blk.layers {
 			c.layers[l.number] = l.mixer.newState(c)

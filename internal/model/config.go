@@ -14,19 +14,16 @@ type Config struct {
 	Name         string
 	Vocabulary   int // rows of the embedding
 	Context      int // tokens the model was trained for
-	Layers       int
 	Embedding    int // width of the residual stream
+	Layers       []LayerConfig
 	NormEpsilon  float32
 
-	Kinds             []arch.Layer // per layer: of what it is made
-	Heads, KVHeads    []int        // per layer
 	HeadDim, ValueDim int
-	FeedForward       []int // per layer, of a dense block or of one expert
 
 	Experts, ExpertsUsed int // 0 without experts
 	Router               nn.RouterSpec
 	LeadingDense         int // the first layers have no experts
-	ExpertWidth          int // of an expert's block; 0: FeedForward
+	ExpertWidth          int // of an expert's block; 0: the layer's FeedForwardWidth
 	SharedWidth          int // of the shared expert; 0: there is none
 
 	Latent LatentSpec // where keys and values are made of latents
@@ -34,13 +31,10 @@ type Config struct {
 	Rope nn.RopeOptions
 	// LongRope chooses between two sets of rope factors by the context in use.
 	LongRope bool
-	// Unrotated are the layers without position embedding; nil means none.
-	Unrotated []bool
 
-	// Window is how many tokens the Windowed layers see; these rotate by
-	// WindowRope. Windowed is nil where all layers see all tokens.
+	// Window is how many tokens the windowed layers see; these rotate by WindowRope. It is
+	// 0 where all layers see all tokens.
 	Window     int
-	Windowed   []bool
 	WindowRope nn.RopeOptions
 
 	AttentionScale float32 // of queries times keys
@@ -55,6 +49,15 @@ type Config struct {
 	// Skipped is the number of layers after those that the file holds for other purposes than
 	// decoding.
 	Skipped int
+}
+
+// LayerConfig is what one layer of a model may have of its own.
+type LayerConfig struct {
+	Kind             arch.Layer // of what it is made
+	Heads, KVHeads   int
+	FeedForwardWidth int  // of the dense block or of one expert
+	Unrotated        bool // positions are not encoded
+	Windowed         bool // it sees only Config.Window tokens
 }
 
 // llama.cpp takes no more than these.
@@ -73,28 +76,28 @@ func (k *keys) common() *Config {
 		Architecture: k.arch,
 		Context:      k.needInt(arch.KeyContextLength),
 		Embedding:    k.needInt(arch.KeyEmbeddingLength),
-		Layers:       k.needInt(arch.KeyBlockCount),
+		Layers:       make([]LayerConfig, k.layers()),
 		NormEpsilon:  float32(k.needFloat(arch.KeyAttentionLayerNormRMSEpsilon)),
 		Experts:      k.int(arch.KeyExpertCount, 0),
 		ExpertsUsed:  k.int(arch.KeyExpertUsedCount, 0),
 	}
 	c.Name, _ = k.md.Str("general.name")
-	if c.Layers > maxLayers {
-		refuseAs(ErrInvalid, "%s.block_count is %d; llama.cpp takes %d layers at most", k.arch, c.Layers, maxLayers)
+	heads := k.perLayer(arch.KeyAttentionHeadCount, len(c.Layers), nil)
+	kvHeads := k.perLayer(arch.KeyAttentionHeadCountKV, len(c.Layers), heads)
+	widths := k.perLayer(arch.KeyFeedForwardLength, len(c.Layers), nil)
+	for l := range c.Layers {
+		c.Layers[l] = LayerConfig{Heads: heads[l], KVHeads: kvHeads[l], FeedForwardWidth: widths[l]}
 	}
-	c.Heads = k.perLayer(arch.KeyAttentionHeadCount, c.Layers, nil)
-	c.KVHeads = k.perLayer(arch.KeyAttentionHeadCountKV, c.Layers, c.Heads)
-	c.FeedForward = k.perLayer(arch.KeyFeedForwardLength, c.Layers, nil)
 	if !k.bool(arch.KeyAttentionCausal, true) {
 		refuseAs(ErrUnsupported, "attention that sees the tokens after it (%s.%s)", k.arch, arch.KeyAttentionCausal)
 	}
 	if !(c.NormEpsilon >= 0) {
 		refuseAs(ErrInvalid, "%s.attention.layer_norm_rms_epsilon is %g", k.arch, c.NormEpsilon)
 	}
-	if c.Heads[0] == 0 {
+	if heads[0] == 0 {
 		refuseAs(ErrInvalid, "%s.%s of the first layer is 0", k.arch, arch.KeyAttentionHeadCount)
 	}
-	perHead := c.Embedding / c.Heads[0]
+	perHead := c.Embedding / heads[0]
 	c.HeadDim = k.int(arch.KeyAttentionKeyLength, perHead)
 	c.ValueDim = k.int(arch.KeyAttentionValueLength, perHead)
 	if c.HeadDim < 1 || c.ValueDim < 1 || c.HeadDim > maxHeadDim {
@@ -106,6 +109,15 @@ func (k *keys) common() *Config {
 	c.Rope = k.rope(c)
 	c.AttentionScale = float32(1 / math.Sqrt(float64(c.HeadDim)))
 	return c
+}
+
+// layers is the number of layers, which bounds what is stored of each.
+func (k *keys) layers() int {
+	n := k.needInt(arch.KeyBlockCount)
+	if n > maxLayers {
+		refuseAs(ErrInvalid, "%s.block_count is %d; llama.cpp takes %d layers at most", k.arch, n, maxLayers)
+	}
+	return n
 }
 
 // rope reads the position embedding and resolves its scaling as llama.cpp's
@@ -164,6 +176,3 @@ func (t Temperature) at(positions []int32, out []float32) []float32 {
 	}
 	return out
 }
-
-// windowed reports whether layer l sees only a window of the tokens before it.
-func (c *Config) windowed(l int) bool { return c.Windowed != nil && c.Windowed[l] }

@@ -30,7 +30,7 @@ func configureDeepSeek2(k *keys, c *Config) {
 // deepSeekGating is the gating of files that do not say it.
 func (k *keys) deepSeekGating(c *Config) nn.Gating {
 	const glmFlashVocabulary = 154880
-	if tokens, err := k.md.Strings("tokenizer.ggml.tokens"); err == nil && len(tokens) == glmFlashVocabulary && (c.Layers == 47 || c.Layers == 48) {
+	if tokens, err := k.md.Strings("tokenizer.ggml.tokens"); err == nil && len(tokens) == glmFlashVocabulary && (len(c.Layers) == 47 || len(c.Layers) == 48) {
 		return nn.GateSigmoid
 	}
 	return nn.GateSoftmax

@@ -50,7 +50,7 @@ func (b *layerBinder) expertFFN() *expertFFN {
 	d := b.d
 	n, width := d.Embedding, d.ExpertWidth
 	if width == 0 {
-		width = d.FeedForward[b.number]
+		width = b.config().FeedForwardWidth
 	}
 	f := &expertFFN{
 		router:     b.linear("ffn_gate_inp", n, d.Experts+d.Router.Identity),

@@ -58,7 +58,7 @@ func TestBlocksThatPredictFurtherTokensAreLeftOut(t *testing.T) {
 	m := fixtures.TinyFamily(1, "glm4")
 	m.Metadata().Set("glm4.nextn_predict_layers", uint32(1))
 	d, err := model.Load(m, model.Options{})
-	if err != nil || d.Layers != 1 {
+	if err != nil || len(d.Layers) != 1 {
 		t.Fatalf("%v", err)
 	}
 }

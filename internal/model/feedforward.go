@@ -28,7 +28,7 @@ func (f *denseFFN) forward(t *nn.Tape, x *nn.Var) *nn.Var {
 
 // dense binds the dense block of a layer.
 func (b *layerBinder) dense() *denseFFN {
-	n, width := b.d.Embedding, b.d.FeedForward[b.number]
+	n, width := b.d.Embedding, b.config().FeedForwardWidth
 	if !b.arch.FusedGateUp {
 		return b.gatedFFN("", width)
 	}

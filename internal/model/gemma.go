@@ -26,7 +26,7 @@ func configureGemma3(k *keys, c *Config) {
 // 27B, known by its number of layers, has another divisor.
 func gemmaScales(c *Config, layers27B int) {
 	c.EmbeddingScale = float32(math.Sqrt(float64(c.Embedding)))
-	if c.Layers == layers27B {
-		c.AttentionScale = float32(1 / math.Sqrt(float64(c.Embedding/c.Heads[0])))
+	if len(c.Layers) == layers27B {
+		c.AttentionScale = float32(1 / math.Sqrt(float64(c.Embedding/c.Layers[0].Heads)))
 	}
 }

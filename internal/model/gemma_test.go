@@ -71,7 +71,7 @@ func TestGemma3EqualsLlamaCppButForTiesOfItsRoundedGelu(t *testing.T) {
 		t.Fatal(err)
 	}
 	tokens, want := sharedtest.Tokens(t), sharedtest.Float32s(t, "golden/archs/gemma3.logits.f32")
-	g.size = len(tokens) * d.FeedForward[0]
+	g.size = len(tokens) * d.Layers[0].FeedForwardWidth
 	distance := func(look int) float64 {
 		g.at, g.look, g.found = 0, look, nil
 		tape.Reset(false)

@@ -1,10 +1,6 @@
 package model
 
-import (
-	"slices"
-
-	"qtool/internal/arch"
-)
+import "qtool/internal/arch"
 
 // configureGranite reads the four multipliers of Granite, and whether it rotates.
 func configureGranite(k *keys, c *Config) {
@@ -19,7 +15,9 @@ func configureGranite(k *keys, c *Config) {
 		c.AttentionScale = float32(s)
 	}
 	if !k.bool(arch.KeyRopeScalingFinetuned, true) {
-		c.Unrotated = slices.Repeat([]bool{true}, c.Layers)
+		for l := range c.Layers {
+			c.Layers[l].Unrotated = true
+		}
 	}
 	if k.md.Has(k.arch + "." + arch.KeyDeepstackMapping) {
 		refuseAs(ErrUnsupported, "%s with images (%s.deepstack_mapping)", k.arch, k.arch)

@@ -82,6 +82,8 @@ type layerBinder struct {
 	rope   *nn.Rope // nil: positions are not encoded
 }
 
+func (b *layerBinder) config() LayerConfig { return b.d.Layers[b.number] }
+
 func (b *layerBinder) has(name string) bool { return b.binder.has(arch.InLayer(b.number, name)) }
 
 // vector binds a norm or another list of numbers by its whole name in the layer.
@@ -116,7 +118,7 @@ func (b *layerBinder) norm(name string) *nn.Param {
 // layer binds all of layer l, which rotates by rope.
 func (b *binder) layer(l int, rope *nn.Rope) *layer {
 	lb := &layerBinder{b, l, rope}
-	kind, n := b.d.Kinds[l], b.arch.Norms
+	kind, n := lb.config().Kind, b.arch.Norms
 	out := &layer{
 		number:        l,
 		mixerNorms:    branchNorms{lb.norm(n.Mixer), lb.norm(n.MixerOut)},

@@ -88,7 +88,7 @@ func configOf(src gguf.Model, row *architecture) *Config {
 	pairing := pairings[row.Rotation]
 	c.Rope.Pairing, c.WindowRope.Pairing = pairing, pairing
 	for l := range c.Layers {
-		c.Kinds = append(c.Kinds, row.Layer(&arch.Sizes{Experts: c.Experts, LeadingDense: c.LeadingDense}, l))
+		c.Layers[l].Kind = row.Layer(&arch.Sizes{Experts: c.Experts, LeadingDense: c.LeadingDense}, l)
 	}
 	return c
 }
@@ -114,15 +114,15 @@ func (b *binder) bind() {
 	d.head = &nn.Head{Linear: b.head(), Softcap: d.LogitSoftcap}
 	d.Rope.Factors = b.ropeFactors()
 	rope, windowRope := b.rope(d.Rope), (*nn.Rope)(nil)
-	if d.Windowed != nil {
+	if d.Window > 0 {
 		windowRope = b.rope(d.WindowRope)
 	}
-	for l := range d.Layers {
+	for l, layer := range d.Layers {
 		r := rope
 		switch {
-		case d.Unrotated != nil && d.Unrotated[l]:
+		case layer.Unrotated:
 			r = nil
-		case d.windowed(l):
+		case layer.Windowed:
 			r = windowRope
 		}
 		if n := len(d.blocks); n == 0 || !d.blocks[n-1].open() {
@@ -364,7 +364,7 @@ func (b *binder) checkLeftover() {
 // skipped reports whether a tensor belongs to a block that is not computed.
 func (b *binder) skipped(tensor string) bool {
 	l := arch.LayerOf(tensor)
-	return l >= b.d.Layers && l < b.d.Layers+b.d.Skipped
+	return l >= len(b.d.Layers) && l < len(b.d.Layers)+b.d.Skipped
 }
 
 // FindNotFinite is the first tensor with an element that is NaN or infinite, and

@@ -15,8 +15,8 @@ func configureLongCat(k *keys, c *Config) {
 		c.AttentionScale *= float32(s)
 	}
 	switch {
-	case c.Layers%2 != 0 || c.LeadingDense != 0 || c.Experts == 0:
-		refuseAs(ErrInvalid, "%s has an even number of layers, every other with experts, and this has %d layers, the first %d of them without, and %d experts", k.arch, c.Layers, c.LeadingDense, c.Experts)
+	case len(c.Layers)%2 != 0 || c.LeadingDense != 0 || c.Experts == 0:
+		refuseAs(ErrInvalid, "%s has an even number of layers, every other with experts, and this has %d layers, the first %d of them without, and %d experts", k.arch, len(c.Layers), c.LeadingDense, c.Experts)
 	case c.SharedWidth != 0:
 		refuseAs(ErrUnsupported, "%s with shared experts", k.arch)
 	}

@@ -22,11 +22,10 @@ func (k *keys) slidingWindow(c *Config, def, period int) {
 	if err != nil {
 		period = k.int(pattern, period)
 	}
-	c.Windowed = make([]bool, c.Layers)
-	for l := range c.Windowed {
-		c.Windowed[l] = period == 0 || l%period < period-1
+	for l := range c.Layers {
+		c.Layers[l].Windowed = period == 0 || l%period < period-1
 	}
-	if err == nil && !slices.EqualFunc(listed, c.Windowed, func(n int, windowed bool) bool { return (n != 0) == windowed }) {
+	if err == nil && !slices.EqualFunc(listed, c.Layers, func(n int, layer LayerConfig) bool { return (n != 0) == layer.Windowed }) {
 		refuseAs(ErrUnsupported, "%s.%s is a list that differs from a window in all but every %dth layer, which llama.cpp takes whatever the list says", k.arch, pattern, period)
 	}
 	c.WindowRope = c.Rope
@@ -35,9 +34,8 @@ func (k *keys) slidingWindow(c *Config, def, period int) {
 // nextTokens leaves out the blocks at the end that predict tokens further ahead.
 func (k *keys) nextTokens(c *Config) {
 	n := k.int(arch.KeyNextNPredictLayers, 0)
-	if n >= c.Layers {
-		refuseAs(ErrInvalid, "%s.nextn_predict_layers is %d of %d blocks", k.arch, n, c.Layers)
+	if n >= len(c.Layers) {
+		refuseAs(ErrInvalid, "%s.nextn_predict_layers is %d of %d blocks", k.arch, n, len(c.Layers))
 	}
-	c.Layers, c.Skipped = c.Layers-n, n
-	c.Heads, c.KVHeads, c.FeedForward = c.Heads[:c.Layers], c.KVHeads[:c.Layers], c.FeedForward[:c.Layers]
+	c.Layers, c.Skipped = c.Layers[:len(c.Layers)-n], n
 }

@@ -9,7 +9,7 @@ func configureQwen2MoE(k *keys, c *Config) {
 	k.qwenExperts(c)
 	c.SharedWidth = k.int(arch.KeyExpertSharedFeedForwardLength, 0)
 	if c.SharedWidth == 0 {
-		c.SharedWidth = c.FeedForward[0]
+		c.SharedWidth = c.Layers[0].FeedForwardWidth
 	}
 	k.routing(c, nn.RouterSpec{})
 }
@@ -25,6 +25,6 @@ func (k *keys) qwenExperts(c *Config) {
 	k.needInt(arch.KeyExpertCount)
 	c.ExpertWidth = k.int(arch.KeyExpertFeedForwardLength, 0)
 	if c.ExpertWidth == 0 {
-		c.ExpertWidth = c.FeedForward[0] / max(c.ExpertsUsed, 1)
+		c.ExpertWidth = c.Layers[0].FeedForwardWidth / max(c.ExpertsUsed, 1)
 	}
 }

@@ -65,7 +65,7 @@ func (d *Decoder) sections() []section {
 			continue // it was copied
 		}
 		p := len(d.blocks)
-		if l := arch.LayerOf(t.Name); l >= d.Layers {
+		if l := arch.LayerOf(t.Name); l >= len(d.Layers) {
 			continue // it is not computed
 		} else if l >= 0 {
 			p = d.blockOf[l]
