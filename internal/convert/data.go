@@ -28,26 +28,26 @@ func newData(x *recipe, sources []sourceTensor, to gguf.Type) io.ReaderAt {
 		return newData(&inner, []sourceTensor{rowsFirst(x, sources[0], to)}, to)
 	}
 	if x.everyOther > 0 { // each element is a row of its own
-		all := recipe{shape: []int{1, x.shape[0], x.shape[1]}, cut: cut{pieceRows: 2 * x.shape[0], first: x.everyOther - 1, step: 2}}
+		all := recipe{shape: []int{1, x.shape[0], x.shape[1]}, cut: cut{groupRows: 2 * x.shape[0], first: x.everyOther - 1, step: 2}}
 		return newData(&all, sources, to)
 	}
-	g := &gathered{itemBytes: to.BlockBytes(), width: 1, perSource: x.shape[0], pieces: len(sources), cut: x.cut}
+	g := &gathered{itemBytes: to.BlockBytes(), width: 1, rows: x.shape[0], matrices: len(sources), cut: x.cut}
 	if len(x.shape) > 1 {
-		g.width, g.perSource = x.shape[0], x.shape[1]
+		g.width, g.rows = x.shape[0], x.shape[1]
 	}
 	if x.cut.step > 0 && len(x.shape) > 2 {
-		g.pieces = x.shape[2] - x.zeros
+		g.matrices = x.shape[2] - x.zeros
 	}
-	g.cutPieces = g.pieces
+	g.cutMatrices = g.matrices
 	for _, s := range sources {
 		g.sources = append(g.sources, source{s.Data, s.DType.Bits() / 8, shifted(decoder(s.DType, to), x.shift), s.scales})
 	}
 	for range x.zeros {
-		g.pieces++
+		g.matrices++
 		g.sources = append(g.sources, source{data: zeros{}, itemBytes: to.BlockBytes()})
 	}
 	if x.heads > 0 {
-		g.headRows = g.perSource / x.heads
+		g.headRows = g.rows / x.heads
 	}
 	return g
 }
@@ -92,17 +92,17 @@ func sameType(from safetensors.DType, to gguf.Type) bool {
 }
 
 // gathered is tensor data that is made of rows of one or several sources when
-// it is read: stacked, reordered within heads, converted to F32. The elements of
-// a vector count as rows of width 1.
+// it is read: stacked, reordered within heads, converted to F32. The result is a stack of
+// matrices; a vector is one, its elements rows of width 1.
 type gathered struct {
-	sources   []source
-	pieces    int // sources, or what is cut from one, and pieces of zeros
-	cutPieces int // those that are cut
-	perSource int // rows of each piece
-	cut       cut
-	width     int // elements of a row
-	itemBytes int // bytes of one element of the result
-	headRows  int // rows of one attention head if they are reordered, else 0
+	sources     []source // one for each matrix, or one for all that are cut, then those of zeros
+	matrices    int
+	cutMatrices int // with a cut: how many come from the first source; zeros follow
+	rows        int // of a matrix
+	cut         cut
+	width       int // elements of a row
+	itemBytes   int // bytes of one element of the result
+	headRows    int // rows of one attention head if they are reordered, else 0
 }
 
 type source struct {
@@ -115,15 +115,15 @@ type source struct {
 
 // Size is the number of bytes of the result.
 func (g *gathered) Size() int64 {
-	return int64(g.pieces) * int64(g.perSource) * int64(g.width) * int64(g.itemBytes)
+	return int64(g.matrices) * int64(g.rows) * int64(g.width) * int64(g.itemBytes)
 }
 
 // locate finds the source row of a result row, and how many rows from there on
 // follow each other in both.
 func (g *gathered) locate(row int64) (s *source, sourceRow int64, run int64) {
-	n := int64(g.perSource)
-	if step := int64(g.cut.step); step > 0 && row/n < int64(g.cutPieces) {
-		at := row/n*int64(g.cut.pieceRows) + int64(g.cut.first) + row%n*step
+	n := int64(g.rows)
+	if step := int64(g.cut.step); step > 0 && row/n < int64(g.cutMatrices) {
+		at := row/n*int64(g.cut.groupRows) + int64(g.cut.first) + row%n*step
 		if step > 1 {
 			return &g.sources[0], at, 1
 		}

@@ -27,7 +27,7 @@ func (f *family) expertFFN(b *block, d *dims) {
 	}
 	const expert = "mlp.experts.%d."
 	if d.fused {
-		b.fusedExperts(d, d.expertFF, cut{pieceRows: 2 * d.expertFF, step: 1}, d.expertFF)
+		b.fusedExperts(d, d.expertFF, cut{groupRows: 2 * d.expertFF, step: 1}, d.expertFF)
 		b.sharedExpert(e, d)
 		return
 	}

@@ -45,15 +45,15 @@ func (b *block) fusedExperts(d *dims, width int, rows cut, up int) {
 	add := func(name, source string, in, out int, rows cut) {
 		x := &recipe{
 			name: b.name + name + ".weight", shape: []int{in, out, d.experts}, sources: []string{b.from(source)},
-			sourceShape: []int{d.experts, rows.pieceRows, in}, cut: rows, rowsLast: d.columns,
+			sourceShape: []int{d.experts, rows.groupRows, in}, cut: rows, rowsLast: d.columns,
 		}
 		if d.columns {
-			x.sourceShape = []int{d.experts, in, rows.pieceRows}
+			x.sourceShape = []int{d.experts, in, rows.groupRows}
 		}
 		b.padded(b.add(x), d)
 	}
 	add("ffn_gate_exps", fusedGateUp, d.embed, width, rows)
-	add("ffn_down_exps", fusedDown, width, d.embed, cut{pieceRows: d.embed, step: 1})
+	add("ffn_down_exps", fusedDown, width, d.embed, cut{groupRows: d.embed, step: 1})
 	rows.first = up
 	add("ffn_up_exps", fusedGateUp, d.embed, width, rows)
 }

@@ -32,11 +32,11 @@ func addGPTOSSExperts(b *block, d *dims) {
 	if !d.packed {
 		turned := *d
 		turned.columns = true
-		b.fusedExperts(&turned, d.ff, cut{pieceRows: 2 * d.ff, step: 2}, 1)
+		b.fusedExperts(&turned, d.ff, cut{groupRows: 2 * d.ff, step: 2}, 1)
 	}
 	for first, name := range []string{"ffn_gate_exps", "ffn_up_exps"} {
 		if d.packed {
-			b.packed(name, both, d.embed, d.ff, d.experts, cut{pieceRows: 2 * d.ff, first: first, step: 2})
+			b.packed(name, both, d.embed, d.ff, d.experts, cut{groupRows: 2 * d.ff, first: first, step: 2})
 		}
 		b.add(&recipe{
 			name: b.name + name + ".bias", shape: []int{d.ff, d.experts},
@@ -44,7 +44,7 @@ func addGPTOSSExperts(b *block, d *dims) {
 		})
 	}
 	if d.packed {
-		b.packed("ffn_down_exps", down, d.ff, d.embed, d.experts, cut{pieceRows: d.embed, step: 1})
+		b.packed("ffn_down_exps", down, d.ff, d.embed, d.experts, cut{groupRows: d.embed, step: 1})
 	}
 	b.add(&recipe{name: b.name + "ffn_down_exps.bias", shape: []int{d.embed, d.experts}, sources: []string{b.source + down + "_bias"}})
 }

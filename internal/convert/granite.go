@@ -48,13 +48,13 @@ var granitemoe = family{
 
 func addGraniteExperts(b *block, d *dims) {
 	b.linear("ffn_gate_inp", "block_sparse_moe.router.layer", d.embed, d.experts, noBias)
-	gateOrUp := func(name, source string, first, width, pieces int) {
+	gateOrUp := func(name, source string, first, width, experts int) {
 		x := &recipe{
 			name: b.name + name + ".weight", shape: []int{d.embed, width}, sources: []string{b.source + source + ".weight"},
-			sourceShape: []int{2 * width, d.embed}, cut: cut{pieceRows: 2 * width, first: first, step: 1},
+			sourceShape: []int{2 * width, d.embed}, cut: cut{groupRows: 2 * width, first: first, step: 1},
 		}
-		if pieces > 0 {
-			x.shape, x.sourceShape = append(x.shape, pieces), append([]int{pieces}, x.sourceShape...)
+		if experts > 0 {
+			x.shape, x.sourceShape = append(x.shape, experts), append([]int{experts}, x.sourceShape...)
 		}
 		b.add(x)
 	}
@@ -62,7 +62,7 @@ func addGraniteExperts(b *block, d *dims) {
 	b.add(&recipe{
 		name: b.name + "ffn_down_exps.weight", shape: []int{d.ff, d.embed, d.experts},
 		sources: []string{b.source + "block_sparse_moe.output_linear.weight"}, sourceShape: []int{d.experts, d.embed, d.ff},
-		cut: cut{pieceRows: d.embed, step: 1},
+		cut: cut{groupRows: d.embed, step: 1},
 	})
 	gateOrUp("ffn_up_exps", "block_sparse_moe.input_linear", d.ff, d.ff, d.experts)
 	if d.sharedFF > 0 {

@@ -55,9 +55,9 @@ func (f *family) latentAttention(b *block, d *dims) {
 	up := recipe{sources: []string{b.from("self_attn.kv_b_proj") + ".weight"}, sourceShape: []int{d.heads * both, l.kvRank}}
 	keys, values := up, up
 	keys.name, keys.shape = b.name+"attn_k_b.weight", []int{l.plain, l.kvRank, d.heads}
-	keys.cut, keys.transposed = cut{pieceRows: both, step: 1}, true
+	keys.cut, keys.transposed = cut{groupRows: both, step: 1}, true
 	values.name, values.shape = b.name+"attn_v_b.weight", []int{l.kvRank, l.value, d.heads}
-	values.cut = cut{pieceRows: both, first: l.plain, step: 1}
+	values.cut = cut{groupRows: both, first: l.plain, step: 1}
 	b.add(&keys)
 	b.add(&values)
 	b.linear("attn_output", "self_attn.o_proj", d.heads*l.value, d.embed, noBias)

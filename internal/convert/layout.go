@@ -235,7 +235,7 @@ func (x *recipe) overlaps(t *Target, w *Weight, i, n int) {
 		if w.Matrices > 0 {
 			p.WeightMatrix = m
 		} else {
-			p.Rows.first += m * x.cut.pieceRows
+			p.Rows.first += m * x.cut.groupRows
 		}
 		add(p)
 	}

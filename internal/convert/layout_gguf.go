@@ -11,7 +11,7 @@ import (
 )
 
 // LayoutOfGGUF takes the sizes from the metadata and the shapes of m, whose data it
-// does not read. What m stores in one piece (attn_qkv, attn_kv_b, ffn_gate_up_exps)
+// does not read. What m stores in one tensor (attn_qkv, attn_kv_b, ffn_gate_up_exps)
 // although the family has several weights is one target. An architecture that no
 // Hugging Face model becomes is refused with [ErrUnsupported].
 func LayoutOfGGUF(m gguf.Model) (*Layout, error) {

@@ -51,7 +51,7 @@ func vocabAndRotation(w *metadataWriter, _ *config, d *dims) {
 func addMixtralExperts(b *block, d *dims) {
 	if d.fused {
 		b.linear("ffn_gate_inp", "mlp.gate", d.embed, d.experts, noBias)
-		b.fusedExperts(d, d.ff, cut{pieceRows: 2 * d.ff, step: 1}, d.ff)
+		b.fusedExperts(d, d.ff, cut{groupRows: 2 * d.ff, step: 1}, d.ff)
 		return
 	}
 	const expert = "block_sparse_moe.experts.%d."

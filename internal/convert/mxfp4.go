@@ -22,7 +22,7 @@ func (b *block) packed(name, source string, in, out, n int, rows cut) {
 	source = b.source + source
 	b.add(&recipe{
 		name: b.name + name + ".weight", shape: []int{in, out, n}, sources: []string{source + "_blocks", source + "_scales"},
-		sourceShape: []int{n, rows.pieceRows, (in + 31) / 32, 16}, cut: rows, packed: true,
+		sourceShape: []int{n, rows.groupRows, (in + 31) / 32, 16}, cut: rows, packed: true,
 	})
 }
 
@@ -43,7 +43,7 @@ func (x *recipe) makePacked(folder *folder8, used map[string]bool) (*gguf.Tensor
 	if x.shape[0]%32 != 0 {
 		return nil, invalid("the rows of %q have %d elements, MXFP4 takes blocks of 32", x.name, x.shape[0])
 	}
-	data := &repacked{blocks: parts[0].Data, scales: parts[1].Data, perRow: x.shape[0] / 32, rows: x.shape[1], pieces: x.shape[2], cut: x.cut}
+	data := &repacked{blocks: parts[0].Data, scales: parts[1].Data, perRow: x.shape[0] / 32, rows: x.shape[1], experts: x.shape[2], cut: x.cut}
 	return &gguf.Tensor{Name: x.name, Shape: x.shape, Type: gguf.MXFP4, Data: data}, nil
 }
 
@@ -53,7 +53,8 @@ func (x *recipe) makePacked(folder *folder8, used map[string]bool) (*gguf.Tensor
 type repacked struct {
 	blocks, scales io.ReaderAt
 	perRow         int // blocks of a row
-	rows, pieces   int // rows of an expert, experts
+	rows           int // of an expert
+	experts        int
 	cut            cut
 }
 
@@ -61,7 +62,7 @@ const packedBytes, sourceBytes = 17, 16 // of a block
 
 // Size is the number of bytes of the result.
 func (r *repacked) Size() int64 {
-	return int64(r.pieces) * int64(r.rows) * int64(r.perRow) * packedBytes
+	return int64(r.experts) * int64(r.rows) * int64(r.perRow) * packedBytes
 }
 
 // ReadAt computes the bytes that p asks for, row by row.
@@ -89,7 +90,7 @@ func (r *repacked) ReadAt(p []byte, off int64) (int, error) {
 // row makes one row of the result.
 func (r *repacked) row(dst, scratch []byte, i int64) error {
 	n := int64(r.rows)
-	at := (i/n*int64(r.cut.pieceRows) + int64(r.cut.first) + i%n*int64(r.cut.step)) * int64(r.perRow)
+	at := (i/n*int64(r.cut.groupRows) + int64(r.cut.first) + i%n*int64(r.cut.step)) * int64(r.perRow)
 	blocks, scales := scratch[:r.perRow*sourceBytes], scratch[r.perRow*sourceBytes:]
 	if _, err := readFull(r.blocks, blocks, at*sourceBytes); err != nil {
 		return err

@@ -39,9 +39,11 @@ type recipe struct {
 	values func(n int) []float32
 }
 
-// cut takes of every piece of a source, pieceRows long, each step-th row from
-// first on, as many as a matrix of the result has. Without a step it takes all.
-type cut struct{ pieceRows, first, step int }
+// cut says which rows of a source make the matrices of the result. The source is groups of
+// groupRows rows, one for each matrix, such as the key and the value of a head, or gate
+// and up of an expert: a matrix is every step-th row of its group from first on, as many as
+// it has rows. Without a step all rows are taken.
+type cut struct{ groupRows, first, step int }
 
 // recipes is the list of all tensors of a model.
 type recipes struct {

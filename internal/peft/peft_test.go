@@ -152,7 +152,7 @@ func TestAPairOnAPieceBecomesOneOnTheWhole(t *testing.T) {
 			}
 		}
 	}
-	// Both pieces share the ranks where they share A.
+	// Both tensors share the ranks where they share A.
 	both := randomAdapter(l, 2, func(n string) bool {
 		return strings.HasPrefix(n, "blk.0.ffn_") && strings.HasSuffix(n, "_shexp.weight") && !strings.Contains(n, "down")
 	})

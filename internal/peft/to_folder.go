@@ -16,11 +16,10 @@ import (
 )
 
 // FromGGUF gives an adapter in GGUF, whose halves are F32, F16 or BF16, as PEFT has it, all
-// F32: the inverse of [ToGGUF], so that the way there and back is exact where B
-// is not zero.
+// F32: the inverse of [ToGGUF], so that the way there and back is exact where B is not zero.
 // base is what base_model_name_or_path says, "" for nothing.
 //
-// A weight of which GGUF has several pieces gets one pair for all that have one: where
+// A weight that GGUF has in several tensors gets one pair for all that have one: where
 // they share A, with the rows of each B one after the other; else with the ranks of all, and
 // zeros in B where the rows of one meet the ranks of another. A pair on q alone of a weight that
 // holds q, k and v has zeros in the rows of k and v. Experts whose pair is all zero

@@ -18,11 +18,11 @@ import (
 // axis; of the embedding lora_a is [rank, vocabulary].
 //
 // The rows of B follow those of the weight. Experts that have no pair of their own get
-// zeros, and lower ranks are filled up with them. A weight that GGUF has in several pieces gives each its rows
-// of B, without the ranks that are zero in all of these; several weights that GGUF has in one
-// piece give it a pair of their ranks together. GGUF has one alpha for all: that which is exact for
-// most pairs, the others have the difference in B. So it is with rsLoRA, and with
-// patterns of ranks and alphas.
+// zeros, and lower ranks are filled up with them. A weight that GGUF has in several tensors
+// gives each its rows of B, without the ranks that are zero in all of these; several weights
+// that GGUF has in one tensor give it a pair of their ranks together. GGUF has one alpha for
+// all: that which is exact for most pairs, the others have the difference in B. So it is
+// with rsLoRA, and with patterns of ranks and alphas.
 //
 // What is more than pairs on weights (DoRA, biases, modules_to_save, activated LoRA),
 // or is on a weight that the model does not have, is refused with [ErrUnsupported].
