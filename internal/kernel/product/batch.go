@@ -16,7 +16,7 @@ type Batch struct {
 	groups []int32
 
 	products []product // to be computed
-	parts    []summand // of these, in order
+	summands []summand // of these, in order
 	sets     []int     // the work of each
 	tasks    []task    // that the products are cut into
 	starts   []int     // of each worker in tasks, and their end
@@ -101,13 +101,13 @@ func (b *Batch) End() {
 // forget clears the lists of what is to be computed.
 func (b *Batch) forget() {
 	clear(b.products)
-	clear(b.parts)
+	clear(b.summands)
 	clear(b.tasks)
 	clear(b.panels)
 	for i := range b.transposed {
 		b.transposed[i].dw = nil
 	}
-	b.products, b.parts, b.tasks = b.products[:0], b.parts[:0], b.tasks[:0]
+	b.products, b.summands, b.tasks = b.products[:0], b.summands[:0], b.tasks[:0]
 	b.sets, b.panels = b.sets[:0], b.panels[:0]
 	b.unpacked, b.transposed = b.unpacked[:0], b.transposed[:0]
 }
@@ -173,7 +173,7 @@ func (b *Batch) multiply(c []float32, add, transposed bool, terms []Term) {
 		if from == to {
 			continue
 		}
-		first := len(b.parts)
+		first := len(b.summands)
 		n := 0
 		for _, t := range terms {
 			w := t.W[e]
@@ -190,19 +190,19 @@ func (b *Batch) multiply(c []float32, add, transposed bool, terms []Term) {
 			}
 			if k > 0 && n > 0 {
 				a := b.left(t.Rows, e, active().multiplierOf(w, b.p.precision))
-				b.parts = append(b.parts, summand{a: a, w: w, transposed: transposed, k: k})
+				b.summands = append(b.summands, summand{a: a, w: w, transposed: transposed, k: k})
 			}
 		}
 		b.list(e, c[from*n:to*n], to-from, n, add, first)
 	}
 }
 
-// list adds the product of the parts from first on to those to be computed; it is
+// list adds the product of the summands from first on to those to be computed; it is
 // one of the set begun last.
 func (b *Batch) list(e int, c []float32, m, n int, add bool, first int) {
-	parts := b.parts[first:]
-	if len(parts) > 0 {
-		b.products = append(b.products, product{c: c, m: m, n: n, add: add, parts: parts, multiplier: parts[0].a.multiplier, group: e, set: len(b.sets) - 1})
+	summands := b.summands[first:]
+	if len(summands) > 0 {
+		b.products = append(b.products, product{c: c, m: m, n: n, add: add, summands: summands, multiplier: summands[0].a.multiplier, group: e, set: len(b.sets) - 1})
 	} else if !add {
 		clear(c)
 	}
@@ -282,11 +282,11 @@ func (b *Batch) outerOf(e int, dw []float32, dy, x Rows, roundable bool) {
 
 // outer lists c[i,j] = the sum over from ≤ t < to of a[t,i]·w[t,j], or += if add.
 func (b *Batch) outer(e int, c []float32, add bool, a, w Rows, from, to int, m *multiplier) {
-	first, k := len(b.parts), to-from
+	first, k := len(b.summands), to-from
 	l := b.newLeft(left{of: a.matrix(from, to), columns: true, m: a.cols, k: k, row: from, multiplier: m})
 	right := w.matrix(from, to)
 	right.far = true
-	b.parts = append(b.parts, summand{a: l, w: right, k: k})
+	b.summands = append(b.summands, summand{a: l, w: right, k: k})
 	b.list(e, c, a.cols, w.cols, add, first)
 }
 

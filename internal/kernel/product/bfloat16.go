@@ -45,7 +45,7 @@ func (p *bfloat16Packer) roundRows(t *tier, s *scratch, dst []uint16, stride int
 		}
 		row := sized(&s.row, to-from)
 		t.fetch(w, r+rowsAhead, from, to)
-		w.part(t, row, r, from, to)
+		w.decodeColumns(t, row, r, from, to)
 		p.roundRow(dst[(r-r0)*stride:], row)
 	}
 }

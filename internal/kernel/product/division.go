@@ -23,13 +23,13 @@ const (
 // leastShare is how many multiplications are worth waking a worker for.
 const leastShare = 1 << 20
 
-// piecesOf is how many pieces m rows are divided into.
-func piecesOf(m, workers int) int { return max(min(workers, m/leastRows), 1) }
+// bandsOf is how many bands m rows are divided into.
+func bandsOf(m, workers int) int { return max(min(workers, m/leastRows), 1) }
 
-// panelsOf is how many panels some rows are cut into: as many for every piece.
+// panelsOf is how many panels some rows are cut into: as many for every band.
 func (m *multiplier) panelsOf(rows, workers int) int {
-	pieces := piecesOf(rows, workers)
-	return pieces * ceil(ceil(rows, m.tileRows()), pieces)
+	bands := bandsOf(rows, workers)
+	return bands * ceil(ceil(rows, m.tileRows()), bands)
 }
 
 // task is what one worker computes of a product: columns j0 to j1-1 of the rows
@@ -87,36 +87,36 @@ func (b *Batch) divideFor(w int) {
 // work is the number of multiplications.
 func (q *product) work() int { return q.column * q.n }
 
-// divideRows chooses the number of pieces of rows. Where workers are far from each
+// divideRows chooses the number of bands of rows. Where workers are far from each
 // other that is one for every worker that the product has work for, if they are
 // large enough; else columns are divided, if they are enough.
 func (q *product) divideRows(all int, p *Pool) {
-	const fewColumns, panelsOfPiece = 4, 4
+	const fewColumns, panelsOfBand = 4, 4
 	workers := max((q.work()*p.Workers()+all/2)/all, 1) // that the product has work for
 	switch {
 	case workers == 1:
-		q.pieces = 1
+		q.bands = 1
 	case ceil(q.n, q.align) < fewColumns*workers:
-		q.pieces = max(min(workers, q.panels/panelsOfPiece), 1)
+		q.bands = max(min(workers, q.panels/panelsOfBand), 1)
 	case p.distance.far && float64(q.m/workers) >= leastMultiplying*p.distance.rates[q.way]:
-		q.pieces = piecesOf(q.m, workers)
+		q.bands = bandsOf(q.m, workers)
 	default:
-		q.pieces = 1
+		q.bands = 1
 	}
 }
 
 // columnAt is the column at which a worker begins whose share of the set begins after
-// some work. Columns of all pieces are counted, one piece after the other.
+// some work. Columns of all bands are counted, one band after the other.
 func (q *product) columnAt(work int) int {
 	switch {
 	case work <= q.before:
 		return 0
 	case work >= q.before+q.work():
-		return q.pieces * q.n
+		return q.bands * q.n
 	}
-	at := (work - q.before) / ceil(q.column, q.pieces)
-	piece, column := at/q.n, at%q.n
-	return piece*q.n + min((column+q.align/2)/q.align*q.align, q.n)
+	at := (work - q.before) / ceil(q.column, q.bands)
+	band, column := at/q.n, at%q.n
+	return band*q.n + min((column+q.align/2)/q.align*q.align, q.n)
 }
 
 // cut appends the tasks of columns from to to-1, counted as in columnAt. left is the
@@ -124,14 +124,14 @@ func (q *product) columnAt(work int) int {
 // which others take who are done.
 func (q *product) cut(tasks []task, from, to int, left *int) []task {
 	const lastTasks, narrowest = 3, 4 // the latter in tiles: packed rows are read once for each task
-	column := ceil(q.column, q.pieces)
+	column := ceil(q.column, q.bands)
 	for from < to {
-		piece, j := from/q.n, from%q.n
+		band, j := from/q.n, from%q.n
 		columns := min(q.widest, q.n-j, to-from)
 		if fit := *left / (lastTasks * column) / q.align * q.align; fit < columns {
 			columns = min(columns, max(fit, narrowest*q.align))
 		}
-		first, last := work.Share(piece, q.panels, q.pieces)
+		first, last := work.Share(band, q.panels, q.bands)
 		tasks = append(tasks, task{q, j, j + columns, first, last})
 		*left -= columns * column
 		from += columns

@@ -108,14 +108,14 @@ func TestFarWorkersShareColumnsOfWhatIsMultipliedFast(t *testing.T) {
 	defer p.Close()
 	p.distance.fix(true)
 	const rows = 2 * leastRows
-	for rate, pieces := range map[float64]int{leastRows / 2: 2, leastRows: 2, 2 * leastRows: 1} {
+	for rate, bands := range map[float64]int{leastRows / 2: 2, leastRows: 2, 2 * leastRows: 1} {
 		p.distance.rates = [ways]float64{rate, rate}
 		b := p.BeginOne(rows)
 		w := Float32Matrix(make([]float32, 512*512), 512, 512)
 		b.Forward(make([]float32, rows*512), false, Term{b.Rows(make([]float32, rows*512), 512), []Matrix{w}})
 		b.divide()
-		if got := b.products[0].pieces; got != pieces {
-			t.Errorf("at %g multiplications in a nanosecond rows are divided into %d pieces, want %d", rate, got, pieces)
+		if got := b.products[0].bands; got != bands {
+			t.Errorf("at %g multiplications in a nanosecond rows are divided into %d bands, want %d", rate, got, bands)
 		}
 		b.End()
 	}

@@ -2,7 +2,7 @@ package product
 
 // float32Packer packs elements as they are.
 type float32Packer struct {
-	// toPanels stores the n pieces of src, each as long as a tile is wide, step elements apart.
+	// toPanels stores the n runs of src, each as long as a tile is wide, step elements apart.
 	toPanels func(dst *float32, step int, src *float32, n int)
 }
 
@@ -16,7 +16,7 @@ func (float32Packer) pointTo(t *tier, s *scratch, w *Matrix, r, rows, l0, l1 int
 	}
 	stride := decodedStride(l1 - l0)
 	decoded := sized(&s.decoded, t.Lanes*stride)
-	w.parts(t, decoded, stride, r, r+rows, l0, l1)
+	w.decodeRows(t, decoded, stride, r, r+rows, l0, l1)
 	s.pointAt(decoded, stride, rows, t.Lanes)
 }
 
@@ -38,7 +38,7 @@ func (p float32Packer) packRows(m *multiplier, s *scratch, memory *[]float32, w 
 	decoded := sized(&s.decoded, decodedRows*columns)
 	for first := l0; first < l1; first += decodedRows {
 		last := min(first+decodedRows, l1)
-		w.parts(m.tier, decoded, columns, first, last, j0, j1)
+		w.decodeRows(m.tier, decoded, columns, first, last, j0, j1)
 		for r := first; r < last; r++ {
 			p.packRow(b, wide, r-l0, decoded[(r-first)*columns:][:columns])
 		}

@@ -123,18 +123,18 @@ func (m Matrix) Row(r int, scratch []float32) []float32 {
 		return m.f32[r*m.lda:][:m.Cols]
 	}
 	row := scratch[:m.Cols]
-	m.part(active(), row, r, 0, m.Cols)
+	m.decodeColumns(active(), row, r, 0, m.Cols)
 	return row
 }
 
-// part stores columns from to to-1 of row r in dst. Encoded rows can be cut
+// decodeColumns stores columns from to to-1 of row r in dst. Encoded rows can be cut
 // at multiples of cuts.
-func (m Matrix) part(t *tier, dst []float32, r, from, to int) {
-	m.parts(t, dst, to-from, r, r+1, from, to)
+func (m Matrix) decodeColumns(t *tier, dst []float32, r, from, to int) {
+	m.decodeRows(t, dst, to-from, r, r+1, from, to)
 }
 
-// parts is part for rows r0 to r1-1, stride elements apart in dst.
-func (m *Matrix) parts(t *tier, dst []float32, stride, r0, r1, from, to int) {
+// decodeRows is decodeColumns for rows r0 to r1-1, stride elements apart in dst.
+func (m *Matrix) decodeRows(t *tier, dst []float32, stride, r0, r1, from, to int) {
 	n := to - from
 	if r0 == r1 || n == 0 {
 		return

@@ -142,8 +142,8 @@ func (s *scratch) pointAt(data []float32, stride, rows, lanes int) {
 // decodedRows is how many rows are decoded at once before they are packed.
 const decodedRows = 32
 
-// rowsAhead is how many rows ahead parts are fetched where no decoder does it: a part
-// of a row is too short for the hardware to see.
+// rowsAhead is how many rows ahead columns are fetched where no decoder does it: a
+// stage's columns of a row are too few for the hardware to see.
 const rowsAhead = 8
 
 // fetch fetches columns from to to-1 of row r of a weight, if there is one.
@@ -153,7 +153,7 @@ func (t *tier) fetch(w *Matrix, r, from, to int) {
 	case w.decode == nil:
 		t.prefetch((*byte)(unsafe.Pointer(&w.f32[r*w.lda+from])), 4*(to-from))
 	default:
-		part := w.bytesOf(r, from, to)
-		t.prefetch(&part[0], len(part))
+		stored := w.bytesOf(r, from, to)
+		t.prefetch(&stored[0], len(stored))
 	}
 }

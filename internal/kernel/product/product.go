@@ -16,20 +16,20 @@ const termBlock = 512
 // no tier knows their blocks: a multiple of every ggml block.
 const decodedColumns = 256
 
-// product is c[i,j] = or += the sum of its parts; c is m × n, row by row.
+// product is c[i,j] = or += the sum of its summands; c is m × n, row by row.
 //
 // The work is cut like this, see docs/kernels.md:
 //
-//	task         a block of columns of c, all rows or a piece of them
-//	  stage      termBlock terms: that part of b is decoded and packed, once
+//	task         a block of columns of c, all rows or a band of them
+//	  stage      termBlock terms: those rows of b are decoded and packed, once
 //	    piece    as many of the columns as stay in the L2 cache
 //	      panel  up to multiplier.tileRows rows of a, packed beforehand for all tasks
 //	        tile micro-kernels: rows of the panel × multiplier.widths[0] columns
 type product struct {
-	c     []float32
-	m, n  int
-	add   bool      // to c, else it is overwritten
-	parts []summand // at least one; all are multiplied in tiles of one size
+	c        []float32
+	m, n     int
+	add      bool      // to c, else it is overwritten
+	summands []summand // at least one; all are multiplied in tiles of one size
 
 	*multiplier     // of the first
 	panels      int // that the rows are cut into
@@ -39,7 +39,7 @@ type product struct {
 	group, set int
 	before     int // work of the set's products before this one
 	column     int // multiplications of a column
-	pieces     int // that the rows are divided into
+	bands      int // that the rows are divided into
 }
 
 // summand is the sum over l < k of a[i,l]·b[l,j], where b is w or its transpose.
@@ -54,16 +54,16 @@ type summand struct {
 // scratch is what one worker needs; it grows to the largest shape seen.
 type scratch struct {
 	rows    vector.Rows
-	decoded []float32   // rows before they are transposed
-	row     []float32   // a row before it is rounded
-	b       [][]float32 // the packed parts of b of a stage
-	stage   []stagePart // the stage at hand
-	factors []factor    // of one of its panels
-	edge    []float32   // a tile that reaches beyond c
+	decoded []float32    // rows before they are transposed
+	row     []float32    // a row before it is rounded
+	b       [][]float32  // packed, of each summand of a stage
+	stage   []stageTerms // the stage at hand
+	factors []factor     // of one of its panels
+	edge    []float32    // a tile that reaches beyond c
 }
 
-// stagePart is terms from to to-1 of a summand, with those rows of b.
-type stagePart struct {
+// stageTerms are the terms from to to-1 of a summand, with those rows of b.
+type stageTerms struct {
 	*summand
 	from, to int
 	units    int // that they are in packed panels
@@ -95,8 +95,8 @@ func (q *product) prepare(workers int) {
 	q.panels = q.panelsOf(q.m, workers)
 	q.column = 0
 	q.align = q.widths[0]
-	for i := range q.parts {
-		p := &q.parts[i]
+	for i := range q.summands {
+		p := &q.summands[i]
 		q.column += q.m * p.k
 		if !p.transposed {
 			q.align = max(q.align, p.w.cuts())
@@ -108,7 +108,7 @@ func (q *product) prepare(workers int) {
 func (t *task) run(s *scratch, packed []float32) {
 	q, j0, j1 := t.q, t.j0, t.j1
 	add := q.add
-	for at := (position{}); at.part < len(q.parts); add = true {
+	for at := (position{}); at.summand < len(q.summands); add = true {
 		at = q.nextStage(s, at)
 		for i := range s.stage {
 			s.stage[i].load(s, i, j0, j1)
@@ -121,28 +121,28 @@ func (t *task) run(s *scratch, packed []float32) {
 	}
 }
 
-// position is a term of a part.
-type position struct{ part, term int }
+// position is a term of a summand.
+type position struct{ summand, term int }
 
 // stageSlack is how many elements of packed panels a stage may have beyond a
-// block, so that short parts, such as a LoRA pair's, need none of their own.
+// block, so that short summands, such as a LoRA pair's, need none of their own.
 const stageSlack = 64
 
 // nextStage lists the terms from at on that are decoded together: a block of a
-// part and, where there is room, those that follow.
+// summand and, where there is room, of those that follow.
 func (q *product) nextStage(s *scratch, at position) position {
 	s.stage = s.stage[:0]
-	for room := termBlock + stageSlack; at.part < len(q.parts); {
-		p := &q.parts[at.part]
+	for room := termBlock + stageSlack; at.summand < len(q.summands); {
+		p := &q.summands[at.summand]
 		to := min(at.term+p.a.terms(), p.k)
 		size := ceil(to-at.term, p.a.unit)
 		if size > room {
 			break
 		}
-		s.stage = append(s.stage, stagePart{summand: p, from: at.term, to: to, units: size})
+		s.stage = append(s.stage, stageTerms{summand: p, from: at.term, to: to, units: size})
 		room -= size
 		if at.term = to; to == p.k {
-			at = position{at.part + 1, 0}
+			at = position{at.summand + 1, 0}
 		}
 	}
 	return at
@@ -152,8 +152,8 @@ func (q *product) nextStage(s *scratch, at position) position {
 // them to be packed.
 const worthPacking = 4
 
-// load readies columns j0 to j1-1 of b; i is the part's place in its stage.
-func (p *stagePart) load(s *scratch, i, j0, j1 int) {
+// load readies columns j0 to j1-1 of b; i is the place of p in its stage.
+func (p *stageTerms) load(s *scratch, i, j0, j1 int) {
 	for len(s.b) <= i {
 		s.b = append(s.b, nil)
 	}

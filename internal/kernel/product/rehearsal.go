@@ -21,7 +21,7 @@ func (b *Batch) rehearse() {
 
 // like reports whether a task of q needs what a task of o does.
 func (q *product) like(o *product) bool {
-	return q.n == o.n && slices.EqualFunc(q.parts, o.parts, func(p, r summand) bool {
+	return q.n == o.n && slices.EqualFunc(q.summands, o.summands, func(p, r summand) bool {
 		return p.k == r.k && p.transposed == r.transposed && p.w.typ == r.w.typ && p.w.block == r.w.block && (p.w.decode == nil) == (r.w.decode == nil)
 	})
 }
@@ -37,7 +37,7 @@ func (p *Pool) Bytes() int64 {
 
 func (s *scratch) bytes() int64 {
 	floats := cap(s.decoded) + cap(s.row) + cap(s.edge)
-	lists := unsafe.Sizeof(*s) + uintptr(cap(s.b))*unsafe.Sizeof(s.b) + uintptr(cap(s.stage))*unsafe.Sizeof(stagePart{}) + uintptr(cap(s.factors))*unsafe.Sizeof(factor{})
+	lists := unsafe.Sizeof(*s) + uintptr(cap(s.b))*unsafe.Sizeof(s.b) + uintptr(cap(s.stage))*unsafe.Sizeof(stageTerms{}) + uintptr(cap(s.factors))*unsafe.Sizeof(factor{})
 	for _, b := range s.b[:cap(s.b)] {
 		floats += cap(b)
 	}

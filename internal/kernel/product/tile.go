@@ -2,7 +2,7 @@ package product
 
 import "unsafe"
 
-// factor is what a micro-kernel multiplies of one part of a stage: rows of a panel of a with
+// factor is what a micro-kernel multiplies of one summand of a stage: rows of a panel of a with
 // columns of b.
 type factor struct {
 	tiles *[2][]tileFunc

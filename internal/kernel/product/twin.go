@@ -81,7 +81,7 @@ func peakGo(rounds int) {
 }
 
 func toPanelsGo(dst *float32, step int, src *float32, n int) {
-	for i, piece := range unsafe.Slice((*[2]float32)(unsafe.Pointer(src)), n) {
-		*(*[2]float32)(unsafe.Pointer(after(dst, i*step))) = piece
+	for i, run := range unsafe.Slice((*[2]float32)(unsafe.Pointer(src)), n) {
+		*(*[2]float32)(unsafe.Pointer(after(dst, i*step))) = run
 	}
 }
