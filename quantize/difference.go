@@ -21,11 +21,11 @@ type Difference struct {
 	NotFinite int     `json:"not_finite"`
 }
 
-// Compare compares tensors of one shape, of whatever types, in bounded memory.
-// tell, unless nil, gets the number of values that were compared since the last call. The result does
-// not depend on the pool. It fails with [ErrUnsupported] if the types differ and one
+// Compare compares tensors of one shape, of whatever types, in bounded memory. progress,
+// unless nil, gets the number of values that were compared since the last call. The result
+// does not depend on the pool. It fails with [ErrUnsupported] if the types differ and one
 // cannot be decoded; of one type that cannot be decoded only the bytes are compared.
-func Compare(ctx context.Context, a, b *gguf.Tensor, pool *Pool, tell func(values int)) (Difference, error) {
+func Compare(ctx context.Context, a, b *gguf.Tensor, pool *Pool, progress func(values int)) (Difference, error) {
 	if !gguf.SameShape(a.Shape, b.Shape) {
 		return Difference{}, fmt.Errorf("tensor %q has shape %v, the other %v", a.Name, a.Shape, b.Shape)
 	}
@@ -33,8 +33,8 @@ func Compare(ctx context.Context, a, b *gguf.Tensor, pool *Pool, tell func(value
 	codecB, errB := Lookup(b.Type)
 	if errA != nil && a.Type == b.Type {
 		same, err := sameBytes(ctx, a, b)
-		if tell != nil {
-			tell(a.Elements())
+		if progress != nil {
+			progress(a.Elements())
 		}
 		return Difference{Identical: same}, err
 	}
@@ -47,7 +47,7 @@ func Compare(ctx context.Context, a, b *gguf.Tensor, pool *Pool, tell func(value
 	threads, done := pool.use()
 	defer done()
 	readers, sums := make([]both, threads.Workers()), make([]differenceSums, spanCount(a))
-	err := spans(ctx, threads, a, tell, func(worker, span, first, n int) error {
+	err := spans(ctx, threads, a, progress, func(worker, span, first, n int) error {
 		r := &readers[worker]
 		rawA, err := r.a.read(a, first, n)
 		if err != nil {

@@ -14,10 +14,10 @@ type Health struct {
 	Zero      bool // all are 0
 }
 
-// Examine decodes all of t, in bounded memory. tell, unless nil, gets the number of values
+// Examine decodes all of t, in bounded memory. progress, unless nil, gets the number of values
 // that were looked at since the last call. It fails with [ErrUnsupported] if the type
 // cannot be decoded.
-func Examine(ctx context.Context, t *gguf.Tensor, pool *Pool, tell func(values int)) (Health, error) {
+func Examine(ctx context.Context, t *gguf.Tensor, pool *Pool, progress func(values int)) (Health, error) {
 	codec, err := Lookup(t.Type)
 	if err != nil {
 		return Health{}, err
@@ -25,7 +25,7 @@ func Examine(ctx context.Context, t *gguf.Tensor, pool *Pool, tell func(values i
 	threads, done := pool.use()
 	defer done()
 	readers, found := make([]spanReader, threads.Workers()), make([]Health, spanCount(t))
-	err = spans(ctx, threads, t, tell, func(worker, span, first, n int) error {
+	err = spans(ctx, threads, t, progress, func(worker, span, first, n int) error {
 		r := &readers[worker]
 		raw, err := r.read(t, first, n)
 		if err != nil {

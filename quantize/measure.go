@@ -94,8 +94,8 @@ func (r *trial) energies() []float64 {
 }
 
 // errors are Σ columns·(w-ŵ)² of each row for each type; nil for a type that cannot
-// hold the weights. tell gets the number of values tried since the last call.
-func (r *trial) errors(ctx context.Context, pool *work.Pool, types []gguf.Type, tell func(values int)) ([][]float64, error) {
+// hold the weights. progress gets the number of values tried since the last call.
+func (r *trial) errors(ctx context.Context, pool *work.Pool, types []gguf.Type, progress func(values int)) ([][]float64, error) {
 	n := r.tensor.Shape[0]
 	sums, scratches := make([][]float64, len(types)), make([]scratch, pool.Workers())
 	for k, t := range types {
@@ -117,7 +117,7 @@ func (r *trial) errors(ctx context.Context, pool *work.Pool, types []gguf.Type, 
 				}
 			}
 		}
-		tell(n * len(r.rows))
+		progress(n * len(r.rows))
 	}
 	return sums, nil
 }

@@ -12,9 +12,9 @@ import (
 const spanElements = 1 << 16
 
 // spans calls look for every span of t, on all workers of pool, until one fails or ctx
-// ends. Of several errors it returns that of the lowest span. tell, unless nil, gets
+// ends. Of several errors it returns that of the lowest span. progress, unless nil, gets
 // the number of values that were looked at since the last call.
-func spans(ctx context.Context, pool *product.Pool, t *gguf.Tensor, tell func(values int), look func(worker, span, first, n int) error) error {
+func spans(ctx context.Context, pool *product.Pool, t *gguf.Tensor, progress func(values int), look func(worker, span, first, n int) error) error {
 	const perWorker = 8
 	elements, batch := t.Elements(), spanElements*perWorker*pool.Workers()
 	errs := make([]error, perWorker*pool.Workers())
@@ -33,8 +33,8 @@ func spans(ctx context.Context, pool *product.Pool, t *gguf.Tensor, tell func(va
 				return err
 			}
 		}
-		if tell != nil {
-			tell(end - start)
+		if progress != nil {
+			progress(end - start)
 		}
 	}
 	return nil

@@ -200,19 +200,19 @@ func (c *choice) measure(ctx context.Context) error {
 		total += int64(len(sampledRows(item.tensor)) * item.tensor.Shape[0] * len(item.types))
 	}
 	for _, item := range c.items {
-		tell := func(values int) {
+		progress := func(values int) {
 			if done += int64(values); c.target.Progress != nil {
 				c.target.Progress(item.tensor, done, total)
 			}
 		}
-		if err := item.measure(ctx, c, pool, tell); err != nil {
+		if err := item.measure(ctx, c, pool, progress); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (item *candidates) measure(ctx context.Context, c *choice, pool *work.Pool, tell func(int)) error {
+func (item *candidates) measure(ctx context.Context, c *choice, pool *work.Pool, progress func(int)) error {
 	t := item.tensor
 	importance, err := c.plan.importance(t)
 	if err != nil {
@@ -229,7 +229,7 @@ func (item *candidates) measure(ctx context.Context, c *choice, pool *work.Pool,
 	if err != nil {
 		return err
 	}
-	errors, err := r.errors(ctx, pool, item.types, tell)
+	errors, err := r.errors(ctx, pool, item.types, progress)
 	if err != nil {
 		return err
 	}
@@ -323,14 +323,14 @@ func (t *Target) fileSize(p *Plan) (int64, error) {
 // padded is the room that a tensor takes in the file: a plan drops other alignments.
 func padded(bytes int64) int64 { return (bytes + 31) / 32 * 32 }
 
-// ReachError tells what sizes there are; it matches [ErrTarget].
-type ReachError struct {
+// TargetError tells what sizes there are; it matches [ErrTarget].
+type TargetError struct {
 	Least, Most int64 // bytes of the file, or of the tensors for bits per weight
 	text        string
 }
 
-func (e *ReachError) Error() string { return e.text }
-func (e *ReachError) Unwrap() error { return ErrTarget }
+func (e *TargetError) Error() string { return e.text }
+func (e *TargetError) Unwrap() error { return ErrTarget }
 
 // outOfReach is the error about a target from which the smallest and the largest size
 // are so many bytes away.
@@ -346,7 +346,7 @@ func (c *choice) outOfReach(least, most int64) error {
 		what = fmt.Sprintf("%g bits per weight are too few", c.target.BitsPerWeight)
 		show = func(n int64) string { return fmt.Sprintf("%.4f", 8*float64(n)/float64(c.plan.Elements())) }
 	}
-	e := &ReachError{Least: limit + least, Most: limit + most}
+	e := &TargetError{Least: limit + least, Most: limit + most}
 	e.text = fmt.Sprintf("%v: %s; with these types it can have %s to %s: %s", ErrTarget, what, show(e.Least), show(e.Most), way)
 	return e
 }

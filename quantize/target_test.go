@@ -40,7 +40,7 @@ func limits(t *testing.T, m gguf.Model, opts quantize.Options) (least, most int6
 	if !errors.Is(err, quantize.ErrTarget) {
 		t.Fatalf("a file of one byte: %v", err)
 	}
-	var reach *quantize.ReachError
+	var reach *quantize.TargetError
 	if !errors.As(err, &reach) {
 		t.Fatalf("%v tells no sizes", err)
 	}

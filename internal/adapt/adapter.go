@@ -31,7 +31,7 @@ type Adapter struct {
 // for the embedding A is [rank, vocabulary] and B [rank, embedding].
 type Pair struct {
 	Tensor string // the base tensor, such as "blk.0.attn_q.weight"
-	nn.Pair
+	nn.LoRAPair
 	stack int // experts of the base, where Experts are only some of them
 }
 
@@ -132,7 +132,7 @@ func (c *Config) expertsOf(t model.Target) []int32 {
 // newPair makes a zero pair of the right shape for a target.
 func newPair(t model.Target, rank int) *Pair {
 	a, b := pairShapes(t, rank)
-	return &Pair{Tensor: t.Tensor, Pair: nn.Pair{
+	return &Pair{Tensor: t.Tensor, LoRAPair: nn.LoRAPair{
 		A: nn.NewParam(t.Tensor+suffixA, a...), B: nn.NewParam(t.Tensor+suffixB, b...), Rank: rank,
 	}}
 }
@@ -142,7 +142,7 @@ func blankPairs(targets []model.Target, c *Config) (pairs []*Pair) {
 	var blanks nn.Blanks
 	for _, t := range targets {
 		a, b, stack := c.shapes(t)
-		p := &Pair{Tensor: t.Tensor, Pair: nn.Pair{Rank: c.Rank}, stack: stack}
+		p := &Pair{Tensor: t.Tensor, LoRAPair: nn.LoRAPair{Rank: c.Rank}, stack: stack}
 		if stack > 0 {
 			p.Experts = c.expertsOf(t)
 		}
@@ -224,8 +224,8 @@ func (a *Adapter) Attach(d *model.Decoder) error {
 	a.base = d.Source()
 	Detach(d)
 	for _, p := range a.Pairs {
-		p.Pair.Scale = a.Scale(p.Rank)
-		targets[p.Tensor].Linear.Pair = &p.Pair
+		p.LoRAPair.Scale = a.Scale(p.Rank)
+		targets[p.Tensor].Linear.Pair = &p.LoRAPair
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func TestAWrittenAdapterReadsBack(t *testing.T) {
 		if err := a.Attach(d); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(a.Pairs, b.Pairs, cmpopts.IgnoreUnexported(nn.Pair{}, nn.Param{}, Pair{})); diff != "" {
+		if diff := cmp.Diff(a.Pairs, b.Pairs, cmpopts.IgnoreUnexported(nn.LoRAPair{}, nn.Param{}, Pair{})); diff != "" {
 			t.Errorf("%+v: pairs (-written +read):\n%s", s, diff)
 		}
 		if diff := cmp.Diff(a.Extra.All(), b.Extra.All()); diff != "" {
@@ -139,7 +139,7 @@ func TestAFreshAdapterChangesNothingAndAStirredOneDoes(t *testing.T) {
 
 func TestTheSameSeedMakesTheSameAdapter(t *testing.T) {
 	d := decoder(t, fixtures.Shape{})
-	if diff := cmp.Diff(fresh(t, d).Pairs, fresh(t, d).Pairs, cmpopts.IgnoreUnexported(nn.Pair{}, nn.Param{}, Pair{})); diff != "" {
+	if diff := cmp.Diff(fresh(t, d).Pairs, fresh(t, d).Pairs, cmpopts.IgnoreUnexported(nn.LoRAPair{}, nn.Param{}, Pair{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -243,8 +243,8 @@ func TestRealAdaptersReadWithTheirOwnRanks(t *testing.T) {
 		if strings.Contains(p.Tensor, "attn") {
 			want = 4
 		}
-		if p.Rank != want || p.Pair.Scale != 8/float32(want) {
-			t.Errorf("%s: rank %d, scale %g", p.Tensor, p.Rank, p.Pair.Scale)
+		if p.Rank != want || p.LoRAPair.Scale != 8/float32(want) {
+			t.Errorf("%s: rank %d, scale %g", p.Tensor, p.Rank, p.LoRAPair.Scale)
 		}
 	}
 }

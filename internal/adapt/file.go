@@ -160,7 +160,7 @@ func (a *Adapter) readPairs(m gguf.Model, sparse bool) error {
 		if err := p.complete(); err != nil {
 			return err
 		}
-		p.Pair.Scale = a.Scale(p.Rank)
+		p.LoRAPair.Scale = a.Scale(p.Rank)
 	}
 	if len(a.Pairs) == 0 {
 		return fmt.Errorf("%w: it has no pairs", ErrInvalid)
@@ -219,7 +219,7 @@ func checkHalfValues(p *nn.Param) error {
 // NewPair is a pair on a tensor of the base with halves that have shapes and values, whose
 // names it sets. It fails with [ErrInvalid] if they are no pair.
 func NewPair(tensor string, a, b *nn.Param) (*Pair, error) {
-	p := &Pair{Tensor: tensor, Pair: nn.Pair{A: a, B: b}}
+	p := &Pair{Tensor: tensor, LoRAPair: nn.LoRAPair{A: a, B: b}}
 	a.Name, b.Name = tensor+suffixA, tensor+suffixB
 	for _, half := range []*nn.Param{a, b} {
 		if err := checkHalfShape(half.Name, half.Shape); err != nil {

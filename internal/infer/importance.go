@@ -66,7 +66,7 @@ func (o *ImportanceOptions) lastChunk(tokens, n int) (end int, err error) {
 		end = min(end, o.First+o.Chunks)
 	}
 	if end <= o.First {
-		return 0, fmt.Errorf("%w: it has %d tokens, too few for chunk %d of %d tokens: give more text or smaller chunks", ErrShort, tokens, o.First, n)
+		return 0, fmt.Errorf("%w: it has %d tokens, too few for chunk %d of %d tokens: give more text or smaller chunks", ErrTextTooShort, tokens, o.First, n)
 	}
 	return end, nil
 }

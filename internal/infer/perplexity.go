@@ -115,7 +115,7 @@ func checkWindows(tokens, n, context int) error {
 		return err
 	}
 	if tokens < 2*n {
-		return fmt.Errorf("%w: it has %d tokens; windows of %d need at least %d: give more text or a smaller context", ErrShort, tokens, n, 2*n)
+		return fmt.Errorf("%w: it has %d tokens; windows of %d need at least %d: give more text or a smaller context", ErrTextTooShort, tokens, n, 2*n)
 	}
 	return nil
 }

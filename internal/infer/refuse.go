@@ -11,8 +11,8 @@ var (
 	// ErrRequest is in the chain of every error about a context, a chunk or tokens that
 	// the model cannot be run with.
 	ErrRequest = errors.New("the model cannot be run so")
-	// ErrShort is in the chain of every error about a text of too few tokens.
-	ErrShort = errors.New("too little text")
+	// ErrTextTooShort is in the chain of every error about a text of too few tokens.
+	ErrTextTooShort = errors.New("too little text")
 )
 
 // leastContext is what a window needs so that half of it predicts something.

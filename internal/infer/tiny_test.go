@@ -97,7 +97,7 @@ func TestPerplexityNeedsTwoWindowsWithinTheContext(t *testing.T) {
 		kind            error
 		want            string
 	}{
-		{31, 16, infer.ErrShort, "at least 32"},
+		{31, 16, infer.ErrTextTooShort, "at least 32"},
 		{200, 65, infer.ErrRequest, "longer than the model's context of 64"},
 		{200, 3, infer.ErrRequest, "at least 4"},
 	} {

@@ -46,9 +46,9 @@ type Config struct {
 	EmbeddingScale, ResidualScale, LogitScale float32
 	LogitSoftcap                              float32 // bounds the logits; 0 is off
 
-	// Skipped is the number of layers after those that the file holds for other purposes than
-	// decoding.
-	Skipped int
+	// SkippedLayers is the number of layers after those that the file holds for other
+	// purposes than decoding.
+	SkippedLayers int
 }
 
 // LayerConfig is what one layer of a model may have of its own.

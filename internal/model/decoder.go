@@ -68,9 +68,9 @@ func (d *Decoder) Excerpt(blocks ...int) *Decoder {
 	return &e
 }
 
-// Lookup is the embedding as the first layer takes it. Where the head is tied, a pair
+// EmbeddingTarget is the embedding as the first layer takes it. Where the head is tied, a pair
 // bound to it does not touch the head; llama.cpp knows no such pairs.
-func (d *Decoder) Lookup() Target {
+func (d *Decoder) EmbeddingTarget() Target {
 	return Target{Tensor: arch.TokenEmbedding, Linear: d.embed, Transposed: true}
 }
 

@@ -364,7 +364,7 @@ func (b *binder) checkLeftover() {
 // skipped reports whether a tensor belongs to a block that is not computed.
 func (b *binder) skipped(tensor string) bool {
 	l := arch.LayerOf(tensor)
-	return l >= len(b.d.Layers) && l < len(b.d.Layers)+b.d.Skipped
+	return l >= len(b.d.Layers) && l < len(b.d.Layers)+b.d.SkippedLayers
 }
 
 // FindNotFinite is the first tensor with an element that is NaN or infinite, and

@@ -37,5 +37,5 @@ func (k *keys) nextTokens(c *Config) {
 	if n >= len(c.Layers) {
 		refuseAs(ErrInvalid, "%s.nextn_predict_layers is %d of %d blocks", k.arch, n, len(c.Layers))
 	}
-	c.Layers, c.Skipped = c.Layers[:len(c.Layers)-n], n
+	c.Layers, c.SkippedLayers = c.Layers[:len(c.Layers)-n], n
 }

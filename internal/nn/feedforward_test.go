@@ -23,7 +23,7 @@ func encodedLinear(rng *rand.Rand, name string, in, out, rank int) *Linear {
 			dst[i] = bf16.FromBFloat16(uint16(src[2*i]) | uint16(src[2*i+1])<<8)
 		}
 	})
-	return &Linear{Weight: FrozenWeight(name, m), Pair: &Pair{
+	return &Linear{Weight: FrozenWeight(name, m), Pair: &LoRAPair{
 		A: randomParam(rng, name+".A", in, rank), B: randomParam(rng, name+".B", rank, out), Rank: rank, Scale: 0.5,
 	}}
 }

@@ -88,8 +88,8 @@ func checkGradients(t *testing.T, g graph) {
 	}
 }
 
-func pairOf(rng *rand.Rand, in, out, rank, experts int) *Pair {
-	return &Pair{
+func pairOf(rng *rand.Rand, in, out, rank, experts int) *LoRAPair {
+	return &LoRAPair{
 		A: randomParam(rng, "lora_a", in, rank, experts), B: randomParam(rng, "lora_b", rank, out, experts),
 		Rank: rank, Scale: 0.5,
 	}
@@ -178,7 +178,7 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 		},
 		"Embed": func() graph {
 			w, a, b := randomParam(rng, "w", in, 9), randomParam(rng, "lora_a", 2, 9), randomParam(rng, "lora_b", 2, in)
-			l := &Linear{Weight: ParamWeight(w), Pair: &Pair{A: a, B: b, Rank: 2, Scale: 2}}
+			l := &Linear{Weight: ParamWeight(w), Pair: &LoRAPair{A: a, B: b, Rank: 2, Scale: 2}}
 			return graph{[]*Param{w, a, b}, func(t *Tape) (*Var, float64) { return t.Embed([]int32{3, 8, 3, 0}, l), 0 }}
 		},
 	}

@@ -196,7 +196,7 @@ func (p *projection) backward(t *Tape, b *product.Batch, x product.Rows, o *line
 
 // backwardA takes dh = dy·B, lists the gradient of A, and returns the rows that
 // multiply A in the gradient of x.
-func (p *Pair) backwardA(b *product.Batch, x product.Rows, dh []float32) product.Rows {
+func (p *LoRAPair) backwardA(b *product.Batch, x product.Rows, dh []float32) product.Rows {
 	scale(dh, p.Scale)
 	rows := b.Rows(dh, p.Rank)
 	p.outer(b, p.A, rows, x)

@@ -79,9 +79,9 @@ func (w *Weight) expertGrad(e int) []float32 {
 	return w.Param.Grad[e*n : (e+1)*n]
 }
 
-// Pair is a LoRA pair over a weight: y += Scale·B(A x). In ggml order A is [in, rank] and B
+// LoRAPair is a LoRA pair over a weight: y += Scale·B(A x). In ggml order A is [in, rank] and B
 // is [rank, out]; for experts they are stacks, [in, rank, experts] and [rank, out, experts].
-type Pair struct {
+type LoRAPair struct {
 	A, B  *Param
 	Rank  int
 	Scale float32
@@ -94,7 +94,7 @@ type Pair struct {
 }
 
 // view makes the matrices of a pair on w.
-func (p *Pair) view(w *Weight) {
+func (p *LoRAPair) view(w *Weight) {
 	if p.a != nil {
 		return
 	}
@@ -116,7 +116,7 @@ func (p *Pair) view(w *Weight) {
 }
 
 // outer lists the gradient of A or B, dyᵀ·x of each expert that has a pair.
-func (p *Pair) outer(b *product.Batch, matrix *Param, dy, x product.Rows) {
+func (p *LoRAPair) outer(b *product.Batch, matrix *Param, dy, x product.Rows) {
 	switch {
 	case !matrix.Trainable():
 	case p.Experts != nil:
@@ -126,7 +126,7 @@ func (p *Pair) outer(b *product.Batch, matrix *Param, dy, x product.Rows) {
 	}
 }
 
-func (p *Pair) trainable() bool { return p != nil && (p.A.Trainable() || p.B.Trainable()) }
+func (p *LoRAPair) trainable() bool { return p != nil && (p.A.Trainable() || p.B.Trainable()) }
 
 // matrixOf is matrix e of a stack v [experts, rows, cols].
 func matrixOf(v []float32, e, rows, cols int) []float32 {
@@ -141,7 +141,7 @@ func matrixOf(v []float32, e, rows, cols int) []float32 {
 type Linear struct {
 	*Weight
 	Bias *Param
-	Pair *Pair
+	Pair *LoRAPair
 }
 
 func (l *Linear) trainable() bool {

@@ -27,10 +27,10 @@ func (o *linearOp) single(t *Tape) {
 }
 
 // vectorList are the products of a token, kept by the tape for the next.
-type vectorList []product.Vector
+type vectorList []product.VectorProduct
 
 // pairVectors lists the products of h, but for their scale.
-func (p *projection) pairVectors(list []product.Vector, o *linearOp) []product.Vector {
+func (p *projection) pairVectors(list []product.VectorProduct, o *linearOp) []product.VectorProduct {
 	if p.h == nil {
 		return list
 	}
@@ -40,23 +40,23 @@ func (p *projection) pairVectors(list []product.Vector, o *linearOp) []product.V
 			continue
 		}
 		for r := int(o.groups[e]); r < int(o.groups[e+1]); r++ {
-			list = append(list, product.Vector{Y: p.hRow(r), X: o.x.Row(r), W: a})
+			list = append(list, product.VectorProduct{Y: p.hRow(r), X: o.x.Row(r), W: a})
 		}
 	}
 	return list
 }
 
 // vectors lists the products of y, after those of h.
-func (p *projection) vectors(list []product.Vector, o *linearOp) []product.Vector {
+func (p *projection) vectors(list []product.VectorProduct, o *linearOp) []product.VectorProduct {
 	add := p.bias(o.groups)
 	if p.h != nil {
 		scale(p.h, p.l.Pair.Scale)
 	}
 	for e := range len(o.groups) - 1 {
 		for r := int(o.groups[e]); r < int(o.groups[e+1]); r++ {
-			v := product.Vector{Y: p.y.Row(r), X: o.x.Row(r), W: p.l.Expert[e], Add: add}
+			v := product.VectorProduct{Y: p.y.Row(r), X: o.x.Row(r), W: p.l.Expert[e], Add: add}
 			if p.h != nil {
-				v.Pair, v.PairX = p.l.Pair.b[e], p.hRow(r)
+				v.W2, v.X2 = p.l.Pair.b[e], p.hRow(r)
 			}
 			list = append(list, v)
 		}

@@ -69,6 +69,6 @@ func (p *Param) moveTo(data, grad []float32) {
 	copy(data, p.Data)
 	p.Data, p.Grad = data, grad
 	for _, v := range p.views {
-		*v.matrix = v.matrix.Over(data[v.from:])
+		*v.matrix = v.matrix.WithElements(data[v.from:])
 	}
 }

@@ -21,7 +21,7 @@ func TestOperatorsFollowParametersIntoASlab(t *testing.T) {
 	}
 	weight := fill(NewParam("w", in, out, experts))
 	a, b := fill(NewParam("a", in, rank, experts)), fill(NewParam("b", rank, out, experts))
-	l := &Linear{Weight: ParamWeight(weight), Pair: &Pair{A: a, B: b, Rank: rank, Scale: 1}}
+	l := &Linear{Weight: ParamWeight(weight), Pair: &LoRAPair{A: a, B: b, Rank: rank, Scale: 1}}
 	l.Pair.view(l.Weight)
 	s := NewSlab([]*Param{weight, a, b})
 	for e := range experts {

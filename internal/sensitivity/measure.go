@@ -16,8 +16,8 @@ import (
 	"qtool/quantize"
 )
 
-// ErrShort is in the chain of the error about a text of too few tokens.
-var ErrShort = errors.New("too little text for calibration")
+// ErrTextTooShort is in the chain of the error about a text of too few tokens.
+var ErrTextTooShort = errors.New("too little text for calibration")
 
 // Options say how to measure.
 type Options struct {
@@ -92,7 +92,7 @@ func (o *Options) windows(tokens, context int) (n, count int, err error) {
 		tokens = min(tokens, o.Tokens)
 	}
 	if tokens < n {
-		return 0, 0, fmt.Errorf("%w: it has %d tokens; at least a window of %d is needed", ErrShort, tokens, n)
+		return 0, 0, fmt.Errorf("%w: it has %d tokens; at least a window of %d is needed", ErrTextTooShort, tokens, n)
 	}
 	return n, tokens / n, nil
 }
@@ -133,7 +133,7 @@ func (m *measurement) result(tokens int) map[string]*quantize.Sensitivity {
 	}
 	// Tied, the matrix is used twice. The sum of two products is not a product, but has
 	// the same energies by rows and by columns as this one.
-	embedding := all[m.decoder.Lookup().Tensor]
+	embedding := all[m.decoder.EmbeddingTarget().Tensor]
 	addTo(embedding.Rows, head.Rows)
 	addTo(embedding.Columns, head.Columns)
 	return all
@@ -148,7 +148,7 @@ type probe struct{ energies []*energy }
 // probed are the weights that get a pair: all but the router and the head, whose energies
 // need none.
 func probed(d *model.Decoder) []model.Target {
-	targets := []model.Target{d.Lookup()}
+	targets := []model.Target{d.EmbeddingTarget()}
 	for _, t := range d.Targets() {
 		if t.Tensor != targets[0].Tensor && t.Tensor != arch.Output && !strings.Contains(t.Tensor, "ffn_gate_inp.") {
 			targets = append(targets, t)
@@ -220,7 +220,7 @@ func newEnergy(t model.Target) *energy {
 	e.a, e.b = nn.NewParam(t.Tensor, e.shapeA...), nn.NewParam(t.Tensor, e.shapeB...)
 	e.a.Train()
 	e.b.Train()
-	t.Linear.Pair = &nn.Pair{A: e.a, B: e.b, Rank: probeRank, Scale: 1}
+	t.Linear.Pair = &nn.LoRAPair{A: e.a, B: e.b, Rank: probeRank, Scale: 1}
 	e.rows, e.columns = make([]float64, e.out*e.experts), make([]float64, e.in*e.experts)
 	return e
 }

@@ -34,7 +34,7 @@ func PlanMemory(d *model.Decoder, tokens int, pool *product.Pool, opt Options, m
 		m.Pairs += 2 * 4 * (elements(e.shapeA) + elements(e.shapeB))
 		m.Results += (8 + 4) * int64(e.out+e.in) * int64(e.experts)
 		role := arch.ShortName(t.Tensor)
-		t.Linear.Pair = &nn.Pair{A: blanks.Param(t.Tensor, role+".a", e.shapeA...), B: blanks.Param(t.Tensor, role+".b", e.shapeB...), Rank: probeRank, Scale: 1}
+		t.Linear.Pair = &nn.LoRAPair{A: blanks.Param(t.Tensor, role+".a", e.shapeA...), B: blanks.Param(t.Tensor, role+".b", e.shapeB...), Rank: probeRank, Scale: 1}
 		defer func() { t.Linear.Pair = nil }()
 	}
 	m.Results += (8 + 4) * int64(d.Vocabulary+d.Embedding)

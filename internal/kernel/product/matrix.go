@@ -37,8 +37,8 @@ func Float32Matrix(elements []float32, rows, cols int) Matrix {
 	return Matrix{Rows: rows, Cols: cols, f32: elements[:rows*cols], lda: cols, far: true}
 }
 
-// Over is m, a matrix of float32, over other elements.
-func (m Matrix) Over(elements []float32) Matrix {
+// WithElements is m, a matrix of float32, with other elements.
+func (m Matrix) WithElements(elements []float32) Matrix {
 	m.f32 = elements[:m.Rows*m.Cols]
 	return m
 }

@@ -6,19 +6,19 @@ import (
 	"qtool/internal/kernel/vector"
 )
 
-// Vector is y = W·x for one token, or y += W·x.
-type Vector struct {
+// VectorProduct is y = W·x for one token, or y += W·x.
+type VectorProduct struct {
 	Y, X []float32
 	W    Matrix
 	Add  bool
-	// Pair times PairX is added too, unless Pair is empty.
-	Pair  Matrix
-	PairX []float32
+	// W2 times X2 is added too, unless W2 is empty.
+	W2 Matrix
+	X2 []float32
 }
 
 // MatVec computes y[o] += sum over i of x[i]·w[o,i] for one token; see [MatVecs].
 func MatVec(p *Pool, y, x []float32, w Matrix) {
-	v := [...]Vector{{Y: y, X: x, W: w, Add: true}}
+	v := [...]VectorProduct{{Y: y, X: x, W: w, Add: true}}
 	MatVecs(p, v[:])
 }
 
@@ -26,7 +26,7 @@ func MatVec(p *Pool, y, x []float32, w Matrix) {
 // the weights: rows are multiplied as they are decoded. It has an order of sums of
 // its own, so its bits are not those of Forward, and it is always in float32. No
 // product may read what another one writes.
-func MatVecs(p *Pool, products []Vector) {
+func MatVecs(p *Pool, products []VectorProduct) {
 	p.operation.Lock()
 	defer p.operation.Unlock()
 	q := &p.vectors
@@ -46,7 +46,7 @@ func MatVecs(p *Pool, products []Vector) {
 type vectors struct {
 	tier     *tier
 	scratch  []scratch // one per worker
-	products []Vector
+	products []VectorProduct
 	rows     int // of all
 	step     int // rows that are worth handing out
 	spans    []span
@@ -82,8 +82,8 @@ func (q *vectors) cut(workers int) (spans int) {
 }
 
 // extent is the number of rows and how many bytes are read for each.
-func (v *Vector) extent() (rows, size int) {
-	return v.W.Rows, max(v.W.rowBytes()+v.Pair.rowBytes(), 1)
+func (v *VectorProduct) extent() (rows, size int) {
+	return v.W.Rows, max(v.W.rowBytes()+v.W2.rowBytes(), 1)
 }
 
 // rowAt is the row of all that is so many bytes behind the first.
@@ -135,8 +135,8 @@ func (q *vectors) product(s *scratch, i, from, to int) {
 		clear(y)
 	}
 	q.add(s, y, v.X, &v.W, from)
-	if v.Pair.Rows > 0 {
-		q.add(s, y, v.PairX, &v.Pair, from)
+	if v.W2.Rows > 0 {
+		q.add(s, y, v.X2, &v.W2, from)
 	}
 }
 

@@ -92,18 +92,18 @@ func TestVectorsTogetherAreVectorsOneByOne(t *testing.T) {
 		rng := rand.New(rand.NewPCG(31, 32))
 		const cols = 512
 		x := normal(rng, cols)
-		list := func() (products []product.Vector) {
+		list := func() (products []product.VectorProduct) {
 			rng := rand.New(rand.NewPCG(33, 34))
 			for i, typ := range []gguf.Type{gguf.Q8_0, gguf.F32, gguf.Q4_K, gguf.F32, gguf.Q6_K} {
 				rows := []int{700, 33, 1, 0, 129}[i]
-				v := product.Vector{X: x, Y: normal(rng, rows), Add: i%2 == 0}
+				v := product.VectorProduct{X: x, Y: normal(rng, rows), Add: i%2 == 0}
 				if v.W = product.Float32Matrix(normal(rng, rows*cols), rows, cols); typ != gguf.F32 {
 					codec := codecOf(t, typ)
 					data := kerneltest.Rows(rng, typ, rows, cols, true)
 					v.W = product.EncodedMatrix(data, rows, cols, len(data)/rows, codec.DecodeRow).OfType(typ)
 				}
 				if rank := []int{5, 0, 16, 16, 48}[i]; rank > 0 {
-					v.Pair, v.PairX = product.Float32Matrix(normal(rng, rows*rank), rows, rank), normal(rng, rank)
+					v.W2, v.X2 = product.Float32Matrix(normal(rng, rows*rank), rows, rank), normal(rng, rank)
 				}
 				products = append(products, v)
 			}
@@ -117,8 +117,8 @@ func TestVectorsTogetherAreVectorsOneByOne(t *testing.T) {
 				clear(v.Y)
 			}
 			product.MatVec(one, v.Y, v.X, v.W)
-			if v.Pair.Rows > 0 {
-				product.MatVec(one, v.Y, v.PairX, v.Pair)
+			if v.W2.Rows > 0 {
+				product.MatVec(one, v.Y, v.X2, v.W2)
 			}
 		}
 		for _, workers := range []int{1, 2, 3, 8} {
