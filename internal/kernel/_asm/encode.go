@@ -7,17 +7,31 @@ import (
 	"qtool/internal/ggml"
 )
 
-// Encoders of the formats that need no search, a block of 32 at a time. SI points at
-// the elements, DI at the block, CX counts blocks.
-//
-// Vector registers: 0..3 the elements, 4..7 what is made of them, 8..10 numbers of the
-// block in every lane, 11..15 constants.
+// Encoders of the formats that need no search, a block of 32 at a time.
 const (
-	constMagnitude, constShift, constDivisor = 11, 12, 13
-	constTop, constOrder                     = 14, 15
+	elementsAt = "SI" // the elements of the block
+	blockAt    = "DI"
+	remaining  = "CX" // blocks, or elements, to encode
+	scratch    = "AX"
 )
 
-// An encodeWriter prints the parts that encoders have in common.
+// Vector registers of encoders. As many hold the elements of a block, and what is made of
+// them, as a block takes.
+const (
+	encodeX      = 0
+	encodeLevels = 4 // before: magnitudes
+	// Numbers of the block, in every lane once they are used so.
+	encodeScale   = 8 // before: the greatest magnitude, or the highest element and the span
+	encodeInverse = 9
+	encodeExtreme = 10 // the element of the greatest magnitude, or the lowest one
+
+	constMagnitude, constShift, constDivisor = 11, 12, 13
+	constTop, constOrder                     = 14, 15
+
+	maskEqual = "K1"
+)
+
+// An encodeWriter prints what encoders have in common.
 type encodeWriter struct {
 	*writer
 	tier, register string
@@ -28,7 +42,8 @@ func (e *encodeWriter) v(i int) string { return fmt.Sprint(e.register, i) }
 func (e *encodeWriter) vectors() int   { return 32 / e.lanes }
 func (e *encodeWriter) wide() bool     { return e.lanes == 16 }
 
-// each prints format for every vector, with registers from.. in the places of %s.
+// each prints format for every vector of a block, with those that begin at the given
+// registers in the places of %s.
 func (e *encodeWriter) each(format string, from ...int) {
 	for i := range e.vectors() {
 		names := make([]any, len(from))
@@ -40,127 +55,136 @@ func (e *encodeWriter) each(format string, from ...int) {
 }
 
 func (e *encodeWriter) constant(bits uint32, to int) {
-	e.op("MOVL $%#x, AX", bits)
-	e.op("VMOVD AX, X%d", to)
-	e.op("VPBROADCASTD X%d, %s", to, e.v(to))
+	e.ins("MOVL", fmt.Sprintf("$%#x", bits), scratch)
+	e.ins("VMOVD", scratch, xmm(to))
+	e.ins("VPBROADCASTD", xmm(to), e.v(to))
 }
 
 func (e *encodeWriter) float(f float32, to int) { e.constant(math.Float32bits(f), to) }
 
 func (e *encodeWriter) load() {
 	for i := range e.vectors() {
-		e.op("VMOVUPS %d(SI), %s", 4*e.lanes*i, e.v(i))
+		e.ins("VMOVUPS", at(elementsAt, 4*e.lanes*i), e.v(encodeX+i))
 	}
 }
 
-// reduce leaves the result of op over the vectors from.. in every lane of to.
+// reduce leaves the result of op over the elements of the vectors from from on in every
+// lane of to.
 func (e *encodeWriter) reduce(op string, from, to, spare int) {
-	e.op("%s %s, %s, %s", op, e.v(from+1), e.v(from), e.v(to))
+	e.ins(op, e.v(from+1), e.v(from), e.v(to))
 	for i := 2; i < e.vectors(); i++ {
-		e.op("%s %s, %s, %s", op, e.v(from+i), e.v(to), e.v(to))
+		e.ins(op, e.v(from+i), e.v(to), e.v(to))
 	}
-	fold := func(width string) { e.op("%[1]s %[2]s%[4]d, %[2]s%[3]d, %[2]s%[3]d", op, width, to, spare) }
+	fold := func(part func(i int) string) { e.ins(op, part(spare), part(to), part(to)) }
 	if e.wide() {
-		e.op("VEXTRACTF64X4 $1, Z%d, Y%d", to, spare)
-		fold("Y")
+		e.ins("VEXTRACTF64X4", "$1", zmm(to), ymm(spare))
+		fold(ymm)
 	}
-	e.op("VEXTRACTF128 $1, Y%d, X%d", to, spare)
-	fold("X")
-	e.op("VPERMILPS $0x4e, X%d, X%d", to, spare)
-	fold("X")
-	e.op("VPERMILPS $0xb1, X%d, X%d", to, spare)
-	fold("X")
-	e.op("VBROADCASTSS X%d, %s", to, e.v(to))
+	e.ins("VEXTRACTF128", "$1", ymm(to), xmm(spare))
+	fold(xmm)
+	e.ins("VPERMILPS", "$0x4e", xmm(to), xmm(spare))
+	fold(xmm)
+	e.ins("VPERMILPS", "$0xb1", xmm(to), xmm(spare))
+	fold(xmm)
+	e.ins("VBROADCASTSS", xmm(to), e.v(to))
 }
 
-// magnitudes puts the sizes of the elements into 4.. and the greatest into 8.
+// magnitudes puts the magnitudes of the elements into the vectors of levels, and the
+// greatest into that of the scale.
 func (e *encodeWriter) magnitudes() {
 	for i := range e.vectors() {
-		e.op("VANDPS %s, %s, %s", e.v(constMagnitude), e.v(i), e.v(4+i))
+		e.ins("VANDPS", e.v(constMagnitude), e.v(encodeX+i), e.v(encodeLevels+i))
 	}
-	e.reduce("VMAXPS", 4, 8, 9)
+	e.reduce("VMAXPS", encodeLevels, encodeScale, encodeInverse)
 }
 
-// firstEqual loads the first element whose companion in from.. equals that in register
-// value, which some one does.
+// equalLanes are registers for the bits of the lanes of each vector; those of the first get
+// all.
+var equalLanes = []string{scratch, "BX", "DX", "R8"}
+
+// firstEqual loads the first element whose companion in the vectors from from on equals
+// value. There must be one.
 func (e *encodeWriter) firstEqual(from, value, to int) {
 	for i := range e.vectors() {
-		register := []string{"AX", "BX", "DX", "R8"}[i]
+		bits := equalLanes[i]
 		if e.wide() {
-			e.op("VCMPPS $0, Z%d, Z%d, K1", value, from+i)
-			e.op("KMOVW K1, %s", register)
+			e.ins("VCMPPS", "$0", zmm(value), zmm(from+i), maskEqual)
+			e.ins("KMOVW", maskEqual, bits)
 		} else {
-			e.op("VCMPPS $0, Y%d, Y%d, Y%d", value, from+i, to)
-			e.op("VMOVMSKPS Y%d, %s", to, register)
+			e.ins("VCMPPS", "$0", ymm(value), ymm(from+i), ymm(to))
+			e.ins("VMOVMSKPS", ymm(to), bits)
 		}
 		if i > 0 {
-			e.op("SHLL $%d, %s", e.lanes*i, register)
-			e.op("ORL %s, AX", register)
+			e.ins("SHLL", number(e.lanes*i), bits)
+			e.ins("ORL", bits, scratch)
 		}
 	}
-	e.op("TZCNTL AX, AX")
-	e.op("VMOVSS (SI)(AX*4), X%d", to)
+	e.ins("TZCNTL", scratch, scratch)
+	e.ins("VMOVSS", indexed(elementsAt, scratch, 4), xmm(to))
 }
 
-// zeroIfZero clears to where the number in of is zero.
-func (e *encodeWriter) zeroIfZero(of, to, spare int) {
-	e.op("VXORPS X%[1]d, X%[1]d, X%[1]d", spare)
-	e.op("VCMPSS $4, X%d, X%d, X%d", spare, of, spare)
-	e.op("VANDPS X%[1]d, X%[2]d, X%[2]d", spare, to)
+// zeroIfZero makes to 0 if divisor is.
+func (e *encodeWriter) zeroIfZero(divisor, to, spare int) {
+	e.ins("VXORPS", xmm(spare), xmm(spare), xmm(spare))
+	e.ins("VCMPSS", "$4", xmm(spare), xmm(divisor), xmm(spare))
+	e.ins("VANDPS", xmm(spare), xmm(to), xmm(to))
 }
 
-// scaleAndInverse stores the scale in 8 as float16 at a byte of the block, and puts its inverse, 0 if there is
-// none, into 9.
-func (e *encodeWriter) scaleAndInverse(at int) {
-	e.op("VCVTPS2PH $0, X8, X10")
-	e.op("VPEXTRW $0, X10, %d(DI)", at)
-	e.op("MOVL $%#x, AX", math.Float32bits(1))
-	e.op("VMOVD AX, X9")
-	e.op("VDIVSS X8, X9, X9")
-	e.zeroIfZero(8, 9, 10)
-	e.op("VBROADCASTSS X9, %s", e.v(9))
+// scaleAndInverse stores the scale as float16 at a byte of the block, and computes its
+// inverse, 0 if there is none.
+func (e *encodeWriter) scaleAndInverse(place int) {
+	const spare = encodeExtreme
+	e.ins("VCVTPS2PH", "$0", xmm(encodeScale), xmm(spare))
+	e.ins("VPEXTRW", "$0", xmm(spare), at(blockAt, place))
+	e.ins("MOVL", fmt.Sprintf("$%#x", math.Float32bits(1)), scratch)
+	e.ins("VMOVD", scratch, xmm(encodeInverse))
+	e.ins("VDIVSS", xmm(encodeScale), xmm(encodeInverse), xmm(encodeInverse))
+	e.zeroIfZero(encodeScale, encodeInverse, spare)
+	e.ins("VBROADCASTSS", xmm(encodeInverse), e.v(encodeInverse))
 }
 
-// lowBytes converts to integers, towards zero, and leaves the low byte of each: 32 in
-// Y4.
+// lowBytes converts the levels to integers, towards zero, and leaves the low byte of each:
+// 32 in the first vector.
 func (e *encodeWriter) lowBytes() {
-	e.each("VCVTTPS2DQ %s, %s", 4, 4)
+	e.each("VCVTTPS2DQ %s, %s", encodeLevels, encodeLevels)
 	if e.wide() {
-		e.op("VPMOVDB Z4, X4")
-		e.op("VPMOVDB Z5, X5")
-		e.op("VINSERTI128 $1, X5, Y4, Y4")
+		e.ins("VPMOVDB", zmm(encodeLevels), xmm(encodeLevels))
+		e.ins("VPMOVDB", zmm(encodeLevels+1), xmm(encodeLevels+1))
+		e.ins("VINSERTI128", "$1", xmm(encodeLevels+1), ymm(encodeLevels), ymm(encodeLevels))
 		return
 	}
-	// Y8 is free by now.
-	e.op("VPCMPEQD Y8, Y8, Y8")
-	e.op("VPSRLD $24, Y8, Y8")
-	e.each("VPAND Y8, %s, %s", 4, 4)
-	e.op("VPACKUSDW Y5, Y4, Y4")
-	e.op("VPACKUSDW Y7, Y6, Y6")
-	e.op("VPACKUSWB Y6, Y4, Y4")
-	e.op("VPERMD Y4, Y%d, Y4", constOrder)
+	const mask = encodeScale // of the low bytes; the scale is stored by now
+	e.ins("VPCMPEQD", ymm(mask), ymm(mask), ymm(mask))
+	e.ins("VPSRLD", "$24", ymm(mask), ymm(mask))
+	e.each("VPAND "+ymm(mask)+", %s, %s", encodeLevels, encodeLevels)
+	e.ins("VPACKUSDW", ymm(encodeLevels+1), ymm(encodeLevels), ymm(encodeLevels))
+	e.ins("VPACKUSDW", ymm(encodeLevels+3), ymm(encodeLevels+2), ymm(encodeLevels+2))
+	e.ins("VPACKUSWB", ymm(encodeLevels+2), ymm(encodeLevels), ymm(encodeLevels))
+	e.ins("VPERMD", ymm(encodeLevels), ymm(constOrder), ymm(encodeLevels))
 }
 
-// nibbles stores the low halves of the bytes in Y4 at (DI), first and second 16 side by
-// side; at is where, and fifth, unless 0, where their bits 4 go.
-func (e *encodeWriter) nibbles(at, fifth int) {
+// nibbles stores the low nibbles of the 32 bytes of lowBytes at a byte of the block: those
+// of the first 16 as low nibbles, the others as high ones. Bits 4 go to the byte fifth
+// unless that is 0.
+func (e *encodeWriter) nibbles(place, fifth int) {
+	const spare, mask = encodeLevels + 1, encodeScale
 	if fifth > 0 {
-		e.op("VPSLLW $3, Y4, Y5")
-		e.op("VPMOVMSKB Y5, AX")
-		e.op("MOVL AX, %d(DI)", fifth)
+		e.ins("VPSLLW", "$3", ymm(encodeLevels), ymm(spare))
+		e.ins("VPMOVMSKB", ymm(spare), scratch)
+		e.ins("MOVL", scratch, at(blockAt, fifth))
 	}
 	if e.wide() {
-		e.op("VPAND Y%d, Y4, Y4", constOrder)
+		e.ins("VPAND", ymm(constOrder), ymm(encodeLevels), ymm(encodeLevels))
 	} else {
-		e.op("VPCMPEQD Y8, Y8, Y8")
-		e.op("VPSRLW $12, Y8, Y8")
-		e.op("VPACKUSWB Y8, Y8, Y8")
-		e.op("VPAND Y8, Y4, Y4")
+		e.ins("VPCMPEQD", ymm(mask), ymm(mask), ymm(mask))
+		e.ins("VPSRLW", "$12", ymm(mask), ymm(mask))
+		e.ins("VPACKUSWB", ymm(mask), ymm(mask), ymm(mask))
+		e.ins("VPAND", ymm(mask), ymm(encodeLevels), ymm(encodeLevels))
 	}
-	e.op("VEXTRACTI128 $1, Y4, X5")
-	e.op("VPSLLW $4, X5, X5")
-	e.op("VPOR X5, X4, X4")
-	e.op("VMOVDQU X4, %d(DI)", at)
+	e.ins("VEXTRACTI128", "$1", ymm(encodeLevels), xmm(spare))
+	e.ins("VPSLLW", "$4", xmm(spare), xmm(spare))
+	e.ins("VPOR", xmm(spare), xmm(encodeLevels), xmm(encodeLevels))
+	e.ins("VMOVDQU", xmm(encodeLevels), at(blockAt, place))
 }
 
 // An encoding prints one type's encoder: what comes before the loop, and a block.
@@ -186,17 +210,17 @@ var encodings = []encoding{
 func encodeQ8Block(e *encodeWriter) {
 	e.load()
 	e.magnitudes()
-	e.op("VDIVSS X%d, X8, X8", constDivisor)
+	e.ins("VDIVSS", xmm(constDivisor), xmm(encodeScale), xmm(encodeScale))
 	e.scaleAndInverse(0)
 	for i := range e.vectors() {
-		x, level := e.v(i), e.v(4+i)
-		e.op("VMULPS %s, %s, %s", e.v(9), x, x)
-		e.op("VANDPS %s, %s, %s", e.v(constTop), x, level)
-		e.op("VORPS %s, %s, %s", e.v(constShift), level, level)
-		e.op("VADDPS %s, %s, %s", level, x, level)
+		x, level := e.v(encodeX+i), e.v(encodeLevels+i)
+		e.ins("VMULPS", e.v(encodeInverse), x, x)
+		e.ins("VANDPS", e.v(constTop), x, level)
+		e.ins("VORPS", e.v(constShift), level, level)
+		e.ins("VADDPS", level, x, level)
 	}
 	e.lowBytes()
-	e.op("VMOVDQU Y4, 2(DI)")
+	e.ins("VMOVDQU", ymm(encodeLevels), at(blockAt, 2))
 }
 
 // symmetricEncoding is that of value = d * (q - n).
@@ -208,16 +232,17 @@ func symmetricEncoding(t ggml.Type, n, fifth int) encoding {
 	}, func(e *encodeWriter) {
 		e.load()
 		e.magnitudes()
-		e.firstEqual(4, 8, 10)
-		e.zeroIfZero(8, 10, 9)
-		e.op("VDIVSS X%d, X10, X8", constDivisor)
+		e.firstEqual(encodeLevels, encodeScale, encodeExtreme)
+		e.zeroIfZero(encodeScale, encodeExtreme, encodeInverse)
+		e.ins("VDIVSS", xmm(constDivisor), xmm(encodeExtreme), xmm(encodeScale))
 		e.scaleAndInverse(0)
 		for i := range e.vectors() {
-			e.op("VMULPS %s, %s, %s", e.v(9), e.v(i), e.v(4+i))
-			e.op("VADDPS %[1]s, %[2]s, %[2]s", e.v(constShift), e.v(4+i))
+			level := e.v(encodeLevels + i)
+			e.ins("VMULPS", e.v(encodeInverse), e.v(encodeX+i), level)
+			e.ins("VADDPS", e.v(constShift), level, level)
 		}
 		e.lowBytes()
-		e.op("VPMINSB Y%d, Y4, Y4", constTop)
+		e.ins("VPMINSB", ymm(constTop), ymm(encodeLevels), ymm(encodeLevels))
 		e.nibbles(t.BlockBytes()-16, fifth)
 	}}
 }
@@ -230,26 +255,28 @@ func affineEncoding(t ggml.Type, n, fifth int) encoding {
 		e.constant(uint32(n)*0x01010101, constTop)
 	}, func(e *encodeWriter) {
 		e.load()
-		e.reduce("VMINPS", 0, 4, 10)
-		e.reduce("VMAXPS", 0, 8, 10)
-		e.firstEqual(0, 4, 10) // zero has two signs
-		e.op("VCVTPS2PH $0, X10, X9")
-		e.op("VPEXTRW $0, X9, 2(DI)")
-		e.op("VSUBPS X10, X8, X8")
-		e.op("VXORPS X9, X9, X9")
-		e.op("VADDPS X9, X8, X8")
-		e.op("VBROADCASTSS X10, %s", e.v(10))
+		const low, high, span, spare = encodeExtreme, encodeScale, encodeScale, encodeInverse
+		e.reduce("VMINPS", encodeX, encodeLevels, low)
+		e.reduce("VMAXPS", encodeX, high, low)
+		e.firstEqual(encodeX, encodeLevels, low) // zero has two signs
+		e.ins("VCVTPS2PH", "$0", xmm(low), xmm(spare))
+		e.ins("VPEXTRW", "$0", xmm(spare), at(blockAt, 2))
+		e.ins("VSUBPS", xmm(low), xmm(high), xmm(span))
+		e.ins("VXORPS", xmm(spare), xmm(spare), xmm(spare))
+		e.ins("VADDPS", xmm(spare), xmm(span), xmm(span))
+		e.ins("VBROADCASTSS", xmm(low), e.v(low))
 		for i := range e.vectors() {
-			e.op("VSUBPS %s, %s, %s", e.v(10), e.v(i), e.v(i))
+			e.ins("VSUBPS", e.v(low), e.v(encodeX+i), e.v(encodeX+i))
 		}
-		e.op("VDIVSS X%d, X8, X8", constDivisor)
+		e.ins("VDIVSS", xmm(constDivisor), xmm(span), xmm(encodeScale))
 		e.scaleAndInverse(0)
 		for i := range e.vectors() {
-			e.op("VMULPS %s, %s, %s", e.v(9), e.v(i), e.v(4+i))
-			e.op("VADDPS %[1]s, %[2]s, %[2]s", e.v(constShift), e.v(4+i))
+			level := e.v(encodeLevels + i)
+			e.ins("VMULPS", e.v(encodeInverse), e.v(encodeX+i), level)
+			e.ins("VADDPS", e.v(constShift), level, level)
 		}
 		e.lowBytes()
-		e.op("VPMINSB Y%d, Y4, Y4", constTop)
+		e.ins("VPMINSB", ymm(constTop), ymm(encodeLevels), ymm(encodeLevels))
 		e.nibbles(t.BlockBytes()-16, fifth)
 	}}
 }
@@ -263,16 +290,16 @@ func emitEncoders(tier, register string, lanes int) func(w *writer) {
 			e.constant(1<<31-1, constMagnitude)
 			d.constants(e)
 			if e.wide() {
-				e.constant(0x0f0f0f0f, constOrder) // nothing is packed; low halves of bytes
+				e.constant(0x0f0f0f0f, constOrder) // nothing is packed: a mask of low nibbles
 			} else {
-				e.op("MOVQ $0x0703060205010400, AX // the order of packed vectors")
-				e.op("VMOVQ AX, X%d", constOrder)
-				e.op("VPMOVZXBD X%[1]d, Y%[1]d", constOrder)
+				e.ins("MOVQ", "$0x0703060205010400", scratch+" // the order of packed vectors")
+				e.ins("VMOVQ", scratch, xmm(constOrder))
+				e.ins("VPMOVZXBD", xmm(constOrder), ymm(constOrder))
 			}
 			e.loop(1, func() {
 				d.block(e)
-				e.op("ADDQ $128, SI")
-				e.op("ADDQ $%d, DI", d.bytes)
+				e.ins("ADDQ", "$128", elementsAt)
+				e.ins("ADDQ", number(d.bytes), blockAt)
 			})
 		}
 		e.sixteenBits()
@@ -287,18 +314,18 @@ func (e *encodeWriter) begin(name, counts string, frame int) {
 }
 
 func (e *encodeWriter) arguments() {
-	e.op("MOVQ dst+0(FP), DI")
-	e.op("MOVQ src+8(FP), SI")
-	e.op("MOVQ n+16(FP), CX")
+	e.ins("MOVQ", "dst+0(FP)", blockAt)
+	e.ins("MOVQ", "src+8(FP)", elementsAt)
+	e.ins("MOVQ", "n+16(FP)", remaining)
 }
 
 // loop prints body, which moves the pointers, for every step of CX.
 func (e *encodeWriter) loop(step int, body func()) {
-	e.op("SUBQ $%d, CX", step)
+	e.ins("SUBQ", number(step), remaining)
 	e.op("JLT done")
 	e.printf("\nloop:\n")
 	body()
-	e.op("SUBQ $%d, CX", step)
+	e.ins("SUBQ", number(step), remaining)
 	e.op("JGE loop")
 	e.end()
 }
@@ -309,80 +336,99 @@ func (e *encodeWriter) end() {
 	e.op("RET")
 }
 
+// Vector registers of the encoders of 16 bits.
+const (
+	sixteenX, sixteenSpare   = 0, 3
+	sixteenOne, sixteenRound = 1, 2 // the lowest bit, and what rounds half up less that
+)
+
 // sixteenBits prints the encoders of F16 and BF16, which round to nearest even, and the
 // greatest magnitude.
 func (e *encodeWriter) sixteenBits() {
 	for _, name := range []string{"F16", "BF16"} {
 		e.begin(name, "elements and is a multiple of 16", 0)
-		e.constant(1, 1)
-		e.constant(0x7fff, 2)
+		e.constant(1, sixteenOne)
+		e.constant(0x7fff, sixteenRound)
 		e.loop(16, func() {
-			for at := 0; at < 16; at += e.lanes {
-				e.op("VMOVUPS %d(SI), %s", 4*at, e.v(0))
+			for first := 0; first < 16; first += e.lanes {
+				e.ins("VMOVUPS", at(elementsAt, 4*first), e.v(sixteenX))
 				switch {
 				case name == "F16":
-					e.op("VCVTPS2PH $0, %s, %d(DI)", e.v(0), 2*at)
+					e.ins("VCVTPS2PH", "$0", e.v(sixteenX), at(blockAt, 2*first))
 				case e.wide():
 					e.roundBF16()
-					e.op("VPMOVDW Z0, (DI)")
+					e.ins("VPMOVDW", zmm(sixteenX), in(blockAt))
 				default:
 					e.roundBF16()
-					e.op("VEXTRACTI128 $1, Y0, X3")
-					e.op("VPACKUSDW X3, X0, X0")
-					e.op("VMOVDQU X0, %d(DI)", 2*at)
+					e.packBF16(2 * first)
 				}
 			}
-			e.op("ADDQ $64, SI")
-			e.op("ADDQ $32, DI")
+			e.ins("ADDQ", "$64", elementsAt)
+			e.ins("ADDQ", "$32", blockAt)
 		})
 	}
-	and, maximum := "VPAND", "VPMAXUD"
-	if e.wide() {
-		and = "VPANDD"
-	}
+	e.greatestMagnitude()
+}
+
+// packBF16 stores the words of 8 lanes that roundBF16 rounded.
+func (e *encodeWriter) packBF16(place int) {
+	e.ins("VEXTRACTI128", "$1", ymm(sixteenX), xmm(sixteenSpare))
+	e.ins("VPACKUSDW", xmm(sixteenSpare), xmm(sixteenX), xmm(sixteenX))
+	e.ins("VMOVDQU", xmm(sixteenX), at(blockAt, place))
+}
+
+func (e *encodeWriter) greatestMagnitude() {
+	const magnitudes, bits, greatest = 0, 2, 3
+	const maximum = "VPMAXUD"
 	e.printf("\n// func magnitude%s(v *float32, n int) uint32\n//\n//\tn is a multiple of 16\n", e.tier)
 	e.printf("TEXT ·magnitude%s(SB), NOSPLIT, $0-20\n", e.tier)
-	e.op("MOVQ v+0(FP), SI")
-	e.op("MOVQ n+8(FP), CX")
-	e.constant(1<<31-1, 2)
-	e.constant(0, 3)
-	e.op("SUBQ $16, CX")
+	e.ins("MOVQ", "v+0(FP)", elementsAt)
+	e.ins("MOVQ", "n+8(FP)", remaining)
+	e.constant(1<<31-1, bits)
+	e.constant(0, greatest)
+	e.ins("SUBQ", "$16", remaining)
 	e.op("JLT done")
 	e.printf("\nloop:\n")
-	for at := 0; at < 16; at += e.lanes {
-		e.op("%s %d(SI), %s, %s", and, 4*at, e.v(2), e.v(0))
-		e.op("%s %s, %s, %s", maximum, e.v(0), e.v(3), e.v(3))
+	for first := 0; first < 16; first += e.lanes {
+		e.ins(e.and(), at(elementsAt, 4*first), e.v(bits), e.v(magnitudes))
+		e.ins(maximum, e.v(magnitudes), e.v(greatest), e.v(greatest))
 	}
-	e.op("ADDQ $64, SI")
-	e.op("SUBQ $16, CX")
+	e.ins("ADDQ", "$64", elementsAt)
+	e.ins("SUBQ", "$16", remaining)
 	e.op("JGE loop")
 	e.printf("\ndone:\n")
 	if e.wide() {
-		e.op("VEXTRACTI64X4 $1, Z3, Y0")
-		e.op("VPMAXUD Y0, Y3, Y3")
+		e.ins("VEXTRACTI64X4", "$1", zmm(greatest), ymm(magnitudes))
+		e.ins(maximum, ymm(magnitudes), ymm(greatest), ymm(greatest))
 	}
-	e.op("VEXTRACTI128 $1, Y3, X0")
-	e.op("VPMAXUD X0, X3, X3")
-	e.op("VPSHUFD $0x4e, X3, X0")
-	e.op("VPMAXUD X0, X3, X3")
-	e.op("VPSHUFD $0xb1, X3, X0")
-	e.op("VPMAXUD X0, X3, X3")
-	e.op("VMOVD X3, AX")
-	e.op("MOVL AX, ret+16(FP)")
+	e.ins("VEXTRACTI128", "$1", ymm(greatest), xmm(magnitudes))
+	e.ins(maximum, xmm(magnitudes), xmm(greatest), xmm(greatest))
+	for _, order := range []string{"$0x4e", "$0xb1"} {
+		e.ins("VPSHUFD", order, xmm(greatest), xmm(magnitudes))
+		e.ins(maximum, xmm(magnitudes), xmm(greatest), xmm(greatest))
+	}
+	e.ins("VMOVD", xmm(greatest), scratch)
+	e.ins("MOVL", scratch, "ret+16(FP)")
 	e.op("VZEROUPPER")
 	e.op("RET")
 }
 
-func (e *encodeWriter) roundBF16() {
-	and := "VPAND"
+// and is VPAND, which has another name in 512 bits.
+func (e *encodeWriter) and() string {
 	if e.wide() {
-		and = "VPANDD"
+		return "VPANDD"
 	}
-	e.op("VPSRLD $16, %s, %s", e.v(0), e.v(3))
-	e.op("%s %s, %s, %s", and, e.v(1), e.v(3), e.v(3))
-	e.op("VPADDD %[1]s, %[2]s, %[2]s", e.v(3), e.v(0))
-	e.op("VPADDD %[1]s, %[2]s, %[2]s", e.v(2), e.v(0))
-	e.op("VPSRLD $16, %[1]s, %[1]s", e.v(0))
+	return "VPAND"
+}
+
+// roundBF16 rounds float32 lanes to words.
+func (e *encodeWriter) roundBF16() {
+	x, lowest := e.v(sixteenX), e.v(sixteenSpare)
+	e.ins("VPSRLD", "$16", x, lowest)
+	e.ins(e.and(), e.v(sixteenOne), lowest, lowest)
+	e.ins("VPADDD", lowest, x, x)
+	e.ins("VPADDD", e.v(sixteenRound), x, x)
+	e.ins("VPSRLD", "$16", x, x)
 }
 
 // encoderDeclarations declares the encoders and lists them for the tiers.

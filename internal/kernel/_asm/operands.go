@@ -19,6 +19,9 @@ func (o offset) plus(n int) offset {
 // whose elements are as far apart as those of the field.
 func (o offset) of(register string) string { return fmt.Sprintf("%s(%s)", o, register) }
 
+// in is what lies at the address in a register.
+func in(register string) string { return "(" + register + ")" }
+
 // at is what lies some bytes after the address in a register.
 func at(register string, bytes int) string { return fmt.Sprintf("%d(%s)", bytes, register) }
 
@@ -27,8 +30,22 @@ func indexed(base, index string, times int) string {
 	return fmt.Sprintf("(%s)(%s*%d)", base, index, times)
 }
 
+// times is index times some bytes, to follow an address.
+func times(index string, bytes int) string { return fmt.Sprintf("(%s*%d)", index, bytes) }
+
+// static is a constant of the file.
+func static(name string) string { return name + "<>(SB)" }
+
+// stack is the register of a function's frame.
+const stack = "SP"
+
 // numbered is a vector register, of the kind X, Y, Z or V.
 func numbered(kind string, i int) string { return fmt.Sprint(kind, i) }
+
+// The first 128, 256 or 512 bits of a vector register of amd64.
+func xmm(i int) string { return numbered("X", i) }
+func ymm(i int) string { return numbered("Y", i) }
+func zmm(i int) string { return numbered("Z", i) }
 
 // number is an integer operand.
 func number(n int) string { return fmt.Sprint("$", n) }
