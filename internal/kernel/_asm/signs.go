@@ -16,8 +16,8 @@ const signSums, signLeast, signMagnitude, signUp, signBits = 4, 10, 11, 12, 15
 
 // A signWriter prints the encoder from float16, or from float32.
 type signWriter struct {
-	*halfWriter
-	halves bool
+	*batchWriter
+	words bool
 }
 
 func (s *signWriter) fromFloats() {
@@ -35,7 +35,7 @@ func (s *signWriter) fromFloats() {
 	s.encodeWriter.end()
 }
 
-func (s *signWriter) fromHalves() {
+func (s *signWriter) fromWords() {
 	s.begin(signBlocks.name, "blocks", signStackBytes)
 	s.constant(0x7fff<<13, signMagnitude)
 	s.float(0x1p112, signUp)
@@ -46,8 +46,8 @@ func (s *signWriter) fromHalves() {
 		for at := 0; at < signBlocks.elements; at += 32 {
 			for i := range 2 {
 				s.op("VPXOR %d(R11), Y%d, Y%d", 2*at+32*i, signBits, i)
-				s.op("VPANDN Y%d, Y%d, Y2", halfMask, i)
-				s.op("VPMINUW Y2, Y%[1]d, Y%[1]d", halfLeast)
+				s.op("VPANDN Y%d, Y%d, Y2", batchMask, i)
+				s.op("VPMINUW Y2, Y%[1]d, Y%[1]d", batchLeast)
 				s.op("VPCMPGTW Y%d, Y%d, Y%[1]d // not below 0, of either sign", i, signLeast)
 			}
 			s.op("VPACKSSWB Y1, Y0, Y0")
@@ -56,7 +56,7 @@ func (s *signWriter) fromHalves() {
 			s.op("MOVL AX, %d(DI)", 2+at/8)
 		}
 	})
-	s.fold("VPMINUW", halfLeast)
+	s.fold("VPMINUW", batchLeast)
 	s.end()
 }
 
@@ -113,7 +113,7 @@ func (s *signWriter) columns(first int) {
 // add adds the sizes of a float32, or of two float16, in each lane. The bits of a float16 without its
 // sign, where a float32 has them, are 2^-112 times its size.
 func (s *signWriter) add(column, sum int) {
-	if !s.halves {
+	if !s.words {
 		s.op("VANDPS Y%d, Y%[2]d, Y%[2]d", signMagnitude, column)
 		s.op("VADDPS Y%d, Y%[2]d, Y%[2]d", column, sum)
 		return

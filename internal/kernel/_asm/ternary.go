@@ -47,9 +47,9 @@ var ternaryVectors = []vector{
 
 // A ternaryWriter prints the encoders of one format, from float16 or from float32.
 type ternaryWriter struct {
-	*halfWriter
+	*batchWriter
 	ternaryEncoding
-	halves bool
+	words bool
 }
 
 // fewLevels are the formats of two and three levels.
@@ -64,13 +64,13 @@ func fewLevels() []string {
 // emitFewLevels prints their encoders.
 func emitFewLevels(w *writer) {
 	printVectors(w, ternaryVectors)
-	h := &halfWriter{&encodeWriter{w, "AVX2", "Y", 8}, fromFloat16}
+	b := &batchWriter{&encodeWriter{w, "AVX2", "Y", 8}, fromFloat16}
 	for _, d := range ternaryEncodings {
-		(&ternaryWriter{h, d, false}).fromFloats()
-		(&ternaryWriter{h, d, true}).fromHalves()
+		(&ternaryWriter{b, d, false}).fromFloats()
+		(&ternaryWriter{b, d, true}).fromWords()
 	}
-	(&signWriter{h, false}).fromFloats()
-	(&signWriter{h, true}).fromHalves()
+	(&signWriter{b, false}).fromFloats()
+	(&signWriter{b, true}).fromWords()
 }
 
 func (t *ternaryWriter) fromFloats() {
@@ -98,23 +98,23 @@ func (t *ternaryWriter) fromFloats() {
 	})
 }
 
-func (t *ternaryWriter) fromHalves() {
+func (t *ternaryWriter) fromWords() {
 	t.begin(t.name, "blocks", stackBytes)
 	t.batches(2*t.elements, t.bytes, func() {
 		for i := range t.elements / 16 {
 			size := 4 + i%4
 			if i < 4 {
-				t.op("VPAND %d(R11), Y%d, Y%d", 32*i, halfMask, size)
+				t.op("VPAND %d(R11), Y%d, Y%d", 32*i, batchMask, size)
 				continue
 			}
-			t.op("VPAND %d(R11), Y%d, Y0", 32*i, halfMask)
+			t.op("VPAND %d(R11), Y%d, Y0", 32*i, batchMask)
 			t.op("VPMAXUW Y0, Y%[1]d, Y%[1]d", size)
 		}
 		t.op("VPMAXUW Y5, Y4, Y4")
 		t.op("VPMAXUW Y7, Y6, Y6")
 		t.op("VPMAXUW Y6, Y4, Y2")
 		t.fold("VPMAXUW", 2)
-		t.op("VPXOR X%d, X2, X2", halfMask)
+		t.op("VPXOR X%d, X2, X2", batchMask)
 		t.least()
 		t.op("VPEXTRW $0, X2, %d(SP)(R10*2)", stackExtreme)
 	}, func() {
@@ -134,7 +134,7 @@ func (t *ternaryWriter) fromHalves() {
 // limits keeps the scales of 8 blocks, and the greatest magnitudes at level 0. Below half a scale
 // no product is a half, above it all are, and at it one may be rounded to less.
 func (t *ternaryWriter) limits(at int) {
-	t.op("VPXOR %d(SP), X%d, X0", stackExtreme+2*at, halfMask)
+	t.op("VPXOR %d(SP), X%d, X0", stackExtreme+2*at, batchMask)
 	t.op("VMOVDQU X0, %d(SP)", stackScale+2*at)
 	t.op("VCVTPH2PS X0, Y0")
 	t.op("VXORPS X1, X1, X1")
@@ -157,9 +157,9 @@ func (t *ternaryWriter) limits(at int) {
 // classify sets all bits of Y1 where the elements from first on are at the highest level, and of
 // Y0 where at the lowest.
 func (t *ternaryWriter) classify(first int) {
-	if t.halves {
+	if t.words {
 		t.op("VMOVDQU %d(R11), Y0", 2*first)
-		t.op("VPAND Y%d, Y0, Y1", halfMask)
+		t.op("VPAND Y%d, Y0, Y1", batchMask)
 		t.op("VPSIGNW Y0, Y1, Y0")
 		t.op("VPCMPGTW Y%d, Y0, Y1", ternaryInside)
 		t.op("VPCMPGTW Y0, Y%d, Y0", ternaryMinus)
@@ -174,7 +174,7 @@ func (t *ternaryWriter) classify(first int) {
 // i after those of first, the highest one first. Of float32, it takes the register after it, too.
 func (t *ternaryWriter) digits(to, base int, first ...int) {
 	lanes, kind := 8, "D"
-	if t.halves {
+	if t.words {
 		lanes, kind = 16, "W"
 	}
 	for part := range 16 / lanes {
@@ -190,7 +190,7 @@ func (t *ternaryWriter) digits(to, base int, first ...int) {
 			t.op("VPADD%s Y0, Y%[2]d, Y%[2]d", kind, sum)
 		}
 	}
-	if !t.halves {
+	if !t.words {
 		t.op("VPACKSSDW Y%d, Y%[2]d, Y%[2]d", to+1, to)
 		t.op("VPERMQ $0xd8, Y%[1]d, Y%[1]d", to)
 	}
