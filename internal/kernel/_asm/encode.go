@@ -75,7 +75,7 @@ func (e *encodeWriter) reduce(op string, from, to, spare int) {
 	for i := 2; i < e.vectors(); i++ {
 		e.ins(op, e.v(from+i), e.v(to), e.v(to))
 	}
-	fold := func(part func(i int) string) { e.ins(op, part(spare), part(to), part(to)) }
+	fold := func(width func(i int) string) { e.ins(op, width(spare), width(to), width(to)) }
 	if e.wide() {
 		e.ins("VEXTRACTF64X4", "$1", zmm(to), ymm(spare))
 		fold(ymm)

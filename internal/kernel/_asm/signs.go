@@ -11,13 +11,29 @@ const (
 
 var signBlocks = blocksOf(ggml.Q1_0)
 
-// Vectors: the sums, and constants.
-const signSums, signLeast, signMagnitude, signUp, signBits = 4, 10, 11, 12, 15
+// Vector registers of signs.
+const (
+	signX       = 0 // elements at hand
+	signColumns = 0 // to 3: of 8 blocks, the elements of each in a lane
+	signSums    = 4 // and 5
+	signSpare   = 6 // to 9
 
-// A signWriter prints the encoder from float16, or from float32.
+	signLeast     = 10 // what is positive is not less, or greater
+	signMagnitude = 11 // the bits of a magnitude
+	signUp        = 12 // the factor of sizes that are moved float16
+	signBits      = 15
+)
+
+// Registers of the means.
+const (
+	signRow, signOtherRow = scratch, "BX" // where blocks begin
+	signColumn            = batchAt       // bytes from there
+)
+
+// A signWriter prints the encoder.
 type signWriter struct {
 	*batchWriter
-	words bool
+	words bool // from float16, else from float32
 }
 
 func (s *signWriter) fromFloats() {
@@ -27,9 +43,9 @@ func (s *signWriter) fromFloats() {
 	s.batches(4*signBlocks.elements, signBlocks.bytes, nil, func() { s.scales(4 * signBlocks.elements) }, func() {
 		s.store(stackScale, 0)
 		for i := range signBlocks.elements / 8 {
-			s.op("VCMPPS $%d, %d(R11), Y%d, Y0", atMost, 32*i, signLeast)
-			s.op("VMOVMSKPS Y0, AX")
-			s.op("MOVB AX, %d(DI)", 2+i)
+			s.ins("VCMPPS", number(atMost), at(batchAt, 32*i), ymm(signLeast), ymm(signX))
+			s.ins("VMOVMSKPS", ymm(signX), scratch)
+			s.ins("MOVB", scratch, at(blockAt, 2+i))
 		}
 	})
 	s.encodeWriter.end()
@@ -41,19 +57,21 @@ func (s *signWriter) fromWords() {
 	s.float(0x1p112, signUp)
 	s.constant(0x80008000, signBits)
 	s.constant(0x00010001, signLeast)
+	const spare = 2
 	s.batches(2*signBlocks.elements, signBlocks.bytes, nil, func() { s.scales(2 * signBlocks.elements) }, func() {
 		s.store(stackScale, 0)
-		for at := 0; at < signBlocks.elements; at += 32 {
+		for first := 0; first < signBlocks.elements; first += 32 {
 			for i := range 2 {
-				s.op("VPXOR %d(R11), Y%d, Y%d", 2*at+32*i, signBits, i)
-				s.op("VPANDN Y%d, Y%d, Y2", batchMask, i)
-				s.op("VPMINUW Y2, Y%[1]d, Y%[1]d", batchLeast)
-				s.op("VPCMPGTW Y%d, Y%d, Y%[1]d // not below 0, of either sign", i, signLeast)
+				x := ymm(signX + i)
+				s.ins("VPXOR", at(batchAt, 2*first+32*i), ymm(signBits), x)
+				s.ins("VPANDN", ymm(batchMask), x, ymm(spare))
+				s.ins("VPMINUW", ymm(spare), ymm(batchLeast), ymm(batchLeast))
+				s.ins("VPCMPGTW", x, ymm(signLeast), x+" // not below 0, of either sign")
 			}
-			s.op("VPACKSSWB Y1, Y0, Y0")
-			s.op("VPERMQ $0xd8, Y0, Y0")
-			s.op("VPMOVMSKB Y0, AX")
-			s.op("MOVL AX, %d(DI)", 2+at/8)
+			s.ins("VPACKSSWB", ymm(signX+1), ymm(signX), ymm(signX))
+			s.ins("VPERMQ", "$0xd8", ymm(signX), ymm(signX))
+			s.ins("VPMOVMSKB", ymm(signX), scratch)
+			s.ins("MOVL", scratch, at(blockAt, 2+first/8))
 		}
 	})
 	s.fold("VPMINUW", batchLeast)
@@ -63,64 +81,65 @@ func (s *signWriter) fromWords() {
 // scales keeps the scales of a batch, whose blocks have so many bytes. In the places of blocks
 // that it lacks it has its last one.
 func (s *signWriter) scales(size int) {
-	s.op("MOVQ SI, AX")
+	s.ins("MOVQ", elementsAt, signRow)
 	for i := range 16 {
-		s.op("MOVQ AX, %d(SP)", stackRow+8*i)
-		s.op("LEAQ %d(AX), BX", size)
-		s.op("CMPQ R9, $%d", i+1)
-		s.op("CMOVQGT BX, AX")
+		s.ins("MOVQ", signRow, at(stack, stackRow+8*i))
+		s.ins("LEAQ", at(signRow, size), signOtherRow)
+		s.ins("CMPQ", batchBlocks, number(i+1))
+		s.ins("CMOVQGT", signOtherRow, signRow)
 	}
 	for i := range 2 {
-		s.op("VXORPS Y%[1]d, Y%[1]d, Y%[1]d", signSums+i)
+		s.ins("VXORPS", ymm(signSums+i), ymm(signSums+i), ymm(signSums+i))
 	}
-	s.op("XORL R11, R11")
+	s.ins("XORL", signColumn, signColumn)
 	s.printf("\nsums:\n")
 	for i := range 2 {
 		s.columns(8 * i)
 		for column := range 4 {
-			s.add(column, signSums+i)
+			s.add(signColumns+column, signSums+i)
 		}
 	}
-	s.op("ADDQ $16, R11")
-	s.op("CMPQ R11, $%d", size)
+	s.ins("ADDQ", "$16", signColumn)
+	s.ins("CMPQ", signColumn, number(size))
 	s.op("JLT sums")
-	s.float(1/float32(signBlocks.elements), 0)
+	const factor = 0
+	s.float(1/float32(signBlocks.elements), factor)
 	for i := range 2 {
-		s.op("VMULPS Y0, Y%[1]d, Y%[1]d", signSums+i)
-		s.op("VCVTPS2PH $0, Y%d, %d(SP)", signSums+i, stackScale+16*i)
+		s.ins("VMULPS", ymm(factor), ymm(signSums+i), ymm(signSums+i))
+		s.ins("VCVTPS2PH", "$0", ymm(signSums+i), at(stack, stackScale+16*i))
 	}
 }
 
-// columns puts 4 bytes at R11 of each of 8 blocks, from the first on, into Y0, the next ones into
-// Y1, Y2 and Y3.
+// columns loads 16 bytes of each of 8 blocks from the first on: the first 4 bytes of each into
+// the lanes of the first vector of columns, the next ones into those that follow.
 func (s *signWriter) columns(first int) {
 	for i := range 4 {
-		s.op("MOVQ %d(SP), AX", stackRow+8*(first+i))
-		s.op("MOVQ %d(SP), BX", stackRow+8*(first+i+4))
-		s.op("VMOVUPS (AX)(R11*1), X%d", i)
-		s.op("VINSERTF128 $1, (BX)(R11*1), Y%[1]d, Y%[1]d", i)
+		s.ins("MOVQ", at(stack, stackRow+8*(first+i)), signRow)
+		s.ins("MOVQ", at(stack, stackRow+8*(first+i+4)), signOtherRow)
+		s.ins("VMOVUPS", indexed(signRow, signColumn, 1), xmm(signColumns+i))
+		s.ins("VINSERTF128", "$1", indexed(signOtherRow, signColumn, 1), ymm(signColumns+i), ymm(signColumns+i))
 	}
-	s.op("VUNPCKLPS Y1, Y0, Y6")
-	s.op("VUNPCKHPS Y1, Y0, Y7")
-	s.op("VUNPCKLPS Y3, Y2, Y8")
-	s.op("VUNPCKHPS Y3, Y2, Y9")
-	s.op("VUNPCKLPD Y8, Y6, Y0")
-	s.op("VUNPCKHPD Y8, Y6, Y1")
-	s.op("VUNPCKLPD Y9, Y7, Y2")
-	s.op("VUNPCKHPD Y9, Y7, Y3")
+	s.ins("VUNPCKLPS", ymm(signColumns+1), ymm(signColumns), ymm(signSpare))
+	s.ins("VUNPCKHPS", ymm(signColumns+1), ymm(signColumns), ymm(signSpare+1))
+	s.ins("VUNPCKLPS", ymm(signColumns+3), ymm(signColumns+2), ymm(signSpare+2))
+	s.ins("VUNPCKHPS", ymm(signColumns+3), ymm(signColumns+2), ymm(signSpare+3))
+	s.ins("VUNPCKLPD", ymm(signSpare+2), ymm(signSpare), ymm(signColumns))
+	s.ins("VUNPCKHPD", ymm(signSpare+2), ymm(signSpare), ymm(signColumns+1))
+	s.ins("VUNPCKLPD", ymm(signSpare+3), ymm(signSpare+1), ymm(signColumns+2))
+	s.ins("VUNPCKHPD", ymm(signSpare+3), ymm(signSpare+1), ymm(signColumns+3))
 }
 
-// add adds the sizes of a float32, or of two float16, in each lane. The bits of a float16 without its
-// sign, where a float32 has them, are 2^-112 times its size.
+// add adds the magnitudes of a float32, or of two float16, in each lane. The bits of a float16
+// without its sign, where a float32 has them, are 2^-112 times its magnitude.
 func (s *signWriter) add(column, sum int) {
 	if !s.words {
-		s.op("VANDPS Y%d, Y%[2]d, Y%[2]d", signMagnitude, column)
-		s.op("VADDPS Y%d, Y%[2]d, Y%[2]d", column, sum)
+		s.ins("VANDPS", ymm(signMagnitude), ymm(column), ymm(column))
+		s.ins("VADDPS", ymm(column), ymm(sum), ymm(sum))
 		return
 	}
 	for _, move := range []string{"VPSLLD $13", "VPSRLD $3"} {
-		s.op("%s, Y%d, Y6", move, column)
-		s.op("VPAND Y%d, Y6, Y6", signMagnitude)
-		s.op("VFMADD231PS Y%d, Y6, Y%d", signUp, sum)
+		s.op("%s, %s, %s", move, ymm(column), ymm(signSpare))
+		s.ins("VPAND", ymm(signMagnitude), ymm(signSpare), ymm(signSpare))
+		s.ins("VFMADD231PS", ymm(signUp), ymm(signSpare), ymm(sum))
 	}
 }

@@ -2,17 +2,22 @@ package main
 
 import "qtool/internal/ggml"
 
-// Encoders of the formats of three levels, whose scale is the greatest size. An element is
-// at a level other than 0 if its product with the inverse of the scale is at least a half.
+// Encoders of the formats of three levels, whose scale is the greatest magnitude. An element
+// is at a level other than 0 if its product with the inverse of the scale is at least a half.
 // Vectors of 256 bits are enough to wait for memory, so both tiers with assembly have these.
-//
-// Pointers are those of the other encoders. Vectors: 0, 1 and 7 for what is at hand, 2 to 6
-// for sums of digits, and
+// Registers are those of the other encoders, and of vectors
 const (
-	// of float16, the greatest magnitude at level 0, and minus it;
+	ternaryX = 0 // elements at hand
+	// Where these are at the lowest and at the highest level, all bits are set.
+	ternaryLowest, ternaryHighest = 0, 1
+	ternarySums                   = 2 // of digits, up to 6; a block's first sum is the result
+	ternarySpare                  = 7
+	ternaryMagnitudes             = 4 // to 7: the greatest ones of each lane
+
+	// From float16: the greatest magnitude at level 0, and minus it.
 	ternaryInside, ternaryMinus = 8, 9
-	// of float32, the inverse of the scale, a half, and minus a half.
-	ternaryInverse, ternaryHalf, ternaryMinusHalf = 9, 12, 13
+	// From float32: the inverse of the scale, a half, and minus a half.
+	ternaryInverse, ternaryHalf, ternaryMinusHalf = encodeInverse, 12, 13
 )
 
 // stackInside holds the greatest magnitude at level 0 of each block of a batch.
@@ -45,11 +50,11 @@ var ternaryVectors = []vector{
 	{"divide243", words(func(int) uint16 { return 1<<23/243 + 1 })},
 }
 
-// A ternaryWriter prints the encoders of one format, from float16 or from float32.
+// A ternaryWriter prints the encoders of one format.
 type ternaryWriter struct {
 	*batchWriter
 	ternaryEncoding
-	words bool
+	words bool // from float16, else from float32
 }
 
 // fewLevels are the formats of two and three levels.
@@ -80,21 +85,21 @@ func (t *ternaryWriter) fromFloats() {
 	t.float(-0.5, ternaryMinusHalf)
 	t.loop(1, func() {
 		for i := range t.elements / t.lanes {
-			size := 4 + i%4
+			greatest := ymm(ternaryMagnitudes + i%4)
 			if i < 4 {
-				t.op("VANDPS %d(SI), Y%d, Y%d", 32*i, constMagnitude, size)
+				t.ins("VANDPS", at(elementsAt, 32*i), ymm(constMagnitude), greatest)
 				continue
 			}
-			t.op("VANDPS %d(SI), Y%d, Y0", 32*i, constMagnitude)
-			t.op("VMAXPS Y0, Y%[1]d, Y%[1]d", size)
+			t.ins("VANDPS", at(elementsAt, 32*i), ymm(constMagnitude), ymm(ternaryX))
+			t.ins("VMAXPS", ymm(ternaryX), greatest, greatest)
 		}
-		t.reduce("VMAXPS", 4, 8, ternaryInverse)
+		t.reduce("VMAXPS", ternaryMagnitudes, encodeScale, ternaryInverse)
 		t.scaleAndInverse(scaleOf(t.typ))
-		t.op("VXORPS X0, X0, X0")
-		t.op("VFMADD213PS Y%[1]d, Y0, Y%[1]d // infinity is no number any more", ternaryInverse)
+		t.ins("VXORPS", xmm(ternaryX), xmm(ternaryX), xmm(ternaryX))
+		t.ins("VFMADD213PS", ymm(ternaryInverse), ymm(ternaryX), ymm(ternaryInverse)+" // infinity is no number any more")
 		t.pack(t)
-		t.op("ADDQ $%d, SI", 4*t.elements)
-		t.op("ADDQ $%d, DI", t.bytes)
+		t.ins("ADDQ", number(4*t.elements), elementsAt)
+		t.ins("ADDQ", number(t.bytes), blockAt)
 	})
 }
 
@@ -102,181 +107,188 @@ func (t *ternaryWriter) fromWords() {
 	t.begin(t.name, "blocks", stackBytes)
 	t.batches(2*t.elements, t.bytes, func() {
 		for i := range t.elements / 16 {
-			size := 4 + i%4
+			greatest := ymm(ternaryMagnitudes + i%4)
 			if i < 4 {
-				t.op("VPAND %d(R11), Y%d, Y%d", 32*i, batchMask, size)
+				t.ins("VPAND", at(batchAt, 32*i), ymm(batchMask), greatest)
 				continue
 			}
-			t.op("VPAND %d(R11), Y%d, Y0", 32*i, batchMask)
-			t.op("VPMAXUW Y0, Y%[1]d, Y%[1]d", size)
+			t.ins("VPAND", at(batchAt, 32*i), ymm(batchMask), ymm(ternaryX))
+			t.ins("VPMAXUW", ymm(ternaryX), greatest, greatest)
 		}
-		t.op("VPMAXUW Y5, Y4, Y4")
-		t.op("VPMAXUW Y7, Y6, Y6")
-		t.op("VPMAXUW Y6, Y4, Y2")
-		t.fold("VPMAXUW", 2)
-		t.op("VPXOR X%d, X2, X2", batchMask)
+		t.ins("VPMAXUW", ymm(ternaryMagnitudes+1), ymm(ternaryMagnitudes), ymm(ternaryMagnitudes))
+		t.ins("VPMAXUW", ymm(ternaryMagnitudes+3), ymm(ternaryMagnitudes+2), ymm(ternaryMagnitudes+2))
+		t.ins("VPMAXUW", ymm(ternaryMagnitudes+2), ymm(ternaryMagnitudes), ymm(surveyLeast))
+		t.fold("VPMAXUW", surveyLeast)
+		t.ins("VPXOR", xmm(batchMask), xmm(surveyLeast), xmm(surveyLeast))
 		t.least()
-		t.op("VPEXTRW $0, X2, %d(SP)(R10*2)", stackExtreme)
+		t.ins("VPEXTRW", "$0", xmm(surveyLeast), wordOf(stackExtreme))
 	}, func() {
-		for at := 0; at < 16; at += 8 {
-			t.limits(at)
+		for first := 0; first < 16; first += 8 {
+			t.limits(first)
 		}
 	}, func() {
-		t.op("VPBROADCASTW %d(SP)(R10*2), Y%d", stackInside, ternaryInside)
-		t.op("VPXOR Y%[1]d, Y%[1]d, Y%[1]d", ternaryMinus)
-		t.op("VPSUBW Y%d, Y%[2]d, Y%[2]d", ternaryInside, ternaryMinus)
+		t.ins("VPBROADCASTW", wordOf(stackInside), ymm(ternaryInside))
+		t.ins("VPXOR", ymm(ternaryMinus), ymm(ternaryMinus), ymm(ternaryMinus))
+		t.ins("VPSUBW", ymm(ternaryInside), ymm(ternaryMinus), ymm(ternaryMinus))
 		t.store(stackScale, scaleOf(t.typ))
 		t.pack(t)
 	})
 	t.end()
 }
 
-// limits keeps the scales of 8 blocks, and the greatest magnitudes at level 0. Below half a scale
-// no product is a half, above it all are, and at it one may be rounded to less.
-func (t *ternaryWriter) limits(at int) {
-	t.op("VPXOR %d(SP), X%d, X0", stackExtreme+2*at, batchMask)
-	t.op("VMOVDQU X0, %d(SP)", stackScale+2*at)
-	t.op("VCVTPH2PS X0, Y0")
-	t.op("VXORPS X1, X1, X1")
-	t.op("VCMPPS $%d, Y1, Y0, Y1", notEqual)
-	t.float(1, 2)
-	t.op("VDIVPS Y0, Y2, Y2")
-	t.op("VANDPS Y1, Y2, Y2")
-	t.float(0.5, 1)
-	t.op("VMULPS Y1, Y0, Y0")
-	t.op("VCVTPS2PH $2, Y0, X3 // the next one up")
-	t.op("VCVTPH2PS X3, Y0")
-	t.op("VMULPS Y2, Y0, Y0")
-	t.op("VCMPPS $%d, Y1, Y0, Y0", atLeast)
-	t.op("VEXTRACTI128 $1, Y0, X1")
-	t.op("VPACKSSDW X1, X0, X0")
-	t.op("VPADDW X0, X3, X3")
-	t.op("VMOVDQU X3, %d(SP)", stackInside+2*at)
+// limits keeps the scales of 8 blocks from first on, and the greatest magnitudes at level 0.
+// Below half a scale no product is a half, above it all are, and at it one may be rounded to
+// less.
+func (t *ternaryWriter) limits(first int) {
+	const inside = 3
+	t.ins("VPXOR", at(stack, stackExtreme+2*first), xmm(batchMask), xmm(scalesX))
+	t.ins("VMOVDQU", xmm(scalesX), at(stack, stackScale+2*first))
+	t.ins("VCVTPH2PS", xmm(scalesX), ymm(scalesX))
+	t.ins("VXORPS", xmm(scalesSpare), xmm(scalesSpare), xmm(scalesSpare))
+	t.ins("VCMPPS", number(notEqual), ymm(scalesSpare), ymm(scalesX), ymm(scalesSpare))
+	t.float(1, scalesInverse)
+	t.ins("VDIVPS", ymm(scalesX), ymm(scalesInverse), ymm(scalesInverse))
+	t.ins("VANDPS", ymm(scalesSpare), ymm(scalesInverse), ymm(scalesInverse))
+	t.float(0.5, scalesSpare)
+	t.ins("VMULPS", ymm(scalesSpare), ymm(scalesX), ymm(scalesX))
+	t.ins("VCVTPS2PH", "$2", ymm(scalesX), xmm(inside)+" // the next one up")
+	t.ins("VCVTPH2PS", xmm(inside), ymm(scalesX))
+	t.ins("VMULPS", ymm(scalesInverse), ymm(scalesX), ymm(scalesX))
+	t.ins("VCMPPS", number(atLeast), ymm(scalesSpare), ymm(scalesX), ymm(scalesX))
+	t.ins("VEXTRACTI128", "$1", ymm(scalesX), xmm(scalesSpare))
+	t.ins("VPACKSSDW", xmm(scalesSpare), xmm(scalesX), xmm(scalesX))
+	t.ins("VPADDW", xmm(scalesX), xmm(inside), xmm(inside))
+	t.ins("VMOVDQU", xmm(inside), at(stack, stackInside+2*first))
 }
 
-// classify sets all bits of Y1 where the elements from first on are at the highest level, and of
-// Y0 where at the lowest.
+// classify sets all bits of ternaryHighest where the elements from first on are at the highest
+// level, and of ternaryLowest where at the lowest.
 func (t *ternaryWriter) classify(first int) {
 	if t.words {
-		t.op("VMOVDQU %d(R11), Y0", 2*first)
-		t.op("VPAND Y%d, Y0, Y1", batchMask)
-		t.op("VPSIGNW Y0, Y1, Y0")
-		t.op("VPCMPGTW Y%d, Y0, Y1", ternaryInside)
-		t.op("VPCMPGTW Y0, Y%d, Y0", ternaryMinus)
+		t.ins("VMOVDQU", at(batchAt, 2*first), ymm(ternaryX))
+		t.ins("VPAND", ymm(batchMask), ymm(ternaryX), ymm(ternaryHighest))
+		t.ins("VPSIGNW", ymm(ternaryX), ymm(ternaryHighest), ymm(ternaryX))
+		t.ins("VPCMPGTW", ymm(ternaryInside), ymm(ternaryX), ymm(ternaryHighest))
+		t.ins("VPCMPGTW", ymm(ternaryX), ymm(ternaryMinus), ymm(ternaryLowest))
 		return
 	}
-	t.op("VMULPS %d(SI), Y%d, Y0", 4*first, ternaryInverse)
-	t.op("VCMPPS $%d, Y%d, Y0, Y1", atLeast, ternaryHalf)
-	t.op("VCMPPS $%d, Y%d, Y0, Y0", t.lowest, ternaryMinusHalf)
+	t.ins("VMULPS", at(elementsAt, 4*first), ymm(ternaryInverse), ymm(ternaryX))
+	t.ins("VCMPPS", number(atLeast), ymm(ternaryHalf), ymm(ternaryX), ymm(ternaryHighest))
+	t.ins("VCMPPS", number(t.lowest), ymm(ternaryMinusHalf), ymm(ternaryX), ymm(ternaryLowest))
 }
 
-// digits puts numbers to a base into the 16 words of Y(to): word i has the digits of the elements
-// i after those of first, the highest one first. Of float32, it takes the register after it, too.
+// digits puts numbers to a base into the 16 words of a vector: word i has the digits of the
+// elements i after those of first, the highest one first. From float32, it takes the vector
+// after it, too.
 func (t *ternaryWriter) digits(to, base int, first ...int) {
 	lanes, kind := 8, "D"
 	if t.words {
 		lanes, kind = 16, "W"
 	}
-	for part := range 16 / lanes {
-		sum := to + part
-		for i, at := range first {
-			t.classify(at + lanes*part)
+	for vector := range 16 / lanes {
+		sum := to + vector
+		for i, x := range first {
+			t.classify(x + lanes*vector)
 			if i == 0 {
-				t.op("VPSUB%s Y1, Y0, Y%d", kind, sum)
+				t.ins("VPSUB"+kind, ymm(ternaryHighest), ymm(ternaryLowest), ymm(sum))
 				continue
 			}
-			t.shift(kind, "Y", sum, base)
-			t.op("VPSUB%s Y1, Y%[2]d, Y%[2]d", kind, sum)
-			t.op("VPADD%s Y0, Y%[2]d, Y%[2]d", kind, sum)
+			t.shift(kind, ymm, sum, base)
+			t.ins("VPSUB"+kind, ymm(ternaryHighest), ymm(sum), ymm(sum))
+			t.ins("VPADD"+kind, ymm(ternaryLowest), ymm(sum), ymm(sum))
 		}
 	}
 	if !t.words {
-		t.op("VPACKSSDW Y%d, Y%[2]d, Y%[2]d", to+1, to)
-		t.op("VPERMQ $0xd8, Y%[1]d, Y%[1]d", to)
+		t.ins("VPACKSSDW", ymm(to+1), ymm(to), ymm(to))
+		t.ins("VPERMQ", "$0xd8", ymm(to), ymm(to))
 	}
 }
 
-// shift multiplies by the base, 3 or 4.
-func (t *ternaryWriter) shift(kind, width string, sum, base int) {
+// shift multiplies the numbers of a vector of a width by the base, 3 or 4.
+func (t *ternaryWriter) shift(kind string, width func(i int) string, sum, base int) {
+	numbers, spare := width(sum), width(ternarySpare)
 	if base == 4 {
-		t.op("VPSLL%s $2, %s%[3]d, %[2]s%[3]d", kind, width, sum)
+		t.ins("VPSLL"+kind, "$2", numbers, numbers)
 		return
 	}
-	t.op("VPADD%s %[2]s%[3]d, %[2]s%[3]d, %[2]s7", kind, width, sum)
-	t.op("VPADD%s %[2]s7, %[2]s%[3]d, %[2]s%[3]d", kind, width, sum)
+	t.ins("VPADD"+kind, numbers, numbers, spare)
+	t.ins("VPADD"+kind, spare, numbers, numbers)
 }
 
-// bytes32 makes bytes of the words of Y(a) and Y(b).
+// bytes32 makes bytes of the words of two vectors, in the first one.
 func (t *ternaryWriter) bytes32(a, b int) {
-	t.op("VPACKUSWB Y%d, Y%[2]d, Y%[2]d", b, a)
-	t.op("VPERMQ $0xd8, Y%[1]d, Y%[1]d", a)
+	t.ins("VPACKUSWB", ymm(b), ymm(a), ymm(a))
+	t.ins("VPERMQ", "$0xd8", ymm(a), ymm(a))
 }
 
-// packDistantPairs packs elements 32 apart, of each half.
+// packDistantPairs packs four elements that lie 32 apart into a byte.
 func (t *ternaryWriter) packDistantPairs() {
-	for half := 0; half < 256; half += 128 {
+	for group := 0; group < 256; group += 128 {
 		for c := range 2 {
-			at, sum := half+16*c, 2+2*c
-			t.digits(sum, 4, at+96, at+64, at+32, at)
-			t.op("VPADDW middlePairs<>(SB), Y%[1]d, Y%[1]d", sum)
+			first, sum := group+16*c, ternarySums+2*c
+			t.digits(sum, 4, first+96, first+64, first+32, first)
+			t.ins("VPADDW", static("middlePairs"), ymm(sum), ymm(sum))
 		}
-		t.bytes32(2, 4)
-		t.op("VMOVDQU Y2, %d(DI)", half/4)
+		t.bytes32(ternarySums, ternarySums+2)
+		t.ins("VMOVDQU", ymm(ternarySums), at(blockAt, group/4))
 	}
 }
 
-// packFractions packs elements 32, 16 and 4 apart.
+// packFractions packs five elements that lie 32, then 16 apart into a byte, and four that lie
+// 4 apart.
 func (t *ternaryWriter) packFractions() {
+	const sum, next = ternarySums, ternarySums + 1
 	for c := range 2 {
-		t.digits(2+2*c, 3, 16*c, 16*c+32, 16*c+64, 16*c+96, 16*c+128)
-		t.fractions("Y", 2+2*c)
+		t.digits(sum+2*c, 3, 16*c, 16*c+32, 16*c+64, 16*c+96, 16*c+128)
+		t.fractions(ymm, sum+2*c)
 	}
-	t.bytes32(2, 4)
-	t.op("VMOVDQU Y2, (DI)")
-	t.digits(2, 3, 160, 176, 192, 208, 224)
-	t.fractions("Y", 2)
-	t.bytes32(2, 2)
-	t.op("VMOVDQU X2, 32(DI)")
+	t.bytes32(sum, sum+2)
+	t.ins("VMOVDQU", ymm(sum), in(blockAt))
+	t.digits(sum, 3, 160, 176, 192, 208, 224)
+	t.fractions(ymm, sum)
+	t.bytes32(sum, sum)
+	t.ins("VMOVDQU", xmm(sum), at(blockAt, 32))
 
-	t.digits(2, 3, 240) // four digits of four numbers
-	t.op("VEXTRACTI128 $1, Y2, X3")
-	t.shift("W", "X", 2, 3)
-	t.shift("W", "X", 2, 3)
-	t.op("VPADDW X3, X2, X2")
-	t.op("VPSRLDQ $8, X2, X3")
-	t.shift("W", "X", 2, 3)
-	t.op("VPADDW X3, X2, X2")
-	t.shift("W", "X", 2, 3)
-	t.op("VPCMPEQW X3, X3, X3")
-	t.op("VPADDW X3, X2, X2")
-	t.fractions("X", 2)
-	t.op("VPACKUSWB X2, X2, X2")
-	t.op("VMOVD X2, 48(DI)")
+	t.digits(sum, 3, 240) // four digits of four numbers
+	t.ins("VEXTRACTI128", "$1", ymm(sum), xmm(next))
+	t.shift("W", xmm, sum, 3)
+	t.shift("W", xmm, sum, 3)
+	t.ins("VPADDW", xmm(next), xmm(sum), xmm(sum))
+	t.ins("VPSRLDQ", "$8", xmm(sum), xmm(next))
+	t.shift("W", xmm, sum, 3)
+	t.ins("VPADDW", xmm(next), xmm(sum), xmm(sum))
+	t.shift("W", xmm, sum, 3)
+	t.ins("VPCMPEQW", xmm(next), xmm(next), xmm(next))
+	t.ins("VPADDW", xmm(next), xmm(sum), xmm(sum))
+	t.fractions(xmm, sum)
+	t.ins("VPACKUSWB", xmm(sum), xmm(sum), xmm(sum))
+	t.ins("VMOVD", xmm(sum), at(blockAt, 48))
 }
 
 // fractions makes fractions of 256 of numbers of five digits.
-func (t *ternaryWriter) fractions(width string, n int) {
-	t.op("VPSLLW $8, %[1]s%[2]d, %[1]s%[2]d", width, n)
-	t.op("VPADDW middleFraction<>(SB), %[1]s%[2]d, %[1]s%[2]d", width, n)
-	t.op("VPMULHUW divide243<>(SB), %[1]s%[2]d, %[1]s%[2]d", width, n)
-	t.op("VPSRLW $7, %[1]s%[2]d, %[1]s%[2]d", width, n)
+func (t *ternaryWriter) fractions(width func(i int) string, n int) {
+	numbers := width(n)
+	t.ins("VPSLLW", "$8", numbers, numbers)
+	t.ins("VPADDW", static("middleFraction"), numbers, numbers)
+	t.ins("VPMULHUW", static("divide243"), numbers, numbers)
+	t.ins("VPSRLW", "$7", numbers, numbers)
 }
 
 // packPairs packs elements that follow each other.
 func (t *ternaryWriter) packPairs() {
 	for c := 0; c < 4; c += 2 {
-		sum := 2 + c
+		sum := ternarySums + c
 		for i := range 2 {
 			t.digits(sum+i, 4, 16*(c+i))
-			t.op("VPMADDWD joinTwo<>(SB), Y%[1]d, Y%[1]d", sum+i)
+			t.ins("VPMADDWD", static("joinTwo"), ymm(sum+i), ymm(sum+i))
 		}
-		t.op("VPACKSSDW Y%d, Y%[2]d, Y%[2]d", sum+1, sum)
-		t.op("VPMADDWD joinFour<>(SB), Y%[1]d, Y%[1]d", sum)
+		t.ins("VPACKSSDW", ymm(sum+1), ymm(sum), ymm(sum))
+		t.ins("VPMADDWD", static("joinFour"), ymm(sum), ymm(sum))
 	}
-	t.op("VPACKSSDW Y4, Y2, Y2")
-	t.op("VPADDW middlePairs<>(SB), Y2, Y2")
-	t.op("VPACKUSWB Y2, Y2, Y2 // of bytes, 0 1 4 5 8 9 12 13 in one half, the others in the other")
-	t.op("VEXTRACTI128 $1, Y2, X3")
-	t.op("VPUNPCKLWD X3, X2, X2")
-	t.op("VMOVDQU X2, 2(DI)")
+	t.ins("VPACKSSDW", ymm(ternarySums+2), ymm(ternarySums), ymm(ternarySums))
+	t.ins("VPADDW", static("middlePairs"), ymm(ternarySums), ymm(ternarySums))
+	t.ins("VPACKUSWB", ymm(ternarySums), ymm(ternarySums), ymm(ternarySums)+" // of bytes, 0 1 4 5 8 9 12 13 in one half, the others in the other")
+	t.ins("VEXTRACTI128", "$1", ymm(ternarySums), xmm(ternarySums+1))
+	t.ins("VPUNPCKLWD", xmm(ternarySums+1), xmm(ternarySums), xmm(ternarySums))
+	t.ins("VMOVDQU", xmm(ternarySums), at(blockAt, 2))
 }
