@@ -1,187 +1,230 @@
 package main
 
+// Vector registers of the affine search: what its levels are made by, and the weighted sums of
+// level, level * level and x * level. The others are scratch.
+const (
+	affineInverse, affineFrom            = 0, 1
+	affineZero, affineHighest            = 2, 3
+	affineSumL, affineSumLL, affineSumXL = 4, 5, 6
+	affineScale, affineLow               = 8, 9
+	affineError                          = 4
+	affineBetter, affineOther            = 1, 2 // masks
+	affineRedo                           = "K7" // AVX-512: groups that Go must do
+)
+
 // searchAffine tries the scales numerators[s] / (highest - low).
 func searchAffine(absolute bool) func(g *groupWriter) {
 	return func(g *groupWriter) {
+		const highest, span, scale = 0, 4, 8
 		g.start("count+8(FP)")
-		g.halves(func() {
+		g.inLanes(func() {
 			g.span()
-			g.broadcast("high+32(FP)", 3)
-			g.load(field(atHighest), 0)
-			g.sub(0, 1, 4) // 1 is low
-			g.div(3, 4, 0)
-			g.constant(gOne, 8)
-			g.div(8, 0, 8)
-			g.store(8, field(atScale))
-			g.store(1, field(atLow))
-			g.store(0, field(atInverse))
-			g.store(1, field(atFrom))
+			g.broadcast("high+32(FP)", affineHighest)
+			g.load(field(atHighest), highest)
+			g.sub(highest, affineFrom, span)
+			g.div(affineHighest, span, affineInverse)
+			g.constant(gOne, scale)
+			g.div(scale, affineInverse, scale)
+			g.store(scale, field(atScale))
+			g.store(affineFrom, field(atLow))
+			g.store(affineInverse, field(atInverse))
+			g.store(affineFrom, field(atFrom))
 			g.affineLevels("levels")
-			g.load(field(atScale), 8)
-			g.load(field(atLow), 9)
-			g.affineError("error", absolute)
-			g.store(4, field(atBest))
+			g.load(field(atScale), affineScale)
+			g.load(field(atLow), affineLow)
+			g.affineErrors("error", absolute)
+			g.store(affineError, field(atBest))
 			g.redoNone()
-			g.op("MOVQ numerators+16(FP), BX")
-			g.op("MOVQ steps+24(FP), R9")
+			g.ins("MOVQ", "numerators+16(FP)", numeratorsAt)
+			g.ins("MOVQ", "steps+24(FP)", stepsLeft)
 			g.printf("\nstep:\n")
 			g.affineStep(absolute)
-			g.op("ADDQ $4, BX")
-			g.op("DECQ R9")
+			g.ins("ADDQ", "$4", numeratorsAt)
+			g.ins("DECQ", stepsLeft)
 			g.op("JNZ step")
 			g.endAffine()
 		})
 	}
 }
 
-// span stores the extremes and leaves in 1 the minimum, or 0 if that is positive. Of
+// span stores the extremes and leaves in affineFrom the minimum, or 0 if that is positive. Of
 // equal values it keeps the first. Where there is no span, atDead gets ones.
 func (g *groupWriter) span() {
-	g.load(field(atX), 1)
-	g.load(field(atX), 0)
+	const highest, lowest, x, zero, spare = 0, affineFrom, 2, 2, 4
+	g.load(field(atX), lowest)
+	g.load(field(atX), highest)
 	g.values("span", func() {
-		g.load(g.element(atX), 2)
-		g.lesser(2, 1, 1)
-		g.greater(2, 0, 0)
+		g.load(g.element(atX), x)
+		g.lesser(x, lowest, lowest)
+		g.greater(x, highest, highest)
 	})
-	g.store(1, field(atLowest))
-	g.store(0, field(atHighest))
-	g.zero(2)
-	g.lesser(2, 1, 1)
-	g.compare(atMost, 0, 1, 1)
-	g.storeMask(1, field(atDead), 4)
+	g.store(lowest, field(atLowest))
+	g.store(highest, field(atHighest))
+	g.zero(zero)
+	g.lesser(zero, lowest, affineFrom)
+	g.compare(atMost, highest, affineFrom, 1)
+	g.storeMask(1, field(atDead), spare)
 }
 
 func (g *groupWriter) redoNone() {
 	if g.wide() {
-		g.op("KXORW K7, K7, K7")
+		g.ins("KXORW", affineRedo, affineRedo, affineRedo)
 		return
 	}
-	g.zero(4)
-	g.store(4, field(atRedo))
+	const none = 4
+	g.zero(none)
+	g.store(none, field(atRedo))
 }
 
-// redo marks the lanes of mask 1.
-func (g *groupWriter) redo() {
+// redo marks the lanes of mask m.
+func (g *groupWriter) redo(m int) {
 	if g.wide() {
-		g.op("KORW K1, K7, K7")
+		g.ins("KORW", g.mask(m), affineRedo, affineRedo)
 		return
 	}
-	g.op("VORPS %s, %s, %s", field(atRedo), g.mask(1), g.mask(1))
-	g.op("VMOVUPS %s, %s", g.mask(1), field(atRedo))
+	g.ins("VORPS", field(atRedo), g.mask(m), g.mask(m))
+	g.ins("VMOVUPS", g.mask(m), field(atRedo))
 }
 
-// affineStep tries one scale, BX's numerator.
+// affineStep tries the scale of one numerator.
 func (g *groupWriter) affineStep(absolute bool) {
-	g.load(field(atLow), 1)
-	g.load(field(atHighest), 4)
-	g.sub(4, 1, 4)
-	g.broadcast("(BX)", 0)
-	g.div(0, 4, 0)
-	// The levels of all values are between those of the extremes.
-	g.mul(4, 0, 4)
-	g.load(field(atLowest), 5)
-	g.sub(5, 1, 5)
-	g.mul(5, 0, 5)
-	g.constant(gMagnitude, 6)
-	g.and(4, 6, 4)
-	g.and(5, 6, 5)
-	g.constant(gSimple, 6)
-	g.compare(notLess, 4, 6, 1)
-	g.compare(notLess, 5, 6, 2)
-	g.either(2, 1)
-	g.redo()
+	g.affineInverses()
 	g.affineLevels("tried")
-	g.load(field(atSumW), 10)
-	g.load(field(atSumX), 11)
-	g.mul(5, 10, 7)
-	g.mul(4, 4, 8)
-	g.sub(7, 8, 7) // the determinant
-	g.mul(6, 10, 8)
-	g.mul(4, 11, 9)
-	g.sub(8, 9, 8)
-	g.div(8, 7, 8) // the scale
-	g.mul(5, 11, 9)
-	g.mul(4, 6, 10)
-	g.sub(9, 10, 9)
-	g.div(9, 7, 9) // the offset
-	g.compare(greaterThan, 7, 2, 1)
-	g.compare(greaterThan, 9, 2, 2)
-	g.div(6, 5, 10)
-	g.merge(2, 10, 8)
-	g.merge(2, 2, 9)
-	g.affineError("difference", absolute)
-	g.load(field(atBest), 5)
-	g.compare(lessThan, 4, 5, 2)
-	g.both(2, 1)
-	g.mergeInto(1, 4, field(atBest), 5)
-	g.mergeInto(1, 8, field(atScale), 5)
-	g.mergeInto(1, 9, field(atLow), 5)
-	g.mergeInto(1, 0, field(atInverse), 5)
-	g.mergeInto(1, 1, field(atFrom), 5)
+	g.affineSolve()
+	g.affineErrors("difference", absolute)
+	const best, spare = 5, 5
+	g.load(field(atBest), best)
+	g.compare(lessThan, affineError, best, affineOther)
+	g.both(affineOther, affineBetter)
+	g.mergeInto(affineBetter, affineError, field(atBest), spare)
+	g.mergeInto(affineBetter, affineScale, field(atScale), spare)
+	g.mergeInto(affineBetter, affineLow, field(atLow), spare)
+	g.mergeInto(affineBetter, affineInverse, field(atInverse), spare)
+	g.mergeInto(affineBetter, affineFrom, field(atFrom), spare)
 }
 
-// affineLevels stores the levels of inverse 0 and minimum 1, and leaves the weighted sums
-// of level, level * level and x * level in 4, 5, 6. 2 is 0, 3 the greatest level.
+// affineInverses makes the inverse of the scale at hand, and marks the groups whose levels are
+// too large to be rounded simply.
+func (g *groupWriter) affineInverses() {
+	const (
+		span, lowest = 4, 5 // then the levels of the extremes
+		bits, limit  = 6, 6
+	)
+	g.load(field(atLow), affineFrom)
+	g.load(field(atHighest), span)
+	g.sub(span, affineFrom, span)
+	g.broadcast(in(numeratorsAt), affineInverse)
+	g.div(affineInverse, span, affineInverse)
+	// The levels of all values are between those of the extremes.
+	g.mul(span, affineInverse, span)
+	g.load(field(atLowest), lowest)
+	g.sub(lowest, affineFrom, lowest)
+	g.mul(lowest, affineInverse, lowest)
+	g.constant(gMagnitude, bits)
+	g.and(span, bits, span)
+	g.and(lowest, bits, lowest)
+	g.constant(gSimple, limit)
+	g.compare(notLess, span, limit, 1)
+	g.compare(notLess, lowest, limit, 2)
+	g.either(2, 1)
+	g.redo(1)
+}
+
+// affineSolve finds the scale and the offset of the least squares for the levels at hand, an
+// offset of 0 if that is positive. affineBetter gets the lanes that have a solution.
+func (g *groupWriter) affineSolve() {
+	const (
+		sumW, sumX      = 10, 11
+		determinant     = 7
+		square, product = 8, 9
+		otherProduct    = 10
+		scaleOfZero     = 10
+	)
+	g.load(field(atSumW), sumW)
+	g.load(field(atSumX), sumX)
+	g.mul(affineSumLL, sumW, determinant)
+	g.mul(affineSumL, affineSumL, square)
+	g.sub(determinant, square, determinant)
+	g.mul(affineSumXL, sumW, affineScale)
+	g.mul(affineSumL, sumX, product)
+	g.sub(affineScale, product, affineScale)
+	g.div(affineScale, determinant, affineScale)
+	g.mul(affineSumLL, sumX, affineLow)
+	g.mul(affineSumL, affineSumXL, otherProduct)
+	g.sub(affineLow, otherProduct, affineLow)
+	g.div(affineLow, determinant, affineLow)
+	g.compare(greaterThan, determinant, affineZero, affineBetter)
+	g.compare(greaterThan, affineLow, affineZero, affineOther)
+	g.div(affineSumXL, affineSumLL, scaleOfZero)
+	g.merge(affineOther, scaleOfZero, affineScale)
+	g.merge(affineOther, affineZero, affineLow)
+}
+
+// affineLevels stores the levels of the inverse and the minimum at hand, and leaves their
+// sums.
 func (g *groupWriter) affineLevels(label string) {
-	for i := range 3 {
-		g.zero(4 + i)
+	const x, level, weighted, square, product = 7, 8, 9, 10, 11
+	for _, sum := range []int{affineSumL, affineSumLL, affineSumXL} {
+		g.zero(sum)
 	}
-	g.zero(2)
+	g.zero(affineZero)
 	g.values(label, func() {
-		g.load(g.element(atX), 7)
-		g.sub(7, 1, 8)
-		g.mul(8, 0, 8)
-		g.round(8)
-		g.greater(8, 2, 8)
-		g.lesser(8, 3, 8)
-		g.store(8, g.element(atL))
-		g.mul(8, g.element(atW), 9)
-		g.add(4, 9, 4)
-		g.mul(9, 8, 10)
-		g.add(5, 10, 5)
-		g.mul(9, 7, 11)
-		g.add(6, 11, 6)
+		g.load(g.element(atX), x)
+		g.sub(x, affineFrom, level)
+		g.mul(level, affineInverse, level)
+		g.round(level)
+		g.greater(level, affineZero, level)
+		g.lesser(level, affineHighest, level)
+		g.store(level, g.element(atL))
+		g.mul(level, g.element(atW), weighted)
+		g.add(affineSumL, weighted, affineSumL)
+		g.mul(weighted, level, square)
+		g.add(affineSumLL, square, affineSumLL)
+		g.mul(weighted, x, product)
+		g.add(affineSumXL, product, affineSumXL)
 	})
 }
 
-// affineError leaves in 4 the weighted sum of the differences of scale 8 and offset 9.
-func (g *groupWriter) affineError(label string, absolute bool) {
-	g.zero(4)
+// affineErrors leaves in affineError the weighted sum of the differences of affineScale and
+// affineLow.
+func (g *groupWriter) affineErrors(label string, absolute bool) {
+	const difference, bits = 5, 6
+	g.zero(affineError)
 	if absolute {
-		g.constant(gMagnitude, 6)
+		g.constant(gMagnitude, bits)
 	}
 	g.values(label, func() {
-		g.mul(8, g.element(atL), 5)
-		g.add(5, 9, 5)
-		g.sub(5, g.element(atX), 5)
+		g.mul(affineScale, g.element(atL), difference)
+		g.add(difference, affineLow, difference)
+		g.sub(difference, g.element(atX), difference)
 		if absolute {
-			g.and(5, 6, 5)
+			g.and(difference, bits, difference)
 		} else {
-			g.mul(5, 5, 5)
+			g.mul(difference, difference, difference)
 		}
-		g.mul(5, g.element(atW), 5)
-		g.add(4, 5, 4)
+		g.mul(difference, g.element(atW), difference)
+		g.add(affineError, difference, affineError)
 	})
 }
 
 // endAffine settles the groups without a span: no scale, their own minimum.
 func (g *groupWriter) endAffine() {
+	const dead, lowest, zero, spare, redo = 0, 1, 2, 3, 4
 	if g.wide() {
-		g.op("VPMOVM2D K7, Z4")
-		g.store(4, field(atRedo))
+		g.ins("VPMOVM2D", affineRedo, zmm(redo))
+		g.store(redo, field(atRedo))
 	}
-	g.load(field(atDead), 0)
-	g.load(field(atLowest), 1)
-	g.zero(2)
-	g.lesser(2, 1, 1)
+	g.load(field(atDead), dead)
+	g.load(field(atLowest), lowest)
+	g.zero(zero)
+	g.lesser(zero, lowest, lowest)
 	if g.wide() {
-		g.op("VPMOVD2M Z0, K1")
+		g.ins("VPMOVD2M", zmm(dead), g.mask(1))
 	} else {
-		g.op("VMOVAPS Y0, %s", g.mask(1))
+		g.ins("VMOVAPS", ymm(dead), g.mask(1))
 	}
 	for _, f := range []offset{atScale, atInverse, atRedo} {
-		g.mergeInto(1, 2, field(f), 3)
+		g.mergeInto(1, zero, field(f), spare)
 	}
-	g.mergeInto(1, 1, field(atLow), 3)
+	g.mergeInto(1, lowest, field(atLow), spare)
 }

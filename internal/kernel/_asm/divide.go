@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // The searches of IQ1 go through all ways to divide a group of ordered values among three
 // levels, until a vector of candidates has one for which ll > 0 and xl * xl > best * ll.
 
@@ -33,6 +35,12 @@ const (
 // division16Bytes are the terms of one level: xl and ll of four sets for each of 16 values.
 const division16Bytes = 16 * 8 * 4
 
+// division is the register of the struct.
+const division = "DI"
+
+// above is the predicate of a comparison as a number in base 16.
+var above = fmt.Sprintf("$%#x", greaterThan)
+
 // emitDivisions prints both searches, which are the same with and without AVX-512.
 func emitDivisions(w *writer) {
 	emitDivide32(w)
@@ -50,24 +58,26 @@ func emitDivide32(w *writer) {
 		lowest, middle       = "Y13", "Y14" // levels
 		square, bound        = "Y2", "Y3"   // xl² and best * ll
 		best, zero           = "Y15", "Y12"
-		low, at, better      = "R8", "CX", "AX" // better has a bit for each candidate
+		low                  = "R8" // values at the lowest level
+		at                   = "CX" // the candidates
+		better               = "AX" // a bit for each candidate
 	)
-	w.ins("MOVQ", "d+0(FP)", "DI")
-	w.ins("MOVQ", divide32Low.of("DI"), low)
-	w.ins("MOVQ", divide32At.of("DI"), at)
-	w.ins("VBROADCASTSS", divide32Best.of("DI"), best)
-	w.ins("VBROADCASTSD", divide32Level.of("DI"), lowest)
-	w.ins("VBROADCASTSD", divide32Level.plus(8).of("DI"), middle)
+	w.ins("MOVQ", "d+0(FP)", division)
+	w.ins("MOVQ", divide32Low.of(division), low)
+	w.ins("MOVQ", divide32At.of(division), at)
+	w.ins("VBROADCASTSS", divide32Best.of(division), best)
+	w.ins("VBROADCASTSD", divide32Level.of(division), lowest)
+	w.ins("VBROADCASTSD", divide32Level.plus(8).of(division), middle)
 	w.ins("VXORPS", zero, zero, zero)
 	w.printf("\nlow:\n")
-	w.ins("VBROADCASTSS", divide32SumX.of("DI")+"(R8*8)", lowX)
-	w.ins("VBROADCASTSS", divide32SumW.of("DI")+"(R8*8)", lowW)
+	w.ins("VBROADCASTSS", divide32SumX.of(division)+times(low, 8), lowX)
+	w.ins("VBROADCASTSS", divide32SumW.of(division)+times(low, 8), lowW)
 	w.ins("VMULPS", lowest, lowX, lowXL)
 	w.ins("VMULPS", lowest, lowW, lowLL)
 	w.ins("VMULPS", lowest, lowLL, lowLL)
 	w.printf("\ncandidates:\n")
-	w.ins("VMOVUPS", divide32SumX.of("DI")+"(CX*4)", xl)
-	w.ins("VMOVUPS", divide32SumW.of("DI")+"(CX*4)", ll)
+	w.ins("VMOVUPS", divide32SumX.of(division)+times(at, 4), xl)
+	w.ins("VMOVUPS", divide32SumW.of(division)+times(at, 4), ll)
 	w.ins("VSUBPS", lowX, xl, xl)
 	w.ins("VSUBPS", lowW, ll, ll)
 	w.ins("VMULPS", middle, xl, xl)
@@ -75,12 +85,12 @@ func emitDivide32(w *writer) {
 	w.ins("VMULPS", middle, ll, ll)
 	w.ins("VADDPS", xl, lowXL, xl)
 	w.ins("VADDPS", ll, lowLL, ll)
-	w.ins("VADDPS", divide32TailX.of("DI")+"(CX*4)", xl, xl)
-	w.ins("VADDPS", divide32TailW.of("DI")+"(CX*4)", ll, ll)
+	w.ins("VADDPS", divide32TailX.of(division)+times(at, 4), xl, xl)
+	w.ins("VADDPS", divide32TailW.of(division)+times(at, 4), ll, ll)
 	w.ins("VMULPS", xl, xl, square)
 	w.ins("VMULPS", ll, best, bound)
-	w.ins("VCMPPS", "$0x1e", bound, square, square)
-	w.ins("VCMPPS", "$0x1e", zero, ll, bound)
+	w.ins("VCMPPS", above, bound, square, square)
+	w.ins("VCMPPS", above, zero, ll, bound)
 	w.ins("VANDPS", bound, square, square)
 	w.ins("VMOVMSKPS", square, better)
 	w.ins("TESTL", better, better)
@@ -89,17 +99,17 @@ func emitDivide32(w *writer) {
 	w.ins("CMPQ", at, "$66")
 	w.op("JLT candidates")
 	w.ins("INCQ", low)
-	w.ins("LEAQ", "(R8)(R8*1)", at)
+	w.ins("LEAQ", indexed(low, low, 1), at)
 	w.ins("CMPQ", low, "$33")
 	w.op("JLT low")
 	w.ins("MOVB", "$0", "ret+8(FP)")
 	w.op("VZEROUPPER")
 	w.op("RET")
 	w.printf("\nfound:\n")
-	w.ins("VMOVUPS", xl, divide32XL.of("DI"))
-	w.ins("VMOVUPS", ll, divide32LL.of("DI"))
-	w.ins("MOVQ", low, divide32Low.of("DI"))
-	w.ins("MOVQ", at, divide32At.of("DI"))
+	w.ins("VMOVUPS", xl, divide32XL.of(division))
+	w.ins("VMOVUPS", ll, divide32LL.of(division))
+	w.ins("MOVQ", low, divide32Low.of(division))
+	w.ins("MOVQ", at, divide32At.of(division))
 	w.ins("MOVB", "$1", "ret+8(FP)")
 	w.op("VZEROUPPER")
 	w.op("RET")
@@ -114,19 +124,20 @@ func emitDivide16(w *writer) {
 		head, middle        = "Y8", "Y9" // of the values before low, and before high
 		square, bound       = "X2", "X3" // xl² and best * ll
 		best, zero          = "X15", "X12"
-		low, high           = "R8", "R9"
+		low, high           = "R8", "R9" // where the middle and the highest level begin
 		foundLow, foundHigh = "R10", "R11"
-		highest             = "SI"       // terms at the highest level
-		at, better          = "CX", "AX" // better has a bit for each candidate
+		highest             = "SI" // terms at the highest level
+		at                  = "CX" // bytes of the terms of a level
+		better              = "AX" // a bit for each candidate
 	)
-	w.ins("MOVQ", "d+0(FP)", "DI")
-	w.ins("MOVQ", divide16LowAt.of("DI"), low)
-	w.ins("MOVQ", divide16HighAt.of("DI"), high)
-	w.ins("VMOVUPS", divide16Head.of("DI"), head)
-	w.ins("VMOVUPS", divide16Middle.of("DI"), middle)
-	w.ins("VBROADCASTSS", divide16Best.of("DI"), best)
+	w.ins("MOVQ", "d+0(FP)", division)
+	w.ins("MOVQ", divide16LowAt.of(division), low)
+	w.ins("MOVQ", divide16HighAt.of(division), high)
+	w.ins("VMOVUPS", divide16Head.of(division), head)
+	w.ins("VMOVUPS", divide16Middle.of(division), middle)
+	w.ins("VBROADCASTSS", divide16Best.of(division), best)
 	w.ins("VXORPS", zero, zero, zero)
-	w.ins("LEAQ", divide16Terms.plus(2*division16Bytes).of("DI"), highest)
+	w.ins("LEAQ", divide16Terms.plus(2*division16Bytes).of(division), highest)
 	w.printf("\ncandidates:\n")
 	w.ins("VMOVAPS", middle, sums)
 	w.ins("MOVQ", high, at)
@@ -134,7 +145,7 @@ func emitDivide16(w *writer) {
 	w.ins("CMPQ", at, number(division16Bytes))
 	w.op("JGE added")
 	w.printf("\nadd:\n")
-	w.ins("VADDPS", "(SI)(CX*1)", sums, sums)
+	w.ins("VADDPS", indexed(highest, at, 1), sums, sums)
 	w.ins("ADDQ", "$32", at)
 	w.ins("CMPQ", at, number(division16Bytes))
 	w.op("JLT add")
@@ -142,8 +153,8 @@ func emitDivide16(w *writer) {
 	w.ins("VEXTRACTF128", "$1", sums, ll)
 	w.ins("VMULPS", xl, xl, square)
 	w.ins("VMULPS", ll, best, bound)
-	w.ins("VCMPPS", "$0x1e", bound, square, square)
-	w.ins("VCMPPS", "$0x1e", zero, ll, bound)
+	w.ins("VCMPPS", above, bound, square, square)
+	w.ins("VCMPPS", above, zero, ll, bound)
 	w.ins("VANDPS", bound, square, square)
 	w.ins("VMOVMSKPS", square, better)
 	w.ins("MOVQ", low, foundLow)
@@ -153,7 +164,7 @@ func emitDivide16(w *writer) {
 	w.op("JGE next")
 	w.ins("MOVQ", high, at)
 	w.ins("SHLQ", "$5", at)
-	w.ins("VADDPS", divide16Terms.plus(division16Bytes).of("DI")+"(CX*1)", middle, middle)
+	w.ins("VADDPS", divide16Terms.plus(division16Bytes).of(division)+times(at, 1), middle, middle)
 	w.ins("INCQ", high)
 	w.ins("TESTL", better, better)
 	w.op("JZ candidates")
@@ -163,7 +174,7 @@ func emitDivide16(w *writer) {
 	w.op("JGE last")
 	w.ins("MOVQ", low, at)
 	w.ins("SHLQ", "$5", at)
-	w.ins("VADDPS", divide16Terms.of("DI")+"(CX*1)", head, head)
+	w.ins("VADDPS", divide16Terms.of(division)+times(at, 1), head, head)
 	w.printf("\nlast:\n")
 	w.ins("INCQ", low)
 	w.ins("MOVQ", low, high)
@@ -176,13 +187,13 @@ func emitDivide16(w *writer) {
 	w.op("VZEROUPPER")
 	w.op("RET")
 	w.printf("\nfound:\n")
-	w.ins("VMOVUPS", sums, divide16Sums.of("DI"))
-	w.ins("MOVB", foundLow, divide16Low.of("DI"))
-	w.ins("MOVB", foundHigh, divide16High.of("DI"))
-	w.ins("MOVQ", low, divide16LowAt.of("DI"))
-	w.ins("MOVQ", high, divide16HighAt.of("DI"))
-	w.ins("VMOVUPS", head, divide16Head.of("DI"))
-	w.ins("VMOVUPS", middle, divide16Middle.of("DI"))
+	w.ins("VMOVUPS", sums, divide16Sums.of(division))
+	w.ins("MOVB", foundLow, divide16Low.of(division))
+	w.ins("MOVB", foundHigh, divide16High.of(division))
+	w.ins("MOVQ", low, divide16LowAt.of(division))
+	w.ins("MOVQ", high, divide16HighAt.of(division))
+	w.ins("VMOVUPS", head, divide16Head.of(division))
+	w.ins("VMOVUPS", middle, divide16Middle.of(division))
 	w.ins("MOVB", "$1", "ret+8(FP)")
 	w.op("VZEROUPPER")
 	w.op("RET")

@@ -5,11 +5,22 @@ import (
 	"math"
 )
 
-// Searches over coding.Groups: 16 groups of values side by side, one in each lane. SI
-// points at the groups; AVX2 goes through them twice, 8 lanes at a time. What is added
-// up within a group is added in order, and nothing is fused.
+// Searches over coding.Groups: 16 groups of values side by side, one in each lane. AVX2 goes
+// through them twice, 8 lanes at a time. What is added up within a group is added in order,
+// and nothing is fused.
+const (
+	groupsAt     = "SI" // the first of the lanes at hand
+	valueAt      = "DX" // value i of each group
+	valueCount   = "R8" // of a group
+	valuesLeft   = "CX"
+	numeratorsAt = "BX"
+	stepsLeft    = "R9"
+	passesLeft   = "R13" // of AVX2
+	toSecond     = "R11" // from the first set of groups to the second, in bytes
+	nearAt       = "R10" // the nearest levels of IQ4
+)
 
-// Fields of coding.Groups; DX points at value i of each group.
+// Fields of coding.Groups.
 const (
 	atX          offset = "Groups_X"
 	atW          offset = "Groups_W"
@@ -32,6 +43,7 @@ const (
 
 // Predicates of comparisons.
 const (
+	equal        = 0
 	lessThan     = 17
 	atMost       = 18
 	notEqual     = 4 // or not a number
@@ -90,7 +102,7 @@ type groupWriter struct {
 	*writer
 	tier, register string
 	lanes          int
-	value          int // of those that a turn of a loop treats
+	value          int // of those of a round of a loop
 }
 
 func (g *groupWriter) wide() bool { return g.lanes == 16 }
@@ -104,10 +116,10 @@ func (g *groupWriter) mask(m int) string {
 	return g.v(16 - m)
 }
 
-// field is a lane of the groups, element one of the values that DX is at.
-func field(at offset) string { return at.of("SI") }
+// field is a field of the groups, element one of the values at hand.
+func field(f offset) string { return f.of(groupsAt) }
 
-func (g *groupWriter) element(at offset) string { return at.plus(64 * g.value).of("DX") }
+func (g *groupWriter) element(f offset) string { return f.plus(64 * g.value).of(valueAt) }
 
 // name is a register's, or the operand itself.
 func (g *groupWriter) name(operand any) string {
@@ -119,7 +131,7 @@ func (g *groupWriter) name(operand any) string {
 
 // do prints to = a op b; b may be memory.
 func (g *groupWriter) do(op string, a int, b any, to int) {
-	g.op("%s %s, %s, %s", op, g.name(b), g.v(a), g.v(to))
+	g.ins(op, g.name(b), g.v(a), g.v(to))
 }
 
 func (g *groupWriter) add(a int, b any, to int)     { g.do("VADDPS", a, b, to) }
@@ -129,17 +141,17 @@ func (g *groupWriter) div(a int, b any, to int)     { g.do("VDIVPS", a, b, to) }
 func (g *groupWriter) and(a int, b any, to int)     { g.do("VANDPS", a, b, to) }
 func (g *groupWriter) lesser(a int, b any, to int)  { g.do("VMINPS", a, b, to) } // a if a < b
 func (g *groupWriter) greater(a int, b any, to int) { g.do("VMAXPS", a, b, to) } // a if a > b
-func (g *groupWriter) zero(i int)                   { g.op("VXORPS %[1]s, %[1]s, %[1]s", g.v(i)) }
-func (g *groupWriter) load(from string, to int)     { g.op("VMOVUPS %s, %s", from, g.v(to)) }
-func (g *groupWriter) store(from int, to string)    { g.op("VMOVUPS %s, %s", g.v(from), to) }
-func (g *groupWriter) copy(from, to int)            { g.op("VMOVAPS %s, %s", g.v(from), g.v(to)) }
-func (g *groupWriter) root(a, to int)               { g.op("VSQRTPS %s, %s", g.v(a), g.v(to)) }
+func (g *groupWriter) zero(i int)                   { g.ins("VXORPS", g.v(i), g.v(i), g.v(i)) }
+func (g *groupWriter) load(from string, to int)     { g.ins("VMOVUPS", from, g.v(to)) }
+func (g *groupWriter) store(from int, to string)    { g.ins("VMOVUPS", g.v(from), to) }
+func (g *groupWriter) copy(from, to int)            { g.ins("VMOVAPS", g.v(from), g.v(to)) }
+func (g *groupWriter) root(a, to int)               { g.ins("VSQRTPS", g.v(a), g.v(to)) }
 func (g *groupWriter) broadcast(from string, to int) {
-	g.op("VBROADCASTSS %s, %s", from, g.v(to))
+	g.ins("VBROADCASTSS", from, g.v(to))
 }
 
 func (g *groupWriter) constant(c, to int) {
-	g.broadcast(fmt.Sprintf("groupConstants<>+%d(SB)", 32*c), to)
+	g.broadcast(groupConstant(c), to)
 }
 
 // withConstant prints to = a op constant.
@@ -148,8 +160,10 @@ func (g *groupWriter) withConstant(op string, a, c, to int) {
 	if g.wide() {
 		suffix = ".BCST"
 	}
-	g.op("%s%s groupConstants<>+%d(SB), %s, %s", op, suffix, 32*c, g.v(a), g.v(to))
+	g.ins(op+suffix, groupConstant(c), g.v(a), g.v(to))
 }
+
+func groupConstant(c int) string { return fmt.Sprintf("groupConstants<>+%d(SB)", 32*c) }
 
 func (g *groupWriter) integer(op string) string {
 	if g.wide() && (op == "VPAND" || op == "VPOR" || op == "VPANDN") {
@@ -164,7 +178,7 @@ func (g *groupWriter) round(i int) {
 	if g.wide() {
 		op = "VRNDSCALEPS"
 	}
-	g.op("%[1]s $%[2]d, %[3]s, %[3]s", op, roundNearest, g.v(i))
+	g.ins(op, number(roundNearest), g.v(i), g.v(i))
 }
 
 // nearest is package quantize's function of that name, with all its bits.
@@ -176,50 +190,50 @@ func (g *groupWriter) nearest(i int) {
 
 // compare sets mask m where a predicate b.
 func (g *groupWriter) compare(predicate, a int, b any, m int) {
-	g.op("VCMPPS $%d, %s, %s, %s", predicate, g.name(b), g.v(a), g.mask(m))
+	g.ins("VCMPPS", number(predicate), g.name(b), g.v(a), g.mask(m))
 }
 
 // both and either combine mask n into m.
 func (g *groupWriter) both(n, m int) {
 	if g.wide() {
-		g.op("KANDW K%d, K%d, K%[2]d", n, m)
+		g.ins("KANDW", numbered("K", n), numbered("K", m), numbered("K", m))
 		return
 	}
-	g.op("VANDPS %[1]s, %[2]s, %[2]s", g.mask(n), g.mask(m))
+	g.ins("VANDPS", g.mask(n), g.mask(m), g.mask(m))
 }
 
 func (g *groupWriter) either(n, m int) {
 	if g.wide() {
-		g.op("KORW K%d, K%d, K%[2]d", n, m)
+		g.ins("KORW", numbered("K", n), numbered("K", m), numbered("K", m))
 		return
 	}
-	g.op("VORPS %[1]s, %[2]s, %[2]s", g.mask(n), g.mask(m))
+	g.ins("VORPS", g.mask(n), g.mask(m), g.mask(m))
 }
 
 func (g *groupWriter) clearMask(m int) {
 	if g.wide() {
-		g.op("KXORW K%[1]d, K%[1]d, K%[1]d", m)
+		g.ins("KXORW", numbered("K", m), numbered("K", m), numbered("K", m))
 		return
 	}
-	g.op("VXORPS %[1]s, %[1]s, %[1]s", g.mask(m))
+	g.ins("VXORPS", g.mask(m), g.mask(m), g.mask(m))
 }
 
 // merge replaces the lanes of to that mask m has.
 func (g *groupWriter) merge(m, from, to int) {
 	if g.wide() {
-		g.op("VMOVAPS %s, K%d, %s", g.v(from), m, g.v(to))
+		g.ins("VMOVAPS", g.v(from), numbered("K", m), g.v(to))
 		return
 	}
-	g.op("VBLENDVPS %s, %s, %s, %[3]s", g.mask(m), g.v(from), g.v(to))
+	g.ins("VBLENDVPS", g.mask(m), g.v(from), g.v(to), g.v(to))
 }
 
 // mergeInto does so in memory.
 func (g *groupWriter) mergeInto(m, from int, to string, spare int) {
 	if g.wide() {
-		g.op("VMOVUPS %s, K%d, %s", g.v(from), m, to)
+		g.ins("VMOVUPS", g.v(from), numbered("K", m), to)
 		return
 	}
-	g.op("VMOVUPS %s, %s", to, g.v(spare))
+	g.ins("VMOVUPS", to, g.v(spare))
 	g.merge(m, from, spare)
 	g.store(spare, to)
 }
@@ -227,63 +241,63 @@ func (g *groupWriter) mergeInto(m, from int, to string, spare int) {
 // keep clears the lanes that mask m lacks.
 func (g *groupWriter) keep(m, i int) {
 	if g.wide() {
-		g.op("VMOVAPS.Z %s, K%d, %[1]s", g.v(i), m)
+		g.ins("VMOVAPS.Z", g.v(i), numbered("K", m), g.v(i))
 		return
 	}
-	g.op("VANDPS %s, %s, %[2]s", g.mask(m), g.v(i))
+	g.ins("VANDPS", g.mask(m), g.v(i), g.v(i))
 }
 
 // storeMask stores mask m as integers of all ones or none.
 func (g *groupWriter) storeMask(m int, to string, spare int) {
 	if g.wide() {
-		g.op("VPMOVM2D K%d, Z%d", m, spare)
+		g.ins("VPMOVM2D", numbered("K", m), zmm(spare))
 		g.store(spare, to)
 		return
 	}
-	g.op("VMOVUPS %s, %s", g.mask(m), to)
+	g.ins("VMOVUPS", g.mask(m), to)
 }
 
 // jumpIfNone jumps where mask m has no lane.
 func (g *groupWriter) jumpIfNone(m int, label string) {
 	if g.wide() {
-		g.op("KORTESTW K%[1]d, K%[1]d", m)
+		g.ins("KORTESTW", numbered("K", m), numbered("K", m))
 	} else {
-		g.op("VMOVMSKPS %s, AX", g.mask(m))
-		g.op("TESTL AX, AX")
+		g.ins("VMOVMSKPS", g.mask(m), scratch)
+		g.ins("TESTL", scratch, scratch)
 	}
 	g.op("JZ %s", label)
 }
 
-// halves prints body once for 16 lanes, or as a loop over both halves.
-func (g *groupWriter) halves(body func()) {
+// inLanes prints body once for 16 lanes, or as a loop over twice 8.
+func (g *groupWriter) inLanes(body func()) {
 	if g.wide() {
 		body()
 	} else {
-		g.op("MOVQ $2, R13")
+		g.ins("MOVQ", "$2", passesLeft)
 		g.printf("\nhalf:\n")
 		body()
-		g.op("ADDQ $32, SI")
-		g.op("DECQ R13")
+		g.ins("ADDQ", "$32", groupsAt)
+		g.ins("DECQ", passesLeft)
 		g.op("JNZ half")
 	}
 	g.op("VZEROUPPER")
 	g.op("RET")
 }
 
-// unrolled is how many values a turn treats, so that the end of a loop can be foreseen.
+// unrolled is how many values a round of a loop has, so that its end can be predicted.
 const unrolled = 8
 
-// values prints body for each value, at DX; R8 is their number.
+// values prints body for each value.
 func (g *groupWriter) values(label string, body func()) {
-	g.op("MOVQ SI, DX")
-	g.op("MOVQ R8, CX")
+	g.ins("MOVQ", groupsAt, valueAt)
+	g.ins("MOVQ", valueCount, valuesLeft)
 	g.printf("\n%s:\n", label)
 	for g.value = range unrolled {
 		body()
 	}
 	g.value = 0
-	g.op("ADDQ $%d, DX", 64*unrolled)
-	g.op("SUBQ $%d, CX", unrolled)
+	g.ins("ADDQ", number(64*unrolled), valueAt)
+	g.ins("SUBQ", number(unrolled), valuesLeft)
 	g.op("JNZ %s", label)
 }
 
@@ -295,18 +309,18 @@ type search struct {
 }
 
 var searches = []search{
-	weighing("weighGiven", func(g *groupWriter) { g.load(g.element(atW), 1) }),
-	weighing("weighSquare", func(g *groupWriter) { g.mul(0, 0, 1) }),
-	weighing("weighSize", func(g *groupWriter) { g.and(0, 5, 1) }),
+	weighing("weighGiven", func(g *groupWriter) { g.load(g.element(atW), weighW) }),
+	weighing("weighSquare", func(g *groupWriter) { g.mul(weighX, weighX, weighW) }),
+	weighing("weighSize", func(g *groupWriter) { g.and(weighX, weighMagnitude, weighW) }),
 	weighing("weighLevelled", func(g *groupWriter) {
-		g.and(0, 5, 1)
-		g.add(4, 1, 1)
+		g.and(weighX, weighMagnitude, weighW)
+		g.add(weighPrior, weighW, weighW)
 	}),
 	weighing("weighEnergy", func(g *groupWriter) {
-		g.mul(0, 0, 1)
-		g.add(4, 1, 1)
-		g.root(1, 1)
-		g.mul(1, g.element(atW), 1)
+		g.mul(weighX, weighX, weighW)
+		g.add(weighPrior, weighW, weighW)
+		g.root(weighW, weighW)
+		g.mul(weighW, g.element(atW), weighW)
 	}),
 	{"searchSymmetric", "s *Groups, count int, numerators *[20]float32, low, high float32", 32, searchSymmetric},
 	{"searchAffine", "s *Groups, count int, numerators *float32, steps int, high float32", 36, searchAffine(false)},
@@ -315,8 +329,8 @@ var searches = []search{
 	{"searchIQ4", "s *Groups, numerators *[16]float32, near *[1024]float32", 24, searchIQ4},
 }
 
-// weighing prints W from x in 0, WX and the sums of both. 4 holds what comes before
-// the values, 5 the bits of a magnitude.
+// weighing is a search that stores the weights that weigh makes, weights times values, and
+// the sums of both.
 func weighing(name string, weigh func(g *groupWriter)) search {
 	return search{name, "s *Groups, count int", 16, func(g *groupWriter) { g.weighing(name, weigh) }}
 }

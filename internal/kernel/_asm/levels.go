@@ -41,10 +41,10 @@ func emitIQ4Buckets(w *writer) {
 		}
 		below[b], above[b] = iq4Values[level], iq4Values[min(15, level+1)]
 	}
-	at := 0
+	size := 0
 	put := func(f float32) {
-		w.printf("DATA iq4Buckets<>+%d(SB)/4, $%#08x\n", at, math.Float32bits(f))
-		at += 4
+		w.printf("DATA iq4Buckets<>+%d(SB)/4, $%#08x\n", size, math.Float32bits(f))
+		size += 4
 	}
 	for _, table := range [][32]float32{middles, below, above} {
 		for _, f := range table {
@@ -53,12 +53,24 @@ func emitIQ4Buckets(w *writer) {
 	}
 	put(1 / iq4Bucket)
 	put(iq4Origin)
-	w.printf("GLOBL iq4Buckets<>(SB), RODATA|NOPTR, $%d\n", at)
+	w.printf("GLOBL iq4Buckets<>(SB), RODATA|NOPTR, $%d\n", size)
 	for i, m := range iq4Middles {
 		w.printf("DATA iq4Middles<>+%d(SB)/4, $%#08x\n", 4*i, math.Float32bits(m))
 	}
 	w.printf("GLOBL iq4Middles<>(SB), RODATA|NOPTR, $64\n")
 }
+
+// Registers of what turns the values of groups in rows into bytes.
+const (
+	levelsTo      = "DI"
+	levelsFrom    = "SI"
+	levelsBy      = "AX" // the number of the group that values are multiplied with or divided by
+	levelsLow     = "BX"
+	groupsLeft    = "CX"
+	levelsVectors = "R8" // that are left of a group
+
+	levelsX = 0 // 16 values, one or two vectors
+)
 
 // emitLevels prints what turns the values of groups in rows into bytes.
 func emitLevels(w *writer, tier, register string, lanes int) {
@@ -78,111 +90,115 @@ func emitLevels(w *writer, tier, register string, lanes int) {
 // levels prints q = bias + max(least, min(most, nearest(..))) of (x - low) * by, or of
 // (x + low) / by: a group of vectors * 16 values for each number in by and low.
 func (g *groupWriter) levels(divided bool) {
-	g.op("MOVQ q+0(FP), DI")
-	g.op("MOVQ x+8(FP), SI")
-	g.op("MOVQ by+16(FP), AX")
-	g.op("MOVQ low+24(FP), BX")
-	g.op("MOVQ groups+32(FP), CX")
-	for i, limit := range []string{"least+48", "most+52", "bias+56"} {
-		g.op("MOVL %s(FP), DX", limit)
-		g.op("VMOVD DX, X%d", 5+i)
-		g.op("VPBROADCASTD X%d, %s", 5+i, g.v(5+i))
+	const by, low, least, most, bias, argument = 3, 4, 5, 6, 7, "DX"
+	g.ins("MOVQ", "q+0(FP)", levelsTo)
+	g.ins("MOVQ", "x+8(FP)", levelsFrom)
+	g.ins("MOVQ", "by+16(FP)", levelsBy)
+	g.ins("MOVQ", "low+24(FP)", levelsLow)
+	g.ins("MOVQ", "groups+32(FP)", groupsLeft)
+	for i, limit := range []string{"least+48(FP)", "most+52(FP)", "bias+56(FP)"} {
+		g.ins("MOVL", limit, argument)
+		g.ins("VMOVD", argument, xmm(least+i))
+		g.ins("VPBROADCASTD", xmm(least+i), g.v(least+i))
 	}
 	g.printf("\ngroup:\n")
-	g.broadcast("(AX)", 3)
-	g.broadcast("(BX)", 4)
-	g.op("MOVQ vectors+40(FP), R8")
+	g.broadcast(in(levelsBy), by)
+	g.broadcast(in(levelsLow), low)
+	g.ins("MOVQ", "vectors+40(FP)", levelsVectors)
 	g.printf("\nvector:\n")
 	for i := range 16 / g.lanes {
-		g.load(fmt.Sprintf("%d(SI)", 32*i), i)
+		x := levelsX + i
+		g.load(at(levelsFrom, 32*i), x)
 		if divided {
-			g.add(i, 4, i)
-			g.div(i, 3, i)
+			g.add(x, low, x)
+			g.div(x, by, x)
 		} else {
-			g.sub(i, 4, i)
-			g.mul(i, 3, i)
+			g.sub(x, low, x)
+			g.mul(x, by, x)
 		}
-		g.nearest(i)
-		g.op("VPMAXSD %[1]s, %[2]s, %[2]s", g.v(5), g.v(i))
-		g.op("VPMINSD %[1]s, %[2]s, %[2]s", g.v(6), g.v(i))
-		g.op("VPADDD %[1]s, %[2]s, %[2]s", g.v(7), g.v(i))
+		g.nearest(x)
+		g.do("VPMAXSD", x, least, x)
+		g.do("VPMINSD", x, most, x)
+		g.do("VPADDD", x, bias, x)
 	}
 	g.storeBytes()
-	g.op("DECQ R8")
+	g.ins("DECQ", levelsVectors)
 	g.op("JNZ vector")
-	g.op("ADDQ $4, AX")
-	g.op("ADDQ $4, BX")
-	g.op("DECQ CX")
+	g.ins("ADDQ", "$4", levelsBy)
+	g.ins("ADDQ", "$4", levelsLow)
+	g.ins("DECQ", groupsLeft)
 	g.op("JNZ group")
 	g.op("VZEROUPPER")
 	g.op("RET")
 }
 
-// storeBytes stores 16 small integers, from 0 (and 1) on, as bytes and moves on.
+// storeBytes stores the 16 small integers in levelsX as bytes and moves on.
 func (g *groupWriter) storeBytes() {
 	if g.wide() {
-		g.op("VPMOVDB Z0, (DI)")
+		g.ins("VPMOVDB", zmm(levelsX), in(levelsTo))
 	} else {
-		g.op("VPACKSSDW Y1, Y0, Y0")
-		g.op("VPERMQ $0xd8, Y0, Y0")
-		g.op("VEXTRACTI128 $1, Y0, X1")
-		g.op("VPACKUSWB X1, X0, X0")
-		g.op("VMOVDQU X0, (DI)")
+		g.ins("VPACKSSDW", ymm(levelsX+1), ymm(levelsX), ymm(levelsX))
+		g.ins("VPERMQ", "$0xd8", ymm(levelsX), ymm(levelsX))
+		g.ins("VEXTRACTI128", "$1", ymm(levelsX), xmm(levelsX+1))
+		g.ins("VPACKUSWB", xmm(levelsX+1), xmm(levelsX), xmm(levelsX))
+		g.ins("VMOVDQU", xmm(levelsX), in(levelsTo))
 	}
-	g.op("ADDQ $64, SI")
-	g.op("ADDQ $16, DI")
+	g.ins("ADDQ", "$64", levelsFrom)
+	g.ins("ADDQ", "$16", levelsTo)
 }
 
 // fp4 prints the index of the 4-bit float nearest to x, of groups of vectors * 16 values
 // whose middles between neighbours are middles times the group's number in by: how many
-// of them are less than the size, and 8 for a sign.
+// of them are less than the magnitude, and 8 for a sign.
 func (g *groupWriter) fp4() {
-	const size, spare, sign, first, count, bits, zero = 2, 3, 4, 5, 12, 13, 14
-	g.op("MOVQ q+0(FP), DI")
-	g.op("MOVQ x+8(FP), SI")
-	g.op("MOVQ by+16(FP), AX")
-	g.op("MOVQ groups+24(FP), CX")
-	g.op("MOVQ middles+40(FP), DX")
+	const magnitude, spare, sign, first, count, bits, zero = 2, 3, 4, 5, 12, 13, 14
+	const by, middlesAt = sign, "DX"
+	g.ins("MOVQ", "q+0(FP)", levelsTo)
+	g.ins("MOVQ", "x+8(FP)", levelsFrom)
+	g.ins("MOVQ", "by+16(FP)", levelsBy)
+	g.ins("MOVQ", "groups+24(FP)", groupsLeft)
+	g.ins("MOVQ", "middles+40(FP)", middlesAt)
 	g.constant(gMagnitude, bits)
 	g.zero(zero)
 	g.printf("\ngroup:\n")
-	g.broadcast("(AX)", sign)
+	g.broadcast(in(levelsBy), by)
 	for m := range 7 {
-		g.broadcast(fmt.Sprintf("%d(DX)", 4*m), first+m)
-		g.mul(first+m, sign, first+m)
+		g.broadcast(at(middlesAt, 4*m), first+m)
+		g.mul(first+m, by, first+m)
 	}
-	g.op("MOVQ vectors+32(FP), R8")
+	g.ins("MOVQ", "vectors+32(FP)", levelsVectors)
 	g.printf("\nvector:\n")
 	for i := range 16 / g.lanes {
-		g.load(fmt.Sprintf("%d(SI)", 32*i), i)
-		g.and(i, bits, size)
+		x := levelsX + i
+		g.load(at(levelsFrom, 32*i), x)
+		g.and(x, bits, magnitude)
 		g.zero(count)
 		for m := range 7 {
 			if g.wide() {
-				g.op("VPCMPGTD Z%d, Z%d, K%d", first+m, size, 1+m%2)
-				g.op("VPMOVM2D K%d, Z%d", 1+m%2, spare)
+				g.ins("VPCMPGTD", zmm(first+m), zmm(magnitude), g.mask(1+m%2))
+				g.ins("VPMOVM2D", g.mask(1+m%2), zmm(spare))
 			} else {
-				g.op("VPCMPGTD Y%d, Y%d, Y%d", first+m, size, spare)
+				g.ins("VPCMPGTD", ymm(first+m), ymm(magnitude), ymm(spare))
 			}
 			g.do("VPSUBD", count, spare, count)
 		}
-		g.op("VPSRLD $31, %s, %s", g.v(i), g.v(sign))
-		g.op("VPSLLD $3, %[1]s, %[1]s", g.v(sign))
+		g.ins("VPSRLD", "$31", g.v(x), g.v(sign))
+		g.ins("VPSLLD", "$3", g.v(sign), g.v(sign))
 		if g.wide() { // there is no negative zero
-			g.op("VPTESTMD Z%d, Z%d, K1", count, count)
-			g.op("VPORD Z%d, Z%d, K1, Z%d", sign, count, count)
+			g.ins("VPTESTMD", zmm(count), zmm(count), g.mask(1))
+			g.ins("VPORD", zmm(sign), zmm(count), g.mask(1), zmm(count))
 		} else {
-			g.op("VPCMPEQD Y%d, Y%d, Y%d", zero, count, spare)
-			g.op("VPANDN Y%d, Y%d, Y%d", sign, spare, spare)
-			g.op("VPOR Y%d, Y%d, Y%d", spare, count, count)
+			g.ins("VPCMPEQD", ymm(zero), ymm(count), ymm(spare))
+			g.ins("VPANDN", ymm(sign), ymm(spare), ymm(spare))
+			g.ins("VPOR", ymm(spare), ymm(count), ymm(count))
 		}
-		g.copy(count, i)
+		g.copy(count, x)
 	}
 	g.storeBytes()
-	g.op("DECQ R8")
+	g.ins("DECQ", levelsVectors)
 	g.op("JNZ vector")
-	g.op("ADDQ $4, AX")
-	g.op("DECQ CX")
+	g.ins("ADDQ", "$4", levelsBy)
+	g.ins("DECQ", groupsLeft)
 	g.op("JNZ group")
 	g.op("VZEROUPPER")
 	g.op("RET")
@@ -191,57 +207,65 @@ func (g *groupWriter) fp4() {
 // iq4Levels prints the index of the level nearest to x * by, in groups of 32. What is not
 // a number gets the last one.
 func (g *groupWriter) iq4Levels() {
-	g.op("MOVQ q+0(FP), DI")
-	g.op("MOVQ x+8(FP), SI")
-	g.op("MOVQ by+16(FP), AX")
-	g.op("MOVQ groups+24(FP), CX")
+	const by, bit = 3, "BX"
+	g.ins("MOVQ", "q+0(FP)", levelsTo)
+	g.ins("MOVQ", "x+8(FP)", levelsFrom)
+	g.ins("MOVQ", "by+16(FP)", levelsBy)
+	g.ins("MOVQ", "groups+24(FP)", groupsLeft)
 	if g.wide() {
-		g.op("VMOVUPS iq4Middles<>+0(SB), Z16")
+		g.load("iq4Middles<>+0(SB)", iq4AllMiddles)
 		for i := range 4 {
-			g.op("MOVL $%d, BX", 1<<i)
-			g.op("VPBROADCASTD BX, Z%d", 20+i)
+			g.ins("MOVL", number(1<<i), bit)
+			g.ins("VPBROADCASTD", bit, zmm(iq4Bits+i))
 		}
-		g.broadcast("iq4Middles<>+32(SB)", 17)
+		g.broadcast("iq4Middles<>+32(SB)", iq4Eighth)
 	}
 	g.printf("\ngroup:\n")
-	g.broadcast("(AX)", 3)
+	g.broadcast(in(levelsBy), by)
 	for range 2 {
 		for i := range 16 / g.lanes {
-			g.load(fmt.Sprintf("%d(SI)", 32*i), i)
-			g.mul(i, 3, i)
-			g.iq4Index(i)
+			x := levelsX + i
+			g.load(at(levelsFrom, 32*i), x)
+			g.mul(x, by, x)
+			g.iq4Index(x)
 		}
 		g.storeBytes()
 	}
-	g.op("ADDQ $4, AX")
-	g.op("DECQ CX")
+	g.ins("ADDQ", "$4", levelsBy)
+	g.ins("DECQ", groupsLeft)
 	g.op("JNZ group")
 	g.op("VZEROUPPER")
 	g.op("RET")
 }
 
+// Vector registers of iq4Levels with AVX-512: all middles, the eighth in every lane, and bits 0
+// to 3 of an index, each in every lane.
+const iq4AllMiddles, iq4Eighth, iq4Bits = 16, 17, 20
+
 // iq4Index replaces values by indexes of levels: by bisection, or by counting the middles
 // that are not greater.
-func (g *groupWriter) iq4Index(i int) {
+func (g *groupWriter) iq4Index(x int) {
 	if !g.wide() {
-		g.zero(5)
+		const middle, count, bits = 4, 5, "BX"
+		g.zero(count)
 		for _, m := range iq4Middles[1:] {
-			g.op("MOVL $%#x, BX", math.Float32bits(m))
-			g.op("VMOVD BX, X4")
-			g.op("VBROADCASTSS X4, Y4")
-			g.op("VCMPPS $%d, Y4, Y%d, Y4", notLess, i)
-			g.op("VPSUBD Y4, Y5, Y5")
+			g.ins("MOVL", fmt.Sprintf("$%#x", math.Float32bits(m)), bits)
+			g.ins("VMOVD", bits, xmm(middle))
+			g.broadcast(xmm(middle), middle)
+			g.ins("VCMPPS", number(notLess), ymm(middle), ymm(x), ymm(middle))
+			g.do("VPSUBD", count, middle, count)
 		}
-		g.copy(5, i)
+		g.copy(count, x)
 		return
 	}
-	g.op("VCMPPS $%d, Z17, Z%d, K1", notLess, i)
-	g.op("VMOVDQA32.Z Z23, K1, Z4")
+	const index, tried, middle = 4, 5, 6
+	g.compare(notLess, x, iq4Eighth, 1)
+	g.ins("VMOVDQA32.Z", zmm(iq4Bits+3), g.mask(1), zmm(index))
 	for step := 2; step >= 0; step-- {
-		g.op("VPORD Z%d, Z4, Z5", 20+step)
-		g.op("VPERMPS Z16, Z5, Z6")
-		g.op("VCMPPS $%d, Z6, Z%d, K1", notLess, i)
-		g.op("VMOVDQA32 Z5, K1, Z4")
+		g.do("VPORD", index, iq4Bits+step, tried)
+		g.do("VPERMPS", tried, iq4AllMiddles, middle)
+		g.compare(notLess, x, middle, 1)
+		g.ins("VMOVDQA32", zmm(tried), g.mask(1), zmm(index))
 	}
-	g.copy(4, i)
+	g.copy(index, x)
 }

@@ -1,10 +1,18 @@
 package main
 
-import "fmt"
-
 // Searches in lists of lattice points, a vector of points at a time: each coordinate of a
 // point picks its term of the sum of squares from a register.
 
+const (
+	pointPlacesAt  = "SI" // the points at hand, their coordinates in a word
+	pointVectors   = "CX" // that are left
+	pointXAt       = "BX"
+	pointWeightsAt = "DX"
+	pointLevelsAt  = "DI"
+)
+
+// Vector registers of these searches: from 0 on, the terms of the levels of each coordinate;
+// then
 const (
 	pointLevels, pointSum    = 8, 8 // the levels, scaled, until there are terms
 	pointPlaces, pointIndex  = 9, 10
@@ -16,89 +24,93 @@ const (
 func (g *groupWriter) emitNearestPoint(name string, dims, bits int) {
 	g.printf("\n// func %s%s(places *uint16, vectors int, x, weights *float32, scale float32, levels *[16]float32) int\n", name, g.tier)
 	g.printf("TEXT ·%s%s(SB), NOSPLIT, $0-56\n", name, g.tier)
-	g.op("MOVQ places+0(FP), SI")
-	g.op("MOVQ vectors+8(FP), CX")
-	g.op("MOVQ x+16(FP), BX")
-	g.op("MOVQ weights+24(FP), DX")
-	g.op("MOVQ levels+40(FP), DI")
-	g.broadcast("scale+32(FP)", pointIndex)
-	g.load("(DI)", pointLevels)
-	g.mul(pointIndex, pointLevels, pointLevels)
+	g.ins("MOVQ", "places+0(FP)", pointPlacesAt)
+	g.ins("MOVQ", "vectors+8(FP)", pointVectors)
+	g.ins("MOVQ", "x+16(FP)", pointXAt)
+	g.ins("MOVQ", "weights+24(FP)", pointWeightsAt)
+	g.ins("MOVQ", "levels+40(FP)", pointLevelsAt)
+	const scale = pointIndex
+	g.broadcast("scale+32(FP)", scale)
+	g.load(in(pointLevelsAt), pointLevels)
+	g.mul(scale, pointLevels, pointLevels)
 	for i := range dims {
-		g.broadcast(fmt.Sprintf("%d(BX)", 4*i), pointPlaces)
-		g.broadcast(fmt.Sprintf("%d(DX)", 4*i), pointIndex)
-		g.sub(pointLevels, pointPlaces, pointPlaces)
-		g.mul(pointIndex, pointPlaces, i)
-		g.mul(i, pointPlaces, i)
+		const x, difference, weight = pointPlaces, pointPlaces, pointIndex
+		terms := i
+		g.broadcast(at(pointXAt, 4*i), x)
+		g.broadcast(at(pointWeightsAt, 4*i), weight)
+		g.sub(pointLevels, x, difference)
+		g.mul(weight, difference, terms)
+		g.mul(terms, difference, terms)
 	}
-	g.op("MOVL $0x7f7fffff, AX // the greatest float32")
-	g.op("VMOVD AX, X%d", pointBest)
-	g.op("VPBROADCASTD X%d, %s", pointBest, g.v(pointBest))
+	g.ins("MOVL", "$0x7f7fffff", scratch+" // the greatest float32")
+	g.ins("VMOVD", scratch, xmm(pointBest))
+	g.ins("VPBROADCASTD", xmm(pointBest), g.v(pointBest))
 	g.zero(pointPosition)
-	g.op("MOVQ $0x0706050403020100, AX // each lane's number")
-	g.op("VMOVQ AX, X%d", pointNow)
+	g.ins("MOVQ", "$0x0706050403020100", scratch+" // each lane's number")
+	g.ins("VMOVQ", scratch, xmm(pointNow))
 	if g.wide() {
-		g.op("MOVQ $0x0f0e0d0c0b0a0908, AX")
-		g.op("VPINSRQ $1, AX, X%[1]d, X%[1]d", pointNow)
+		g.ins("MOVQ", "$0x0f0e0d0c0b0a0908", scratch)
+		g.ins("VPINSRQ", "$1", scratch, xmm(pointNow), xmm(pointNow))
 	}
-	g.op("VPMOVZXBD X%d, %s", pointNow, g.v(pointNow))
-	g.op("MOVL $%d, AX", g.lanes)
-	g.op("VMOVD AX, X%d", pointStep)
-	g.op("VPBROADCASTD X%d, %s", pointStep, g.v(pointStep))
+	g.ins("VPMOVZXBD", xmm(pointNow), g.v(pointNow))
+	g.ins("MOVL", number(g.lanes), scratch)
+	g.ins("VMOVD", scratch, xmm(pointStep))
+	g.ins("VPBROADCASTD", xmm(pointStep), g.v(pointStep))
 	g.printf("\nloop:\n")
-	g.op("VPMOVZXWD (SI), %s", g.v(pointPlaces))
+	g.ins("VPMOVZXWD", in(pointPlacesAt), g.v(pointPlaces))
 	for i := range dims {
 		index := pointPlaces
 		if i > 0 {
 			index = pointIndex
-			g.op("VPSRLD $%d, %s, %s", bits*i, g.v(pointPlaces), g.v(index))
+			g.ins("VPSRLD", number(bits*i), g.v(pointPlaces), g.v(index))
 		}
 		if i == 0 {
-			g.op("VPERMPS %s, %s, %s", g.v(i), g.v(index), g.v(pointSum))
+			g.ins("VPERMPS", g.v(i), g.v(index), g.v(pointSum))
 			continue
 		}
-		g.op("VPERMPS %s, %s, %s", g.v(i), g.v(index), g.v(pointIndex))
+		g.ins("VPERMPS", g.v(i), g.v(index), g.v(pointIndex))
 		g.add(pointSum, pointIndex, pointSum)
 	}
 	g.compare(lessThan, pointSum, pointBest, 1)
 	g.merge(1, pointSum, pointBest)
 	g.merge(1, pointNow, pointPosition)
-	g.op("VPADDD %[1]s, %[2]s, %[2]s", g.v(pointStep), g.v(pointNow))
-	g.op("ADDQ $%d, SI", 2*g.lanes)
-	g.op("DECQ CX")
+	g.ins("VPADDD", g.v(pointStep), g.v(pointNow), g.v(pointNow))
+	g.ins("ADDQ", number(2*g.lanes), pointPlacesAt)
+	g.ins("DECQ", pointVectors)
 	g.op("JNZ loop")
 	g.firstLeast()
-	g.op("MOVQ AX, ret+48(FP)")
+	g.ins("MOVQ", scratch, "ret+48(FP)")
 	g.op("VZEROUPPER")
 	g.op("RET")
 }
 
-// firstLeast leaves the position of the least sum in AX, the first of equals.
+// firstLeast leaves the position of the least sum in scratch, the first of equals.
 func (g *groupWriter) firstLeast() {
-	g.copy(pointBest, 0)
-	g.foldLanes("VMINPS", 0, 1)
-	g.op("VBROADCASTSS X0, %s", g.v(0))
+	const least, position, spare = 0, 1, 1
+	g.copy(pointBest, least)
+	g.foldLanes("VMINPS", least, spare)
+	g.broadcast(xmm(least), least)
 	if g.wide() {
-		g.op("VPTERNLOGD $0xff, Z1, Z1, Z1")
+		g.ins("VPTERNLOGD", "$0xff", zmm(position), zmm(position), zmm(position))
 	} else {
-		g.op("VPCMPEQD Y1, Y1, Y1")
+		g.ins("VPCMPEQD", ymm(position), ymm(position), ymm(position))
 	}
-	g.compare(0, pointBest, 0, 1)
-	g.merge(1, pointPosition, 1)
-	g.foldLanes("VPMINUD", 1, 0)
-	g.op("VMOVD X1, AX")
+	g.compare(equal, pointBest, least, 1)
+	g.merge(1, pointPosition, position)
+	g.foldLanes("VPMINUD", position, least)
+	g.ins("VMOVD", xmm(position), scratch)
 }
 
 // foldLanes reduces register i to its first lane.
 func (g *groupWriter) foldLanes(op string, i, spare int) {
 	if g.wide() {
-		g.op("VEXTRACTI64X4 $1, Z%d, Y%d", i, spare)
-		g.op("%[1]s Y%[3]d, Y%[2]d, Y%[2]d", op, i, spare)
+		g.ins("VEXTRACTI64X4", "$1", zmm(i), ymm(spare))
+		g.ins(op, ymm(spare), ymm(i), ymm(i))
 	}
-	g.op("VEXTRACTI128 $1, Y%d, X%d", i, spare)
-	g.op("%[1]s X%[3]d, X%[2]d, X%[2]d", op, i, spare)
-	g.op("VPSHUFD $0x4e, X%d, X%d", i, spare)
-	g.op("%[1]s X%[3]d, X%[2]d, X%[2]d", op, i, spare)
-	g.op("VPSHUFD $0xb1, X%d, X%d", i, spare)
-	g.op("%[1]s X%[3]d, X%[2]d, X%[2]d", op, i, spare)
+	g.ins("VEXTRACTI128", "$1", ymm(i), xmm(spare))
+	g.ins(op, xmm(spare), xmm(i), xmm(i))
+	g.ins("VPSHUFD", "$0x4e", xmm(i), xmm(spare))
+	g.ins(op, xmm(spare), xmm(i), xmm(i))
+	g.ins("VPSHUFD", "$0xb1", xmm(i), xmm(spare))
+	g.ins(op, xmm(spare), xmm(i), xmm(i))
 }

@@ -2,351 +2,426 @@ package main
 
 import "fmt"
 
+// start loads the arguments that all searches have.
 func (g *groupWriter) start(count string) {
-	g.op("MOVQ s+0(FP), SI")
+	g.ins("MOVQ", "s+0(FP)", groupsAt)
 	if count != "" {
-		g.op("MOVQ %s, R8", count)
+		g.ins("MOVQ", count, valueCount)
 	}
 }
+
+// Vector registers of weighing.
+const (
+	weighX, weighW       = 0, 1
+	weighSumW, weighSumX = 2, 3
+	weighPrior           = 4 // what comes before the values
+	weighMagnitude       = 5 // the bits of a magnitude
+)
 
 func (g *groupWriter) weighing(name string, weigh func(g *groupWriter)) {
 	g.start("count+8(FP)")
-	g.halves(func() {
-		g.constant(gMagnitude, 5)
+	g.inLanes(func() {
+		g.constant(gMagnitude, weighMagnitude)
 		switch name {
 		case "weighLevelled":
-			g.zero(4)
-			g.values("squares", func() {
-				g.load(g.element(atX), 0)
-				g.mul(0, 0, 0)
-				g.add(4, 0, 4)
-			})
-			g.op("VCVTSI2SSQ R8, X0, X0")
-			g.op("VBROADCASTSS X0, %s", g.v(0))
-			g.div(4, 0, 4)
-			g.root(4, 4)
+			g.rootMeanSquare()
 		case "weighEnergy":
-			g.load(field(atMeanSquare), 4)
+			g.load(field(atMeanSquare), weighPrior)
 		}
-		g.zero(2)
-		g.zero(3)
+		g.zero(weighSumW)
+		g.zero(weighSumX)
 		g.values("values", func() {
-			g.load(g.element(atX), 0)
+			g.load(g.element(atX), weighX)
 			weigh(g)
-			g.store(1, g.element(atW))
-			g.add(2, 1, 2)
-			g.load(g.element(atX), 0)
-			g.mul(0, 1, 0)
-			g.store(0, g.element(atWX))
-			g.add(3, 0, 3)
+			g.store(weighW, g.element(atW))
+			g.add(weighSumW, weighW, weighSumW)
+			g.load(g.element(atX), weighX)
+			g.mul(weighX, weighW, weighX)
+			g.store(weighX, g.element(atWX))
+			g.add(weighSumX, weighX, weighSumX)
 		})
-		g.store(2, field(atSumW))
-		g.store(3, field(atSumX))
+		g.store(weighSumW, field(atSumW))
+		g.store(weighSumX, field(atSumX))
 	})
 }
+
+// rootMeanSquare leaves that of the values in weighPrior.
+func (g *groupWriter) rootMeanSquare() {
+	const square, count = weighX, weighX
+	g.zero(weighPrior)
+	g.values("squares", func() {
+		g.load(g.element(atX), square)
+		g.mul(square, square, square)
+		g.add(weighPrior, square, weighPrior)
+	})
+	g.ins("VCVTSI2SSQ", valueCount, xmm(count), xmm(count))
+	g.ins("VBROADCASTSS", xmm(count), g.v(count))
+	g.div(weighPrior, count, weighPrior)
+	g.root(weighPrior, weighPrior)
+}
+
+// extremeRegisters are the vector registers of extremes.
+type extremeRegisters struct{ top, greatest, bits, x, magnitude int }
 
 // extremes leaves the first value of the greatest magnitude in field atTop, that
 // magnitude in atHighest.
-func (g *groupWriter) extremes() { g.findExtremes("extremes", 0, 1, 2, 3, 4) }
+func (g *groupWriter) extremes() { g.findExtremes("extremes", extremeRegisters{0, 1, 2, 3, 4}) }
 
-// findExtremes is extremes, by five registers.
-func (g *groupWriter) findExtremes(label string, top, magnitude, bits, x, size int) {
-	g.zero(top)
-	g.zero(magnitude)
-	g.constant(gMagnitude, bits)
+// findExtremes is extremes in given registers.
+func (g *groupWriter) findExtremes(label string, r extremeRegisters) {
+	g.zero(r.top)
+	g.zero(r.greatest)
+	g.constant(gMagnitude, r.bits)
 	g.values(label, func() {
-		g.load(g.element(atX), x)
-		g.and(x, bits, size)
-		g.compare(greaterThan, size, magnitude, 1)
-		g.merge(1, x, top)
-		g.merge(1, size, magnitude)
+		g.load(g.element(atX), r.x)
+		g.and(r.x, r.bits, r.magnitude)
+		g.compare(greaterThan, r.magnitude, r.greatest, 1)
+		g.merge(1, r.x, r.top)
+		g.merge(1, r.magnitude, r.greatest)
 	})
-	g.store(top, field(atTop))
-	g.store(magnitude, field(atHighest))
+	g.store(r.top, field(atTop))
+	g.store(r.greatest, field(atHighest))
 }
 
-// keepUnlessZero clears the fields where the group is one of zeros.
-func (g *groupWriter) keepUnlessZero(a, b int, fields ...offset) {
-	g.load(field(atHighest), a)
-	g.constant(gAllZero, b)
-	g.compare(notLess, a, b, 1)
+// keepUnlessZero clears the fields where the group is one of zeros. It uses two registers.
+func (g *groupWriter) keepUnlessZero(value, limit int, fields ...offset) {
+	g.load(field(atHighest), value)
+	g.constant(gAllZero, limit)
+	g.compare(notLess, value, limit, 1)
 	for _, f := range fields {
-		g.load(field(f), a)
-		g.keep(1, a)
-		g.store(a, field(f))
+		g.load(field(f), value)
+		g.keep(1, value)
+		g.store(value, field(f))
 	}
 }
 
+// Vector registers of the searches that choose among scales, two candidates at a time.
+const (
+	choiceInverse         = 0 // and 1: of each candidate
+	choiceXL, choiceLL    = 2, 3
+	choiceSums            = 2    // the distance of the sums of a candidate from those of the next
+	choiceLow, choiceHigh = 6, 7 // bounds of levels
+	choiceX               = 8
+	choiceLevel           = 9 // and 10: of each candidate
+	choiceTerm            = 11
+	choiceSquare          = 12
+)
+
+// sumXL and sumLL are the registers of the sums of weight * x * level and weight * level * level of
+// candidate c.
+func sumXL(c int) int { return choiceXL + choiceSums*c }
+func sumLL(c int) int { return choiceLL + choiceSums*c }
+
 // beginChoice sets the fields of choose so that any sum of squares is better.
 func (g *groupWriter) beginChoice(inverse int) {
-	g.zero(13)
-	g.store(13, field(atScale))
+	const initial = 13
+	g.zero(initial)
+	g.store(initial, field(atScale))
 	g.store(inverse, field(atInverse))
-	g.constant(gMinusOne, 13)
-	g.store(13, field(atBest))
+	g.constant(gMinusOne, initial)
+	g.store(initial, field(atBest))
 }
 
-// choose takes the scale xl/ll where xl * xl / ll is better than before. It uses 8 to 13.
-func (g *groupWriter) choose(inverse, xl, ll int) {
-	g.load(field(atBest), 13)
-	g.zero(12)
-	g.mul(xl, xl, 8)
-	g.mul(13, ll, 11)
-	g.compare(greaterThan, 8, 11, 1)
-	g.compare(greaterThan, ll, 12, 2)
+// clearChoice sets the sums of both candidates to 0.
+func (g *groupWriter) clearChoice() {
+	for c := range 2 {
+		g.zero(sumXL(c))
+		g.zero(sumLL(c))
+	}
+}
+
+// choose takes the scale xl/ll of candidate c where xl * xl / ll is better than before.
+func (g *groupWriter) choose(c int) {
+	const square, scale, gain, bound, zero, best = 8, 9, 10, 11, 12, 13
+	g.load(field(atBest), best)
+	g.zero(zero)
+	g.mul(sumXL(c), sumXL(c), square)
+	g.mul(best, sumLL(c), bound)
+	g.compare(greaterThan, square, bound, 1)
+	g.compare(greaterThan, sumLL(c), zero, 2)
 	g.both(2, 1)
-	g.div(xl, ll, 9)
-	g.mul(9, xl, 10)
-	g.merge(1, 10, 13)
-	g.greater(12, 13, 13)
-	g.store(13, field(atBest))
-	g.mergeInto(1, 9, field(atScale), 13)
-	g.mergeInto(1, inverse, field(atInverse), 13)
+	g.div(sumXL(c), sumLL(c), scale)
+	g.mul(scale, sumXL(c), gain)
+	g.merge(1, gain, best)
+	g.greater(zero, best, best)
+	g.store(best, field(atBest))
+	g.mergeInto(1, scale, field(atScale), best)
+	g.mergeInto(1, choiceInverse+c, field(atInverse), best)
 }
 
 // searchSymmetric tries the scales numerators[c] / top, two at a time.
 func searchSymmetric(g *groupWriter) {
 	g.start("count+8(FP)")
-	g.halves(func() {
+	g.inLanes(func() {
 		g.extremes()
-		g.broadcast("low+24(FP)", 6)
-		g.broadcast("high+28(FP)", 7)
-		g.op("MOVQ numerators+16(FP), BX")
-		g.broadcast("(BX)", 0)
-		g.div(0, field(atTop), 0)
-		g.beginChoice(0)
-		g.op("MOVQ $10, R9")
+		g.broadcast("low+24(FP)", choiceLow)
+		g.broadcast("high+28(FP)", choiceHigh)
+		g.ins("MOVQ", "numerators+16(FP)", numeratorsAt)
+		g.broadcast(in(numeratorsAt), choiceInverse)
+		g.div(choiceInverse, field(atTop), choiceInverse)
+		g.beginChoice(choiceInverse)
+		g.ins("MOVQ", "$10", stepsLeft)
 		g.printf("\npair:\n")
 		for c := range 2 {
-			g.broadcast(fmt.Sprintf("%d(BX)", 4*c), c)
-			g.div(c, field(atTop), c)
+			g.broadcast(at(numeratorsAt, 4*c), choiceInverse+c)
+			g.div(choiceInverse+c, field(atTop), choiceInverse+c)
 		}
-		for sum := 2; sum <= 5; sum++ {
-			g.zero(sum)
-		}
+		g.clearChoice()
 		g.values("terms", func() {
-			g.load(g.element(atX), 8)
+			g.load(g.element(atX), choiceX)
 			for c := range 2 {
-				g.mul(8, c, 9+c)
+				g.mul(choiceX, choiceInverse+c, choiceLevel+c)
 			}
 			for c := range 2 {
-				g.round(9 + c)
+				g.round(choiceLevel + c)
 			}
 			for c := range 2 {
-				g.greater(9+c, 6, 9+c)
+				g.greater(choiceLevel+c, choiceLow, choiceLevel+c)
 			}
 			for c := range 2 {
-				g.lesser(9+c, 7, 9+c)
+				g.lesser(choiceLevel+c, choiceHigh, choiceLevel+c)
 			}
-			g.sums(0, 9)
-			g.sums(1, 10)
+			g.addTerms(0)
+			g.addTerms(1)
 		})
-		g.choose(0, 2, 3)
-		g.choose(1, 4, 5)
-		g.op("ADDQ $8, BX")
-		g.op("DECQ R9")
+		g.choose(0)
+		g.choose(1)
+		g.ins("ADDQ", "$8", numeratorsAt)
+		g.ins("DECQ", stepsLeft)
 		g.op("JNZ pair")
 		g.keepUnlessZero(0, 1, atScale, atInverse)
 	})
 }
 
-// sums adds the weighted x * level and level * level of candidate c. It uses 11 and 12.
-func (g *groupWriter) sums(c, level int) {
-	g.mul(level, g.element(atWX), 11)
-	g.mul(level, g.element(atW), 12)
-	g.add(2+2*c, 11, 2+2*c)
-	g.mul(12, level, 12)
-	g.add(3+2*c, 12, 3+2*c)
+// addTerms adds the weighted x * level and level * level of candidate c.
+func (g *groupWriter) addTerms(c int) {
+	level := choiceLevel + c
+	g.mul(level, g.element(atWX), choiceTerm)
+	g.mul(level, g.element(atW), choiceSquare)
+	g.add(sumXL(c), choiceTerm, sumXL(c))
+	g.mul(choiceSquare, level, choiceSquare)
+	g.add(sumLL(c), choiceSquare, sumLL(c))
 }
+
+// A descent is one of two sets of groups whose levels are moved, by the registers of the sums
+// of weight * x * level and weight * level * level.
+type descent struct {
+	label  string
+	xl, ll int
+}
+
+const descendZero = 12
 
 // searchDescend moves single levels while that helps; groups have 16 values. Each move
-// waits for the one before it, so two sets of groups take turns: the second is at SI + R11.
+// waits for the one before it, so the moves of two sets of groups alternate.
 func searchDescend(g *groupWriter) {
-	g.op("MOVQ $16, R8")
+	first, second := descent{"First", 0, 1}, descent{"Second", 9, 10}
+	const moved = 5 // the mask of the lanes that changed
+	g.ins("MOVQ", "$16", valueCount)
 	g.start("")
-	g.op("MOVQ other+8(FP), R11")
-	g.op("SUBQ SI, R11")
-	g.halves(func() {
-		g.beginDescent("First", 0, 1)
-		g.op("ADDQ R11, SI")
-		g.beginDescent("Second", 9, 10)
-		g.op("SUBQ R11, SI")
-		g.zero(12)
-		g.op("MOVQ $5, R9")
+	g.ins("MOVQ", "other+8(FP)", toSecond)
+	g.ins("SUBQ", groupsAt, toSecond)
+	g.inLanes(func() {
+		g.beginDescent(first)
+		g.ins("ADDQ", toSecond, groupsAt)
+		g.beginDescent(second)
+		g.ins("SUBQ", toSecond, groupsAt)
+		g.zero(descendZero)
+		g.ins("MOVQ", "$5", stepsLeft)
 		g.printf("\nround:\n")
-		g.clearMask(5)
+		g.clearMask(moved)
 		g.values("moves", func() {
-			g.move(0, 1)
-			g.op("ADDQ R11, DX")
-			g.move(9, 10)
-			g.op("SUBQ R11, DX")
+			g.move(first, moved)
+			g.ins("ADDQ", toSecond, valueAt)
+			g.move(second, moved)
+			g.ins("SUBQ", toSecond, valueAt)
 		})
-		g.jumpIfNone(5, "settled")
-		g.op("DECQ R9")
+		g.jumpIfNone(moved, "settled")
+		g.ins("DECQ", stepsLeft)
 		g.op("JNZ round")
 		g.printf("\nsettled:\n")
-		g.endDescent(0, 1)
-		g.op("ADDQ R11, SI")
-		g.endDescent(9, 10)
-		g.op("SUBQ R11, SI")
+		g.endDescent(first)
+		g.ins("ADDQ", toSecond, groupsAt)
+		g.endDescent(second)
+		g.ins("SUBQ", toSecond, groupsAt)
 	})
 }
 
-// beginDescent starts from the levels that put the extreme value at -4, and leaves the sums
-// of x * level and level * level in xl and ll.
-func (g *groupWriter) beginDescent(which string, xl, ll int) {
-	g.findExtremes("extremes"+which, 2, 3, 4, 5, 6)
-	g.constant(gMinus4F, 4)
-	g.div(4, field(atTop), 5)
-	g.constant(gThreeF, 6)
-	g.zero(xl)
-	g.zero(ll)
-	g.values("levels"+which, func() {
-		g.mul(5, g.element(atX), 7)
-		g.round(7)
-		g.greater(7, 4, 7)
-		g.lesser(7, 6, 7)
-		g.store(7, g.element(atL))
-		g.mul(7, g.element(atWX), 8)
-		g.add(xl, 8, xl)
-		g.mul(7, g.element(atW), 8)
-		g.mul(8, 7, 8)
-		g.add(ll, 8, ll)
+// beginDescent starts from the levels that put the extreme value at -4.
+func (g *groupWriter) beginDescent(d descent) {
+	const lowest, inverse, highest, level, term = 4, 5, 6, 7, 8
+	g.findExtremes("extremes"+d.label, extremeRegisters{2, 3, 4, 5, 6})
+	g.constant(gMinus4F, lowest)
+	g.div(lowest, field(atTop), inverse)
+	g.constant(gThreeF, highest)
+	g.zero(d.xl)
+	g.zero(d.ll)
+	g.values("levels"+d.label, func() {
+		g.mul(inverse, g.element(atX), level)
+		g.round(level)
+		g.greater(level, lowest, level)
+		g.lesser(level, highest, level)
+		g.store(level, g.element(atL))
+		g.mul(level, g.element(atWX), term)
+		g.add(d.xl, term, d.xl)
+		g.mul(level, g.element(atW), term)
+		g.mul(term, level, term)
+		g.add(d.ll, term, d.ll)
 	})
 }
 
-func (g *groupWriter) endDescent(xl, ll int) {
-	g.compare(greaterThan, ll, 12, 1)
-	g.div(xl, ll, 2)
-	g.keep(1, 2)
-	g.store(2, field(atScale))
-	g.constant(gOne, 2)
-	g.store(2, field(atInverse))
+// endDescent stores the scale, and the inverse that levels have been multiplied with already.
+func (g *groupWriter) endDescent(d descent) {
+	const scale, one = 2, 2
+	g.compare(greaterThan, d.ll, descendZero, 1)
+	g.div(d.xl, d.ll, scale)
+	g.keep(1, scale)
+	g.store(scale, field(atScale))
+	g.constant(gOne, one)
+	g.store(one, field(atInverse))
 	g.keepUnlessZero(2, 3, atScale, atInverse)
 }
 
-// move tries another level for one value. xl and ll are the sums of x * level and level *
-// level; mask 5 gets the lanes that changed.
-func (g *groupWriter) move(xl, ll int) {
-	g.load(g.element(atL), 2)
-	g.mul(2, g.element(atWX), 3)
-	g.sub(xl, 3, 4)
-	g.compare(greaterThan, 4, 12, 1)
-	g.mul(2, g.element(atW), 3)
-	g.mul(3, 2, 3)
-	g.sub(ll, 3, 5)
-	g.mul(5, g.element(atX), 6)
-	g.div(6, 4, 6)
-	g.nearest(6)
-	g.withConstant("VPMAXSD", 6, gMinus4, 6)
-	g.withConstant("VPMINSD", 6, gThree, 6)
-	g.op("VCVTDQ2PS %[1]s, %[1]s", g.v(6))
-	g.compare(notEqual, 6, 2, 2)
+// move tries another level for one value. Mask moved gets the lanes that changed, too.
+func (g *groupWriter) move(d descent, moved int) {
+	const (
+		old, term        = 2, 3
+		otherXL, otherLL = 4, 5 // without the value, then with its new level
+		level            = 6
+		gain, oldGain    = 7, 8
+		spare            = 2
+	)
+	g.load(g.element(atL), old)
+	g.mul(old, g.element(atWX), term)
+	g.sub(d.xl, term, otherXL)
+	g.compare(greaterThan, otherXL, descendZero, 1)
+	g.mul(old, g.element(atW), term)
+	g.mul(term, old, term)
+	g.sub(d.ll, term, otherLL)
+	g.mul(otherLL, g.element(atX), level)
+	g.div(level, otherXL, level)
+	g.nearest(level)
+	g.withConstant("VPMAXSD", level, gMinus4, level)
+	g.withConstant("VPMINSD", level, gThree, level)
+	g.ins("VCVTDQ2PS", g.v(level), g.v(level))
+	g.compare(notEqual, level, old, 2)
 	g.both(2, 1)
-	g.mul(6, g.element(atWX), 7)
-	g.add(4, 7, 4)
-	g.mul(6, g.element(atW), 7)
-	g.mul(7, 6, 7)
-	g.add(5, 7, 5)
-	g.compare(greaterThan, 5, 12, 2)
+	g.mul(level, g.element(atWX), gain)
+	g.add(otherXL, gain, otherXL)
+	g.mul(level, g.element(atW), gain)
+	g.mul(gain, level, gain)
+	g.add(otherLL, gain, otherLL)
+	g.compare(greaterThan, otherLL, descendZero, 2)
 	g.both(2, 1)
-	g.mul(4, 4, 7)
-	g.mul(7, ll, 7)
-	g.mul(xl, xl, 8)
-	g.mul(8, 5, 8)
-	g.compare(greaterThan, 7, 8, 2)
+	g.mul(otherXL, otherXL, gain)
+	g.mul(gain, d.ll, gain)
+	g.mul(d.xl, d.xl, oldGain)
+	g.mul(oldGain, otherLL, oldGain)
+	g.compare(greaterThan, gain, oldGain, 2)
 	g.both(2, 1)
-	g.either(1, 5)
-	g.merge(1, 4, xl)
-	g.merge(1, 5, ll)
-	g.mergeInto(1, 6, g.element(atL), 2)
+	g.either(1, moved)
+	g.merge(1, otherXL, d.xl)
+	g.merge(1, otherLL, d.ll)
+	g.mergeInto(1, level, g.element(atL), spare)
 }
+
+// Vector registers of the search for scales of IQ4: what nearestIQ4 multiplies a candidate's
+// values with and, with AVX-512, the table of buckets.
+const (
+	iq4Scaled                            = 6          // and 7: the inverse of each candidate, as the table wants it
+	iq4MiddlesOf, iq4BelowOf, iq4AboveOf = 20, 22, 24 // and the register after each
+	iq4BucketInverse, iq4OriginOf        = 26, 27
+)
 
 // searchIQ4 tries the scales that put the extreme value near the lowest level.
 func searchIQ4(g *groupWriter) {
-	g.op("MOVQ $32, R8")
+	g.ins("MOVQ", "$32", valueCount)
 	g.start("")
 	if g.wide() {
 		for i := range 6 {
-			g.op("VMOVUPS iq4Buckets<>+%d(SB), Z%d", 64*i, 20+i)
+			g.ins("VMOVUPS", iq4BucketsAt(64*i), zmm(iq4MiddlesOf+i))
 		}
-		g.broadcast("iq4Buckets<>+384(SB)", 26)
-		g.broadcast("iq4Buckets<>+388(SB)", 27)
+		g.broadcast(iq4BucketsAt(384), iq4BucketInverse)
+		g.broadcast(iq4BucketsAt(388), iq4OriginOf)
 	} else {
-		g.op("MOVQ near+16(FP), R10")
+		g.ins("MOVQ", "near+16(FP)", nearAt)
 	}
-	g.halves(func() {
+	g.inLanes(func() {
+		const first, second, lowest = choiceInverse, choiceInverse + 1, 1
 		g.extremes()
-		g.op("MOVQ numerators+8(FP), BX")
-		g.zero(1)
-		g.sub(1, field(atTop), 0)
-		g.constant(gMinus127, 1)
-		g.div(0, 1, 1)
-		g.constant(gOne, 0)
-		g.div(0, 1, 0) // the first: the extreme at +127
-		g.beginChoice(0)
-		g.op("MOVQ $8, R9")
+		g.ins("MOVQ", "numerators+8(FP)", numeratorsAt)
+		g.zero(lowest)
+		g.sub(lowest, field(atTop), first)
+		g.constant(gMinus127, lowest)
+		g.div(first, lowest, lowest)
+		g.constant(gOne, first)
+		g.div(first, lowest, first) // the first: the extreme at +127
+		g.beginChoice(first)
+		g.ins("MOVQ", "$8", stepsLeft)
 		g.op("JMP second")
 		g.printf("\npair:\n")
-		g.broadcast("(BX)", 0)
-		g.div(0, field(atTop), 0)
+		g.broadcast(in(numeratorsAt), first)
+		g.div(first, field(atTop), first)
 		g.printf("\nsecond:\n")
-		g.broadcast("4(BX)", 1)
-		g.div(1, field(atTop), 1)
-		for sum := 2; sum <= 5; sum++ {
-			g.zero(sum)
+		g.broadcast(at(numeratorsAt, 4), second)
+		g.div(second, field(atTop), second)
+		g.clearChoice()
+		factor := iq4BucketInverse
+		if !g.wide() {
+			factor = iq4Scaled + 1
+			g.constant(gTwo21, factor)
 		}
-		if g.wide() {
-			g.mul(0, 26, 6)
-			g.mul(1, 26, 7)
-		} else {
-			g.constant(gTwo21, 7)
-			g.mul(0, 7, 6)
-			g.mul(1, 7, 7)
+		for c := range 2 {
+			g.mul(choiceInverse+c, factor, iq4Scaled+c)
 		}
 		g.values("terms", func() {
-			g.load(g.element(atX), 8)
+			g.load(g.element(atX), choiceX)
 			for c := range 2 {
-				g.nearestIQ4(c, 6+c, 9+c)
-				g.mul(9+c, g.element(atW), 11)
-				g.mul(11, 8, 12)
-				g.mul(11, 9+c, 11)
-				g.add(2+2*c, 12, 2+2*c)
-				g.add(3+2*c, 11, 3+2*c)
+				g.nearestIQ4(c)
+				g.mul(choiceLevel+c, g.element(atW), choiceTerm)
+				g.mul(choiceTerm, choiceX, choiceSquare)
+				g.mul(choiceTerm, choiceLevel+c, choiceTerm)
+				g.add(sumXL(c), choiceSquare, sumXL(c))
+				g.add(sumLL(c), choiceTerm, sumLL(c))
 			}
 		})
-		g.choose(0, 2, 3)
-		g.choose(1, 4, 5)
-		g.op("ADDQ $8, BX")
-		g.op("DECQ R9")
+		g.choose(0)
+		g.choose(1)
+		g.ins("ADDQ", "$8", numeratorsAt)
+		g.ins("DECQ", stepsLeft)
 		g.op("JNZ pair")
 		g.keepUnlessZero(0, 1, atScale, atInverse)
 	})
 }
 
-// nearestIQ4 puts the level nearest to x, in 8, times inverse into to. scaled is inverse
-// as the table wants it. It uses 11, 12 and more.
-func (g *groupWriter) nearestIQ4(inverse, scaled, to int) {
+// iq4BucketsAt is the table of buckets from a place on.
+func iq4BucketsAt(place int) string { return fmt.Sprintf("iq4Buckets<>+%d(SB)", place) }
+
+// nearestIQ4 puts the level nearest to x times the inverse of candidate c into its register.
+func (g *groupWriter) nearestIQ4(c int) {
+	scaled, to := iq4Scaled+c, choiceLevel+c
 	if !g.wide() {
-		g.mul(8, scaled, 11)
-		g.op("VCVTTPS2DQ Y11, Y11")
-		g.op("VPSRAD $20, Y11, Y11")
-		g.withConstant("VPADDD", 11, g512, 11)
-		g.withConstant("VPAND", 11, g1023, 11)
-		g.op("VPCMPEQD Y12, Y12, Y12")
-		g.op("VGATHERDPS Y12, (R10)(Y11*4), Y%d", to)
+		const bucket, all = 11, 12
+		g.mul(choiceX, scaled, bucket)
+		g.ins("VCVTTPS2DQ", ymm(bucket), ymm(bucket))
+		g.ins("VPSRAD", "$20", ymm(bucket), ymm(bucket))
+		g.withConstant("VPADDD", bucket, g512, bucket)
+		g.withConstant("VPAND", bucket, g1023, bucket)
+		g.ins("VPCMPEQD", ymm(all), ymm(all), ymm(all))
+		g.ins("VGATHERDPS", ymm(all), in(nearAt)+times(ymm(bucket), 4), ymm(to))
 		return
 	}
 	// A bucket has one middle at most: a guess of the bucket will do for all else.
-	g.mul(8, inverse, 11)
-	g.op("VMOVAPS Z27, Z28")
-	g.op("VFMADD231PS Z8, Z%d, Z28", scaled)
-	g.op("VCVTTPS2DQ Z28, Z28")
-	g.op("VMOVDQA32 Z28, Z29")
-	g.op("VMOVDQA32 Z28, Z%d", to)
-	g.op("VPERMI2PS Z21, Z20, Z28")
-	g.op("VPERMI2PS Z25, Z24, Z29")
-	g.op("VPERMI2PS Z23, Z22, Z%d", to)
-	g.compare(atLeast, 11, 28, 1)
-	g.merge(1, 29, to)
+	const product, middle, above = 11, 28, 29
+	g.mul(choiceX, choiceInverse+c, product)
+	g.ins("VMOVAPS", zmm(iq4OriginOf), zmm(middle))
+	g.ins("VFMADD231PS", zmm(choiceX), zmm(scaled), zmm(middle))
+	g.ins("VCVTTPS2DQ", zmm(middle), zmm(middle))
+	g.ins("VMOVDQA32", zmm(middle), zmm(above))
+	g.ins("VMOVDQA32", zmm(middle), zmm(to))
+	g.ins("VPERMI2PS", zmm(iq4MiddlesOf+1), zmm(iq4MiddlesOf), zmm(middle))
+	g.ins("VPERMI2PS", zmm(iq4AboveOf+1), zmm(iq4AboveOf), zmm(above))
+	g.ins("VPERMI2PS", zmm(iq4BelowOf+1), zmm(iq4BelowOf), zmm(to))
+	g.compare(atLeast, product, middle, 1)
+	g.merge(1, above, to)
 }

@@ -18,7 +18,7 @@ const (
 	signSums    = 4 // and 5
 	signSpare   = 6 // to 9
 
-	signLeast     = 10 // what is positive is not less, or greater
+	signLeast     = 10 // elements that are not negative are not less than it
 	signMagnitude = 11 // the bits of a magnitude
 	signUp        = 12 // the factor of sizes that are moved float16
 	signBits      = 15

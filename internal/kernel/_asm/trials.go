@@ -22,6 +22,17 @@ const (
 	trialRunsAt offset = "PointTrials_runs" // every 16 bytes
 )
 
+// Registers of tryPoints.
+const (
+	trialsAt        = "DI"
+	trialLanesAt    = "SI" // the trials of the vector at hand
+	trialXAt        = "DX" // 4 values
+	trialPlacesAt   = "BX" // their places
+	trialLists      = "R12"
+	trialNumerators = "R11"
+	trialVectors    = "R13" // that are left
+)
+
 // Vector registers of tryPoints. With AVX-512 those from 16 on hold the levels, scaled.
 const (
 	trialInverse, trialSumXL, trialSumLL = 0, 1, 2
@@ -56,19 +67,18 @@ func emitTrialTables(w *writer) {
 const tryPointsArguments = "t *PointTrials, lists *uint32, numerators *[TrialLanes]float32, top float32, vectors int"
 
 // tryPoints prints the search for points of 4 coordinates from 0 to 7, whose levels are 1,
-// 3 .. 15. DI is at the trials, SI at those of this vector, DX at 4 values, BX at their
-// places.
+// 3 .. 15.
 func (g *groupWriter) tryPoints() {
 	g.printf("\n// func tryPoints%s(%s)\n", g.tier, tryPointsArguments)
 	g.printf("TEXT ·tryPoints%s(SB), NOSPLIT, $0-40\n", g.tier)
-	g.op("MOVQ t+0(FP), DI")
-	g.op("MOVQ DI, SI")
-	g.op("MOVQ lists+8(FP), R12")
-	g.op("MOVQ numerators+16(FP), R11")
-	g.op("MOVQ vectors+32(FP), R13")
-	g.op("MOVL $0x7f7fffff, AX // the greatest float32")
-	g.op("VMOVD AX, X%d", trialGreatest)
-	g.op("VPBROADCASTD X%d, %s", trialGreatest, g.v(trialGreatest))
+	g.ins("MOVQ", "t+0(FP)", trialsAt)
+	g.ins("MOVQ", trialsAt, trialLanesAt)
+	g.ins("MOVQ", "lists+8(FP)", trialLists)
+	g.ins("MOVQ", "numerators+16(FP)", trialNumerators)
+	g.ins("MOVQ", "vectors+32(FP)", trialVectors)
+	g.ins("MOVL", "$0x7f7fffff", scratch+" // the greatest float32")
+	g.ins("VMOVD", scratch, xmm(trialGreatest))
+	g.ins("VPBROADCASTD", xmm(trialGreatest), g.v(trialGreatest))
 	g.load("oddLevels<>+0(SB)", trialLevels)
 	g.zero(trialZero)
 	g.printf("\nvector:\n")
@@ -78,7 +88,7 @@ func (g *groupWriter) tryPoints() {
 			g.trialValue(i)
 			g.trialPlace(i)
 		}
-		g.store(trialPlace, trialPlaces.of("BX"))
+		g.store(trialPlace, trialPlaces.of(trialPlacesAt))
 		g.trialRuns()
 	})
 	g.everyFour("point", func() {
@@ -87,13 +97,13 @@ func (g *groupWriter) tryPoints() {
 			g.termsOf(i)
 		}
 		g.nearestInLists()
-		g.store(trialResult, trialPoints.of("BX"))
+		g.store(trialResult, trialPoints.of(trialPlacesAt))
 		g.trialSums()
 	})
 	g.endTrials()
-	g.op("ADDQ $%d, R11", 4*g.lanes)
-	g.op("ADDQ $%d, SI", 4*g.lanes)
-	g.op("DECQ R13")
+	g.ins("ADDQ", number(4*g.lanes), trialNumerators)
+	g.ins("ADDQ", number(4*g.lanes), trialLanesAt)
+	g.ins("DECQ", trialVectors)
 	g.op("JNZ vector")
 	g.op("VZEROUPPER")
 	g.op("RET")
@@ -101,24 +111,24 @@ func (g *groupWriter) tryPoints() {
 
 // everyFour prints body for every 4 values.
 func (g *groupWriter) everyFour(label string, body func()) {
-	g.op("MOVQ DI, DX")
-	g.op("MOVQ SI, BX")
+	g.ins("MOVQ", trialsAt, trialXAt)
+	g.ins("MOVQ", trialLanesAt, trialPlacesAt)
 	g.printf("\n%s:\n", label)
 	body()
-	g.op("ADDQ $16, DX")
-	g.op("ADDQ $128, BX")
-	g.op("LEAQ 128(DI), AX")
-	g.op("CMPQ DX, AX")
+	g.ins("ADDQ", "$16", trialXAt)
+	g.ins("ADDQ", "$128", trialPlacesAt)
+	g.ins("LEAQ", at(trialsAt, 128), scratch)
+	g.ins("CMPQ", trialXAt, scratch)
 	g.op("JNE %s", label)
 }
 
 func (g *groupWriter) trialValue(i int) {
-	g.broadcast(trialX.plus(4*i).of("DX"), trialValue)
+	g.broadcast(trialX.plus(4*i).of(trialXAt), trialValue)
 }
 
 // beginTrials finds the scales.
 func (g *groupWriter) beginTrials() {
-	g.load("(R11)", trialInverse)
+	g.load(in(trialNumerators), trialInverse)
 	g.broadcast("top+24(FP)", trialSpare)
 	g.div(trialInverse, trialSpare, trialInverse)
 	g.constant(gOne, trialSpare)
@@ -143,7 +153,7 @@ func (g *groupWriter) scaledLevel(c int) any {
 	if g.wide() {
 		return trialFirstScaled + c
 	}
-	return trialScaled.plus(4 * g.lanes * c).of("DI")
+	return trialScaled.plus(4 * g.lanes * c).of(trialsAt)
 }
 
 // trialPlace puts the coordinate nearest to the value in its bits of the place.
@@ -159,52 +169,58 @@ func (g *groupWriter) trialPlace(i int) {
 	g.do("VPMAXSD", to, trialZero, to)
 	g.withConstant("VPMINSD", to, gSeven, to)
 	if i > 0 {
-		g.op("VPSLLD $%d, %s, %[2]s", 3*i, g.v(to))
+		g.ins("VPSLLD", number(3*i), g.v(to), g.v(to))
 		g.do(g.integer("VPOR"), trialPlace, to, trialPlace)
 	}
 }
 
 // termsOf stores what coordinate i adds to the sum of squares at each level.
 func (g *groupWriter) termsOf(i int) {
-	g.broadcast(trialRoot.plus(4*i).of("DX"), trialWeight)
+	g.broadcast(trialRoot.plus(4*i).of(trialXAt), trialWeight)
 	for c := range 8 {
 		g.sub(trialValue, g.scaledLevel(c), trialDiff)
 		g.mul(trialWeight, trialDiff, trialSum)
 		g.mul(trialSum, trialDiff, trialSum)
-		g.store(trialSum, trialTerms.plus(4*g.lanes*(8*i+c)).of("DI"))
+		g.store(trialSum, trialTerms.plus(4*g.lanes*(8*i+c)).of(trialsAt))
 	}
 }
 
 // trialRuns stores bits of the lanes where a run of one place begins.
 func (g *groupWriter) trialRuns() {
 	if g.wide() {
-		g.op("VALIGND $15, Z%[1]d, Z%[1]d, Z%d", trialPlace, trialSpare)
-		g.op("VPCMPD $%d, Z%d, Z%d, K1", notEqual, trialSpare, trialPlace)
-		g.op("KMOVW K1, AX")
+		g.ins("VALIGND", "$15", zmm(trialPlace), zmm(trialPlace), zmm(trialSpare))
+		g.ins("VPCMPD", number(notEqual), zmm(trialSpare), zmm(trialPlace), g.mask(1))
+		g.ins("KMOVW", g.mask(1), scratch)
 	} else {
 		g.load("laneBefore<>+0(SB)", trialSpare)
-		g.op("VPERMD Y%d, Y%[2]d, Y%[2]d", trialPlace, trialSpare)
-		g.op("VPCMPEQD Y%d, Y%d, Y%[1]d", trialSpare, trialPlace)
-		g.op("VMOVMSKPS Y%d, AX", trialSpare)
-		g.op("XORL $0xff, AX")
+		g.ins("VPERMD", ymm(trialPlace), ymm(trialSpare), ymm(trialSpare))
+		g.ins("VPCMPEQD", ymm(trialSpare), ymm(trialPlace), ymm(trialSpare))
+		g.ins("VMOVMSKPS", ymm(trialSpare), scratch)
+		g.ins("XORL", "$0xff", scratch)
 	}
-	g.op("ORL $1, AX")
-	g.op("MOVL AX, %s", trialRunsAt.of("DX"))
+	g.ins("ORL", "$1", scratch)
+	g.ins("MOVL", scratch, trialRunsAt.of(trialXAt))
 }
 
 // nearestInLists chooses the point for each run from the list of its place, for all lanes
 // from there on.
 func (g *groupWriter) nearestInLists() {
-	g.op("MOVL %s, AX", trialRunsAt.of("DX"))
+	const (
+		runs         = scratch    // bits of the lanes where they begin
+		lane         = "R8"       // of the run at hand
+		entry, units = "R9", "R9" // of the list: how often listUnit points
+		mask         = "R9"
+	)
+	g.ins("MOVL", trialRunsAt.of(trialXAt), runs)
 	g.printf("\nrun:\n")
-	g.op("TZCNTL AX, R8")
-	g.op("MOVL %s(R8*4), R9", trialPlaces.of("BX"))
-	g.op("MOVL (R12)(R9*4), R9")
-	g.op("MOVL R9, R10")
-	g.op("SHRL $%d, R9 // how many times listUnit points", listBits)
-	g.op("ANDL $%d, R10", 1<<listBits-1)
-	g.op("LEAQ (R12)(R10*4), R10")
-	g.op("VPBROADCASTD (R10), %s", g.v(trialChosen))
+	g.ins("TZCNTL", runs, lane)
+	g.ins("MOVL", trialPlaces.of(trialPlacesAt)+times(lane, 4), entry)
+	g.ins("MOVL", indexed(trialLists, entry, 4), entry)
+	g.ins("MOVL", entry, listAt)
+	g.ins("SHRL", number(listBits), units+" // how many times listUnit points")
+	g.ins("ANDL", number(1<<listBits-1), listAt)
+	g.ins("LEAQ", indexed(trialLists, listAt, 4), listAt)
+	g.ins("VPBROADCASTD", in(listAt), g.v(trialChosen))
 	g.sumOfTerms(0)
 	g.lesser(trialSum, trialGreatest, trialBest) // the first is chosen anyway
 	g.op("JMP first")
@@ -214,28 +230,32 @@ func (g *groupWriter) nearestInLists() {
 	for i := 1; i < listUnit; i++ {
 		g.candidate(i)
 	}
-	g.op("ADDQ $%d, R10", 4*listUnit)
-	g.op("DECL R9")
+	g.ins("ADDQ", number(4*listUnit), listAt)
+	g.ins("DECL", units)
 	g.op("JNZ unit")
 	if g.wide() {
-		g.op("MOVL $-1, R9")
-		g.op("SHLXL R8, R9, R9")
-		g.op("KMOVW R9, K1")
+		g.ins("MOVL", "$-1", mask)
+		g.ins("SHLXL", lane, mask, mask)
+		g.ins("KMOVW", mask, g.mask(1))
 	} else {
-		g.op("NEGQ R8")
-		g.op("LEAQ lanesFrom<>+32(SB), R9")
-		g.op("VMOVUPS (R9)(R8*4), %s", g.mask(1))
+		g.ins("NEGQ", lane)
+		g.ins("LEAQ", "lanesFrom<>+32(SB)", mask)
+		g.ins("VMOVUPS", indexed(mask, lane, 4), g.mask(1))
 	}
 	g.merge(1, trialChosen, trialResult)
-	g.op("BLSRL AX, AX")
+	g.ins("BLSRL", runs, runs)
 	g.op("JNZ run")
 }
 
+// listAt is where the points of a list are that are at hand.
+const listAt = "R10"
+
 // sumOfTerms is that of point i of the list.
 func (g *groupWriter) sumOfTerms(i int) {
+	const coordinate = "CX"
 	for j := range 4 {
-		g.op("MOVBLZX %d(R10), CX", 4*i+j)
-		term := fmt.Sprintf("%s(CX*%d)", trialTerms.plus(4*g.lanes*8*j).of("DI"), g.lanes/8)
+		g.ins("MOVBLZX", at(listAt, 4*i+j), coordinate)
+		term := trialTerms.plus(4*g.lanes*8*j).of(trialsAt) + times(coordinate, g.lanes/8)
 		if j == 0 {
 			g.load(term, trialSum)
 		} else {
@@ -250,33 +270,34 @@ func (g *groupWriter) candidate(i int) {
 	g.compare(lessThan, trialSum, trialBest, 1)
 	g.lesser(trialSum, trialBest, trialBest)
 	if g.wide() {
-		g.op("VPBROADCASTD %d(R10), K1, Z%d", 4*i, trialChosen)
+		g.ins("VPBROADCASTD", at(listAt, 4*i), g.mask(1), zmm(trialChosen))
 		return
 	}
-	g.op("VPBROADCASTD %d(R10), Y%d", 4*i, trialSpare)
+	g.ins("VPBROADCASTD", at(listAt, 4*i), ymm(trialSpare))
 	g.merge(1, trialSpare, trialChosen)
 }
 
 // trialSums adds the weighted x * level and level * level.
 func (g *groupWriter) trialSums() {
+	const level, term = trialPlace, trialDiff
 	for i := range 4 {
-		g.op("VPSRLD $%d, %s, %s", 8*i+5, g.v(trialResult), g.v(trialPlace))
-		g.op("VPERMPS %s, %s, %[2]s", g.v(trialLevels), g.v(trialPlace))
-		g.broadcast(trialWX.plus(4*i).of("DX"), trialDiff)
-		g.mul(trialDiff, trialPlace, trialDiff)
-		g.add(trialSumXL, trialDiff, trialSumXL)
-		g.broadcast(trialW.plus(4*i).of("DX"), trialDiff)
-		g.mul(trialDiff, trialPlace, trialDiff)
-		g.mul(trialDiff, trialPlace, trialDiff)
-		g.add(trialSumLL, trialDiff, trialSumLL)
+		g.ins("VPSRLD", number(8*i+5), g.v(trialResult), g.v(level))
+		g.ins("VPERMPS", g.v(trialLevels), g.v(level), g.v(level))
+		g.broadcast(trialWX.plus(4*i).of(trialXAt), term)
+		g.mul(term, level, term)
+		g.add(trialSumXL, term, trialSumXL)
+		g.broadcast(trialW.plus(4*i).of(trialXAt), term)
+		g.mul(term, level, term)
+		g.mul(term, level, term)
+		g.add(trialSumLL, term, trialSumLL)
 	}
 }
 
 func (g *groupWriter) endTrials() {
-	g.store(trialSumXL, trialXL.of("SI"))
-	g.store(trialSumLL, trialLL.of("SI"))
+	g.store(trialSumXL, trialXL.of(trialLanesAt))
+	g.store(trialSumLL, trialLL.of(trialLanesAt))
 	g.div(trialSumXL, trialSumLL, trialSumLL)
-	g.store(trialSumLL, trialScale.of("SI"))
+	g.store(trialSumLL, trialScale.of(trialLanesAt))
 	g.mul(trialSumLL, trialSumXL, trialSumLL)
-	g.store(trialSumLL, trialGain.of("SI"))
+	g.store(trialSumLL, trialGain.of(trialLanesAt))
 }
