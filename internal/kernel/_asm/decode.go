@@ -18,7 +18,7 @@ type sink struct {
 type kind struct {
 	function, arguments string
 	frame               int
-	size                int // bytes that DI moves for each element
+	size                int // bytes from an element to the next at sinkAt
 }
 
 var (
@@ -37,12 +37,11 @@ var sinks = []sink{
 	{toBF16, "AVX512", "Z", 16},
 }
 
-// A decoding prints one ggml type's decoder. The block is at SI; elements go
-// to DI; CX counts blocks.
+// A decoding prints one ggml type's decoder.
 type decoding struct {
 	blocks
 	constants []constant
-	levels    string                 // sixteen bytes that nibbles stand for, in register 11
+	levels    string                 // sixteen bytes that nibbles stand for, in lowBits
 	setup     func(d *decoderWriter) // what else is there before the first block, or nil
 	block     func(d *decoderWriter)
 }
@@ -50,14 +49,26 @@ type decoding struct {
 // A constant is a vector register that holds one integer in every lane.
 type constant struct{ register, value int }
 
+// Registers of decoders.
+const (
+	encodedAt  = "SI"  // the block
+	sinkAt     = "DI"  // where elements go, or those that they are multiplied with
+	blocksLeft = "CX"  // of the row
+	toRowAhead = "R15" // bytes from a row to the one that is fetched ahead
+	yAt        = "R15" // of toDot: the result of the row
+	pointsAt   = "R13" // the codebook of a lattice
+)
+
 // Vector registers of decoders. Those of a constant hold it in every lane; which decoder has
 // which is said in decodings.
 const (
-	values, values2 = 0, 1 // elements on their way to the sink; 2 is of use for a while
+	values, values2 = 0, 1 // elements on their way to the sink
+	values3         = 2
 	dotSum          = 3    // of toDot
 	scale, low      = 4, 5 // of a group
-	bytesLow        = 6    // low bits of elements; 7 and 8 have other bits
-	bytesHigh       = 7
+	bytesLow        = 6    // low bits of elements
+	bytesHigh       = 7    // high ones, or other low ones
+	bytesLow2       = 8
 	lowBits         = 11 // a mask of the low bits of a lane, or a table of levels
 	pairMask        = 12 // of bit pairs
 	nibbleMask      = 12 // of the nibbles of bytes
@@ -65,7 +76,7 @@ const (
 	offset32        = 14
 )
 
-// A decoderWriter prints the parts that decoders have in common.
+// A decoderWriter prints what decoders have in common.
 type decoderWriter struct {
 	*writer
 	sink
@@ -100,52 +111,52 @@ func (d *decoderWriter) bitwise(op string) string {
 
 // float16 broadcasts the binary16 at address.
 func (d *decoderWriter) float16(address string, to int) {
-	half := "X"
+	loaded := "X"
 	if d.wide() {
-		half = "Y"
+		loaded = "Y"
 	}
-	d.op("VPBROADCASTW %s, %s%d", address, half, to)
-	d.op("VCVTPH2PS %s%d, %s", half, to, d.v(to))
+	d.ins("VPBROADCASTW", address, numbered(loaded, to))
+	d.ins("VCVTPH2PS", numbered(loaded, to), d.v(to))
 }
 
-// nibbles loads a vector of bytes: their low halves into 0, their high ones into 1.
-func (d *decoderWriter) nibbles(at int) {
-	d.op("VPMOVZXBD %d(SI), %s", at, d.v(bytesLow))
-	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(lowBits), d.v(bytesLow), d.v(values))
-	d.op("VPSRLD $4, %s, %s", d.v(bytesLow), d.v(values2))
+// nibbles loads a vector of bytes: their low nibbles into values, their high ones into values2.
+func (d *decoderWriter) nibbles(place int) {
+	d.ins("VPMOVZXBD", at(encodedAt, place), d.v(bytesLow))
+	d.ins(d.bitwise("VPAND"), d.v(lowBits), d.v(bytesLow), d.v(values))
+	d.ins("VPSRLD", "$4", d.v(bytesLow), d.v(values2))
 }
 
-// bitPair puts bit pair k of the low bytes into 0; mask holds 3.
+// bitPair puts bit pair k of the low bytes into values; mask holds 3.
 func (d *decoderWriter) bitPair(k, mask int) {
 	if k == 0 {
-		d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(mask), d.v(bytesLow), d.v(values))
+		d.ins(d.bitwise("VPAND"), d.v(mask), d.v(bytesLow), d.v(values))
 		return
 	}
-	d.op("VPSRLD $%d, %s, %s", 2*k, d.v(bytesLow), d.v(values))
-	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(mask), d.v(values), d.v(values))
+	d.ins("VPSRLD", number(2*k), d.v(bytesLow), d.v(values))
+	d.ins(d.bitwise("VPAND"), d.v(mask), d.v(values), d.v(values))
 }
 
-// leveled stores the levels of the nibbles of sixteen bytes, times scale, as
-// elements at to at+31.
-func (d *decoderWriter) leveled(from, at int) {
+// leveled stores the levels of the nibbles of sixteen bytes, times scale, as the 32 elements
+// from first on.
+func (d *decoderWriter) leveled(from, first int) {
 	if d.wide() {
 		d.scaleTableBy(scale)
 		d.roundTable()
-		d.tabledNibbles(from, at, at+16)
+		d.tabledNibbles(from, first, first+16)
 		return
 	}
-	d.op("VMOVDQU %d(SI), X%d", from, bytesLow)
-	d.op("VPAND X%d, X%d, X0", nibbleMask, bytesLow)
-	d.op("VPSRLW $4, X%d, X1", bytesLow)
-	d.op("VPAND X%d, X1, X1", nibbleMask)
-	for i := range 2 {
-		d.op("VPSHUFB X%[1]d, X%[2]d, X%[1]d", i, lowBits)
-		for part := 0; part < 16; part += 8 {
-			if part > 0 {
-				d.op("VPSRLDQ $8, X%[1]d, X%[1]d", i)
+	d.ins("VMOVDQU", at(encodedAt, from), xmm(bytesLow))
+	d.ins("VPAND", xmm(nibbleMask), xmm(bytesLow), xmm(values))
+	d.ins("VPSRLW", "$4", xmm(bytesLow), xmm(values2))
+	d.ins("VPAND", xmm(nibbleMask), xmm(values2), xmm(values2))
+	for i, v := range []int{values, values2} {
+		d.ins("VPSHUFB", xmm(v), xmm(lowBits), xmm(v))
+		for half := 0; half < 16; half += 8 {
+			if half > 0 {
+				d.ins("VPSRLDQ", "$8", xmm(v), xmm(v))
 			}
-			d.op("VPMOVSXBD X%d, Y2", i)
-			d.scaled(2, at+16*i+part)
+			d.ins("VPMOVSXBD", xmm(v), ymm(values3))
+			d.scaled(values3, first+16*i+half)
 		}
 	}
 }
@@ -159,9 +170,9 @@ const unpackedAt = 128
 func (d *decoderWriter) shifted(from, by, to int) int {
 	switch {
 	case by > 0:
-		d.op("VPSRLW $%d, Y%d, Y%d", by, from, to)
+		d.ins("VPSRLW", number(by), ymm(from), ymm(to))
 	case by < 0:
-		d.op("VPSLLW $%d, Y%d, Y%d", -by, from, to)
+		d.ins("VPSLLW", number(-by), ymm(from), ymm(to))
 	default:
 		return from
 	}
@@ -170,114 +181,120 @@ func (d *decoderWriter) shifted(from, by, to int) int {
 
 // masked puts bits of bytes, moved like those of shifted, into register to.
 func (d *decoderWriter) masked(from, by int, mask string, to int) {
-	d.op("VPAND %s<>(SB), Y%d, Y%d", mask, d.shifted(from, by, to), to)
+	d.ins("VPAND", static(mask), ymm(d.shifted(from, by, to)), ymm(to))
 }
 
-// unpacked joins the bytes of 0 and 1, less those of a constant if it has a name.
+// unpacked joins the bytes of values and values2, less those of a constant if it has a name.
 func (d *decoderWriter) unpacked(slot int, less string) {
-	d.op("VPOR Y1, Y0, Y0")
+	d.ins("VPOR", ymm(values2), ymm(values), ymm(values))
 	if less != "" {
-		d.op("VPSUBB %s<>(SB), Y0, Y0", less)
+		d.ins("VPSUBB", static(less), ymm(values), ymm(values))
 	}
-	d.op("VMOVDQU Y0, %d(SP)", unpackedAt+32*slot)
+	d.ins("VMOVDQU", ymm(values), at(stack, unpackedAt+32*slot))
 }
 
 // widened loads elements of a slot, from the one at an offset.
 func (d *decoderWriter) widened(slot, from int) {
-	d.op("VPMOVSXBD %d(SP), %s", unpackedAt+32*slot+from, d.v(values))
+	d.ins("VPMOVSXBD", at(stack, unpackedAt+32*slot+from), d.v(values))
 }
 
 // unpackFifthBits unpacks 32 elements that begin with 32 high bits.
-func (d *decoderWriter) unpackFifthBits(at int, less string) {
-	d.op("VMOVDQU %d(SI), X0", at+4)
-	d.op("VPSRLW $4, X0, X1")
-	d.op("VINSERTI128 $1, X1, Y0, Y0")
-	d.op("VPAND lowNibbles<>(SB), Y0, Y0")
-	d.op("VPBROADCASTD %d(SI), Y1", at)
-	d.op("VPSHUFB eightByteCopies<>(SB), Y1, Y1")
-	d.op("VPAND bitOfByte<>(SB), Y1, Y1")
-	d.op("VPCMPEQB bitOfByte<>(SB), Y1, Y1")
-	d.op("VPAND bytes16<>(SB), Y1, Y1")
+func (d *decoderWriter) unpackFifthBits(place int, less string) {
+	d.ins("VMOVDQU", at(encodedAt, place+4), xmm(values))
+	d.ins("VPSRLW", "$4", xmm(values), xmm(values2))
+	d.ins("VINSERTI128", "$1", xmm(values2), ymm(values), ymm(values))
+	d.ins("VPAND", static("lowNibbles"), ymm(values), ymm(values))
+	d.ins("VPBROADCASTD", at(encodedAt, place), ymm(values2))
+	d.ins("VPSHUFB", static("eightByteCopies"), ymm(values2), ymm(values2))
+	d.ins("VPAND", static("bitOfByte"), ymm(values2), ymm(values2))
+	d.ins("VPCMPEQB", static("bitOfByte"), ymm(values2), ymm(values2))
+	d.ins("VPAND", static("bytes16"), ymm(values2), ymm(values2))
 	d.unpacked(0, less)
 }
 
 // scalesAndMins unpacks the 6-bit pairs of Q4_K and Q5_K: d·scale of group g
 // goes to 4g(SP), dmin·min to 32+4g(SP).
 func (d *decoderWriter) scalesAndMins() {
-	d.op("MOVL 4(SI), R8 // scales 0..3, on top of them bits of 4..7")
-	d.op("MOVL 8(SI), R9 // mins 0..3 likewise")
-	d.op("MOVL 12(SI), R10 // the low halves of scales and mins 4..7")
-	for i, low := range []string{"R8", "R9"} {
-		d.op("MOVL %s, R11", low)
-		d.op("ANDL $0x3f3f3f3f, R11")
-		d.op("SHRL $2, %s", low)
-		d.op("ANDL $0x30303030, %s", low)
-		d.op("MOVL R10, R12")
+	const (
+		scales, mins          = "R8", "R9"
+		highBits              = "R10"
+		lowGroups, highGroups = "R11", "R12" // the numbers of groups 0..3, bits of those of 4..7
+		numbers, factor       = 0, 1
+	)
+	d.ins("MOVL", at(encodedAt, 4), scales+" // scales 0..3, on top of them bits of 4..7")
+	d.ins("MOVL", at(encodedAt, 8), mins+" // mins 0..3 likewise")
+	d.ins("MOVL", at(encodedAt, 12), highBits+" // the low halves of scales and mins 4..7")
+	for i, bits := range []string{scales, mins} {
+		d.ins("MOVL", bits, lowGroups)
+		d.ins("ANDL", "$0x3f3f3f3f", lowGroups)
+		d.ins("SHRL", "$2", bits)
+		d.ins("ANDL", "$0x30303030", bits)
+		d.ins("MOVL", highBits, highGroups)
 		if i == 1 {
-			d.op("SHRL $4, R12")
+			d.ins("SHRL", "$4", highGroups)
 		}
-		d.op("ANDL $0x0f0f0f0f, R12")
-		d.op("ORL R12, %s", low)
-		d.op("SHLQ $32, %s", low)
-		d.op("ORQ R11, %s", low)
-		d.op("VMOVQ %s, X0", low)
-		d.op("VPMOVZXBD X0, Y0")
-		d.op("VCVTDQ2PS Y0, Y0")
-		d.op("VPBROADCASTW %d(SI), X1", 2*i)
-		d.op("VCVTPH2PS X1, Y1")
-		d.op("VMULPS Y1, Y0, Y0")
-		d.op("VMOVUPS Y0, %d(SP)", 32*i)
+		d.ins("ANDL", "$0x0f0f0f0f", highGroups)
+		d.ins("ORL", highGroups, bits)
+		d.ins("SHLQ", "$32", bits)
+		d.ins("ORQ", lowGroups, bits)
+		d.ins("VMOVQ", bits, xmm(numbers))
+		d.ins("VPMOVZXBD", xmm(numbers), ymm(numbers))
+		d.ins("VCVTDQ2PS", ymm(numbers), ymm(numbers))
+		d.ins("VPBROADCASTW", at(encodedAt, 2*i), xmm(factor))
+		d.ins("VCVTPH2PS", xmm(factor), ymm(factor))
+		d.ins("VMULPS", ymm(factor), ymm(numbers), ymm(numbers))
+		d.ins("VMOVUPS", ymm(numbers), at(stack, 32*i))
 	}
 }
 
 func (d *decoderWriter) group(g int) { d.groupTo(g, scale, low) }
 
-// groupTo puts what scalesAndMins left of group g into two registers.
+// groupTo puts what scalesAndMins left of group g into given registers.
 func (d *decoderWriter) groupTo(g, scale, low int) {
-	d.op("VBROADCASTSS %d(SP), %s", 4*g, d.v(scale))
-	d.op("VBROADCASTSS %d(SP), %s", 32+4*g, d.v(low))
+	d.ins("VBROADCASTSS", at(stack, 4*g), d.v(scale))
+	d.ins("VBROADCASTSS", at(stack, 32+4*g), d.v(low))
 }
 
 // scaled stores the integers of register i times scale at element at.
-func (d *decoderWriter) scaled(i, at int) {
-	d.op("VCVTDQ2PS %s, %s", d.v(i), d.v(i))
+func (d *decoderWriter) scaled(i, first int) {
+	d.ins("VCVTDQ2PS", d.v(i), d.v(i))
 	if !d.scaledLast {
-		d.op("VMULPS %s, %s, %s", d.v(scale), d.v(i), d.v(i))
+		d.ins("VMULPS", d.v(scale), d.v(i), d.v(i))
 	}
-	d.store(i, at)
+	d.store(i, first)
 }
 
 // affine stores the integers of register i times scale plus or minus low: two
 // roundings, as ggml has them.
-func (d *decoderWriter) affine(i, at int, op string) { d.affineBy(i, at, op, scale, low) }
+func (d *decoderWriter) affine(i, first int, op string) { d.affineBy(i, first, op, scale, low) }
 
 // affineBy is affine with other registers.
-func (d *decoderWriter) affineBy(i, at int, op string, scale, low int) {
-	d.op("VCVTDQ2PS %s, %s", d.v(i), d.v(i))
-	d.op("VMULPS %s, %s, %s", d.v(scale), d.v(i), d.v(i))
-	d.op("%s %s, %s, %s", op, d.v(low), d.v(i), d.v(i))
-	d.store(i, at)
+func (d *decoderWriter) affineBy(i, first int, op string, scale, low int) {
+	d.ins("VCVTDQ2PS", d.v(i), d.v(i))
+	d.ins("VMULPS", d.v(scale), d.v(i), d.v(i))
+	d.ins(op, d.v(low), d.v(i), d.v(i))
+	d.store(i, first)
 }
 
-// lowerHalf keeps the first of two vectors that are rounded and stored together: those
+// toRound keeps the first of two vectors that are rounded and stored together: those
 // of bfloat16 have to be stored in order.
-const lowerHalf = 19
+const toRound = 19
 
-func (d *decoderWriter) store(i, at int) {
+func (d *decoderWriter) store(i, first int) {
 	switch {
 	case d.scaledLast:
-		d.addToBlock(i, at)
+		d.addToBlock(i, first)
 	case d.kind == toBF16:
-		if at%32 == 0 {
-			d.op("VMOVAPS Z%d, Z%d", i, lowerHalf)
+		if first%32 == 0 {
+			d.ins("VMOVAPS", zmm(i), zmm(toRound))
 			return
 		}
-		roundTwoToBF16(d.writer, i, lowerHalf, i)
-		d.op("VMOVDQU32 Z%d, %d(DI)", i, 2*at-32)
-	case d.kind == toDot: // sums take turns: one would wait for itself
-		d.op("VFMADD231PS %d(DI), %s, %s", 4*at, d.v(i), d.v(d.sums[at/d.lanes%len(d.sums)]))
+		roundTwoToBF16(d.writer, i, toRound, i)
+		d.ins("VMOVDQU32", zmm(i), at(sinkAt, 2*first-32))
+	case d.kind == toDot: // there are several sums: one would wait for itself
+		d.ins("VFMADD231PS", at(sinkAt, 4*first), d.v(i), d.v(d.sums[first/d.lanes%len(d.sums)]))
 	default:
-		d.op("VMOVUPS %s, %d(DI)", d.v(i), 4*at)
+		d.ins("VMOVUPS", d.v(i), at(sinkAt, 4*first))
 	}
 }
 
@@ -299,37 +316,37 @@ func emitDecoders(lanes int) func(w *writer) {
 func emitDecoder(w *writer, s sink, d decoding) {
 	w.printf("\n// func %s(%s)\n", s.name(d), s.kind.arguments)
 	w.printf("TEXT ·%s(SB), NOSPLIT, $256-%d\n", s.name(d), s.kind.frame)
-	w.op("MOVQ %s+0(FP), DI", strings.Fields(s.kind.arguments)[0])
-	w.op("MOVQ src+8(FP), SI")
-	w.op("MOVQ blocks+16(FP), CX")
+	w.ins("MOVQ", strings.Fields(s.kind.arguments)[0]+"+0(FP)", sinkAt)
+	w.ins("MOVQ", "src+8(FP)", encodedAt)
+	w.ins("MOVQ", "blocks+16(FP)", blocksLeft)
 	for _, c := range d.constants {
-		w.op("MOVL $%d, AX", c.value)
-		w.op("VMOVD AX, X%d", c.register)
-		w.op("VPBROADCASTD X%d, %s%d", c.register, s.register, c.register)
+		w.ins("MOVL", number(c.value), scratch)
+		w.ins("VMOVD", scratch, xmm(c.register))
+		w.ins("VPBROADCASTD", xmm(c.register), numbered(s.register, c.register))
 	}
-	if low, high, ok := strings.Cut(d.levels, " "); ok {
-		w.op("MOVQ %s, AX", low)
-		w.op("VMOVQ AX, X%d", lowBits)
-		w.op("MOVQ %s, AX", high)
-		w.op("VPINSRQ $1, AX, X%[1]d, X%[1]d", lowBits)
+	if first, second, ok := strings.Cut(d.levels, " "); ok {
+		w.ins("MOVQ", first, scratch)
+		w.ins("VMOVQ", scratch, xmm(lowBits))
+		w.ins("MOVQ", second, scratch)
+		w.ins("VPINSRQ", "$1", scratch, xmm(lowBits), xmm(lowBits))
 	}
 	block := &decoderWriter{writer: w, sink: s, sums: sumsOf(s, d), scaledLast: s.kind == toDot && d.hasOneScale()}
 	block.clearSums()
 	if d.setup != nil {
 		d.setup(block)
 	}
-	w.op("TESTQ CX, CX")
+	w.ins("TESTQ", blocksLeft, blocksLeft)
 	w.op("JZ done")
 	if s.kind == toDot {
-		w.op("MOVQ y+32(FP), R15")
+		w.ins("MOVQ", "y+32(FP)", yAt)
 	} else {
-		w.op("MOVQ srcStride+40(FP), R15")
-		w.op("SHLQ $%d, R15", rowsAheadShift)
+		w.ins("MOVQ", "srcStride+40(FP)", toRowAhead)
+		w.ins("SHLQ", number(rowsAheadShift), toRowAhead)
 	}
 	w.printf("\nloop:\n")
 	if s.kind != toDot {
 		for line := 0; line < d.bytes; line += 64 {
-			w.op("PREFETCHT0 %d(SI)(R15*1)", line)
+			w.ins("PREFETCHT0", at(encodedAt, line)+times(toRowAhead, 1))
 		}
 	}
 	if block.scaledLast {
@@ -339,7 +356,7 @@ func emitDecoder(w *writer, s sink, d decoding) {
 			block.fetchAhead(d.bytes)
 		}
 		block.blockOf(d)
-		w.op("DECQ CX")
+		w.ins("DECQ", blocksLeft)
 		w.op("JNZ loop")
 	}
 	if s.kind == toDot {
@@ -355,24 +372,24 @@ func emitDecoder(w *writer, s sink, d decoding) {
 // blockOf prints one block and the step to the next.
 func (d *decoderWriter) blockOf(of decoding) {
 	of.block(d)
-	d.op("ADDQ $%d, SI", of.bytes)
-	d.op("ADDQ $%d, DI", of.elements*d.kind.size)
+	d.ins("ADDQ", number(of.bytes), encodedAt)
+	d.ins("ADDQ", number(of.elements*d.kind.size), sinkAt)
 }
 
 // rowsAheadShift says how many rows ahead, as a power of two, the blocks of
-// following rows are fetched: parts of rows are too short for the hardware to see.
+// following rows are fetched: columns of rows are too few for the hardware to see.
 const rowsAheadShift = 3
 
 // nextRow prints the step from a row to the next.
 func nextRow(w *writer) {
-	w.op("MOVQ dst+0(FP), DI")
-	w.op("ADDQ dstStride+32(FP), DI")
-	w.op("MOVQ DI, dst+0(FP)")
-	w.op("MOVQ src+8(FP), SI")
-	w.op("ADDQ srcStride+40(FP), SI")
-	w.op("MOVQ SI, src+8(FP)")
-	w.op("MOVQ blocks+16(FP), CX")
-	w.op("DECQ rows+24(FP)")
+	w.ins("MOVQ", "dst+0(FP)", sinkAt)
+	w.ins("ADDQ", "dstStride+32(FP)", sinkAt)
+	w.ins("MOVQ", sinkAt, "dst+0(FP)")
+	w.ins("MOVQ", "src+8(FP)", encodedAt)
+	w.ins("ADDQ", "srcStride+40(FP)", encodedAt)
+	w.ins("MOVQ", encodedAt, "src+8(FP)")
+	w.ins("MOVQ", "blocks+16(FP)", blocksLeft)
+	w.ins("DECQ", "rows+24(FP)")
 	w.op("JNZ loop")
 }
 

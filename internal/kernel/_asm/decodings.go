@@ -9,42 +9,42 @@ import (
 // Every type's layout is drawn in package quantize.
 var decodings = []decoding{
 	{blocksOf(ggml.F16), nil, "", nil, func(d *decoderWriter) {
-		for at := 0; at < 32; at += d.lanes {
-			d.op("VCVTPH2PS %d(SI), %s", 2*at, d.v(values))
-			d.store(values, at)
+		for first := 0; first < 32; first += d.lanes {
+			d.ins("VCVTPH2PS", at(encodedAt, 2*first), d.v(values))
+			d.store(values, first)
 		}
 	}},
 	{blocksOf(ggml.BF16), nil, "", nil, decodeBF16},
 	{blocksOf(ggml.Q4_0), []constant{{lowBits, 15}, {offset8, 8}}, "", wideTable("signed4"), func(d *decoderWriter) {
 		if d.wide() {
-			d.scaleTable("0(SI)")
+			d.scaleTable(at(encodedAt, 0))
 			d.roundTable()
 			d.tabledNibbles(2, 0, 16)
 			return
 		}
 		d.blockScale()
-		for at := 0; at < 16; at += d.lanes {
-			d.nibbles(2 + at)
-			d.op("VPSUBD %s, %s, %s", d.v(offset8), d.v(values), d.v(values))
-			d.op("VPSUBD %s, %s, %s", d.v(offset8), d.v(values2), d.v(values2))
-			d.scaled(values, at)
-			d.scaled(values2, at+16)
+		for first := 0; first < 16; first += d.lanes {
+			d.nibbles(2 + first)
+			d.ins("VPSUBD", d.v(offset8), d.v(values), d.v(values))
+			d.ins("VPSUBD", d.v(offset8), d.v(values2), d.v(values2))
+			d.scaled(values, first)
+			d.scaled(values2, first+16)
 		}
 	}},
 	{blocksOf(ggml.Q4_1), []constant{{lowBits, 15}}, "", wideTable("unsigned4"), func(d *decoderWriter) {
-		d.float16("2(SI)", low)
+		d.float16(at(encodedAt, 2), low)
 		if d.wide() {
-			d.scaleTable("0(SI)")
-			d.op("VADDPS Z%d, Z%[2]d, Z%[2]d", low, tableScaled)
+			d.scaleTable(at(encodedAt, 0))
+			d.ins("VADDPS", zmm(low), zmm(tableScaled), zmm(tableScaled))
 			d.roundTable()
 			d.tabledNibbles(4, 0, 16)
 			return
 		}
-		d.float16("0(SI)", scale)
-		for at := 0; at < 16; at += d.lanes {
-			d.nibbles(4 + at)
-			d.affine(values, at, "VADDPS")
-			d.affine(values2, at+16, "VADDPS")
+		d.float16(at(encodedAt, 0), scale)
+		for first := 0; first < 16; first += d.lanes {
+			d.nibbles(4 + first)
+			d.affine(values, first, "VADDPS")
+			d.affine(values2, first+16, "VADDPS")
 		}
 	}},
 	{blocksOf(ggml.Q5_0), nil, "", twoWideTables("lower5", "unsigned4"), func(d *decoderWriter) {
@@ -56,14 +56,14 @@ var decodings = []decoding{
 			return
 		}
 		d.unpackFifthBits(2, "bytes16")
-		for at := 0; at < 32; at += 8 {
-			d.widened(0, at)
-			d.scaled(values, at)
+		for first := 0; first < 32; first += 8 {
+			d.widened(0, first)
+			d.scaled(values, first)
 		}
 	}},
 	{blocksOf(ggml.Q5_1), nil, "", twoWideTables("unsigned4", "upper5"), func(d *decoderWriter) {
-		d.float16("0(SI)", scale)
-		d.float16("2(SI)", low)
+		d.float16(at(encodedAt, 0), scale)
+		d.float16(at(encodedAt, 2), low)
 		if d.wide() {
 			d.scaleTwoTables()
 			d.moveTwoTables("VADDPS")
@@ -72,16 +72,16 @@ var decodings = []decoding{
 			return
 		}
 		d.unpackFifthBits(4, "")
-		for at := 0; at < 32; at += 8 {
-			d.widened(0, at)
-			d.affine(values, at, "VADDPS")
+		for first := 0; first < 32; first += 8 {
+			d.widened(0, first)
+			d.affine(values, first, "VADDPS")
 		}
 	}},
 	{blocksOf(ggml.Q8_0), nil, "", nil, func(d *decoderWriter) {
 		d.blockScale()
-		for at := 0; at < 32; at += d.lanes {
-			d.op("VPMOVSXBD %d(SI), %s", 2+at, d.v(values))
-			d.scaled(values, at)
+		for first := 0; first < 32; first += d.lanes {
+			d.ins("VPMOVSXBD", at(encodedAt, 2+first), d.v(values))
+			d.scaled(values, first)
 		}
 	}},
 	{blocksOf(ggml.IQ4_NL), []constant{{nibbleMask, 0x0f0f0f0f}}, iq4Levels, wideTable("levelsIQ4"), func(d *decoderWriter) {
@@ -90,15 +90,16 @@ var decodings = []decoding{
 	}},
 	{blocksOf(ggml.IQ4_XS), []constant{{nibbleMask, 0x0f0f0f0f}}, iq4Levels, wideTable("levelsIQ4"), decodeIQ4XS},
 	{blocksOf(ggml.MXFP4), []constant{{nibbleMask, 0x0f0f0f0f}}, e2m1Levels, wideTable("levelsE2M1"), func(d *decoderWriter) {
-		d.op("MOVBLZX (SI), AX")
-		d.op("LEAL -1(AX), R8")
-		d.op("SHLL $23, R8 // 2^(e-128)")
-		d.op("MOVL $0x00200000, R9")
-		d.op("SHLXL AX, R9, R9 // and where that is subnormal")
-		d.op("CMPL AX, $2")
-		d.op("CMOVLLT R9, R8")
-		d.op("VMOVD R8, X%d", scale)
-		d.op("VBROADCASTSS X%d, %s", scale, d.v(scale))
+		const exponent, power, subnormal = scratch, "R8", "R9"
+		d.ins("MOVBLZX", in(encodedAt), exponent)
+		d.ins("LEAL", at(exponent, -1), power)
+		d.ins("SHLL", "$23", power+" // 2^(e-128)")
+		d.ins("MOVL", "$0x00200000", subnormal)
+		d.ins("SHLXL", exponent, subnormal, subnormal+" // and where that is subnormal")
+		d.ins("CMPL", exponent, "$2")
+		d.ins("CMOVLLT", subnormal, power)
+		d.ins("VMOVD", power, xmm(scale))
+		d.ins("VBROADCASTSS", xmm(scale), d.v(scale))
 		d.leveled(1, 0)
 	}},
 	{blocksOf(ggml.Q2_K), []constant{{lowBits, 15}, {pairMask, 3}}, "", wideTable("fourUnsigned"), decodeQ2K},
@@ -113,10 +114,10 @@ var decodings = []decoding{
 			const nextScale, nextLow = 7, 8
 			d.group(g)
 			d.groupTo(g+1, nextScale, nextLow)
-			for at := 0; at < 32; at += d.lanes {
-				d.nibbles(16 + 16*g + at)
-				d.affine(values, 32*g+at, "VSUBPS")
-				d.affineBy(1, 32*g+32+at, "VSUBPS", nextScale, nextLow)
+			for first := 0; first < 32; first += d.lanes {
+				d.nibbles(16 + 16*g + first)
+				d.affine(values, 32*g+first, "VSUBPS")
+				d.affineBy(values2, 32*g+32+first, "VSUBPS", nextScale, nextLow)
 			}
 		}
 	}},
@@ -139,59 +140,59 @@ var decodings = []decoding{
 // tabledGroups stores groups g and g+1 of Q4_K, which share 32 bytes.
 func (d *decoderWriter) tabledGroups(g int) {
 	for i := range 2 {
-		d.op("VMULPS.BCST %d(SP), Z%d, Z%d", 4*(g+i), tableLevels, tableScaled)
-		d.op("VSUBPS.BCST %d(SP), Z%[2]d, Z%[2]d", 32+4*(g+i), tableScaled)
+		d.ins("VMULPS.BCST", at(stack, 4*(g+i)), zmm(tableLevels), zmm(tableScaled))
+		d.ins("VSUBPS.BCST", at(stack, 32+4*(g+i)), zmm(tableScaled), zmm(tableScaled))
 		d.roundTable()
-		for part := range 2 {
-			indices := bytesLow + part
+		for half := range 2 {
+			indices := bytesLow + half
 			if i == 0 {
-				d.indices(16+16*g+16*part, indices)
+				d.indices(16+16*g+16*half, indices)
 			} else {
 				d.shiftIndices(4, indices, indices)
 			}
-			d.fromTable(indices, 0, 32*(g+i)+16*part)
+			d.fromTable(indices, values, 32*(g+i)+16*half)
 		}
 	}
 }
 
 func decodeBF16(d *decoderWriter) {
 	if d.kind == toBF16 {
-		d.op("VMOVDQU64 (SI), Z0")
-		d.op("VMOVDQU64 Z0, (DI)")
+		d.ins("VMOVDQU64", in(encodedAt), zmm(values))
+		d.ins("VMOVDQU64", zmm(values), in(sinkAt))
 		return
 	}
-	for at := 0; at < 32; at += d.lanes {
-		d.op("VPMOVZXWD %d(SI), %s", 2*at, d.v(values))
-		d.op("VPSLLD $16, %s, %s", d.v(values), d.v(values))
-		d.store(values, at)
+	for first := 0; first < 32; first += d.lanes {
+		d.ins("VPMOVZXWD", at(encodedAt, 2*first), d.v(values))
+		d.ins("VPSLLD", "$16", d.v(values), d.v(values))
+		d.store(values, first)
 	}
 }
 
 func decodeQ6K(d *decoderWriter) {
-	d.float16("208(SI)", scale)
+	d.float16(at(encodedAt, 208), scale)
 	for g := 0; g < 16; g += d.lanes {
-		d.op("VPMOVSXBD %d(SI), %s", 192+g, d.v(values))
-		d.op("VCVTDQ2PS %s, %s", d.v(values), d.v(values))
-		d.op("VMULPS %s, %s, %s", d.v(scale), d.v(values), d.v(values))
-		d.op("VMOVUPS %s, %d(SP)", d.v(values), 4*g)
+		d.ins("VPMOVSXBD", at(encodedAt, 192+g), d.v(values))
+		d.ins("VCVTDQ2PS", d.v(values), d.v(values))
+		d.ins("VMULPS", d.v(scale), d.v(values), d.v(values))
+		d.ins("VMOVUPS", d.v(values), at(stack, 4*g))
 	}
 	for half := range 2 {
-		lows := []int{6, 8}
+		lows := []int{bytesLow, bytesLow2}
 		for i, v := range lows {
-			d.op("VMOVDQU %d(SI), Y%d", 64*half+32*i, v)
+			d.ins("VMOVDQU", at(encodedAt, 64*half+32*i), ymm(v))
 		}
-		d.op("VMOVDQU %d(SI), Y%d", 128+32*half, bytesHigh)
+		d.ins("VMOVDQU", at(encodedAt, 128+32*half), ymm(bytesHigh))
 		for quarter := range 4 {
-			d.masked(lows[quarter%2], quarter/2*4, "lowNibbles", 0)
-			d.masked(bytesHigh, 2*quarter-4, "bytes48", 1)
+			d.masked(lows[quarter%2], quarter/2*4, "lowNibbles", values)
+			d.masked(bytesHigh, 2*quarter-4, "bytes48", values2)
 			d.unpacked(quarter, "bytes32")
 		}
-		for at := 0; at < 128; at += d.lanes {
-			if at%16 == 0 {
-				d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+at/16), d.v(scale))
+		for first := 0; first < 128; first += d.lanes {
+			if first%16 == 0 {
+				d.ins("VBROADCASTSS", at(stack, 4*(8*half+first/16)), d.v(scale))
 			}
-			d.widened(0, at)
-			d.scaled(values, 128*half+at)
+			d.widened(0, first)
+			d.scaled(values, 128*half+first)
 		}
 	}
 }
@@ -217,123 +218,130 @@ func littleEndian(bytes []int8) (v uint64) {
 }
 
 func decodeIQ4XS(d *decoderWriter) {
-	// Eight scales of 6 bits: halves of 4 bytes, and bit pairs of a word.
+	const scales, highBits, factor = unpackedScales, 1, low
+	// Eight scales of 6 bits: nibbles of 4 bytes, and bit pairs of a word.
 	d.nibbleScales(4, 4)
-	d.op("VPMOVZXBW X0, X0")
-	d.op("VPBROADCASTW 2(SI), X1")
-	d.op("VPMULLW pairsToTop<>(SB), X1, X1")
-	d.op("VPSRLW $14, X1, X1")
-	d.op("VPSLLW $4, X1, X1")
-	d.op("VPOR X1, X0, X0")
-	d.op("VPMOVZXWD X0, Y0")
-	d.op("VPSUBD thirtytwos<>(SB), Y0, Y0")
-	d.op("VCVTDQ2PS Y0, Y0")
-	d.float16("0(SI)", low)
-	d.op("VMULPS Y%d, Y0, Y0", low)
-	d.op("VMOVUPS Y0, (SP)")
+	d.ins("VPMOVZXBW", xmm(scales), xmm(scales))
+	d.ins("VPBROADCASTW", at(encodedAt, 2), xmm(highBits))
+	d.ins("VPMULLW", static("pairsToTop"), xmm(highBits), xmm(highBits))
+	d.ins("VPSRLW", "$14", xmm(highBits), xmm(highBits))
+	d.ins("VPSLLW", "$4", xmm(highBits), xmm(highBits))
+	d.ins("VPOR", xmm(highBits), xmm(scales), xmm(scales))
+	d.ins("VPMOVZXWD", xmm(scales), ymm(scales))
+	d.ins("VPSUBD", static("thirtytwos"), ymm(scales), ymm(scales))
+	d.ins("VCVTDQ2PS", ymm(scales), ymm(scales))
+	d.float16(at(encodedAt, 0), factor)
+	d.ins("VMULPS", ymm(factor), ymm(scales), ymm(scales))
+	d.ins("VMOVUPS", ymm(scales), in(stack))
 	for g := range 8 {
-		d.op("VBROADCASTSS %d(SP), %s", 4*g, d.v(scale))
+		d.ins("VBROADCASTSS", at(stack, 4*g), d.v(scale))
 		d.leveled(8+16*g, 32*g)
 	}
 }
 
 func decodeQ2K(d *decoderWriter) {
-	d.float16("80(SI)", scale)
-	d.float16("82(SI)", low)
+	d.float16(at(encodedAt, 80), scale)
+	d.float16(at(encodedAt, 82), low)
 	for g := 0; g < 16; g += d.lanes {
 		d.nibbles(g)
 		for i, factor := range []int{scale, low} {
-			d.op("VCVTDQ2PS %[1]s, %[1]s", d.v(i))
-			d.op("VMULPS %s, %s, %s", d.v(factor), d.v(i), d.v(i))
-			d.op("VMOVUPS %s, %d(SP)", d.v(i), 64*i+4*g)
+			numbers := d.v(values + i)
+			d.ins("VCVTDQ2PS", numbers, numbers)
+			d.ins("VMULPS", d.v(factor), numbers, numbers)
+			d.ins("VMOVUPS", numbers, at(stack, 64*i+4*g))
 		}
 	}
 	for half := range 2 {
-		for at := 0; at < 32; at += d.lanes {
-			d.indices(16+32*half+at, bytesLow)
+		for first := 0; first < 32; first += d.lanes {
+			d.indices(16+32*half+first, bytesLow)
 			for k := range 4 {
-				g := 8*half + 2*k + at/16
+				g := 8*half + 2*k + first/16
 				if d.wide() {
-					d.op("VMULPS.BCST %d(SP), Z%d, Z%d", 4*g, tableLevels, tableScaled)
-					d.op("VSUBPS.BCST %d(SP), Z%[2]d, Z%[2]d", 64+4*g, tableScaled)
+					d.ins("VMULPS.BCST", at(stack, 4*g), zmm(tableLevels), zmm(tableScaled))
+					d.ins("VSUBPS.BCST", at(stack, 64+4*g), zmm(tableScaled), zmm(tableScaled))
 					d.roundTable()
-					d.fromPairs(bytesLow, k, 128*half+32*k+at)
+					d.fromPairs(bytesLow, k, 128*half+32*k+first)
 					continue
 				}
 				d.bitPair(k, pairMask)
-				d.op("VBROADCASTSS %d(SP), %s", 4*g, d.v(scale))
-				d.op("VBROADCASTSS %d(SP), %s", 64+4*g, d.v(low))
-				d.affine(values, 128*half+32*k+at, "VSUBPS")
+				d.ins("VBROADCASTSS", at(stack, 4*g), d.v(scale))
+				d.ins("VBROADCASTSS", at(stack, 64+4*g), d.v(low))
+				d.affine(values, 128*half+32*k+first, "VSUBPS")
 			}
 		}
 	}
 }
 
 func decodeQ3K(d *decoderWriter) {
-	// Sixteen scales of 6 bits: low halves of 8 bytes, and 16 bit pairs.
-	d.op("MOVQ $0x0f0f0f0f0f0f0f0f, R11")
-	d.op("MOVQ $0x3030303030303030, R12")
-	d.op("MOVL 104(SI), R10 // bit pair g/4 of byte g%%4")
-	d.op("MOVL R10, AX")
-	d.op("SHRL $2, AX")
-	d.op("SHLQ $32, AX")
-	d.op("ORQ AX, R10 // pairs 0 and 1 of each byte are in place for g < 8")
+	const (
+		scales, highBits  = "R8", "R9" // of 8 groups
+		pairs             = "R10"
+		lowMask, highMask = "R11", "R12"
+	)
+	// Sixteen scales of 6 bits: nibbles of 8 bytes, and 16 bit pairs.
+	d.ins("MOVQ", "$0x0f0f0f0f0f0f0f0f", lowMask)
+	d.ins("MOVQ", "$0x3030303030303030", highMask)
+	d.ins("MOVL", at(encodedAt, 104), pairs+" // bit pair g/4 of byte g%4")
+	d.ins("MOVL", pairs, scratch)
+	d.ins("SHRL", "$2", scratch)
+	d.ins("SHLQ", "$32", scratch)
+	d.ins("ORQ", scratch, pairs+" // pairs 0 and 1 of each byte are in place for g < 8")
 	for half := range 2 {
-		d.op("MOVQ 96(SI), R8")
-		d.op("MOVQ R10, R9")
+		d.ins("MOVQ", at(encodedAt, 96), scales)
+		d.ins("MOVQ", pairs, highBits)
 		if half == 0 {
-			d.op("SHLQ $4, R9")
+			d.ins("SHLQ", "$4", highBits)
 		} else {
-			d.op("SHRQ $4, R8")
+			d.ins("SHRQ", "$4", scales)
 		}
-		d.op("ANDQ R11, R8")
-		d.op("ANDQ R12, R9")
-		d.op("ORQ R9, R8")
-		d.op("MOVQ R8, %d(SP)", 64+8*half)
+		d.ins("ANDQ", lowMask, scales)
+		d.ins("ANDQ", highMask, highBits)
+		d.ins("ORQ", highBits, scales)
+		d.ins("MOVQ", scales, at(stack, 64+8*half))
 	}
-	d.float16("108(SI)", scale)
+	d.float16(at(encodedAt, 108), scale)
 	for g := 0; g < 16; g += d.lanes {
-		d.op("VPMOVZXBD %d(SP), %s", 64+g, d.v(values))
-		d.op("VPSUBD %s, %s, %s", d.v(offset32), d.v(values), d.v(values))
-		d.op("VCVTDQ2PS %[1]s, %[1]s", d.v(values))
-		d.op("VMULPS %s, %s, %s", d.v(scale), d.v(values), d.v(values))
-		d.op("VMOVUPS %s, %d(SP)", d.v(values), 4*g)
+		d.ins("VPMOVZXBD", at(stack, 64+g), d.v(values))
+		d.ins("VPSUBD", d.v(offset32), d.v(values), d.v(values))
+		d.ins("VCVTDQ2PS", d.v(values), d.v(values))
+		d.ins("VMULPS", d.v(scale), d.v(values), d.v(values))
+		d.ins("VMOVUPS", d.v(values), at(stack, 4*g))
 	}
-	d.op("VMOVDQU (SI), Y%d", bytesHigh)
+	d.ins("VMOVDQU", in(encodedAt), ymm(bytesHigh))
 	for half := range 2 {
-		d.op("VMOVDQU %d(SI), Y%d", 32+32*half, bytesLow)
+		d.ins("VMOVDQU", at(encodedAt, 32+32*half), ymm(bytesLow))
 		for k := range 4 {
-			d.masked(bytesLow, 2*k, "bytes3", 0)
-			d.masked(bytesHigh, 4*half+k-2, "bytes4", 1)
+			d.masked(bytesLow, 2*k, "bytes3", values)
+			d.masked(bytesHigh, 4*half+k-2, "bytes4", values2)
 			d.unpacked(k, "bytes4")
 		}
-		for at := 0; at < 128; at += d.lanes {
-			if at%16 == 0 {
-				d.op("VBROADCASTSS %d(SP), %s", 4*(8*half+at/16), d.v(scale))
+		for first := 0; first < 128; first += d.lanes {
+			if first%16 == 0 {
+				d.ins("VBROADCASTSS", at(stack, 4*(8*half+first/16)), d.v(scale))
 			}
-			d.widened(0, at)
-			d.scaled(values, 128*half+at)
+			d.widened(0, first)
+			d.scaled(values, 128*half+first)
 		}
 	}
 }
 
 func decodeQ5K(d *decoderWriter) {
 	d.scalesAndMins()
-	d.op("VMOVDQU 16(SI), Y%d", bytesHigh)
+	d.ins("VMOVDQU", at(encodedAt, 16), ymm(bytesHigh))
 	for g := 0; g < 8; g += 2 {
 		if d.wide() {
 			d.twoTabledGroups(g)
 			continue
 		}
-		d.op("VMOVDQU %d(SI), Y%d", 48+16*g, bytesLow)
+		d.ins("VMOVDQU", at(encodedAt, 48+16*g), ymm(bytesLow))
 		for i := range 2 {
-			d.masked(bytesLow, 4*i, "lowNibbles", 0)
-			d.masked(bytesHigh, g+i-4, "bytes16", 1)
+			d.masked(bytesLow, 4*i, "lowNibbles", values)
+			d.masked(bytesHigh, g+i-4, "bytes16", values2)
 			d.unpacked(i, "")
 			d.group(g + i)
-			for at := 0; at < 32; at += 8 {
-				d.widened(i, at)
-				d.affine(values, 32*(g+i)+at, "VSUBPS")
+			for first := 0; first < 32; first += 8 {
+				d.widened(i, first)
+				d.affine(values, 32*(g+i)+first, "VSUBPS")
 			}
 		}
 	}
@@ -346,19 +354,19 @@ func (d *decoderWriter) twoTabledGroups(g int) {
 		d.scaleTwoTables()
 		d.moveTwoTables("VSUBPS")
 		d.roundTwoTables()
-		for part := range 2 {
-			indices := [2]int{bytesLow, 8}[part]
+		for half := range 2 {
+			indices := [2]int{bytesLow, bytesLow2}[half]
 			if i == 0 {
-				d.indices(48+16*g+16*part, indices)
+				d.indices(48+16*g+16*half, indices)
 			} else {
 				d.shiftIndices(4, indices, indices)
 			}
-			if part == 0 {
-				d.op("VPTESTMB bytes%d<>(SB), Y%d, K1", 1<<(g+i), bytesHigh)
+			if half == 0 {
+				d.ins("VPTESTMB", static(fmt.Sprint("bytes", 1<<(g+i))), ymm(bytesHigh), maskUpper)
 			} else {
-				d.op("KSHIFTRD $16, K1, K1")
+				d.ins("KSHIFTRD", "$16", maskUpper, maskUpper)
 			}
-			d.fromTwoTables(indices, 0, 32*(g+i)+16*part)
+			d.fromTwoTables(indices, values, 32*(g+i)+16*half)
 		}
 	}
 }

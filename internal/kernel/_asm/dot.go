@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 
 	"qtool/internal/ggml"
@@ -10,9 +11,9 @@ import (
 
 // float32Rows are rows of elements as they are, which only these decoders read.
 var float32Rows = decoding{blocks{ggml.F32, "F32", 16, 64}, nil, "", nil, func(d *decoderWriter) {
-	for at := 0; at < 16; at += d.lanes {
-		d.op("VMOVUPS %d(SI), %s", 4*at, d.v(values))
-		d.store(values, at)
+	for first := 0; first < 16; first += d.lanes {
+		d.ins("VMOVUPS", at(encodedAt, 4*first), d.v(values))
+		d.store(values, first)
 	}
 }}
 
@@ -29,7 +30,7 @@ const bytesAhead = 4096
 
 func (d *decoderWriter) fetchAhead(bytes int) {
 	for line := 0; line < bytes; line += 64 {
-		d.op("PREFETCHT0 %d(SI)", bytesAhead+line)
+		d.ins("PREFETCHT0", at(encodedAt, bytesAhead+line))
 	}
 }
 
@@ -45,47 +46,48 @@ const (
 )
 
 // addToBlock adds the products of register i.
-func (d *decoderWriter) addToBlock(i, at int) {
+func (d *decoderWriter) addToBlock(i, first int) {
 	if d.begun {
-		d.op("VFMADD231PS %d(DI), %s, %s", 4*at, d.v(i), d.v(blockSum))
+		d.ins("VFMADD231PS", at(sinkAt, 4*first), d.v(i), d.v(blockSum))
 		return
 	}
-	d.op("VMULPS %d(DI), %s, %s", 4*at, d.v(i), d.v(blockSum))
+	d.ins("VMULPS", at(sinkAt, 4*first), d.v(i), d.v(blockSum))
 	d.begun = true
 }
 
 // fourBlocks prints blocks with one scale. Four of those are converted at once: one by
 // one they would cost as much as the elements.
 func (d *decoderWriter) fourBlocks(of decoding) {
-	d.op("CMPQ CX, $4")
+	const fourScales, nextScale = "R8", "R9"
+	d.ins("CMPQ", blocksLeft, "$4")
 	d.op("JLT single")
 	d.fetchAhead(4 * of.bytes)
-	d.op("MOVWLZX (SI), R8")
+	d.ins("MOVWLZX", in(encodedAt), fourScales)
 	for i := 1; i < 4; i++ {
-		d.op("MOVWLZX %d(SI), R9", i*of.bytes)
-		d.op("SHLQ $%d, R9", 16*i)
-		d.op("ORQ R9, R8")
+		d.ins("MOVWLZX", at(encodedAt, i*of.bytes), nextScale)
+		d.ins("SHLQ", number(16*i), nextScale)
+		d.ins("ORQ", nextScale, fourScales)
 	}
-	d.op("VMOVQ R8, X%d", scale)
-	d.op("VCVTPH2PS X%[1]d, X%[1]d", scale)
+	d.ins("VMOVQ", fourScales, xmm(scale))
+	d.ins("VCVTPH2PS", xmm(scale), xmm(scale))
 	d.scalesToLanes()
 	if of.typ == ggml.Q8_0 && !d.wide() {
-		d.fourByTurns(of)
+		d.fourInterleaved(of)
 	} else {
 		for i := range 4 {
 			d.scaledBlock(of, i)
 		}
 	}
-	d.op("SUBQ $4, CX")
+	d.ins("SUBQ", "$4", blocksLeft)
 	d.op("JNZ loop")
 	d.op("JMP end")
 	d.printf("\nsingle:\n")
-	d.op("MOVWLZX (SI), R8")
-	d.op("VMOVD R8, X%d", scale)
-	d.op("VCVTPH2PS X%[1]d, X%[1]d", scale)
+	d.ins("MOVWLZX", in(encodedAt), fourScales)
+	d.ins("VMOVD", fourScales, xmm(scale))
+	d.ins("VCVTPH2PS", xmm(scale), xmm(scale))
 	d.scalesToLanes()
 	d.scaledBlock(of, 0)
-	d.op("DECQ CX")
+	d.ins("DECQ", blocksLeft)
 	d.op("JNZ single")
 	d.printf("\nend:\n")
 }
@@ -94,10 +96,10 @@ func (d *decoderWriter) fourBlocks(of decoding) {
 // stack, each would wait for the store.
 func (d *decoderWriter) scalesToLanes() {
 	if d.wide() {
-		d.op("VSHUFF32X4 $0, Z%[1]d, Z%[1]d, Z%[1]d", scale)
+		d.ins("VSHUFF32X4", "$0", zmm(scale), zmm(scale), zmm(scale))
 		return
 	}
-	d.op("VINSERTF128 $1, X%[1]d, Y%[1]d, Y%[1]d", scale)
+	d.ins("VINSERTF128", "$1", xmm(scale), ymm(scale), ymm(scale))
 }
 
 // scaledBlock adds a block times scale i of four.
@@ -109,27 +111,27 @@ func (d *decoderWriter) scaledBlock(of decoding, i int) {
 
 // timesScale adds the sum of a block times scale i of four.
 func (d *decoderWriter) timesScale(i, sum int) {
-	d.op("VPERMILPS $%#02x, %s, %s", 0x55*i, d.v(scale), d.v(scaleHere))
-	d.op("VFMADD231PS %s, %s, %s", d.v(scaleHere), d.v(sum), d.v(d.sums[i%len(d.sums)]))
+	d.ins("VPERMILPS", fmt.Sprintf("$%#02x", 0x55*i), d.v(scale), d.v(scaleHere))
+	d.ins("VFMADD231PS", d.v(scaleHere), d.v(sum), d.v(d.sums[i%len(d.sums)]))
 }
 
-// fourByTurns is four scaledBlocks of bytes that are elements, a vector of each by turns:
+// fourInterleaved is four scaledBlocks of bytes that are elements, a vector of each in a round:
 // the sum of one block would wait for itself.
-func (d *decoderWriter) fourByTurns(of decoding) {
-	for at := 0; at < of.elements; at += d.lanes {
+func (d *decoderWriter) fourInterleaved(of decoding) {
+	for first := 0; first < of.elements; first += d.lanes {
 		for i := range 4 {
-			sum, x := d.v(blockSum+i), 4*(i*of.elements+at)
-			d.op("VPMOVSXBD %d(SI), %s", i*of.bytes+2+at, d.v(values))
-			d.op("VCVTDQ2PS %s, %s", d.v(values), d.v(values))
-			if at == 0 {
-				d.op("VMULPS %d(DI), %s, %s", x, d.v(values), sum)
+			sum, x := d.v(blockSum+i), 4*(i*of.elements+first)
+			d.ins("VPMOVSXBD", at(encodedAt, i*of.bytes+2+first), d.v(values))
+			d.ins("VCVTDQ2PS", d.v(values), d.v(values))
+			if first == 0 {
+				d.ins("VMULPS", at(sinkAt, x), d.v(values), sum)
 			} else {
-				d.op("VFMADD231PS %d(DI), %s, %s", x, d.v(values), sum)
+				d.ins("VFMADD231PS", at(sinkAt, x), d.v(values), sum)
 			}
 		}
 	}
-	d.op("ADDQ $%d, SI", 4*of.bytes)
-	d.op("ADDQ $%d, DI", 16*of.elements)
+	d.ins("ADDQ", number(4*of.bytes), encodedAt)
+	d.ins("ADDQ", number(16*of.elements), sinkAt)
 	for i := range 4 {
 		d.timesScale(i, blockSum+i)
 	}
@@ -138,43 +140,45 @@ func (d *decoderWriter) fourByTurns(of decoding) {
 // blockScale loads the scale of a block.
 func (d *decoderWriter) blockScale() {
 	if !d.scaledLast {
-		d.float16("0(SI)", scale)
+		d.float16(at(encodedAt, 0), scale)
 	}
 }
 
-// foldSums adds up the lanes of the sums.
+// foldSums adds up the lanes of the sums, in values.
 func (d *decoderWriter) foldSums() {
+	const sum, spare = values, values2
 	for _, r := range d.sums[1:] {
-		d.op("VADDPS %s, %s, %s", d.v(r), d.v(dotSum), d.v(dotSum))
+		d.ins("VADDPS", d.v(r), d.v(dotSum), d.v(dotSum))
 	}
 	if d.wide() {
-		d.op("VEXTRACTF64X4 $1, Z%d, Y%d", dotSum, values)
-		d.op("VADDPS Y%[1]d, Y%[2]d, Y%[2]d", values, dotSum)
+		d.ins("VEXTRACTF64X4", "$1", zmm(dotSum), ymm(values))
+		d.ins("VADDPS", ymm(values), ymm(dotSum), ymm(dotSum))
 	}
-	d.op("VEXTRACTF128 $1, Y%d, X%d", dotSum, values)
-	d.op("VADDPS X%[1]d, X%[2]d, X%[1]d", values, dotSum)
-	d.op("VMOVHLPS X0, X0, X1")
-	d.op("VADDPS X1, X0, X0")
-	d.op("VMOVSHDUP X0, X1")
-	d.op("VADDSS X1, X0, X0")
+	d.ins("VEXTRACTF128", "$1", ymm(dotSum), xmm(values))
+	d.ins("VADDPS", xmm(values), xmm(dotSum), xmm(sum))
+	d.ins("VMOVHLPS", xmm(sum), xmm(sum), xmm(spare))
+	d.ins("VADDPS", xmm(spare), xmm(sum), xmm(sum))
+	d.ins("VMOVSHDUP", xmm(sum), xmm(spare))
+	d.ins("VADDSS", xmm(spare), xmm(sum), xmm(sum))
 }
 
 func (d *decoderWriter) clearSums() {
 	for _, r := range d.sums {
-		d.op("VXORPS %[1]s, %[1]s, %[1]s", d.v(r))
+		d.ins("VXORPS", d.v(r), d.v(r), d.v(r))
 	}
 }
 
 // addSum prints the end of a row of toDot: its sum is added to y, and the next row
 // follows.
 func (d *decoderWriter) addSum() {
+	const sum = values
 	d.foldSums()
-	d.op("VADDSS (R15), X0, X0")
-	d.op("VMOVSS X0, (R15)")
-	d.op("ADDQ $4, R15")
+	d.ins("VADDSS", in(yAt), xmm(sum), xmm(sum))
+	d.ins("VMOVSS", xmm(sum), in(yAt))
+	d.ins("ADDQ", "$4", yAt)
 	d.clearSums()
-	d.op("MOVQ x+0(FP), DI")
-	d.op("MOVQ blocks+16(FP), CX")
-	d.op("DECQ rows+24(FP)")
+	d.ins("MOVQ", "x+0(FP)", sinkAt)
+	d.ins("MOVQ", "blocks+16(FP)", blocksLeft)
+	d.ins("DECQ", "rows+24(FP)")
 	d.op("JNZ loop")
 }

@@ -1,7 +1,5 @@
 package main
 
-import "fmt"
-
 // The formats whose few levels fit in a table for VPERMPS: of eight levels, with
 // AVX-512 of sixteen. To bfloat16, the table is rounded and looked up by VPERMW in
 // vectors of sixteen words.
@@ -18,7 +16,7 @@ func (d *decoderWriter) scaleTable(address string) {
 // scaleTableBy puts the levels times a register into tableScaled.
 func (d *decoderWriter) scaleTableBy(register int) {
 	if !d.scaledLast {
-		d.op("VMULPS %s, %s, %s", d.v(tableLevels), d.v(register), d.v(tableScaled))
+		d.ins("VMULPS", d.v(tableLevels), d.v(register), d.v(tableScaled))
 	}
 }
 
@@ -41,52 +39,53 @@ func (d *decoderWriter) roundTable() {
 }
 
 // indices loads bytes as indices, one to a lane.
-func (d *decoderWriter) indices(at, to int) {
+func (d *decoderWriter) indices(place, to int) {
 	if d.words() {
-		d.op("VPMOVZXBW %d(SI), Y%d", at, to)
+		d.ins("VPMOVZXBW", at(encodedAt, place), ymm(to))
 		return
 	}
-	d.op("VPMOVZXBD %d(SI), %s", at, d.v(to))
+	d.ins("VPMOVZXBD", at(encodedAt, place), d.v(to))
 }
 
 func (d *decoderWriter) shiftIndices(by, from, to int) {
 	if d.words() {
-		d.op("VPSRLW $%d, Y%d, Y%d", by, from, to)
+		d.ins("VPSRLW", number(by), ymm(from), ymm(to))
 		return
 	}
-	d.op("VPSRLD $%d, %s, %s", by, d.v(from), d.v(to))
+	d.ins("VPSRLD", number(by), d.v(from), d.v(to))
 }
 
 // fromTable stores the levels of indices. Bits above those of an index, for which
 // the table repeats its levels, need not be clear.
-func (d *decoderWriter) fromTable(index, to, at int) {
+func (d *decoderWriter) fromTable(index, to, first int) {
 	if d.words() {
-		d.op("VPERMW Y%d, Y%d, Y%d", tableScaled, index, to)
-		d.op("VMOVDQU Y%d, %d(DI)", to, 2*at)
+		d.ins("VPERMW", ymm(tableScaled), ymm(index), ymm(to))
+		d.ins("VMOVDQU", ymm(to), at(sinkAt, 2*first))
 		return
 	}
 	d.lookUp(index, to)
-	d.store(to, at)
+	d.store(to, first)
 }
 
 // lookUp replaces indices by float32 levels.
 func (d *decoderWriter) lookUp(from, to int) {
-	d.op("VPERMPS %s, %s, %s", d.v(d.table()), d.v(from), d.v(to))
+	d.ins("VPERMPS", d.v(d.table()), d.v(from), d.v(to))
 }
 
 // tabledNibbles stores the levels of the nibbles of sixteen bytes, the high ones at
 // high.
 func (d *decoderWriter) tabledNibbles(from, low, high int) {
 	d.indices(from, bytesLow)
-	d.fromTable(bytesLow, 0, low)
+	d.fromTable(bytesLow, values, low)
 	d.shiftIndices(4, bytesLow, bytesLow)
-	d.fromTable(bytesLow, 1, high)
+	d.fromTable(bytesLow, values2, high)
 }
 
 // Formats of 5 bits have two tables with AVX-512: the upper one is for
-// elements whose high bit is set, which K1 tells.
+// elements whose high bit is set, which a mask tells.
 const (
 	upperLevels, upperScaled = 20, 21
+	maskUpper                = "K1"
 )
 
 func twoWideTables(lower, upper string) func(d *decoderWriter) {
@@ -103,14 +102,14 @@ func (d *decoderWriter) scaleTwoTables() {
 	if d.scaledLast {
 		return
 	}
-	d.op("VMULPS Z%d, Z%d, Z%d", upperLevels, scale, upperScaled)
-	d.op("VMULPS Z%d, Z%d, Z%d", tableLevels, scale, tableScaled)
+	d.ins("VMULPS", zmm(upperLevels), zmm(scale), zmm(upperScaled))
+	d.ins("VMULPS", zmm(tableLevels), zmm(scale), zmm(tableScaled))
 }
 
 // moveTwoTables adds register low to both or subtracts it.
 func (d *decoderWriter) moveTwoTables(op string) {
 	for _, table := range []int{tableScaled, upperScaled} {
-		d.op("%s Z%d, Z%[3]d, Z%[3]d", op, low, table)
+		d.ins(op, zmm(low), zmm(table), zmm(table))
 	}
 }
 
@@ -121,12 +120,12 @@ func (d *decoderWriter) roundTwoTables() {
 	}
 }
 
-// fromTwoTables is fromTable with the upper one where K1 says so.
-func (d *decoderWriter) fromTwoTables(index, to, at int) {
+// fromTwoTables is fromTable with the upper one where the mask says so.
+func (d *decoderWriter) fromTwoTables(index, to, first int) {
 	if d.words() {
-		d.op("VPERMW Y%d, Y%d, Y%d", tableScaled, index, to)
-		d.op("VPERMW Y%d, Y%d, K1, Y%d", upperScaled, index, to)
-		d.op("VMOVDQU Y%d, %d(DI)", to, 2*at)
+		d.ins("VPERMW", ymm(tableScaled), ymm(index), ymm(to))
+		d.ins("VPERMW", ymm(upperScaled), ymm(index), maskUpper, ymm(to))
+		d.ins("VMOVDQU", ymm(to), at(sinkAt, 2*first))
 		return
 	}
 	upper := upperScaled
@@ -134,30 +133,30 @@ func (d *decoderWriter) fromTwoTables(index, to, at int) {
 		upper = upperLevels
 	}
 	d.lookUp(index, to)
-	d.op("VPERMPS Z%d, Z%d, K1, Z%d", upper, index, to)
-	d.store(to, at)
+	d.ins("VPERMPS", zmm(upper), zmm(index), maskUpper, zmm(to))
+	d.store(to, first)
 }
 
 // tabledFifthBits stores 32 elements that begin with 32 high bits.
-func (d *decoderWriter) tabledFifthBits(at int) {
-	d.indices(at+4, bytesLow)
-	for i := range 2 {
+func (d *decoderWriter) tabledFifthBits(place int) {
+	d.indices(place+4, bytesLow)
+	for i, to := range []int{values, values2} {
 		if i == 1 {
 			d.shiftIndices(4, bytesLow, bytesLow)
 		}
-		d.op("KMOVW %d(SI), K1", at+2*i)
-		d.fromTwoTables(bytesLow, i, 16*i)
+		d.ins("KMOVW", at(encodedAt, place+2*i), maskUpper)
+		d.fromTwoTables(bytesLow, to, 16*i)
 	}
 }
 
 // fromPairs stores the levels of bit pairs k of bytes that are indices in a register.
-func (d *decoderWriter) fromPairs(from, k, at int) {
+func (d *decoderWriter) fromPairs(from, k, first int) {
 	if k == 0 {
-		d.fromTable(from, 1, at)
+		d.fromTable(from, values2, first)
 		return
 	}
-	d.shiftIndices(2*k, from, 1)
-	d.fromTable(1, 1, at)
+	d.shiftIndices(2*k, from, values2)
+	d.fromTable(values2, values2, first)
 }
 
 // wideTable loads levels where a vector holds sixteen.
@@ -175,161 +174,170 @@ func decodeQ10Setup(d *decoderWriter) {
 }
 
 func decodeQ10(d *decoderWriter) {
-	const negative = 5
-	d.float16("0(SI)", scale)
-	d.op("%s %s, %s, %s", d.bitwise("VPXOR"), d.v(signBit), d.v(scale), d.v(negative))
-	for at := 0; at < 128; at += d.lanes {
+	const negative, maskPositive = 5, "K1"
+	d.float16(at(encodedAt, 0), scale)
+	d.ins(d.bitwise("VPXOR"), d.v(signBit), d.v(scale), d.v(negative))
+	for first := 0; first < 128; first += d.lanes {
 		if d.wide() {
-			d.op("KMOVW %d(SI), K1", 2+at/8)
-			d.op("VBLENDMPS Z%d, Z%d, K1, Z0", scale, negative)
+			d.ins("KMOVW", at(encodedAt, 2+first/8), maskPositive)
+			d.ins("VBLENDMPS", zmm(scale), zmm(negative), maskPositive, zmm(values))
 		} else {
-			d.op("VPBROADCASTB %d(SI), Y0", 2+at/8)
-			d.op("VPSLLVD Y%d, Y0, Y0", signShifts)
-			d.op("VBLENDVPS Y0, Y%d, Y%d, Y0", scale, negative)
+			d.ins("VPBROADCASTB", at(encodedAt, 2+first/8), ymm(values))
+			d.ins("VPSLLVD", ymm(signShifts), ymm(values), ymm(values))
+			d.ins("VBLENDVPS", ymm(values), ymm(scale), ymm(negative), ymm(values))
 		}
-		d.store(values, at)
+		d.store(values, first)
 	}
 }
 
 func decodeQ20(d *decoderWriter) {
-	d.scaleTable("0(SI)")
+	const indices = values
+	d.scaleTable(at(encodedAt, 0))
 	d.roundTable()
-	for at := 0; at < 64; at += d.lanes {
+	for first := 0; first < 64; first += d.lanes {
 		switch {
 		case d.words():
-			d.op("VPBROADCASTD %d(SI), Y0", 2+at/4)
-			d.op("VPSHUFB eightCopies<>(SB), Y0, Y0")
-			d.op("VPSRLVW wordShifts8<>(SB), Y0, Y0")
+			d.ins("VPBROADCASTD", at(encodedAt, 2+first/4), ymm(indices))
+			d.ins("VPSHUFB", static("eightCopies"), ymm(indices), ymm(indices))
+			d.ins("VPSRLVW", static("wordShifts8"), ymm(indices), ymm(indices))
 		case d.wide():
-			d.op("VPBROADCASTD %d(SI), Z0", 2+at/4)
-			d.op("VPSRLVD pairShifts<>(SB), Z0, Z0")
+			d.ins("VPBROADCASTD", at(encodedAt, 2+first/4), zmm(indices))
+			d.ins("VPSRLVD", static("pairShifts"), zmm(indices), zmm(indices))
 		default:
-			d.op("VPBROADCASTW %d(SI), Y0", 2+at/4)
-			d.op("VPSRLVD pairShifts<>(SB), Y0, Y0")
+			d.ins("VPBROADCASTW", at(encodedAt, 2+first/4), ymm(indices))
+			d.ins("VPSRLVD", static("pairShifts"), ymm(indices), ymm(indices))
 		}
-		d.fromTable(0, 0, at)
+		d.fromTable(indices, values, first)
 	}
 }
 
 func decodeTQ20(d *decoderWriter) {
-	d.scaleTable("64(SI)")
+	const pairs = values
+	d.scaleTable(at(encodedAt, 64))
 	d.roundTable()
 	for half := range 2 {
-		for at := 0; at < 32; at += d.lanes {
-			d.indices(32*half+at, 0)
+		for first := 0; first < 32; first += d.lanes {
+			d.indices(32*half+first, pairs)
 			for k := range 4 {
-				d.fromPairs(0, k, 128*half+32*k+at)
+				d.fromPairs(pairs, k, 128*half+32*k+first)
 			}
 		}
 	}
 }
 
-// nextTrit puts the top digit of the fractions in 0 times 3 into 1, as an index.
+// Registers of TQ1_0: fractions whose top digits are levels, and a digit of each.
+const trits, trit = values, values2
+
+// nextTrit puts the top digit of the fractions times 3 into trit, as an index.
 func (d *decoderWriter) nextTrit(last bool) {
-	d.op("VPADD%s, %s, %s", d.index(0), d.indexRegister(0), d.indexRegister(1))
-	d.op("VPADD%s, %s, %s", d.index(0), d.indexRegister(1), d.indexRegister(1))
+	add := "VPADD" + d.indexSize()
+	d.ins(add, d.indexRegister(trits), d.indexRegister(trits), d.indexRegister(trit))
+	d.ins(add, d.indexRegister(trits), d.indexRegister(trit), d.indexRegister(trit))
 	if !last {
-		d.lowByte(1, 0)
+		d.lowByte(trit, trits)
 	}
-	d.shiftIndices(8, 1, 1)
+	d.shiftIndices(8, trit, trit)
 }
 
-// indexRegister names register i as one of indices, index also their size.
+// indexRegister names register i as one of indices, indexSize how large they are.
 func (d *decoderWriter) indexRegister(i int) string {
 	if d.words() {
-		return fmt.Sprint("Y", i)
+		return ymm(i)
 	}
 	return d.v(i)
 }
 
-func (d *decoderWriter) index(i int) string {
+func (d *decoderWriter) indexSize() string {
 	if d.words() {
-		return "W " + d.indexRegister(i)
+		return "W"
 	}
-	return "D " + d.indexRegister(i)
+	return "D"
 }
 
 // lowByte leaves the lowest byte of indices.
 func (d *decoderWriter) lowByte(from, to int) {
 	if d.words() {
-		d.op("VPAND lowBytes<>(SB), Y%d, Y%d", from, to)
+		d.ins("VPAND", static("lowBytes"), ymm(from), ymm(to))
 		return
 	}
-	d.op("%s %s, %s, %s", d.bitwise("VPAND"), d.v(lowBits), d.v(from), d.v(to))
+	d.ins(d.bitwise("VPAND"), d.v(lowBits), d.v(from), d.v(to))
 }
 
 func decodeTQ10(d *decoderWriter) {
-	d.scaleTable("52(SI)")
+	d.scaleTable(at(encodedAt, 52))
 	d.roundTable()
-	for _, part := range []struct{ bytes, at, n int }{{0, 0, 32}, {32, 160, 16}} {
-		for at := 0; at < part.n; at += d.lanes {
-			d.indices(part.bytes+at, 0)
+	for _, run := range []struct{ place, first, n int }{{0, 0, 32}, {32, 160, 16}} {
+		for first := 0; first < run.n; first += d.lanes {
+			d.indices(run.place+first, trits)
 			for digit := range 5 {
 				d.nextTrit(digit == 4)
-				d.fromTable(1, 1, part.at+digit*part.n+at)
+				d.fromTable(trit, trit, run.first+digit*run.n+first)
 			}
 		}
 	}
 	// Four bytes with four digits: those of all bytes side by side.
-	for at := 0; at < 16; at += d.lanes {
-		d.op("VPBROADCASTD 48(SI), X0")
+	for first := 0; first < 16; first += d.lanes {
+		d.ins("VPBROADCASTD", at(encodedAt, 48), xmm(trits))
 		if d.words() {
-			d.op("VPMOVZXBW X0, Y0")
-			d.op("VPMULLW wordPowersOf3<>(SB), Y0, Y0")
+			d.ins("VPMOVZXBW", xmm(trits), ymm(trits))
+			d.ins("VPMULLW", static("wordPowersOf3"), ymm(trits), ymm(trits))
 		} else {
-			d.op("VPMOVZXBD X0, %s", d.v(values))
-			d.op("VPMULLD %s<>(SB), %[2]s, %[2]s", [2]string{"powersOf3", "upperPowersOf3"}[at/8], d.v(values))
+			d.ins("VPMOVZXBD", xmm(trits), d.v(trits))
+			d.ins("VPMULLD", static([2]string{"powersOf3", "upperPowersOf3"}[first/8]), d.v(trits), d.v(trits))
 		}
-		d.lowByte(0, 0)
+		d.lowByte(trits, trits)
 		d.nextTrit(true)
-		d.fromTable(1, 1, 240+at)
+		d.fromTable(trit, trit, 240+first)
 	}
 }
 
 func decodeNVFP4(d *decoderWriter) {
+	const scales, notANumber = 0, 1
 	// A float8 of 4 bits of exponent is a binary16 but for its bias: 2^8 too small,
 	// and half of it is wanted. 0x7f stands for 0.
-	d.op("VMOVD (SI), X0")
-	d.op("VPCMPEQB notANumber<>(SB), X0, X1")
-	d.op("VPANDN X0, X1, X0")
-	d.op("VPMOVZXBW X0, X0")
-	d.op("VPSLLW $9, X0, X0 // without the sign")
-	d.op("VPSRLW $2, X0, X0")
-	d.op("VCVTPH2PS X0, X0")
-	d.op("VMULPS times128<>(SB), X0, X0")
-	d.op("VMOVUPS X0, (SP)")
+	d.ins("VMOVD", in(encodedAt), xmm(scales))
+	d.ins("VPCMPEQB", static("notANumber"), xmm(scales), xmm(notANumber))
+	d.ins("VPANDN", xmm(scales), xmm(notANumber), xmm(scales))
+	d.ins("VPMOVZXBW", xmm(scales), xmm(scales))
+	d.ins("VPSLLW", "$9", xmm(scales), xmm(scales)+" // without the sign")
+	d.ins("VPSRLW", "$2", xmm(scales), xmm(scales))
+	d.ins("VCVTPH2PS", xmm(scales), xmm(scales))
+	d.ins("VMULPS", static("times128"), xmm(scales), xmm(scales))
+	d.ins("VMOVUPS", xmm(scales), in(stack))
 	for g := range 4 {
 		if d.wide() {
-			d.op("VMULPS.BCST %d(SP), Z%d, Z%d", 4*g, tableLevels, tableScaled)
+			d.ins("VMULPS.BCST", at(stack, 4*g), zmm(tableLevels), zmm(tableScaled))
 			d.roundTable()
 			d.eightNibbles(4+8*g, 16*g)
 			continue
 		}
-		d.op("VMOVQ %d(SI), X0", 4+8*g)
-		d.op("VPSRLW $4, X0, X1")
-		d.op("VPUNPCKLQDQ X1, X0, X0")
-		d.op("VPAND X%d, X0, X0", nibbleMask)
-		d.op("VPSHUFB X0, X%d, X0", lowBits)
-		d.op("VBROADCASTSS %d(SP), Y%d", 4*g, scale)
+		const levels, highNibbles = 0, 1
+		d.ins("VMOVQ", at(encodedAt, 4+8*g), xmm(levels))
+		d.ins("VPSRLW", "$4", xmm(levels), xmm(highNibbles))
+		d.ins("VPUNPCKLQDQ", xmm(highNibbles), xmm(levels), xmm(levels))
+		d.ins("VPAND", xmm(nibbleMask), xmm(levels), xmm(levels))
+		d.ins("VPSHUFB", xmm(levels), xmm(lowBits), xmm(levels))
+		d.ins("VBROADCASTSS", at(stack, 4*g), ymm(scale))
 		for i := range 2 {
-			d.op("VPMOVSXBD X0, Y1")
+			d.ins("VPMOVSXBD", xmm(levels), ymm(values2))
 			d.scaled(values2, 16*g+8*i)
 			if i == 0 {
-				d.op("VPSRLDQ $8, X0, X0")
+				d.ins("VPSRLDQ", "$8", xmm(levels), xmm(levels))
 			}
 		}
 	}
 }
 
 // eightNibbles stores the levels of the nibbles of eight bytes, the low ones first.
-func (d *decoderWriter) eightNibbles(from, at int) {
-	d.op("VMOVDDUP %d(SI), X0", from)
+func (d *decoderWriter) eightNibbles(from, first int) {
+	const indices = values
+	d.ins("VMOVDDUP", at(encodedAt, from), xmm(indices))
 	if d.words() {
-		d.op("VPMOVZXBW X0, Y0")
-		d.op("VPSRLVW nibbleShiftWords<>(SB), Y0, Y0")
+		d.ins("VPMOVZXBW", xmm(indices), ymm(indices))
+		d.ins("VPSRLVW", static("nibbleShiftWords"), ymm(indices), ymm(indices))
 	} else {
-		d.op("VPMOVZXBD X0, Z0")
-		d.op("VPSRLVD nibbleShifts<>(SB), Z0, Z0")
+		d.ins("VPMOVZXBD", xmm(indices), zmm(indices))
+		d.ins("VPSRLVD", static("nibbleShifts"), zmm(indices), zmm(indices))
 	}
-	d.fromTable(0, 0, at)
+	d.fromTable(indices, values, first)
 }
