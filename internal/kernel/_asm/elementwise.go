@@ -5,9 +5,27 @@ import (
 	"math"
 )
 
-// A lanesWriter prints vector loops over elements, whole vectors first, then
-// the rest behind a mask. Vector registers 0..5 are the operation's, 6..9 the
-// exponential's; 10..13 hold sums; AVX2 keeps its mask in 15.
+// Registers of operations, besides scratch and remaining, which counts elements.
+const (
+	elementDst  = "DI" // or the gradient of gate
+	elementGate = "SI" // or the first source
+	elementUp   = "BX" // or the second one
+	elementDup  = "DX"
+	elementDy   = "R8"
+)
+
+// Vector registers of operations: up to 5 those of each, then
+const (
+	exponent, series, exponent2 = 6, 7, 8 // of exp
+	laneOne                     = 6       // 1, when the exponential is done
+	widened                     = 8       // and 9: float64
+	laneSums                    = 10      // and 11
+	laneMask                    = 15      // AVX2: of the rest
+	maskRest                    = "K1"    // AVX-512
+)
+
+// A lanesWriter prints vector loops over elements: whole vectors first, then the rest behind a
+// mask.
 type lanesWriter struct {
 	*writer
 	register string
@@ -23,22 +41,22 @@ func (l *lanesWriter) wide() bool { return l.lanes == 16 }
 func (l *lanesWriter) load(pointer string, i int) {
 	switch {
 	case !l.masked:
-		l.op("VMOVUPS (%s), %s", pointer, l.v(i))
+		l.ins("VMOVUPS", in(pointer), l.v(i))
 	case l.wide():
-		l.op("VMOVUPS.Z (%s), K1, %s", pointer, l.v(i))
+		l.ins("VMOVUPS.Z", in(pointer), maskRest, l.v(i))
 	default:
-		l.op("VMASKMOVPS (%s), Y15, %s", pointer, l.v(i))
+		l.ins("VMASKMOVPS", in(pointer), ymm(laneMask), l.v(i))
 	}
 }
 
 func (l *lanesWriter) store(i int, pointer string) {
 	switch {
 	case !l.masked:
-		l.op("VMOVUPS %s, (%s)", l.v(i), pointer)
+		l.ins("VMOVUPS", l.v(i), in(pointer))
 	case l.wide():
-		l.op("VMOVUPS %s, K1, (%s)", l.v(i), pointer)
+		l.ins("VMOVUPS", l.v(i), maskRest, in(pointer))
 	default:
-		l.op("VMASKMOVPS %s, Y15, (%s)", l.v(i), pointer)
+		l.ins("VMASKMOVPS", l.v(i), ymm(laneMask), in(pointer))
 	}
 }
 
@@ -47,9 +65,9 @@ func (l *lanesWriter) keep(i int) {
 	switch {
 	case !l.masked:
 	case l.wide():
-		l.op("VMOVAPS.Z %[1]s, K1, %[1]s", l.v(i))
+		l.ins("VMOVAPS.Z", l.v(i), maskRest, l.v(i))
 	default:
-		l.op("VANDPS Y15, %[1]s, %[1]s", l.v(i))
+		l.ins("VANDPS", ymm(laneMask), l.v(i), l.v(i))
 	}
 }
 
@@ -59,36 +77,49 @@ func (l *lanesWriter) withConstant(op string, c, source, dst int) {
 	if l.wide() {
 		suffix = ".BCST"
 	}
-	l.op("%s%s constants<>+%d(SB), %s, %s", op, suffix, 32*c, l.v(source), l.v(dst))
+	l.ins(op+suffix, laneConstant(c), l.v(source), l.v(dst))
+}
+
+func laneConstant(c int) string { return fmt.Sprintf("constants<>+%d(SB)", 32*c) }
+
+// constant loads one.
+func (l *lanesWriter) constant(c, to int) { l.ins("VBROADCASTSS", laneConstant(c), l.v(to)) }
+
+// do prints an instruction whose operands are vectors.
+func (l *lanesWriter) do(op string, vectors ...int) {
+	operands := make([]string, len(vectors))
+	for i, v := range vectors {
+		operands[i] = l.v(v)
+	}
+	l.ins(op, operands...)
 }
 
 // loop prints body for whole vectors and for the rest; pointers move along.
-// CX counts elements.
 func (l *lanesWriter) loop(pointers []string, body func()) {
 	advance := func() {
 		for _, p := range pointers {
-			l.op("ADDQ $%d, %s", 4*l.lanes, p)
+			l.ins("ADDQ", number(4*l.lanes), p)
 		}
 	}
-	l.op("SUBQ $%d, CX", l.lanes)
+	l.ins("SUBQ", number(l.lanes), remaining)
 	l.op("JLT rest")
 	l.printf("\nloop:\n")
 	body()
 	advance()
-	l.op("SUBQ $%d, CX", l.lanes)
+	l.ins("SUBQ", number(l.lanes), remaining)
 	l.op("JGE loop")
 	l.printf("\nrest:\n")
-	l.op("ADDQ $%d, CX", l.lanes)
+	l.ins("ADDQ", number(l.lanes), remaining)
 	l.op("JZ done")
 	if l.wide() {
-		l.op("MOVL $1, AX")
-		l.op("SHLL CX, AX")
-		l.op("DECL AX")
-		l.op("KMOVW AX, K1")
+		l.ins("MOVL", "$1", scratch)
+		l.ins("SHLL", remaining, scratch)
+		l.ins("DECL", scratch)
+		l.ins("KMOVW", scratch, maskRest)
 	} else {
-		l.op("NEGQ CX")
-		l.op("LEAQ masks<>+32(SB), AX")
-		l.op("VMOVUPS (AX)(CX*4), Y15")
+		l.ins("NEGQ", remaining)
+		l.ins("LEAQ", "masks<>+32(SB)", scratch)
+		l.ins("VMOVUPS", indexed(scratch, remaining, 4), ymm(laneMask))
 	}
 	l.masked = true
 	body()
@@ -145,110 +176,124 @@ const (
 
 // geluArgument leaves 2u of register x in u, and x² in square.
 func (l *lanesWriter) geluArgument(x, square, u int) {
-	l.op("VMULPS %[1]s, %[1]s, %[2]s", l.v(x), l.v(square))
-	l.op("VBROADCASTSS constants<>+%d(SB), %s", 32*cGeluCube, l.v(u))
+	l.do("VMULPS", x, x, square)
+	l.constant(cGeluCube, u)
 	l.withConstant("VFMADD213PS", cGelu, square, u)
-	l.op("VMULPS %s, %s, %s", l.v(x), l.v(u), l.v(u))
+	l.do("VMULPS", x, u, u)
 }
 
 // exp replaces register x by its exponential: x = n·ln 2 + r, exp x = 2ⁿ·p(r).
 func (l *lanesWriter) exp(x int) {
-	const n, p, m = 6, 7, 8
+	const n, p, m = exponent, series, exponent2
 	// The operand order keeps NaN.
 	for i, op := range []string{"VMAXPS", "VMINPS"} {
-		l.op("VBROADCASTSS constants<>+%d(SB), %s", 32*(cLowest+i), l.v(n))
-		l.op("%s %s, %s, %s", op, l.v(x), l.v(n), l.v(x))
+		l.constant(cLowest+i, n)
+		l.do(op, x, n, x)
 	}
 	l.withConstant("VMULPS", cLog2e, x, n)
 	if l.wide() {
-		l.op("VRNDSCALEPS $8, %[1]s, %[1]s", l.v(n))
+		l.ins("VRNDSCALEPS", number(roundNearest), l.v(n), l.v(n))
 	} else {
-		l.op("VROUNDPS $8, %[1]s, %[1]s", l.v(n))
+		l.ins("VROUNDPS", number(roundNearest), l.v(n), l.v(n))
 	}
 	l.withConstant("VFNMADD231PS", cLn2High, n, x)
 	l.withConstant("VFNMADD231PS", cLn2Low, n, x)
-	l.op("VBROADCASTSS constants<>+%d(SB), %s", 32*cPoly0, l.v(p))
+	l.constant(cPoly0, p)
 	for c := cPoly0 + 1; c <= cPoly0+5; c++ {
 		l.withConstant("VFMADD213PS", c, x, p)
 	}
 	l.withConstant("VFMADD213PS", cOne, x, p)
 	l.withConstant("VFMADD213PS", cOne, x, p)
 	if l.wide() {
-		l.op("VSCALEFPS %s, %s, %s", l.v(n), l.v(p), l.v(x))
+		l.do("VSCALEFPS", n, p, x)
 		return
 	}
 	// 2ⁿ in two factors, so that neither overflows where the product does not.
-	l.op("VCVTPS2DQ %[1]s, %[1]s", l.v(n))
-	l.op("VPSRAD $1, %s, %s", l.v(n), l.v(m))
-	l.op("VPSUBD %s, %s, %s", l.v(m), l.v(n), l.v(n))
+	l.do("VCVTPS2DQ", n, n)
+	l.ins("VPSRAD", "$1", l.v(n), l.v(m))
+	l.do("VPSUBD", m, n, n)
 	for _, factor := range []int{n, m} {
 		l.withConstant("VPADDD", cBias, factor, factor)
-		l.op("VPSLLD $23, %[1]s, %[1]s", l.v(factor))
+		l.ins("VPSLLD", "$23", l.v(factor), l.v(factor))
 	}
-	l.op("VMULPS %s, %s, %s", l.v(n), l.v(p), l.v(x))
-	l.op("VMULPS %s, %s, %s", l.v(m), l.v(x), l.v(x))
+	l.do("VMULPS", n, p, x)
+	l.do("VMULPS", m, x, x)
 }
 
 // sigmoid leaves 1/(1+exp(-x)) of register x in s.
 func (l *lanesWriter) sigmoid(x, s int) {
-	l.op("VBROADCASTSS constants<>+%d(SB), %s", 32*cSign, l.v(s))
+	l.constant(cSign, s)
 	if l.wide() {
-		l.op("VPXORD %s, %s, %s", l.v(x), l.v(s), l.v(s))
+		l.do("VPXORD", x, s, s)
 	} else {
-		l.op("VXORPS %s, %s, %s", l.v(x), l.v(s), l.v(s))
+		l.do("VXORPS", x, s, s)
 	}
 	l.exp(s)
 	l.withConstant("VADDPS", cOne, s, s)
-	l.op("VBROADCASTSS constants<>+%d(SB), %s", 32*cOne, l.v(6))
-	l.op("VDIVPS %s, %s, %s", l.v(s), l.v(6), l.v(s))
+	l.constant(cOne, laneOne)
+	l.do("VDIVPS", s, laneOne, s)
 }
 
 // broadcastBits fills register i with a number.
 func (l *lanesWriter) broadcastBits(bits uint32, i int) {
-	l.op("MOVL $%#x, AX", bits)
-	l.op("VMOVD AX, X%d", i)
-	l.op("VBROADCASTSS X%d, %s", i, l.v(i))
+	l.ins("MOVL", fmt.Sprintf("$%#x", bits), scratch)
+	l.ins("VMOVD", scratch, xmm(i))
+	l.ins("VBROADCASTSS", xmm(i), l.v(i))
 }
 
-// half is the lower half of register i, upper names its other half.
-func (l *lanesWriter) half(i int) string {
+// lower is the lower half of register i; upper copies the other half to that of another
+// register.
+func (l *lanesWriter) lower(i int) string {
 	if l.wide() {
-		return fmt.Sprint("Y", i)
+		return ymm(i)
 	}
-	return fmt.Sprint("X", i)
+	return xmm(i)
 }
 
 func (l *lanesWriter) upper(i, to int) {
+	op := "VEXTRACTF128"
 	if l.wide() {
-		l.op("VEXTRACTF64X4 $1, Z%d, Y%d", i, to)
-		return
+		op = "VEXTRACTF64X4"
 	}
-	l.op("VEXTRACTF128 $1, Y%d, X%d", i, to)
+	l.ins(op, "$1", l.v(i), l.lower(to))
 }
 
-// addWidened adds register i, as float64, to the sums in 10 and 11.
+// addWidened adds register i, as float64, to both sums.
 func (l *lanesWriter) addWidened(i int) {
-	l.upper(i, 9)
-	l.op("VCVTPS2PD %s, %s", l.half(i), l.v(8))
-	l.op("VCVTPS2PD %s, %s", l.half(9), l.v(9))
-	l.op("VADDPD %[1]s, %[2]s, %[2]s", l.v(8), l.v(10))
-	l.op("VADDPD %[1]s, %[2]s, %[2]s", l.v(9), l.v(11))
+	l.upper(i, widened+1)
+	l.ins("VCVTPS2PD", l.lower(i), l.v(widened))
+	l.ins("VCVTPS2PD", l.lower(widened+1), l.v(widened+1))
+	l.do("VADDPD", widened, laneSums, laneSums)
+	l.do("VADDPD", widened+1, laneSums+1, laneSums+1)
 }
 
-// foldWidened adds up the lanes of 10 and 11 in X0.
+// foldWidened adds up the lanes of both sums in laneSum.
 func (l *lanesWriter) foldWidened() {
-	l.op("VADDPD %s, %s, %s", l.v(11), l.v(10), l.v(0))
+	const sum, spare = laneSum, 1
+	l.do("VADDPD", laneSums+1, laneSums, sum)
 	if l.wide() {
-		l.op("VEXTRACTF64X4 $1, Z0, Y1")
-		l.op("VADDPD Y1, Y0, Y0")
+		l.ins("VEXTRACTF64X4", "$1", zmm(sum), ymm(spare))
+		l.ins("VADDPD", ymm(spare), ymm(sum), ymm(sum))
 	}
-	l.op("VEXTRACTF128 $1, Y0, X1")
-	l.op("VADDPD X1, X0, X0")
-	l.op("VPERMILPD $1, X0, X1")
-	l.op("VADDSD X1, X0, X0")
+	l.ins("VEXTRACTF128", "$1", ymm(sum), xmm(spare))
+	l.ins("VADDPD", xmm(spare), xmm(sum), xmm(sum))
+	l.ins("VPERMILPD", "$1", xmm(sum), xmm(spare))
+	l.ins("VADDSD", xmm(spare), xmm(sum), xmm(sum))
 }
 
-func (l *lanesWriter) zero(i int) { l.op("VXORPS %[1]s, %[1]s, %[1]s", l.v(i)) }
+const laneSum = 0
+
+func (l *lanesWriter) zero(i int) { l.do("VXORPS", i, i, i) }
+
+// arguments loads the pointers of a gated network's operation, and the number of elements.
+func (l *lanesWriter) arguments(names ...string) {
+	registers := map[string]string{
+		"dst": elementDst, "dgate": elementDst, "dup": elementDup, "gate": elementGate, "up": elementUp, "dy": elementDy, "n": remaining,
+	}
+	for i, name := range names {
+		l.argument(name, 8*i, registers[name])
+	}
+}
 
 // An operation is one function over vectors.
 type operation struct {
@@ -258,47 +303,56 @@ type operation struct {
 
 // argument loads a pointer or a count.
 func (l *lanesWriter) argument(name string, offset int, register string) {
-	l.op("MOVQ %s+%d(FP), %s", name, offset, register)
+	l.ins("MOVQ", fmt.Sprintf("%s+%d(FP)", name, offset), register)
 }
+
+// Vector registers of gated networks.
+const (
+	vGate, vUp, vSigmoid, vDy = 0, 1, 2, 3
+	vResult                   = 4
+)
+
+var (
+	gatedPointers    = []string{elementGate, elementUp, elementDst}
+	backwardPointers = []string{elementGate, elementUp, elementDst, elementDup, elementDy}
+)
 
 var operations = []operation{
 	{
 		"exp", "dst, src *float32, n int, shift float32", "float64",
 		"for i < n { dst[i] = exp(src[i] - shift); sum += dst[i] }",
 		func(l *lanesWriter) {
-			l.argument("dst", 0, "DI")
-			l.argument("src", 8, "SI")
-			l.argument("n", 16, "CX")
-			l.op("VBROADCASTSS shift+24(FP), %s", l.v(5))
-			l.zero(10)
-			l.zero(11)
-			l.loop([]string{"SI", "DI"}, func() {
-				l.load("SI", 0)
-				l.op("VSUBPS %s, %s, %s", l.v(5), l.v(0), l.v(0))
-				l.exp(0)
-				l.keep(0)
-				l.store(0, "DI")
-				l.addWidened(0)
+			const x, shift = 0, 5
+			l.argument("dst", 0, elementDst)
+			l.argument("src", 8, elementGate)
+			l.argument("n", 16, remaining)
+			l.ins("VBROADCASTSS", "shift+24(FP)", l.v(shift))
+			l.zero(laneSums)
+			l.zero(laneSums + 1)
+			l.loop([]string{elementGate, elementDst}, func() {
+				l.load(elementGate, x)
+				l.do("VSUBPS", shift, x, x)
+				l.exp(x)
+				l.keep(x)
+				l.store(x, elementDst)
+				l.addWidened(x)
 			})
 			l.foldWidened()
-			l.op("VMOVSD X0, ret+32(FP)")
+			l.ins("VMOVSD", xmm(laneSum), "ret+32(FP)")
 		},
 	},
 	{
 		"swiglu", "dst, gate, up *float32, n int", "",
 		"for i < n { dst[i] = gate[i] / (1 + exp(-gate[i])) · up[i] }",
 		func(l *lanesWriter) {
-			l.argument("dst", 0, "DI")
-			l.argument("gate", 8, "SI")
-			l.argument("up", 16, "BX")
-			l.argument("n", 24, "CX")
-			l.loop([]string{"SI", "BX", "DI"}, func() {
-				l.load("SI", 0)
-				l.load("BX", 1)
-				l.sigmoid(0, 2)
-				l.op("VMULPS %s, %s, %s", l.v(2), l.v(0), l.v(0))
-				l.op("VMULPS %s, %s, %s", l.v(1), l.v(0), l.v(0))
-				l.store(0, "DI")
+			l.arguments("dst", "gate", "up", "n")
+			l.loop(gatedPointers, func() {
+				l.load(elementGate, vGate)
+				l.load(elementUp, vUp)
+				l.sigmoid(vGate, vSigmoid)
+				l.do("VMULPS", vSigmoid, vGate, vGate)
+				l.do("VMULPS", vUp, vGate, vGate)
+				l.store(vGate, elementDst)
 			})
 		},
 	},
@@ -306,26 +360,22 @@ var operations = []operation{
 		"swigluBackward", "dgate, dup, gate, up, dy *float32, n int", "",
 		"s = 1 / (1 + exp(-gate)): dup = dy·gate·s, dgate = dy·up·s·(1 + gate·(1-s))",
 		func(l *lanesWriter) {
-			l.argument("dgate", 0, "DI")
-			l.argument("dup", 8, "DX")
-			l.argument("gate", 16, "SI")
-			l.argument("up", 24, "BX")
-			l.argument("dy", 32, "R8")
-			l.argument("n", 40, "CX")
-			l.loop([]string{"SI", "BX", "DI", "DX", "R8"}, func() {
-				l.load("SI", 0)
-				l.load("BX", 1)
-				l.load("R8", 3)
-				l.sigmoid(0, 2)
-				l.op("VMULPS %s, %s, %s", l.v(2), l.v(3), l.v(3)) // dy·s
-				l.op("VMULPS %s, %s, %s", l.v(3), l.v(0), l.v(4))
-				l.store(4, "DX")
-				l.op("VMULPS %s, %s, %s", l.v(1), l.v(3), l.v(3)) // dy·up·s
-				l.op("VBROADCASTSS constants<>+%d(SB), %s", 32*cOne, l.v(6))
-				l.op("VSUBPS %s, %s, %s", l.v(2), l.v(6), l.v(2))
-				l.op("VFMADD213PS %s, %s, %s", l.v(6), l.v(0), l.v(2))
-				l.op("VMULPS %s, %s, %s", l.v(3), l.v(2), l.v(4))
-				l.store(4, "DI")
+			const slope = vSigmoid
+			l.arguments("dgate", "dup", "gate", "up", "dy", "n")
+			l.loop(backwardPointers, func() {
+				l.load(elementGate, vGate)
+				l.load(elementUp, vUp)
+				l.load(elementDy, vDy)
+				l.sigmoid(vGate, vSigmoid)
+				l.do("VMULPS", vSigmoid, vDy, vDy) // dy·s
+				l.do("VMULPS", vDy, vGate, vResult)
+				l.store(vResult, elementDup)
+				l.do("VMULPS", vUp, vDy, vDy) // dy·up·s
+				l.constant(cOne, laneOne)
+				l.do("VSUBPS", vSigmoid, laneOne, slope)
+				l.do("VFMADD213PS", laneOne, vGate, slope)
+				l.do("VMULPS", vDy, slope, vResult)
+				l.store(vResult, elementDst)
 			})
 		},
 	},
@@ -333,18 +383,16 @@ var operations = []operation{
 		"geglu", "dst, gate, up *float32, n int", "",
 		"for i < n { dst[i] = gate[i] / (1 + exp(-2u)) · up[i] }, 2u = gate·(c + d·gate²)",
 		func(l *lanesWriter) {
-			l.argument("dst", 0, "DI")
-			l.argument("gate", 8, "SI")
-			l.argument("up", 16, "BX")
-			l.argument("n", 24, "CX")
-			l.loop([]string{"SI", "BX", "DI"}, func() {
-				l.load("SI", 0)
-				l.load("BX", 1)
-				l.geluArgument(0, 3, 4)
-				l.sigmoid(4, 2)
-				l.op("VMULPS %s, %s, %s", l.v(2), l.v(0), l.v(0))
-				l.op("VMULPS %s, %s, %s", l.v(1), l.v(0), l.v(0))
-				l.store(0, "DI")
+			const square, argument = 3, 4
+			l.arguments("dst", "gate", "up", "n")
+			l.loop(gatedPointers, func() {
+				l.load(elementGate, vGate)
+				l.load(elementUp, vUp)
+				l.geluArgument(vGate, square, argument)
+				l.sigmoid(argument, vSigmoid)
+				l.do("VMULPS", vSigmoid, vGate, vGate)
+				l.do("VMULPS", vUp, vGate, vGate)
+				l.store(vGate, elementDst)
 			})
 		},
 	},
@@ -352,36 +400,37 @@ var operations = []operation{
 		"roundedGeglu", "dst, gate, up *float32, n int, table *float32", "",
 		"for i < n { g = gate[i]; dst[i] = g <= -10 ? 0 : (g >= 10 ? g : table[float16 bits of g]) · up[i] }",
 		func(l *lanesWriter) {
-			l.argument("dst", 0, "DI")
-			l.argument("gate", 8, "SI")
-			l.argument("up", 16, "BX")
-			l.argument("n", 24, "CX")
-			l.argument("table", 32, "R8")
-			l.broadcastBits(math.Float32bits(10), 4)
-			l.broadcastBits(math.Float32bits(-10), 5)
-			l.loop([]string{"SI", "BX", "DI"}, func() {
-				l.load("SI", 0)
-				l.load("BX", 1)
-				l.op("VCVTPS2PH $0, %s, %s", l.v(0), l.half(2))
-				l.op("VPMOVZXWD %s, %s", l.half(2), l.v(2))
+			const index, y, highest, lowest, mask = 2, 3, 4, 5, 6
+			const gathered, outside = "K2", "K3" // AVX-512
+			const table = "R8"
+			l.arguments("dst", "gate", "up", "n")
+			l.argument("table", 32, table)
+			l.broadcastBits(math.Float32bits(10), highest)
+			l.broadcastBits(math.Float32bits(-10), lowest)
+			l.loop(gatedPointers, func() {
+				l.load(elementGate, vGate)
+				l.load(elementUp, vUp)
+				l.ins("VCVTPS2PH", "$0", l.v(vGate), l.lower(index))
+				l.ins("VPMOVZXWD", l.lower(index), l.v(index))
+				entry := in(table) + times(l.v(index), 4)
 				if l.wide() {
-					l.op("KXNORW K2, K2, K2")
-					l.op("VGATHERDPS (R8)(Z2*4), K2, Z3")
-					l.op("VCMPPS $13, Z4, Z0, K3 // at least")
-					l.op("VMOVAPS Z0, K3, Z3")
-					l.op("VMULPS Z1, Z3, Z3")
-					l.op("VCMPPS $6, Z5, Z0, K3 // not at most")
-					l.op("VMOVAPS.Z Z3, K3, Z3")
+					l.ins("KXNORW", gathered, gathered, gathered)
+					l.ins("VGATHERDPS", entry, gathered, zmm(y))
+					l.ins("VCMPPS", "$13", zmm(highest), zmm(vGate), outside+" // at least")
+					l.ins("VMOVAPS", zmm(vGate), outside, zmm(y))
+					l.do("VMULPS", vUp, y, y)
+					l.ins("VCMPPS", "$6", zmm(lowest), zmm(vGate), outside+" // not at most")
+					l.ins("VMOVAPS.Z", zmm(y), outside, zmm(y))
 				} else {
-					l.op("VPCMPEQD Y6, Y6, Y6")
-					l.op("VGATHERDPS Y6, (R8)(Y2*4), Y3")
-					l.op("VCMPPS $13, Y4, Y0, Y6 // at least")
-					l.op("VBLENDVPS Y6, Y0, Y3, Y3")
-					l.op("VMULPS Y1, Y3, Y3")
-					l.op("VCMPPS $6, Y5, Y0, Y6 // not at most")
-					l.op("VANDPS Y6, Y3, Y3")
+					l.do("VPCMPEQD", mask, mask, mask)
+					l.ins("VGATHERDPS", ymm(mask), entry, ymm(y))
+					l.ins("VCMPPS", "$13", ymm(highest), ymm(vGate), ymm(mask)+" // at least")
+					l.do("VBLENDVPS", mask, vGate, y, y)
+					l.do("VMULPS", vUp, y, y)
+					l.ins("VCMPPS", "$6", ymm(lowest), ymm(vGate), ymm(mask)+" // not at most")
+					l.do("VANDPS", mask, y, y)
 				}
-				l.store(3, "DI")
+				l.store(y, elementDst)
 			})
 		},
 	},
@@ -389,30 +438,27 @@ var operations = []operation{
 		"gegluBackward", "dgate, dup, gate, up, dy *float32, n int", "",
 		"s = 1 / (1 + exp(-2u)): dup = dy·gate·s, dgate = dy·up·(s + gate·s·(1-s)·(c + 3·d·gate²))",
 		func(l *lanesWriter) {
-			l.argument("dgate", 0, "DI")
-			l.argument("dup", 8, "DX")
-			l.argument("gate", 16, "SI")
-			l.argument("up", 24, "BX")
-			l.argument("dy", 32, "R8")
-			l.argument("n", 40, "CX")
-			l.loop([]string{"SI", "BX", "DI", "DX", "R8"}, func() {
-				l.load("SI", 0)
-				l.geluArgument(0, 5, 4)
-				l.op("VBROADCASTSS constants<>+%d(SB), %s", 32*cGeluSlope, l.v(3))
-				l.withConstant("VFMADD213PS", cGelu, 3, 5) // the slope of 2u
-				l.sigmoid(4, 2)
-				l.load("R8", 3)
-				l.op("VMULPS %s, %s, %s", l.v(2), l.v(0), l.v(1)) // gate·s
-				l.op("VMULPS %s, %s, %s", l.v(1), l.v(3), l.v(4))
-				l.store(4, "DX")
-				l.op("VBROADCASTSS constants<>+%d(SB), %s", 32*cOne, l.v(4))
-				l.op("VSUBPS %s, %s, %s", l.v(2), l.v(4), l.v(4))
-				l.op("VMULPS %s, %s, %s", l.v(1), l.v(4), l.v(4)) // 0 for large gates: before the slope
-				l.op("VFMADD213PS %s, %s, %s", l.v(2), l.v(5), l.v(4))
-				l.load("BX", 1)
-				l.op("VMULPS %s, %s, %s", l.v(1), l.v(3), l.v(3)) // dy·up
-				l.op("VMULPS %s, %s, %s", l.v(3), l.v(4), l.v(1))
-				l.store(1, "DI")
+			const product, up, argument, slope, square = 1, 1, 4, 5, 5
+			const factor, derivative = 3, 4 // factor: of the slope
+			l.arguments("dgate", "dup", "gate", "up", "dy", "n")
+			l.loop(backwardPointers, func() {
+				l.load(elementGate, vGate)
+				l.geluArgument(vGate, square, argument)
+				l.constant(cGeluSlope, factor)
+				l.withConstant("VFMADD213PS", cGelu, factor, slope) // the slope of 2u
+				l.sigmoid(argument, vSigmoid)
+				l.load(elementDy, vDy)
+				l.do("VMULPS", vSigmoid, vGate, product) // gate·s
+				l.do("VMULPS", product, vDy, vResult)
+				l.store(vResult, elementDup)
+				l.constant(cOne, derivative)
+				l.do("VSUBPS", vSigmoid, derivative, derivative)
+				l.do("VMULPS", product, derivative, derivative) // 0 for large gates: before the slope
+				l.do("VFMADD213PS", vSigmoid, slope, derivative)
+				l.load(elementUp, up)
+				l.do("VMULPS", up, vDy, vDy) // dy·up
+				l.do("VMULPS", vDy, derivative, product)
+				l.store(product, elementDst)
 			})
 		},
 	},
@@ -420,49 +466,41 @@ var operations = []operation{
 		"highest", "v *float32, n int", "float32",
 		"highest = -Inf; for i < n { if v[i] > highest { highest = v[i] } }",
 		func(l *lanesWriter) {
-			l.argument("v", 0, "SI")
-			l.argument("n", 8, "CX")
-			l.broadcastBits(math.Float32bits(float32(math.Inf(-1))), 10)
-			l.loop([]string{"SI"}, func() {
-				l.load("SI", 0)
+			const x, highest = 0, 10
+			l.argument("v", 0, elementGate)
+			l.argument("n", 8, remaining)
+			l.broadcastBits(math.Float32bits(float32(math.Inf(-1))), highest)
+			l.loop([]string{elementGate}, func() {
+				l.load(elementGate, x)
 				switch { // NaN in the first operand gives the second
 				case !l.masked:
-					l.op("VMAXPS %s, %s, %s", l.v(10), l.v(0), l.v(10))
+					l.do("VMAXPS", highest, x, highest)
 				case l.wide():
-					l.op("VMAXPS Z10, Z0, K1, Z10")
+					l.ins("VMAXPS", zmm(highest), zmm(x), maskRest, zmm(highest))
 				default:
-					l.op("VBLENDVPS Y15, Y0, Y10, Y0")
-					l.op("VMAXPS Y10, Y0, Y10")
+					l.do("VBLENDVPS", laneMask, x, highest, x)
+					l.do("VMAXPS", highest, x, highest)
 				}
 			})
-			if l.wide() {
-				l.op("VEXTRACTF64X4 $1, Z10, Y0")
-				l.op("VMAXPS Y0, Y10, Y10")
-			}
-			l.op("VEXTRACTF128 $1, Y10, X0")
-			l.op("VMAXPS X0, X10, X0")
-			l.op("VMOVHLPS X0, X0, X1")
-			l.op("VMAXPS X1, X0, X0")
-			l.op("VMOVSHDUP X0, X1")
-			l.op("VMAXSS X1, X0, X0")
-			l.op("VMOVSS X0, ret+16(FP)")
+			l.foldHighest(highest)
 		},
 	},
 	{
 		"scale", "dst, a, b *float32, s float32, n int", "",
 		"for i < n { dst[i] = a[i]·s·b[i] }",
 		func(l *lanesWriter) {
-			l.argument("dst", 0, "DI")
-			l.argument("a", 8, "SI")
-			l.argument("b", 16, "BX")
-			l.op("VBROADCASTSS s+24(FP), %s", l.v(5))
-			l.argument("n", 32, "CX")
-			l.loop([]string{"SI", "BX", "DI"}, func() {
-				l.load("SI", 0)
-				l.load("BX", 1)
-				l.op("VMULPS %s, %s, %s", l.v(5), l.v(0), l.v(0))
-				l.op("VMULPS %s, %s, %s", l.v(1), l.v(0), l.v(0))
-				l.store(0, "DI")
+			const a, b, s = 0, 1, 5
+			l.argument("dst", 0, elementDst)
+			l.argument("a", 8, elementGate)
+			l.argument("b", 16, elementUp)
+			l.ins("VBROADCASTSS", "s+24(FP)", l.v(s))
+			l.argument("n", 32, remaining)
+			l.loop(gatedPointers, func() {
+				l.load(elementGate, a)
+				l.load(elementUp, b)
+				l.do("VMULPS", s, a, a)
+				l.do("VMULPS", b, a, a)
+				l.store(a, elementDst)
 			})
 		},
 	},
@@ -470,26 +508,43 @@ var operations = []operation{
 		"dot64", "a, b *float32, n int", "float64",
 		"for i < n { lane[i%lanes] += float64(a[i])·float64(b[i]) }",
 		func(l *lanesWriter) {
-			l.argument("a", 0, "SI")
-			l.argument("b", 8, "BX")
-			l.argument("n", 16, "CX")
-			l.zero(10)
-			l.zero(11)
-			l.loop([]string{"SI", "BX"}, func() {
-				l.load("SI", 0)
-				l.load("BX", 1)
-				l.upper(0, 2)
-				l.upper(1, 3)
-				for i := range 4 {
-					l.op("VCVTPS2PD %s, %s", l.half(i), l.v(i))
+			const a, b, upperA, upperB = 0, 1, 2, 3
+			l.argument("a", 0, elementGate)
+			l.argument("b", 8, elementUp)
+			l.argument("n", 16, remaining)
+			l.zero(laneSums)
+			l.zero(laneSums + 1)
+			l.loop([]string{elementGate, elementUp}, func() {
+				l.load(elementGate, a)
+				l.load(elementUp, b)
+				l.upper(a, upperA)
+				l.upper(b, upperB)
+				for _, i := range []int{a, b, upperA, upperB} {
+					l.ins("VCVTPS2PD", l.lower(i), l.v(i))
 				}
-				l.op("VFMADD231PD %s, %s, %s", l.v(0), l.v(1), l.v(10))
-				l.op("VFMADD231PD %s, %s, %s", l.v(2), l.v(3), l.v(11))
+				l.do("VFMADD231PD", a, b, laneSums)
+				l.do("VFMADD231PD", upperA, upperB, laneSums+1)
 			})
 			l.foldWidened()
-			l.op("VMOVSD X0, ret+24(FP)")
+			l.ins("VMOVSD", xmm(laneSum), "ret+24(FP)")
 		},
 	},
+}
+
+// foldHighest returns the greatest lane.
+func (l *lanesWriter) foldHighest(lanes int) {
+	const highest, spare = 0, 1
+	if l.wide() {
+		l.ins("VEXTRACTF64X4", "$1", zmm(lanes), ymm(highest))
+		l.ins("VMAXPS", ymm(highest), ymm(lanes), ymm(lanes))
+	}
+	l.ins("VEXTRACTF128", "$1", ymm(lanes), xmm(highest))
+	l.ins("VMAXPS", xmm(highest), xmm(lanes), xmm(highest))
+	l.ins("VMOVHLPS", xmm(highest), xmm(highest), xmm(spare))
+	l.ins("VMAXPS", xmm(spare), xmm(highest), xmm(highest))
+	l.ins("VMOVSHDUP", xmm(highest), xmm(spare))
+	l.ins("VMAXSS", xmm(spare), xmm(highest), xmm(highest))
+	l.ins("VMOVSS", xmm(highest), "ret+16(FP)")
 }
 
 // emitOperations prints the operations for vectors of so many lanes.
