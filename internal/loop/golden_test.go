@@ -36,9 +36,9 @@ func tenSteps(t *testing.T, name string, checkpointing bool) {
 	row := goldenRow(t)
 	for i, want := range trace.Steps {
 		weights.clearGradients(l.tape.Pool)
-		sum, scored := l.accumulate([]dataset.Row{row}, 1.0/47)
-		if scored != 47 {
-			t.Fatalf("%d targets are scored", scored)
+		sum, weight := l.accumulate([]dataset.Row{row}, 1.0/47)
+		if weight != 47 {
+			t.Fatalf("%g targets are scored", weight)
 		}
 		if loss := sum / 47; math.Abs(loss-want.Loss) > 1e-5 {
 			t.Errorf("step %d: loss %.8f, want %.8f", i+1, loss, want.Loss)

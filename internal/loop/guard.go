@@ -136,6 +136,9 @@ func (r *Run) askRowsAtHand(rows []int) (why string) {
 
 // lossOf is the mean loss of one row with the weights as they are.
 func (r *Run) lossOf(row int) float64 {
-	sum, scored := r.learner.loss([]dataset.Row{r.Rows[row]})
-	return sum / float64(max(scored, 1))
+	sum, weight := r.learner.loss([]dataset.Row{r.Rows[row]})
+	if weight == 0 {
+		return 0
+	}
+	return sum / weight
 }

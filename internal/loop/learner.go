@@ -26,24 +26,25 @@ func newLearner(d *model.Decoder, params []*nn.Param, pool *product.Pool, checkp
 	return &learner{decoder: d, tape: nn.NewTape(pool), checkpointing: checkpointing}
 }
 
-// accumulate adds the gradients of weight times the summed loss of rows.
-func (l *learner) accumulate(rows []dataset.Row, weight float32) (sum float64, scored int) {
+// accumulate adds the gradients of scale times the summed loss of rows, and returns that
+// sum and the weight of what it sums up.
+func (l *learner) accumulate(rows []dataset.Row, scale float32) (sum, weight float64) {
 	l.tape.Reset(true)
 	if !l.router.on() {
-		sum, scored = l.forward(rows, weight)
+		sum, weight = l.forward(rows, scale)
 		l.tape.Backward()
-		return sum, scored
+		return sum, weight
 	}
 	share := l.router.share(rows)
 	l.router.beginBatch(l.tape, share)
-	sum, scored = l.forward(rows, weight)
+	sum, weight = l.forward(rows, scale)
 	l.tape.Backward() // with checkpointing, routers are passed here
 	l.router.endBatch(l.tape, share)
-	return sum, scored
+	return sum, weight
 }
 
-// loss is the summed loss of rows.
-func (l *learner) loss(rows []dataset.Row) (sum float64, scored int) {
+// loss is the summed loss of rows, and the weight of what it sums up.
+func (l *learner) loss(rows []dataset.Row) (sum, weight float64) {
 	l.tape.Reset(false)
 	return l.forward(rows, 0)
 }
@@ -54,10 +55,27 @@ func (l *learner) set(rows []dataset.Row) {
 	l.batch.Set(l.joined.Tokens, l.joined.Docs)
 }
 
-func (l *learner) forward(rows []dataset.Row, weight float32) (sum float64, scored int) {
+func (l *learner) forward(rows []dataset.Row, scale float32) (sum, weight float64) {
 	l.set(rows)
 	hidden := l.decoder.Hidden(l.tape, &l.batch, nil, l.checkpointing)
-	return l.decoder.Loss(l.tape, hidden, l.joined.Targets, weight)
+	return l.decoder.Loss(l.tape, hidden, nn.Targets{IDs: l.joined.Targets, Weights: l.joined.Weights}, scale)
+}
+
+// weightOf is what the losses of rows are divided by for their mean: how many positions
+// count, each as often as its weight says.
+func weightOf(rows []dataset.Row) (weight float64) {
+	for _, row := range rows {
+		for i := range row.Docs {
+			doc := &row.Docs[i]
+			if doc.Scored == nil {
+				weight += float64(doc.Len())
+			}
+			for _, s := range doc.Scored {
+				weight += float64(s.Weight) * float64(s.To-s.From)
+			}
+		}
+	}
+	return weight
 }
 
 func countScored(rows []dataset.Row) (scored, tokens int) {

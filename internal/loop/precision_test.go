@@ -131,9 +131,9 @@ func lastLoss(t *testing.T, base gguf.Model, adapter func() (*adapt.Adapter, err
 	row := goldenRow(t)
 	for step := 0; ; step++ {
 		weights.clearGradients(l.tape.Pool)
-		sum, scored := l.accumulate([]dataset.Row{row}, 1.0/47)
+		sum, weight := l.accumulate([]dataset.Row{row}, 1.0/47)
 		if step == 9 {
-			return sum / float64(scored)
+			return sum / weight
 		}
 		weights.step(l.tape.Pool, 2e-3, 1)
 	}

@@ -220,7 +220,7 @@ func (r *Run) nextStep(ctx context.Context, total int) error {
 // before.
 func (r *Run) oneStep(ctx context.Context, total int) (err error) {
 	start, from, step := time.Now(), r.sampler.Position(), r.step
-	scored, tokens := countScored(r.nextRows())
+	_, tokens := countScored(r.nextRows())
 	r.loads.capture(r.Decoder)
 	defer func() {
 		if err != nil && r.step == step {
@@ -232,7 +232,7 @@ func (r *Run) oneStep(ctx context.Context, total int) (err error) {
 	if err != nil {
 		return err
 	}
-	loss, norm := sum/float64(scored), r.trained.gradientNorm(r.Pool)
+	loss, norm := sum/weightOf(r.rows), r.trained.gradientNorm(r.Pool)
 	if refused, err := r.refuse(ctx, loss, norm); refused || err != nil {
 		return err
 	}
@@ -273,12 +273,13 @@ func (r *Run) endLimit() {
 
 // allPasses goes forward and back through the rows at hand.
 func (r *Run) allPasses() error {
-	scored, tokens := countScored(r.rows)
+	_, tokens := countScored(r.rows)
+	scale := 1 / float32(weightOf(r.rows))
 	r.trained.clearGradients(r.Pool)
 	r.learner.router.begin(tokens)
 	r.sum = 0
 	for from := 0; from < len(r.rows); from += r.Config.Batch {
-		s, _ := r.learner.accumulate(r.rows[from:min(from+r.Config.Batch, len(r.rows))], 1/float32(scored))
+		s, _ := r.learner.accumulate(r.rows[from:min(from+r.Config.Batch, len(r.rows))], scale)
 		r.sum += s
 	}
 	return nil
@@ -352,19 +353,18 @@ func (r *Run) report(e Event) error {
 	return r.Report(e)
 }
 
-// Measure is the mean loss per scored token over the held-out rows, NaN if there
-// are none. progress, unless nil, gets the rows done so far.
+// Measure is the mean loss per scored token over the held-out rows, each counted as often as
+// its weight says; NaN if there are none. progress, unless nil, gets the rows done so far.
 func (r *Run) Measure(ctx context.Context, progress func(done int)) (float64, error) {
 	if len(r.HeldOut) == 0 {
 		return math.NaN(), nil
 	}
-	var sum float64
-	var scored int
+	var sum, weight float64
 	for from := 0; from < len(r.HeldOut); from += r.Config.Batch {
 		to := min(from+r.Config.Batch, len(r.HeldOut))
 		err := r.Pool.Within(ctx, func() error {
-			s, n := r.learner.loss(r.HeldOut[from:to])
-			sum, scored = sum+s, scored+n
+			s, w := r.learner.loss(r.HeldOut[from:to])
+			sum, weight = sum+s, weight+w
 			return nil
 		})
 		if err != nil {
@@ -374,7 +374,7 @@ func (r *Run) Measure(ctx context.Context, progress func(done int)) (float64, er
 			progress(to)
 		}
 	}
-	return sum / float64(scored), nil
+	return sum / weight, nil
 }
 
 // Evaluate is Measure as an event of the run.

@@ -203,9 +203,9 @@ func (d *Decoder) enterHead(t *nn.Tape) {
 	d.enter(t.Pool.Rehearsing(), len(d.blocks), len(d.blocks)-1)
 }
 
-// Loss is the summed cross entropy of the scored rows, in nats, and their number;
-// see [nn.Tape.CrossEntropy].
-func (d *Decoder) Loss(t *nn.Tape, hidden *nn.Var, targets []int32, weight float32) (sum float64, scored int) {
+// Loss is the summed cross entropy of the scored rows, in nats, and the sum of their
+// weights; see [nn.Tape.CrossEntropy].
+func (d *Decoder) Loss(t *nn.Tape, hidden *nn.Var, targets nn.Targets, scale float32) (sum, weight float64) {
 	d.enterHead(t)
-	return t.CrossEntropy(hidden, d.head, targets, weight)
+	return t.CrossEntropy(hidden, d.head, targets, scale)
 }

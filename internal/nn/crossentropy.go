@@ -7,41 +7,39 @@ import (
 	"qtool/internal/kernel/vector"
 )
 
-// NotScored is the target of a row that takes no part in the loss.
-const NotScored = -100
-
 // headChunkFloats bounds the logits that exist at once in CrossEntropy.
 const headChunkFloats = 1 << 20
 
 // CrossEntropy is the fused head and loss. For every row r of x [tokens, n]
-// with target targets[r] other than [NotScored] it adds
-// -log softmax(head(x_r))[target] to sum, in nats, and counts it. Logits exist
+// whose target is not [NotScored] it adds the weight of the row times
+// -log softmax(head(x_r))[target] to sum, in nats, and the weight to weight. Logits exist
 // only for a chunk of the vocabulary at a time, after the softcap of head. In the backward pass the seed
-// is weight per scored row, so that weight = 1/scored gives the mean.
-func (t *Tape) CrossEntropy(x *Var, head *Head, targets []int32, weight float32) (sum float64, scored int) {
-	for _, target := range targets {
-		if target != NotScored {
-			scored++
-		}
-	}
+// is scale, so that scale = 1/weight gives the gradients of the mean.
+func (t *Tape) CrossEntropy(x *Var, head *Head, targets Targets, scale float32) (sum, weight float64) {
+	scored, weight := targets.scored()
 	if scored == 0 {
 		return 0, 0
 	}
 	o := newOp[crossEntropyOp](t)
 	*o = crossEntropyOp{
-		t: t, x: x, head: head, weight: weight, rows: t.ints.take(scored)[:0], targets: t.ints.take(scored)[:0],
+		t: t, x: x, head: head, scale: scale, smoothing: targets.Smoothing,
+		rows: t.ints.take(scored)[:0], targets: t.ints.take(scored)[:0], rowWeights: t.floats.take(scored)[:0],
 		xs: t.floats.take(scored * x.Cols), highest: t.floats.take(scored), atTarget: t.floats.take(scored),
 		others: t.doubles.zeros(scored), logSum: t.doubles.take(scored),
 	}
-	for r, target := range targets {
+	if o.smoothing > 0 {
+		o.logitSum = t.doubles.zeros(scored)
+	}
+	for r, target := range targets.IDs {
 		if target != NotScored {
 			copy(o.xs[len(o.rows)*x.Cols:], x.Row(r))
 			o.rows = append(o.rows, int32(r))
 			o.targets = append(o.targets, target)
+			o.rowWeights = append(o.rowWeights, targets.weight(r))
 		}
 	}
 	recorded := t.recording && (x.needs || head.trainable())
-	if recorded && !head.trainable() && head.Pair == nil {
+	if recorded && !head.trainable() && head.Pair == nil && o.smoothing == 0 {
 		o.dxs = t.floats.take(scored * x.Cols)
 	}
 	m := t.floats.at
@@ -52,23 +50,25 @@ func (t *Tape) CrossEntropy(x *Var, head *Head, targets []int32, weight float32)
 	if recorded {
 		t.ops = append(t.ops, o)
 	}
-	return sum, scored
+	return sum, weight
 }
 
 type crossEntropyOp struct {
-	t       *Tape
-	x       *Var
-	head    *Head
-	weight  float32
-	rows    []int32 // the scored rows of x
-	targets []int32
-	xs      []float32 // their content, [scored, n]
+	t                *Tape
+	x                *Var
+	head             *Head
+	scale, smoothing float32
+	rows             []int32 // the scored rows of x
+	targets          []int32
+	rowWeights       []float32
+	xs               []float32 // their content, [scored, n]
 
 	// Of each scored row: the largest logit so far, the sum of exp(logit -
-	// highest) of all but the target so far, the target's logit, and in the end
-	// the log of the sum of the exponentials of all logits.
-	highest, atTarget []float32
-	others, logSum    []float64
+	// highest) of all but the target so far, the target's logit, with smoothing the sum of
+	// all logits so far, and in the end the log of the sum of the exponentials of all
+	// logits.
+	highest, atTarget        []float32
+	others, logitSum, logSum []float64
 
 	// dxs is the gradient of xs, [scored, n], where the forward pass computes it
 	// along; else nil.
@@ -161,12 +161,22 @@ func (o *crossEntropyOp) forward(t *Tape) (sum float64) {
 	for i, highest := range o.highest {
 		total := o.others[i] + math.Exp(float64(o.atTarget[i])-float64(highest))
 		o.logSum[i] = float64(highest) + math.Log(total)
-		sum += o.logSum[i] - float64(o.atTarget[i])
+		sum += float64(o.rowWeights[i]) * o.rowLoss(i)
 	}
 	if o.dxs != nil {
 		t.Pool.Do(rowParts(scored), (*finishTask)(o))
 	}
 	return sum
+}
+
+// rowLoss is the loss of scored row i, without its weight.
+func (o *crossEntropyOp) rowLoss(i int) float64 {
+	loss := o.logSum[i] - float64(o.atTarget[i])
+	if o.smoothing == 0 {
+		return loss
+	}
+	mean := o.logSum[i] - o.logitSum[i]/float64(o.head.Rows)
+	return loss + float64(o.smoothing)*(mean-loss)
 }
 
 // logSumTask takes a chunk into the running sums and leaves the exponentials of
@@ -181,6 +191,9 @@ func (s *logSumTask) Do(worker, part int) {
 		row, target := o.row(i)
 		tanh := o.cap(row, worker)
 		highest := max(o.highest[i], vector.Highest(row))
+		if o.smoothing > 0 {
+			o.logitSum[i] += total(row)
+		}
 		if target >= 0 {
 			o.atTarget[i] = row[target]
 			row[target] = float32(math.Inf(-1))
@@ -207,6 +220,14 @@ func (o *crossEntropyOp) cap(row []float32, worker int) (tanh []float32) {
 	return tanh
 }
 
+// total is the sum of v.
+func total(v []float32) (sum float64) {
+	for _, x := range v {
+		sum += float64(x)
+	}
+	return sum
+}
+
 // steepen turns gradients of capped logits into those of what was capped; tanh
 // is nil without a softcap.
 func steepen(grad, tanh []float32) {
@@ -216,7 +237,7 @@ func steepen(grad, tanh []float32) {
 }
 
 // finishTask turns dxs, the sum of rows of the head weighed by the exponentials
-// of all logits but the target's, into the gradient: weight·(Σ p·w - w_target),
+// of all logits but the target's, into the gradient: seed·(Σ p·w - w_target),
 // in which the target's 1-p is the sum of the others and not a difference.
 type finishTask crossEntropyOp
 
@@ -225,17 +246,20 @@ func (f *finishTask) Do(worker, part int) {
 	n := o.x.Cols
 	from, to := rowsOf(part, len(o.rows))
 	for i := from; i < to; i++ {
-		dx, inverse := o.dxs[i*n:(i+1)*n], math.Exp(float64(o.highest[i])-o.logSum[i])
-		scale(dx, float32(inverse)*o.weight)
+		dx, inverse, seed := o.dxs[i*n:(i+1)*n], math.Exp(float64(o.highest[i])-o.logSum[i]), o.seed(i)
+		scale(dx, float32(inverse)*seed)
 		w := o.head.Expert[0].Row(int(o.targets[i]), o.t.workerScratch(worker, n))
 		slope := float32(1)
 		if limit := o.head.Softcap; limit > 0 {
 			tanh := o.atTarget[i] / limit
 			slope -= tanh * tanh
 		}
-		vector.Axpy(dx, -float32(o.others[i]*inverse)*o.weight*slope, w)
+		vector.Axpy(dx, -float32(o.others[i]*inverse)*seed*slope, w)
 	}
 }
+
+// seed is the gradient of the loss of scored row i.
+func (o *crossEntropyOp) seed(i int) float32 { return o.scale * o.rowWeights[i] }
 
 func (o *crossEntropyOp) backward(t *Tape) {
 	dx, dxs := t.gradOf(o.x), o.dxs
@@ -252,7 +276,8 @@ func (o *crossEntropyOp) backward(t *Tape) {
 }
 
 // backwardChunks computes each chunk of logits again, turns it into its gradient,
-// weight·(softmax - one at the target), and multiplies back from there. It
+// seed·(softmax - wanted), and multiplies back from there: what is wanted is 1 at the
+// target, or with smoothing 1-smoothing there and smoothing/vocabulary everywhere. It
 // returns the gradient of xs, if wanted.
 func (o *crossEntropyOp) backwardChunks(t *Tape, wanted bool) (dxs []float32) {
 	scored, p := len(o.rows), o.head.Pair
@@ -287,13 +312,23 @@ func (g *logitGradTask) Do(worker, part int) {
 	from, to := rowsOf(part, len(o.rows))
 	for i := from; i < to; i++ {
 		row, target := o.row(i)
-		tanh := o.cap(row, worker)
+		tanh, seed := o.cap(row, worker), o.seed(i)
 		vector.Exp(row, row, float32(o.logSum[i]))
-		scale(row, o.weight)
+		scale(row, seed)
+		if o.smoothing > 0 {
+			shift(row, -seed*o.smoothing/float32(o.head.Rows))
+		}
 		if target >= 0 {
-			row[target] -= o.weight
+			row[target] -= seed * (1 - o.smoothing)
 		}
 		steepen(row, tanh)
+	}
+}
+
+// shift adds to every element of v.
+func shift(v []float32, by float32) {
+	for i := range v {
+		v[i] += by
 	}
 }
 

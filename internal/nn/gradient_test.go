@@ -230,44 +230,6 @@ func TestGradientsOfOperatorsEqualCentralDifferences(t *testing.T) {
 	}
 }
 
-func TestGradientsOfCrossEntropyEqualCentralDifferences(t *testing.T) {
-	targets := []int32{3, NotScored, 149, 64}
-	const tokens, n, weight = 4, 5, 0.25
-	for _, softcap := range []float32{0, 2} {
-		rng := rand.New(rand.NewPCG(13, 14))
-		x := randomParam(rng, "x", n, tokens)
-		t.Run(fmt.Sprint("trained head, softcap ", softcap), func(t *testing.T) {
-			const vocabulary = 150
-			w, b := randomParam(rng, "w", n, vocabulary), randomParam(rng, "bias", vocabulary)
-			p := pairOf(rng, n, vocabulary, 2, 1)
-			checkGradients(t, graph{[]*Param{x, w, b, p.A, p.B}, func(t *Tape) (*Var, float64) {
-				h := &Head{&Linear{Weight: ParamWeight(w), Bias: b, Pair: p}, softcap}
-				loss, _ := t.CrossEntropy(variable(t, x), h, targets, weight)
-				return nil, loss * weight
-			}})
-		})
-		// The gradient of a frozen head comes along with the loss, here over
-		// several chunks of the vocabulary.
-		t.Run(fmt.Sprint("frozen head, softcap ", softcap), func(t *testing.T) {
-			const vocabulary = headChunkFloats/3 + 1
-			w := randomParam(rng, "w", n, vocabulary)
-			w.Grad = nil
-			for i := range targets { // so likely that the gradient of each target is large, but not all of it
-				if targets[i] != NotScored {
-					copy(w.Data[int(targets[i])*n:][:n], x.Data[i*n:][:n])
-					scale(w.Data[int(targets[i])*n:][:n], 8/vector.Dot(x.Data[i*n:][:n], x.Data[i*n:][:n]))
-				}
-			}
-			h := &Head{&Linear{Weight: ParamWeight(w)}, softcap * 4}
-			clear(x.Grad)
-			checkGradients(t, graph{[]*Param{x}, func(t *Tape) (*Var, float64) {
-				loss, _ := t.CrossEntropy(variable(t, x), h, targets, weight)
-				return nil, loss * weight
-			}})
-		})
-	}
-}
-
 func TestRecomputingGivesTheSameBitsInLessMemory(t *testing.T) {
 	run := func(recompute bool) ([]float32, int64) {
 		pool := product.NewPool(2)

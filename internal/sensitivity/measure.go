@@ -113,7 +113,7 @@ func (m *measurement) window(tokens []int32, rng *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	m.decoder.Loss(m.tape, hidden, targets, 1)
+	m.decoder.Loss(m.tape, hidden, nn.Targets{IDs: targets}, 1)
 	m.tape.Backward()
 	m.probe.collect()
 	return nil

@@ -208,7 +208,7 @@ func TestSensitivityIsTheEnergyOfGradients(t *testing.T) {
 		for i := range targets {
 			targets[i] = draw(d, tape, hidden, i, float64((w+i)*7919%1000)/1000)
 		}
-		d.Loss(tape, hidden, targets, 1)
+		d.Loss(tape, hidden, nn.Targets{IDs: targets}, 1)
 		tape.Backward()
 		for _, p := range d.Params() {
 			for _, g := range p.Grad {

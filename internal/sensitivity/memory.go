@@ -47,7 +47,7 @@ func PlanMemory(d *model.Decoder, tokens int, pool *product.Pool, opt Options, m
 			rows := min(headRows, hidden.Rows)
 			d.Logits(tape, nn.Constant(hidden.Data[:rows*hidden.Cols], rows, hidden.Cols))
 		})
-		d.Loss(tape, hidden, ids, 1)
+		d.Loss(tape, hidden, nn.Targets{IDs: ids}, 1)
 		tape.Backward()
 	})
 	m.Activations, m.Scratch, m.Rehearsal, m.AtLeast = tape.PeakBytes(), tape.ScratchBytes(), tape.RehearsalBytes(), !whole
