@@ -40,13 +40,16 @@ func Check(c *Config) error {
 	if c.Batch > maxRows || c.GradAccum > maxRows || c.Batch*c.GradAccum > maxRows {
 		return fmt.Errorf("%d batches of %d rows in a step; at most %d rows make one", c.GradAccum, c.Batch, maxRows)
 	}
+	if !(c.LabelSmoothing >= 0 && c.LabelSmoothing < 1) {
+		return fmt.Errorf("the label smoothing is %g; it must be a number from 0 to below 1", c.LabelSmoothing)
+	}
 	for _, s := range []struct {
 		name     string
 		value    float64
 		positive bool
 	}{
 		{"learning rate", c.Rate, true}, {"warm-up", c.Warmup, false}, {"weight decay", c.WeightDecay, false},
-		{"clipping", c.Clip, false}, {"load-balance loss of routers", c.RouterBalance, false}, {"z loss of routers", c.RouterZ, false}, {"batch", float64(c.Batch), true}, {"gradient accumulation", float64(c.GradAccum), true},
+		{"clipping", c.Clip, false}, {"alpha of NEFTune", c.NEFTune, false}, {"load-balance loss of routers", c.RouterBalance, false}, {"z loss of routers", c.RouterZ, false}, {"batch", float64(c.Batch), true}, {"gradient accumulation", float64(c.GradAccum), true},
 		{"number of steps", float64(c.Steps), false}, {"number of epochs", float64(c.Epochs), c.Steps == 0},
 		{"steps between evaluations", float64(c.EvalEvery), false}, {"steps between checkpoints", float64(c.SaveEvery), false}, {"number of tokens to evaluate", float64(c.EvalTokens), false},
 	} {

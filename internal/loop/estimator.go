@@ -27,8 +27,7 @@ type Estimator struct {
 // and what is multiplied is not known; 0 is no limit.
 func NewEstimator(c Config, d *model.Decoder, params []*nn.Param, pool *product.Pool, seq int, program, most int64) *Estimator {
 	pool.SetPrecision(KernelPrecision(c.Precision))
-	l := newLearner(d, params, pool, c.Checkpointing)
-	l.router.balance, l.router.z = c.RouterBalance, c.RouterZ
+	l := newLearner(d, params, pool, &c)
 	row := dataset.Row{Docs: []dataset.Example{{IDs: make([]int32, seq+1)}}}
 	f := &Estimator{learner: l, batches: c.GradAccum, rows: []dataset.Row{row}}
 	stream := 4 * float64(c.Batch) * float64(seq) * float64(d.Embedding) // of a batch, between two blocks

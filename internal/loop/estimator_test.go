@@ -57,7 +57,7 @@ func TestAStepMultipliesAsOftenAsWasPredictedInEveryFamily(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				l := newLearner(d, pairsOn(t, d, how.full, false), pool, how.checkpointing)
+				l := newLearner(d, pairsOn(t, d, how.full, false), pool, &Config{Checkpointing: how.checkpointing})
 				l.tape.EvenRouting = true
 				var rows []dataset.Row
 				for i := range 2 {

@@ -64,7 +64,7 @@ func MeasureRouting(ctx context.Context, d *model.Decoder, rows []dataset.Row, p
 		r.Load.Unrecorded = true
 		defer func() { *r.Load = nn.Load{} }()
 	}
-	l := newLearner(d, nil, pool, false)
+	l := newLearner(d, nil, pool, &Config{})
 	for i := range rows {
 		err := pool.Within(ctx, func() error {
 			l.set(rows[i : i+1])

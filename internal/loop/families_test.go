@@ -36,7 +36,7 @@ func TestTheLossOfEveryFamilyFallsAlongItsGradientAsPredicted(t *testing.T) {
 			pool := product.NewPool(2)
 			defer pool.Close()
 			weights := newTrained(a.Params(), &Config{})
-			l := newLearner(d, a.Params(), pool, false)
+			l := newLearner(d, a.Params(), pool, &Config{})
 			rows := []dataset.Row{{Docs: []dataset.Example{{IDs: []int32{5, 9, 33, 2, 60, 7, 7, 1}}, {IDs: []int32{12, 48, 3, 3, 9}}}}}
 			l.accumulate(rows, 1)
 			norm := weights.gradientNorm(pool)

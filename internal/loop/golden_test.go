@@ -74,7 +74,7 @@ func goldenLearner(t *testing.T, name string, checkpointing bool) (*learner, *tr
 	pool := product.NewPool(2)
 	t.Cleanup(pool.Close)
 	weights := goldenTrained(a.Params())
-	return newLearner(d, a.Params(), pool, checkpointing), weights
+	return newLearner(d, a.Params(), pool, &Config{Checkpointing: checkpointing}), weights
 }
 
 // goldenTrained has the optimizer of the golden traces.

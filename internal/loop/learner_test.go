@@ -16,6 +16,7 @@ func TestAStepAllocatesNothingOnceItHasRun(t *testing.T) {
 		full          bool
 		fileType      string // of the base
 		batch, accum  int
+		objective     bool // with noise and smoothing
 	}{
 		{batch: 2, accum: 1},
 		{batch: 1, accum: 3, checkpointing: true},
@@ -24,6 +25,8 @@ func TestAStepAllocatesNothingOnceItHasRun(t *testing.T) {
 		{batch: 2, accum: 2, fileType: "Q8_0"},
 		{batch: 2, accum: 2, fileType: "BF16", experts: 4, checkpointing: true},
 		{batch: 2, accum: 1, full: true},
+		{batch: 2, accum: 2, objective: true},
+		{batch: 1, accum: 2, objective: true, checkpointing: true, full: true},
 		{family: "gemma3", batch: 2, accum: 2},
 		{family: "gpt-oss", batch: 2, accum: 2},
 		{family: "gpt-oss", batch: 1, accum: 2, checkpointing: true, fileType: "Q8_0"},
@@ -41,6 +44,9 @@ func TestAStepAllocatesNothingOnceItHasRun(t *testing.T) {
 			}
 			if c.fileType != "" {
 				base = encoded(t, base, c.fileType)
+			}
+			if c.objective {
+				config.LabelSmoothing, config.NEFTune = 0.1, 5
 			}
 			r := unevenRun(t, base, config, c.full)
 			if c.fileType != "" && r.Pool.Precision() != "bf16" {

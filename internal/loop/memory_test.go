@@ -58,16 +58,21 @@ func TestARunTakesTheMemoryThatWasPredicted(t *testing.T) {
 		name                string
 		shape               fixtures.Shape
 		checkpointing, full bool
+		objective           bool // with noise and smoothing
 	}{
-		{"pairs", fixtures.Shape{Untied: true, Layers: 3}, false, false},
-		{"pairs, checkpointing", fixtures.Shape{}, true, false},
-		{"all weights", fixtures.Shape{}, false, true},
-		{"experts", fixtures.Shape{Experts: 4, ExpertsUsed: 2}, false, false},
-		{"experts, checkpointing", fixtures.Shape{Experts: 4, ExpertsUsed: 2}, true, true},
+		{"pairs", fixtures.Shape{Untied: true, Layers: 3}, false, false, false},
+		{"pairs, checkpointing", fixtures.Shape{}, true, false, false},
+		{"pairs, noise and smoothing", fixtures.Shape{Untied: true}, false, false, true},
+		{"all weights", fixtures.Shape{}, false, true, false},
+		{"experts", fixtures.Shape{Experts: 4, ExpertsUsed: 2}, false, false, false},
+		{"experts, checkpointing", fixtures.Shape{Experts: 4, ExpertsUsed: 2}, true, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := smallConfig()
 			config.Batch, config.GradAccum, config.Steps, config.Checkpointing = 3, 2, 8, c.checkpointing
+			if c.objective {
+				config.LabelSmoothing, config.NEFTune = 0.1, 5
+			}
 			r := unevenRun(t, fixtures.TinyLlama(1, c.shape), config, c.full)
 			m := r.PlanMemory()
 			r.learner.tape.ForgetPeak()

@@ -127,7 +127,7 @@ func lastLoss(t *testing.T, base gguf.Model, adapter func() (*adapt.Adapter, err
 		t.Fatal(err)
 	}
 	weights := goldenTrained(a.Params())
-	l := newLearner(d, a.Params(), precisionPool(t, precision), false)
+	l := newLearner(d, a.Params(), precisionPool(t, precision), &Config{})
 	row := goldenRow(t)
 	for step := 0; ; step++ {
 		weights.clearGradients(l.tape.Pool)

@@ -97,10 +97,9 @@ func newRun(s Setup) (*Run, error) {
 	s.Pool.SetPrecision(KernelPrecision(c.Precision))
 	r := &Run{
 		Setup:   s,
-		learner: newLearner(s.Decoder, s.Params, s.Pool, c.Checkpointing),
+		learner: newLearner(s.Decoder, s.Params, s.Pool, c),
 		sampler: dataset.NewSampler(len(s.Rows), c.Seed),
 	}
-	r.learner.router.balance, r.learner.router.z = c.RouterBalance, c.RouterZ
 	r.plan = r.makePlan()
 	return r, nil
 }
@@ -279,6 +278,7 @@ func (r *Run) allPasses() error {
 	r.learner.router.begin(tokens)
 	r.sum = 0
 	for from := 0; from < len(r.rows); from += r.Config.Batch {
+		r.learner.noise.step, r.learner.noise.row = r.step, from
 		s, _ := r.learner.accumulate(r.rows[from:min(from+r.Config.Batch, len(r.rows))], scale)
 		r.sum += s
 	}

@@ -95,6 +95,8 @@ type Batch struct {
 	Tokens    []int32
 	Positions []int32 // position of each token in its document
 	First     []int32 // first row of each token's document
+	// Noise is added to the embeddings of the tokens, before they are scaled; nil is none.
+	Noise *nn.Noise
 
 	cache        *Cache
 	runs         []blockRun
@@ -174,7 +176,11 @@ func (d *Decoder) Hidden(t *nn.Tape, b *Batch, cache *Cache, checkpoint bool) *n
 	}
 	b.runs = slices.Grow(b.runs[:0], len(d.blocks))[:len(d.blocks)]
 	d.enter(t.Pool.Rehearsing(), len(d.blocks), 0)
-	x := scaled(t, t.Embed(b.Tokens, d.embed), d.EmbeddingScale) // [tokens, embedding]
+	x := t.Embed(b.Tokens, d.embed) // [tokens, embedding]
+	if b.Noise != nil {
+		t.AddNoise(x, b.Noise)
+	}
+	x = scaled(t, x, d.EmbeddingScale)
 	for l, blk := range d.blocks {
 		b.runs[l] = blockRun{blk, b, d, l}
 		x = t.Block(x, &b.runs[l], checkpoint)

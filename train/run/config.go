@@ -16,6 +16,13 @@ type Config struct {
 	RouterBalance float64 `json:"router_aux_loss"`
 	RouterZ       float64 `json:"router_z_loss"`
 
+	// LabelSmoothing is how much of a target's probability is spread over all tokens, from 0
+	// to below 1; the loss of steps has it, that of evaluations does not.
+	LabelSmoothing float64 `json:"label_smoothing,omitempty"`
+	// NEFTune is the alpha of NEFTune: in steps, uniform noise up to alpha/√(tokens·width) of
+	// each document is added to its embeddings; 0 is none.
+	NEFTune float64 `json:"neftune_alpha,omitempty"`
+
 	Batch     int `json:"batch"`      // rows that are computed together
 	GradAccum int `json:"grad_accum"` // batches whose gradients make one step
 	Epochs    int `json:"epochs"`
