@@ -184,7 +184,8 @@ func (f *tuning) readData(context.Context) error {
 		if id := f.tok.BOS(); id >= 0 {
 			bos = f.tok.Vocab().Tokens[id]
 		}
-		opts.Template = chat.ForModel(f.tok.Vocab().ChatTemplate, bos)
+		opts.Template = dataset.FromChat(chat.ForModel(f.tok.Vocab().ChatTemplate, bos))
+		opts.TemplatePairs = f.tok.Vocab().ChatTemplate != ""
 	}
 	var data, eval *dataset.Data
 	var err error
@@ -198,7 +199,7 @@ func (f *tuning) readData(context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.report.Records = Records(data.Report)
+	f.report.Records = data.Report
 	a := loop.Arrangement{Seq: f.Seq, Packing: f.Packing, EvalSplit: f.EvalSplit, Seed: f.Config.Seed}
 	f.rows, f.heldOut = a.Arrange(data, eval)
 	return nil

@@ -41,15 +41,3 @@ type Measure struct {
 	Loss   *float64 `json:"held_out_loss,omitempty"`
 	Answer string   `json:"answer,omitempty"`
 }
-
-// Records is what was read of the data.
-type Records struct {
-	Records   int `json:"records"`       // as read
-	Examples  int `json:"examples"`      // to train on
-	Tokens    int `json:"tokens"`        // positions over all examples
-	Scored    int `json:"scored_tokens"` // positions that count
-	Longest   int `json:"longest"`       // positions of the longest record, before cutting
-	Truncated int `json:"truncated"`     // records cut at the end
-	Windowed  int `json:"windowed"`      // records cut into windows
-	Skipped   int `json:"skipped"`       // records without anything scored, or with nothing of it before the cut
-}

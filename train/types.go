@@ -10,6 +10,8 @@ type (
 	Event      = run.Event
 	EventType  = run.EventType
 	ExpertLoad = run.ExpertLoad
+	Records    = run.Records
+	Token      = run.Token
 )
 
 // The events of a run.

@@ -66,8 +66,7 @@ type TooLongError struct {
 	Records int    // how many there are
 	Longest int    // the length of the longest
 	Seq     int
-	Context int  // of the model, 0 if unknown
-	Text    bool // whether the first is a {"text"} record, which Options.SplitText would allow
+	Context int // of the model, 0 if unknown
 }
 
 func (e *TooLongError) Error() string {
@@ -81,10 +80,7 @@ func (e *TooLongError) Error() string {
 	} else {
 		fmt.Fprintf(&b, "; the model's context is %d, so shorten the records, or", e.Context)
 	}
-	b.WriteString(" pass --truncate to cut them at the end")
-	if e.Text {
-		b.WriteString(", or --split-text to train on all of them in windows")
-	}
+	b.WriteString(" choose with --long what becomes of them: skip, truncate-left, truncate-right or split")
 	return b.String()
 }
 
@@ -92,10 +88,15 @@ func (e *TooLongError) Error() string {
 func (e *TooLongError) Unwrap() []error { return []error{ErrTooLong, ErrFormat} }
 
 // add counts one more record.
-func (e *TooLongError) add(at place, tokens int, text bool) {
+func (e *TooLongError) add(at place, tokens int) {
+	e.join(&TooLongError{Where: at.String(), Tokens: tokens, Records: 1, Longest: tokens})
+}
+
+// join counts the records that another error is about, which follow.
+func (e *TooLongError) join(o *TooLongError) {
 	if e.Records == 0 {
-		e.Where, e.Tokens, e.Text = at.String(), tokens, text
+		e.Where, e.Tokens = o.Where, o.Tokens
 	}
-	e.Records++
-	e.Longest = max(e.Longest, tokens)
+	e.Records += o.Records
+	e.Longest = max(e.Longest, o.Longest)
 }

@@ -18,6 +18,9 @@ type Example struct {
 	// Labels are the targets of the n positions where they are not the tokens that
 	// follow; else nil.
 	Labels []int32
+	// Record is the record of the data that the example is of, counted from 1, where that
+	// record made several; else 0. What is held out is drawn among records.
+	Record int32
 }
 
 // Span is positions From to To-1, whose losses count Weight times; Weight is positive.
@@ -116,58 +119,4 @@ func (e *Example) CountScored() int {
 		n += int(s.To - s.From)
 	}
 	return n
-}
-
-// cut keeps the first seq positions; ok is false if none of them is scored.
-func (e Example) cut(seq int) (cut Example, ok bool) {
-	n := min(seq, e.Len())
-	if e.Scored != nil {
-		cut.Scored = []Span{}
-		for _, s := range e.Scored {
-			if int(s.From) < n {
-				cut.Scored = append(cut.Scored, Span{s.From, min(s.To, int32(n)), s.Weight})
-			}
-		}
-		if len(cut.Scored) == 0 {
-			return Example{}, false
-		}
-		n = int(cut.Scored[len(cut.Scored)-1].To)
-	}
-	cut.IDs = e.IDs[: n+1 : n+1]
-	if e.Labels != nil {
-		cut.Labels = e.Labels[:n:n]
-	}
-	return cut, true
-}
-
-// document is a tokenized record as Hugging Face aligns it: labels[i] is ids[i]
-// where token i must be predicted, else Unscored.
-type document struct {
-	ids    []int32
-	labels []int32
-}
-
-// put appends tokens of which all are scored or none.
-func (d *document) put(scored bool, ids ...int32) {
-	for _, id := range ids {
-		label := id
-		if !scored {
-			label = Unscored
-		}
-		d.ids = append(d.ids, id)
-		d.labels = append(d.labels, label)
-	}
-}
-
-// example shifts the labels; ok is false if nothing is scored. The first label
-// has no position to be predicted from.
-func (d document) example() (ex Example, ok bool) {
-	n := len(d.labels) - 1
-	for n > 0 && d.labels[n] == Unscored {
-		n--
-	}
-	if n <= 0 {
-		return Example{}, false
-	}
-	return NewExample(d.ids[:n], d.labels[1:n+1], nil), true
 }

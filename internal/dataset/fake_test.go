@@ -49,10 +49,14 @@ func (f *fake) Encode(text string, markup bool) (ids []int32, starts []int) {
 	return ids, starts
 }
 
-func (f *fake) Continue(text string) []int32 {
-	ids, _ := f.Encode(text, false)
+func (f *fake) Continue(text string, markup bool) []int32 {
+	ids, _ := f.Encode(text, markup)
 	return ids
 }
+
+func (f *fake) Restarts(id int32) bool { return id >= 256 && int(id) < 256+f.special }
+
+func (f *fake) Piece(id int32) []byte { return []byte(f.text([]int32{id})) }
 
 func (f *fake) BOS() int32 {
 	if f.addBOS {

@@ -24,7 +24,8 @@ func FuzzRead(f *testing.F) {
 	tok := newFake()
 	f.Fuzz(func(t *testing.T, content []byte, name uint8) {
 		const seq = 12
-		for _, opts := range []Options{{Seq: seq}, {Seq: seq, Truncate: true}, {Seq: seq, Truncate: true, SplitText: true}} {
+		for _, opts := range []Options{{Seq: seq, Long: LongRefuse}, {Seq: seq, Truncate: true}, {Seq: seq, Truncate: true, SplitText: true}} {
+			opts.Template = chatML
 			d, err := Read(bytes.NewReader(content), names[int(name)%len(names)], tok, opts)
 			if err != nil {
 				if !errors.Is(err, ErrFormat) && !errors.Is(err, ErrEmpty) {

@@ -1,13 +1,11 @@
 package dataset
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 
-	"qtool/internal/chat"
 	"qtool/internal/input"
 )
 
@@ -18,27 +16,31 @@ type Options struct {
 	// Context is the longest sequence the model was made for, 0 if unknown. It
 	// serves error messages only.
 	Context int
-	// Truncate cuts records that are longer at the end. Without it they are an
-	// error, a [TooLongError]. Plain text files are never cut, but windowed.
-	Truncate bool
-	// SplitText cuts {"text"} records that are longer into windows.
-	SplitText bool
-	// The keys to read, "" for text, prompt and completion.
-	TextField, PromptField, CompletionField string
-	// Template renders conversations; nil is ChatML.
-	Template chat.Template
-}
+	// Long is what becomes of longer examples. Plain text files are always windowed.
+	Long Long
+	// Truncate stands for LongTruncateRight, SplitText for LongSplit of {"text"} records.
+	Truncate, SplitText bool
 
-// Report counts what a file gave.
-type Report struct {
-	Records   int `json:"records"`       // as read
-	Examples  int `json:"examples"`      // to train on
-	Tokens    int `json:"tokens"`        // positions over all examples
-	Scored    int `json:"scored_tokens"` // positions that count
-	Longest   int `json:"longest"`       // positions of the longest record, before cutting
-	Truncated int `json:"truncated"`     // records cut at the end
-	Windowed  int `json:"windowed"`      // records cut into windows
-	Skipped   int `json:"skipped"`       // records without anything scored, or with nothing of it before the cut
+	// Format is the form of all records, "" to recognise it by their keys. See [Formats].
+	Format string
+	// The keys to read, "" for the usual ones. A form whose keys are named comes first.
+	TextField, PromptField, CompletionField, MessagesField, SystemField string
+	// IgnoreKeys are keys that may be passed over.
+	IgnoreKeys []string
+
+	// Template renders conversations; nil refuses them.
+	Template Template
+	// TemplatePairs puts a prompt and its completion through the template too.
+	TemplatePairs bool
+	// TrainOn is what is learned.
+	TrainOn TrainOn
+	// KeepEmpty learns empty answers: to stop at once.
+	KeepEmpty bool
+	// SkipBad counts records that cannot be used, instead of failing.
+	SkipBad bool
+
+	// Threads is how many goroutines tokenize; 0 is as many as the program may use.
+	Threads int
 }
 
 // Data are the examples of one file, in file order.
@@ -130,135 +132,26 @@ func Read(r io.Reader, name string, tok Tokenizer, opts Options) (*Data, error) 
 	if opts.Seq < 2 {
 		return nil, fmt.Errorf("a sequence of %d tokens holds nothing to learn; --seq must be at least 2", opts.Seq)
 	}
-	if opts.Template == nil {
-		opts.Template = chat.ChatML()
+	forms, err := opts.forms()
+	if err != nil {
+		return nil, err
 	}
-	b := builder{opts: opts, enc: encoder{tok, opts.Template}, tooLong: TooLongError{Seq: opts.Seq, Context: opts.Context}}
-	forms := opts.forms()
-	err := scan(r, name, func(at place, body []byte, l layout) error {
+	fresh := func() *builder { return newBuilder(&opts, forms, tok) }
+	b := fresh()
+	p := newPipeline(b, fresh, opts.Threads)
+	defer p.stop()
+	err = scan(r, name, func(at place, body []byte, l layout) error {
 		if l == plainText {
 			return b.continueProse(at, body)
 		}
-		rec, err := parseRecord(at, body, forms)
-		if err != nil {
-			return err
-		}
-		return b.add(at, rec)
+		return p.add(at, body)
 	})
-	if err == nil {
-		b.endProse()
+	// A record before the place where reading failed may be the first bad one.
+	if early := p.drain(); early != nil {
+		err = early
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case b.tooLong.Records > 0:
-		return nil, &b.tooLong
-	case b.data.Report.Records == 0:
-		return nil, empty(name)
-	case len(b.data.Examples) == 0:
-		return nil, fmt.Errorf("%s: %w: none of its %d records has a token to score", name, ErrEmpty, b.data.Report.Records)
 	}
-	return &b.data, nil
-}
-
-// builder collects examples under the rules for length.
-type builder struct {
-	opts    Options
-	enc     encoder
-	data    Data
-	prose   *prose // the plain text at hand
-	tooLong TooLongError
-}
-
-func (b *builder) add(at place, rec record) error {
-	b.data.Report.Records++
-	if _, ids := rec.(tokenRecord); !ids {
-		if err := b.needVocabulary(at); err != nil {
-			return err
-		}
-	}
-	doc, err := rec.tokenize(&b.enc)
-	switch {
-	case errors.Is(err, chat.ErrUnsupported):
-		return fmt.Errorf("%s: %w", at, err)
-	case err != nil:
-		return &FormatError{Where: at.String(), Err: err}
-	}
-	ex, ok := doc.example()
-	if !ok {
-		b.data.Report.Skipped++
-		return nil
-	}
-	length := ex.Len()
-	b.data.Report.Longest = max(b.data.Report.Longest, length)
-	_, isText := rec.(textRecord)
-	switch {
-	case length <= b.opts.Seq:
-		b.keep(ex)
-	case isText && b.opts.SplitText:
-		b.data.Report.Windowed++
-		w := b.windows()
-		w.add(ex.IDs...)
-		w.flush()
-	case b.opts.Truncate:
-		if ex, ok = ex.cut(b.opts.Seq); !ok {
-			b.data.Report.Skipped++
-			return nil
-		}
-		b.data.Report.Truncated++
-		b.keep(ex)
-	default:
-		b.tooLong.add(at, length, isText)
-	}
-	return nil
-}
-
-func (b *builder) needVocabulary(at place) error {
-	if b.enc.tok != Untokenized(b.enc.tok.Size()) {
-		return nil
-	}
-	return &FormatError{Where: at.String(), Err: errors.New(`the model has no vocabulary, so text cannot be tokenized; only records of {"input_ids","labels"} can be used`)}
-}
-
-func (b *builder) windows() windows {
-	return windows{seq: b.opts.Seq, bos: b.enc.tok.BOS(), emit: b.keep}
-}
-
-// continueProse takes the next piece of a plain text file, which is one record, no
-// markup, and always cut into windows.
-func (b *builder) continueProse(at place, piece []byte) error {
-	if b.prose == nil {
-		if err := b.needVocabulary(at); err != nil {
-			return err
-		}
-		b.prose = &prose{tok: b.enc.tok, windows: b.windows()}
-	}
-	b.prose.add(piece)
-	return nil
-}
-
-// endProse ends the plain text, if there is one.
-func (b *builder) endProse() {
-	if b.prose == nil {
-		return
-	}
-	tokens, r := b.prose.end(), &b.data.Report
-	switch n := b.prose.windows.emitted; {
-	case tokens == 0:
-		return
-	case n == 0:
-		r.Skipped++
-	case n > 1:
-		r.Windowed++
-	}
-	r.Records++
-	r.Longest = max(r.Longest, tokens-1)
-}
-
-func (b *builder) keep(ex Example) {
-	r := &b.data.Report
-	r.Examples++
-	r.Tokens += ex.Len()
-	r.Scored += ex.CountScored()
-	b.data.Examples = append(b.data.Examples, ex)
+	return b.finish(name)
 }

@@ -12,10 +12,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func read(t *testing.T, name, content string, tok Tokenizer, opts Options) *Data {
+// chatML is the template of tests.
+var chatML = FromChat(chat.ChatML())
+
+func read(t testing.TB, name, content string, tok Tokenizer, opts Options) *Data {
 	t.Helper()
 	if opts.Seq == 0 {
 		opts.Seq = 1000
+	}
+	if opts.Template == nil {
+		opts.Template = chatML
 	}
 	d, err := Read(strings.NewReader(content), name, tok, opts)
 	if err != nil {
@@ -32,8 +38,7 @@ func TestEachFormScoresWhatItShould(t *testing.T) {
 		"pair":                 {`{"prompt":"ab","completion":"cd"}`, "<s>abcd", "cd</s>"},
 		"pair with its EOS":    {`{"prompt":"ab","completion":"cd</s>"}`, "<s>abcd", "cd</s>"},
 		"pair without prompt":  {`{"prompt":"","completion":"cd"}`, "<s>cd", "cd</s>"},
-		"pair crossed":         {`{"prompt":"t","completion":"he x"}`, "<s>the x", " x</s>"},
-		"empty completion":     {`{"prompt":"ab","completion":""}`, "<s>ab", "</s>"},
+		"pair crossed":         {`{"prompt":"t","completion":"he x"}`, "<s>the x", "he x</s>"},
 		"messages":             {`{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}`, "<s><|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\na", "a<|im_end|>"},
 		"later user turn":      {`{"messages":[{"role":"assistant","content":"a"},{"role":"user","content":"q"}]}`, "<s><|im_start|>assistant\na", "a<|im_end|>"},
 		"ids":                  {`{"input_ids":[97,98,99]}`, "ab", "bc"},
@@ -56,7 +61,7 @@ func TestEachFormScoresWhatItShould(t *testing.T) {
 func TestWithoutTheMarkerInTheVocabularyAConversationEndsWithEOS(t *testing.T) {
 	f := withoutMarker()
 	d := read(t, "x.jsonl", `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}`, f, Options{})
-	if got := f.scored(d.Examples[0]); got != "a<|im_end|>\n</s>" { // one token holds ">\n"
+	if got := f.scored(d.Examples[0]); got != "a<|im_end|></s>" {
 		t.Errorf("scored %q", got)
 	}
 }
@@ -130,16 +135,16 @@ func TestPlainTextIsWindowedWithEveryTokenScoredOnce(t *testing.T) {
 
 func TestRecordsThatAreTooLongAreRefusedByPlace(t *testing.T) {
 	content := "{\"text\":\"abc\"}\n{\"text\":\"" + strings.Repeat("x", 20) + "\"}\n{\"prompt\":\"" + strings.Repeat("x", 30) + "\",\"completion\":\"y\"}\n"
-	_, err := Read(strings.NewReader(content), "d.jsonl", newFake(), Options{Seq: 10})
+	_, err := Read(strings.NewReader(content), "d.jsonl", newFake(), Options{Seq: 10, Long: LongRefuse})
 	if !errors.Is(err, ErrTooLong) || !errors.Is(err, ErrFormat) {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"d.jsonl:2:", "21 tokens", "2 records", "raise --seq to 32", "--truncate", "--split-text"} {
+	for _, part := range []string{"d.jsonl:2:", "21 tokens", "2 records", "raise --seq to 32", "--long"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q is missing in: %v", part, err)
 		}
 	}
-	_, err = Read(strings.NewReader(content), "d.jsonl", newFake(), Options{Seq: 10, Context: 16})
+	_, err = Read(strings.NewReader(content), "d.jsonl", newFake(), Options{Seq: 10, Context: 16, Long: LongRefuse})
 	if s := err.Error(); strings.Contains(s, "--seq") || !strings.Contains(s, "the model's context is 16") {
 		t.Error(s)
 	}
@@ -149,7 +154,13 @@ func TestLongRecordsAreCutOrSplitOnRequest(t *testing.T) {
 	f := newFake()
 	content := "{\"text\":\"" + strings.Repeat("x", 20) + "\"}\n{\"prompt\":\"" + strings.Repeat("x", 30) + "\",\"completion\":\"y\"}\n{\"prompt\":\"pp\",\"completion\":\"0123456789\"}\n"
 	d := read(t, "d.jsonl", content, f, Options{Seq: 10, Truncate: true})
-	if diff := cmp.Diff(Report{Records: 3, Examples: 2, Tokens: 20, Scored: 18, Longest: 32, Truncated: 2, Skipped: 1}, d.Report); diff != "" {
+	want := Report{
+		Records: 3, Forms: map[string]int{"text": 1, "prompt-completion": 2}, Examples: 2, Tokens: 20, Scored: 18, Longest: 32, Truncated: 3, AnswersCut: 3, Skipped: 1,
+		Notes:    []string{"3 examples were cut to 10 tokens"},
+		Warnings: []string{"3 of the examples that were cut lost tokens of their answers; raise --seq to 32 to learn them whole"},
+		Shown:    d.Report.Shown,
+	}
+	if diff := cmp.Diff(want, d.Report); diff != "" {
 		t.Error(diff)
 	}
 	if got := f.scored(d.Examples[1]); got != "01234567" {
@@ -163,13 +174,15 @@ func TestLongRecordsAreCutOrSplitOnRequest(t *testing.T) {
 
 func TestBadDataIsRefusedByPlaceAndReason(t *testing.T) {
 	for name, c := range map[string]struct{ file, content, says string }{
-		"unknown form":   {"d.jsonl", "{\"text\":\"a\"}\n\n{\"b\":1,\"a\":2}", `d.jsonl:3: invalid dataset: the record has the keys ["a" "b"]; expected one of the forms {"input_ids"}, {"messages"}, {"prompt","completion"}, {"text"}`},
+		"unknown form":   {"d.jsonl", "{\"text\":\"a\"}\n\n{\"b\":1,\"a\":2}", `d.jsonl:3: invalid dataset: the record has the keys ["a" "b"]; expected one of the forms {"input_ids"}, {"messages"}, {"conversations"}`},
+		"half a form":    {"d.jsonl", "{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"prompt\":\"a\"}", `d.jsonl:2: invalid dataset: the record has the keys ["prompt"]`},
+		"what it lacks":  {"d.jsonl", `{"prompt":"a"}`, `for {"prompt","completion"} it lacks "completion"`},
 		"broken line":    {"d.jsonl", "{\"text\":\"a\"}\n{\"text\":\"a\n", "d.jsonl:2: invalid dataset: it is not valid JSON"},
 		"broken first":   {"d.txt", "{\"text\":\"a\n{\"text\":\"a\"}\n", "d.txt:1: invalid dataset: it is not valid JSON"},
 		"not an object":  {"d.jsonl", "[1,2]\n", "record 1: invalid dataset: expected a JSON object, found 1"},
 		"prose in jsonl": {"d.jsonl", "hello\n", "d.jsonl:1: invalid dataset: expected a JSON object, found hello"},
 		"null":           {"d.jsonl", `{"text":null}`, `"text" is null; expected a string`},
-		"chat prompt":    {"d.jsonl", `{"prompt":[{"role":"user","content":"a"}],"completion":"a"}`, `"prompt" is [{"role":"user","content":"a"}]; expected a string`},
+		"chat prompt":    {"d.jsonl", `{"prompt":[{"role":"user","content":7}],"completion":"a"}`, `"prompt": message 1: "content" is 7; expected a string`},
 		"open array":     {"d.json", `[{"text":"a"},{"text":"b"}`, "d.json: record 3: invalid dataset: the file ends before"},
 		"broken array":   {"d.json", `[{"text":"a"},{"text":b}]`, "d.json: record 2: invalid dataset: it is not valid JSON"},
 		"after array":    {"d.json", `[{"text":"a"}] {}`, "something follows the JSON array"},
@@ -183,12 +196,12 @@ func TestBadDataIsRefusedByPlaceAndReason(t *testing.T) {
 		"holes in mask":  {"d.jsonl", `{"input_ids":[1,2,3],"attention_mask":[1,0,1]}`, `hides tokens in the middle`},
 		"role":           {"d.jsonl", `{"messages":[{"role":"bot","content":"a"}]}`, `d.jsonl:1: invalid conversation: message 1 has the role "bot"`},
 		"no role":        {"d.jsonl", `{"messages":[{"content":"a"}]}`, `message 1: "role" is missing; expected a string`},
-		"content parts":  {"d.jsonl", `{"messages":[{"role":"user","content":[{"type":"text"}]}]}`, `message 1: "content" is [{"type":"text"}]; expected a string`},
+		"content parts":  {"d.jsonl", `{"messages":[{"role":"user","content":[{"type":"text"}]}]}`, `message 1: part 1 of "content" is a text without text`},
 		"tool calls":     {"d.jsonl", `{"messages":[{"role":"assistant","content":null,"tool_calls":[{"id":1}]}]}`, `"tool_calls"`},
 		"no messages":    {"d.jsonl", `{"messages":[]}`, `no messages`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Read(strings.NewReader(c.content), c.file, newFake(), Options{Seq: 100})
+			_, err := Read(strings.NewReader(c.content), c.file, newFake(), Options{Seq: 100, Template: chatML})
 			if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v\nshould say: %s", err, c.says)
 			}
@@ -232,7 +245,7 @@ func TestDataWithoutAnythingToLearnIsEmpty(t *testing.T) {
 		"one.jsonl":      `{"input_ids":[1]}`,
 		"none.jsonl":     `{"input_ids":[]}`,
 	} {
-		_, err := Read(strings.NewReader(content), name, newFake(), Options{Seq: 100})
+		_, err := Read(strings.NewReader(content), name, newFake(), Options{Seq: 100, Template: chatML})
 		if !errors.Is(err, ErrEmpty) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -240,7 +253,7 @@ func TestDataWithoutAnythingToLearnIsEmpty(t *testing.T) {
 }
 
 func TestATemplateThatCannotBeRenderedMattersOnlyToConversations(t *testing.T) {
-	opts := Options{Seq: 100, Template: chat.ForModel("[INST]", "")}
+	opts := Options{Seq: 100, Template: FromChat(chat.ForModel("[INST]", ""))}
 	if _, err := Read(strings.NewReader(`{"text":"a"}`), "d.jsonl", newFake(), opts); err != nil {
 		t.Error(err)
 	}

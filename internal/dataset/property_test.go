@@ -3,6 +3,7 @@ package dataset
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,24 +49,30 @@ func TestOfAnyConversationExactlyTheAssistantsWordsAreScored(t *testing.T) {
 	}
 }
 
-func TestOfAnyPairTheCompletionIsScoredFromItsFirstWholeToken(t *testing.T) {
+func TestOfAnyPairTheWholeCompletionIsScoredAfterThePromptsOwnTokens(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	f := newFake()
 	for range 500 {
-		prompt, completion := randomContent(r)[1:], randomContent(r)[1:]
-		doc, err := pairRecord{prompt, completion}.tokenize(&encoder{tok: f})
-		if err != nil {
-			t.Fatal(err)
+		prompt, completion := randomContent(r)[1:], randomContent(r)
+		ex := pair(t, f, prompt, completion)
+		if got := f.scored(ex); got != completion+"</s>" {
+			t.Fatalf("%q + %q: scored %q", prompt, completion, got)
 		}
-		ex, ok := doc.example()
-		if !ok {
-			t.Fatal("nothing is scored")
-		}
-		scored := strings.TrimSuffix(f.scored(ex), "</s>")
-		if !strings.HasSuffix(completion, scored) || len(completion)-len(scored) > 2 {
-			t.Fatalf("%q + %q: scored %q", prompt, completion, scored)
+		alone, _ := f.Encode(prompt, true)
+		if got := ex.IDs[1 : 1+len(alone)]; !slices.Equal(got, alone) {
+			t.Fatalf("%q + %q: the prompt has the tokens %q", prompt, completion, got)
 		}
 	}
+}
+
+// pair is the example of a prompt and a completion.
+func pair(t *testing.T, tok Tokenizer, prompt, completion string) Example {
+	t.Helper()
+	line, err := json.Marshal(map[string]string{"prompt": prompt, "completion": completion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read(t, "d.jsonl", string(line), tok, Options{Seq: 10000}).Examples[0]
 }
 
 func TestRealDataIsReadWhole(t *testing.T) {
@@ -74,9 +81,9 @@ func TestRealDataIsReadWhole(t *testing.T) {
 		records int
 		opts    Options
 	}{
-		"gsm8k-train.jsonl": {7473, Options{PromptField: "question", CompletionField: "answer"}},
+		"gsm8k-train.jsonl": {7473, Options{}},
 		"mlx/train.jsonl":   {1000, Options{}},
-		"litgpt_dolly.json": {12, Options{PromptField: "instruction", CompletionField: "response"}},
+		"litgpt_dolly.json": {12, Options{}},
 	} {
 		c.opts.Seq = 1 << 16
 		train, _, err := Load(sharedtest.Path(t, "data/sft/"+name), f, c.opts)

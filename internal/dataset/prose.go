@@ -49,7 +49,7 @@ func (p *prose) end() int {
 
 func (p *prose) tokenize(text string) {
 	if p.begun {
-		p.windows.add(p.tok.Continue(text)...)
+		p.windows.add(p.tok.Continue(text, false)...)
 		return
 	}
 	ids, _ := p.tok.Encode(text, false)
@@ -77,8 +77,8 @@ func (p *prose) cut() int {
 		}
 		tried++
 		before, behind := around(b, at)
-		whole := p.tok.Continue(string(b[before:behind]))
-		parts := append(p.tok.Continue(string(b[before:at])), p.tok.Continue(string(b[at:behind]))...)
+		whole := p.tok.Continue(string(b[before:behind]), false)
+		parts := append(p.tok.Continue(string(b[before:at]), false), p.tok.Continue(string(b[at:behind]), false)...)
 		if slices.Equal(whole, parts) {
 			return at
 		}

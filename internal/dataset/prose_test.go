@@ -22,10 +22,12 @@ import (
 type words struct{ fake }
 
 func (w *words) Encode(text string, _ bool) (ids []int32, starts []int) {
-	return w.Continue(text), nil
+	return w.Continue(text, false), nil
 }
 
-func (w *words) Continue(text string) (ids []int32) {
+func (w *words) Piece(int32) []byte { return nil }
+
+func (w *words) Continue(text string, _ bool) (ids []int32) {
 	ids = make([]int32, 0, len(text)/5)
 	for at := 0; at < len(text); {
 		id, n := int32(0), 0
@@ -111,7 +113,7 @@ func TestATextInPiecesHasTheTokensOfTheWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := append(append([]int32{fakeBOS}, tok.Continue(string(text))...), fakeEOS)
+	want := append(append([]int32{fakeBOS}, tok.Continue(string(text), false)...), fakeEOS)
 	if !slices.Equal(ids(d), want) {
 		t.Error("the tokens differ")
 	}

@@ -1,182 +1,79 @@
 package dataset
 
 import (
-	"bytes"
-	"cmp"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
-
-	"qtool/internal/chat"
-	"qtool/internal/printable"
 )
 
 // record is one entry of a file in the form it was written.
 type record interface {
-	tokenize(*encoder) (document, error)
+	// tokenize gives the examples of the record, none if nothing of it is learned.
+	tokenize(*encoder, *notices) ([]Example, error)
+	// texts are what it holds as text.
+	texts() []string
 }
 
 type (
-	textRecord  struct{ text string }
-	pairRecord  struct{ prompt, completion string }
-	chatRecord  struct{ messages []chat.Message }
-	tokenRecord struct{ ids, labels []int32 } // padding removed; same lengths
+	// textRecord is learned whole.
+	textRecord struct {
+		text   string
+		weight float32
+	}
+	// pairRecord is a prompt, which is read, and a completion, which is learned.
+	pairRecord struct {
+		prompt, completion string
+		weight             float32
+	}
+	// chatRecord is a conversation; weights are those of its messages, 0 where they are
+	// only read.
+	chatRecord struct {
+		Conversation
+		weight  float32 // of the record
+		weights []float32
+		empty   int // answers that are not learned because there is nothing in them
+	}
+	// tokenRecord has its padding removed; ids and labels have the same length.
+	tokenRecord struct {
+		ids, labels []int32
+		weight      float32
+	}
 )
 
-// object is a JSON object by key.
-type object map[string]json.RawMessage
-
-// form is one way to write a record.
-type form struct {
-	keys  []string // all of which must be there
-	parse func(o object, keys []string) (record, error)
+func (r textRecord) texts() []string { return []string{r.text} }
+func (r pairRecord) texts() []string { return []string{r.prompt, r.completion} }
+func (tokenRecord) texts() []string  { return nil }
+func (r chatRecord) texts() (all []string) {
+	for _, m := range r.Messages {
+		all = append(all, m.Content)
+	}
+	return all
 }
 
-func (f form) String() string { return `{"` + strings.Join(f.keys, `","`) + `"}` }
-
-func (f form) fits(o object) bool {
-	for _, k := range f.keys {
-		if _, ok := o[k]; !ok {
-			return false
-		}
-	}
-	return true
-}
-
-// forms lists the accepted forms; a record that fits several is the first of
-// them. A form whose fields the user named comes before all others.
-func (o Options) forms() []form {
-	all := []form{
-		{[]string{"input_ids"}, parseTokens},
-		{[]string{"messages"}, parseChat},
-	}
-	pair := form{[]string{cmp.Or(o.PromptField, "prompt"), cmp.Or(o.CompletionField, "completion")}, parsePair}
-	if o.PromptField != "" || o.CompletionField != "" {
-		all = slices.Insert(all, 0, pair)
-	} else {
-		all = append(all, pair)
-	}
-	text := form{[]string{cmp.Or(o.TextField, "text")}, parseText}
-	if o.TextField != "" {
-		return slices.Insert(all, 0, text)
-	}
-	return append(all, text)
-}
-
-// parseRecord reads one JSON value as a record of the first form that fits.
-func parseRecord(at place, body []byte, forms []form) (record, error) {
-	var o object
-	if !bytes.HasPrefix(body, []byte("{")) {
-		return nil, bad(at, "expected a JSON object, found %s", excerpt(body))
-	}
-	if err := json.Unmarshal(body, &o); err != nil {
-		return nil, bad(at, "it is not valid JSON: %v", err)
-	}
-	for _, f := range forms {
-		if f.fits(o) {
-			r, err := f.parse(o, f.keys)
-			if err != nil {
-				return nil, bad(at, "%v", err)
-			}
-			return r, nil
-		}
-	}
-	accepted := make([]string, len(forms))
-	for i, f := range forms {
-		accepted[i] = f.String()
-	}
-	return nil, bad(at, "the record has the keys %q; expected one of the forms %s; --prompt-field, --completion-field and --text-field name other keys",
-		firstKeys(o), strings.Join(accepted, ", "))
-}
-
-func firstKeys(o object) []string {
-	keys := slices.Sorted(maps.Keys(o))
-	if len(keys) > 12 {
-		keys = append(keys[:12], "…")
-	}
-	for i, k := range keys {
-		if len(k) > 40 {
-			keys[i] = strings.ToValidUTF8(k[:40], "") + "…"
-		}
-	}
-	return keys
-}
-
-// excerpt is the beginning of b, quoted if not all of it can be printed.
-func excerpt(b []byte) string {
-	if len(b) > 40 {
-		return printable.Text(strings.ToValidUTF8(string(b[:40]), "") + "…")
-	}
-	return printable.Text(string(b))
-}
-
-// value decodes one field; kind names what was expected.
-func value[T any](o object, key, kind string) (T, error) {
-	var v T
-	raw, ok := o[key]
-	if !ok {
-		return v, fmt.Errorf("%q is missing; expected %s", key, kind)
-	}
-	if err := json.Unmarshal(raw, &v); err != nil || string(raw) == "null" {
-		return v, fmt.Errorf("%q is %s; expected %s", key, excerpt(raw), kind)
-	}
-	return v, nil
-}
-
-func parseText(o object, keys []string) (record, error) {
-	text, err := value[string](o, keys[0], "a string")
-	return textRecord{text}, err
-}
-
-func parsePair(o object, keys []string) (record, error) {
-	prompt, err := value[string](o, keys[0], "a string")
+func parseText(_ *parser, f *fields, keys []string) (record, error) {
+	text, err := value[string](f, keys[0], "a string")
 	if err != nil {
 		return nil, err
 	}
-	completion, err := value[string](o, keys[1], "a string")
-	return pairRecord{prompt, completion}, err
-}
-
-func parseChat(o object, keys []string) (record, error) {
-	turns, err := value[[]object](o, keys[0], "an array of messages")
-	if err != nil {
-		return nil, err
-	}
-	r := chatRecord{}
-	for i, turn := range turns {
-		role, err := value[string](turn, "role", "a string")
-		if err != nil {
-			return nil, fmt.Errorf("message %d: %w", i+1, err)
-		}
-		if calls, ok := turn["tool_calls"]; ok && string(calls) != "null" && string(calls) != "[]" {
-			return nil, fmt.Errorf(`message %d has "tool_calls", which need the model's own chat template and are not read yet`, i+1)
-		}
-		content, err := value[string](turn, "content", "a string")
-		if err != nil {
-			return nil, fmt.Errorf("message %d: %w", i+1, err)
-		}
-		r.messages = append(r.messages, chat.Message{Role: role, Content: content})
-	}
-	return r, nil
+	weight, _, err := f.weight()
+	return textRecord{text, weight}, err
 }
 
 // parseTokens reads {"input_ids","labels","attention_mask"}, the last two
 // optional. Positions that the mask hides at either end are padding.
-func parseTokens(o object, keys []string) (record, error) {
-	ids, err := value[[]int32](o, keys[0], "an array of token ids")
+func parseTokens(_ *parser, f *fields, keys []string) (record, error) {
+	ids, err := value[[]int32](f, keys[0], "an array of token ids")
 	if err != nil {
 		return nil, err
 	}
-	labels, err := aligned(o, "labels", len(ids))
+	labels, err := aligned(f, "labels", len(ids))
 	if err != nil {
 		return nil, err
 	}
 	if labels == nil {
 		labels = slices.Clone(ids)
 	}
-	mask, err := aligned(o, "attention_mask", len(ids))
+	mask, err := aligned(f, "attention_mask", len(ids))
 	if err != nil {
 		return nil, err
 	}
@@ -189,20 +86,30 @@ func parseTokens(o object, keys []string) (record, error) {
 			end--
 		}
 		if slices.Contains(mask[start:end], 0) {
-			return nil, fmt.Errorf(`"attention_mask" hides tokens in the middle; expected padding at the ends only`)
+			return nil, errors.New(`"attention_mask" hides tokens in the middle; expected padding at the ends only`)
 		}
 	}
-	return tokenRecord{ids[start:end], labels[start:end]}, nil
+	weight, _, err := f.weight()
+	return tokenRecord{ids[start:end], labels[start:end], weight}, err
 }
 
 // aligned reads an optional array that has one entry for each token.
-func aligned(o object, key string, n int) ([]int32, error) {
-	if raw, ok := o[key]; !ok || string(raw) == "null" {
-		return nil, nil
-	}
-	v, err := value[[]int32](o, key, "an array of integers")
-	if err == nil && len(v) != n {
+func aligned(f *fields, key string, n int) ([]int32, error) {
+	v, ok, err := optional[[]int32](f, key, "an array of integers")
+	if ok && len(v) != n {
 		err = fmt.Errorf(`%q has the length %d, "input_ids" %d; expected the same`, key, len(v), n)
 	}
 	return v, err
+}
+
+func refusePreference(*parser, *fields, []string) (record, error) {
+	return nil, errors.New(`"chosen" and "rejected" are preference data, for DPO, which cannot be trained yet; to learn the preferred answers alone, name them with --prompt-field and --completion-field or --messages-field`)
+}
+
+// refuseKTO refuses answers with a verdict of good or bad.
+func refuseKTO(f *fields) error {
+	if v := string(f.object["label"]); v != "true" && v != "false" {
+		return nil
+	}
+	return errors.New(`"label" says whether the answer is good, for KTO, which cannot be trained yet; leave out the bad answers and the label`)
 }

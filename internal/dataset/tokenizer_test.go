@@ -39,7 +39,17 @@ func scoredPieces(tok *tokenizer.Tokenizer, ex Example) string {
 	return b.String()
 }
 
-// In Qwen's vocabulary the marker is a token; in Llama's it is spelled, and EOS closes.
+// In Qwen's vocabulary the marker is a token; in Llama's it is spelled, and EOS closes each
+// answer, which is an example of its own.
+// scoredOfAll joins what is scored of all examples.
+func scoredOfAll(tok *tokenizer.Tokenizer, d *Data) string {
+	var b strings.Builder
+	for _, ex := range d.Examples {
+		b.WriteString(scoredPieces(tok, ex))
+	}
+	return b.String()
+}
+
 func TestWithRealVocabulariesExactlyTheAssistantsWordsAreScored(t *testing.T) {
 	for file, end := range map[string]string{"qwen2": "", "llama-spm": "</s>"} {
 		t.Run(file, func(t *testing.T) {
@@ -52,15 +62,15 @@ func TestWithRealVocabulariesExactlyTheAssistantsWordsAreScored(t *testing.T) {
 					question, answer := randomContent(r), randomContent(r)
 					messages = append(messages, map[string]string{"role": "user", "content": question},
 						map[string]string{"role": "assistant", "content": answer})
-					want += answer + "<|im_end|>"
+					want += answer + "<|im_end|>" + end
 				}
 				line, err := json.Marshal(map[string]any{"messages": messages})
 				if err != nil {
 					t.Fatal(err)
 				}
 				d := read(t, "d.jsonl", string(line), ForTokenizer(tok), Options{Seq: 10000})
-				if got := scoredPieces(tok, d.Examples[0]); got != want+end {
-					t.Fatalf("scored %q\nexpected %q", got, want+end)
+				if got := scoredOfAll(tok, d); got != want {
+					t.Fatalf("scored %q\nexpected %q", got, want)
 				}
 			}
 		})
@@ -90,7 +100,7 @@ func TestBOSIsThereOnceWhereTheVocabularyAsksForIt(t *testing.T) {
 
 func TestGSM8KFitsTheSmallestRealModel(t *testing.T) {
 	tok := realTokenizer(t, "data/stories260k/stories260K.gguf")
-	opts := Options{Seq: 512, Truncate: true, PromptField: "question", CompletionField: "answer"}
+	opts := Options{Seq: 512, Truncate: true}
 	train, _, err := Load(sharedtest.Path(t, "data/sft/gsm8k-train.jsonl"), ForTokenizer(tok), opts)
 	if err != nil {
 		t.Fatal(err)

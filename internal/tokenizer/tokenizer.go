@@ -169,6 +169,13 @@ func (t *Tokenizer) EOT() int32 { return t.special.eot }
 // IsEOG reports whether a generation ends with id.
 func (t *Tokenizer) IsEOG(id int32) bool { return t.special.eog[id] }
 
+// IsCutOut reports whether Encode cuts the text of id out of a text before anything else,
+// if only where special tokens are parsed: what stands on one side of it does not change
+// the tokens of the other.
+func (t *Tokenizer) IsCutOut(id int32) bool {
+	return id >= 0 && int(id) < len(t.special.roles) && t.special.roles[id]&(hidden|cutAlways) != 0
+}
+
 // Find is the id of the token whose text in the vocabulary is token.
 func (t *Tokenizer) Find(token string) (id int32, ok bool) {
 	id, ok = t.ids[token]
