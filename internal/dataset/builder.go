@@ -181,6 +181,7 @@ func (b *builder) endProse() {
 		t.Windowed++
 	}
 	t.Records++
+	t.Prose++
 	count(&t.Forms, "plain-text", 1)
 	t.Longest = max(t.Longest, tokens-1)
 }

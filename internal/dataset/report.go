@@ -101,7 +101,7 @@ func (t *tally) note(code string, s said) {
 func (t *tally) add(o *tally) {
 	for _, n := range []struct{ to, from *int }{
 		{&t.Records, &o.Records}, {&t.Examples, &o.Examples}, {&t.Tokens, &o.Tokens}, {&t.Scored, &o.Scored},
-		{&t.Truncated, &o.Truncated}, {&t.AnswersCut, &o.AnswersCut}, {&t.Windowed, &o.Windowed}, {&t.TooLong, &o.TooLong},
+		{&t.Truncated, &o.Truncated}, {&t.AnswersCut, &o.AnswersCut}, {&t.Windowed, &o.Windowed}, {&t.Prose, &o.Prose}, {&t.TooLong, &o.TooLong},
 		{&t.Skipped, &o.Skipped}, {&t.Empty, &o.Empty}, {&t.Bad, &o.Bad}, {&t.Borders, &o.Borders}, {&t.Separate, &o.Separate},
 		{&t.Weighted, &o.Weighted}, {&t.Templated, &o.Templated}, {&t.unmark, &o.unmark}, {&t.pairs, &o.pairs},
 	} {

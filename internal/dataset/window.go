@@ -71,3 +71,28 @@ func (w *windows) flush() {
 	w.emitted++
 	w.emit(ex)
 }
+
+// Shorten cuts the examples of plain texts, which are windows, into windows of at most seq
+// positions. Every target is scored exactly once, as before. bos is what windows begin
+// with, negative for nothing.
+func Shorten(examples []Example, seq int, bos int32) (shorter []Example) {
+	for _, ex := range examples {
+		weight := float32(1)
+		w := windows{seq: seq, bos: bos}
+		if len(ex.Scored) > 0 {
+			weight, w.context = ex.Scored[0].Weight, int(ex.Scored[0].From)
+		}
+		w.emit = func(window Example) {
+			if weight != 1 && window.Scored == nil {
+				window.Scored = []Span{{0, int32(window.Len()), weight}}
+			}
+			for i := range window.Scored {
+				window.Scored[i].Weight = weight
+			}
+			shorter = append(shorter, window)
+		}
+		w.add(ex.IDs...)
+		w.flush()
+	}
+	return shorter
+}

@@ -12,6 +12,7 @@ type Records struct {
 	Truncated  int `json:"truncated"`             // examples that were cut
 	AnswersCut int `json:"answers_cut,omitempty"` // those of them that lost tokens to learn
 	Windowed   int `json:"windowed"`              // records cut into windows
+	Prose      int `json:"plain_texts"`           // records that are plain text, which may be cut anywhere
 	TooLong    int `json:"too_long,omitempty"`    // examples left out because they are longer than a sequence
 	Skipped    int `json:"skipped"`               // records without anything to learn, or with nothing of it before the cut
 	Empty      int `json:"empty_answers,omitempty"`
