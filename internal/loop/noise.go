@@ -6,6 +6,7 @@ import (
 
 	"qtool/internal/dataset"
 	"qtool/internal/nn"
+	"qtool/internal/splitmix"
 )
 
 // noise is that of NEFTune (Jain et al., 2023) on the embeddings of a step's rows: uniform,
@@ -27,9 +28,9 @@ func (n *noise) of(rows []dataset.Row, width int) *nn.Noise {
 	b := &n.tokens
 	b.Keys, b.Magnitudes = b.Keys[:0], b.Magnitudes[:0]
 	for i := range rows {
-		key := mix(mix(mix(n.seed)+uint64(n.step)) + uint64(n.row+i))
+		key := splitmix.Mix(splitmix.Mix(splitmix.Mix(n.seed)+uint64(n.step)) + uint64(n.row+i))
 		for place := range rows[i].Len() {
-			b.Keys = append(b.Keys, mix(key+uint64(place)))
+			b.Keys = append(b.Keys, splitmix.Mix(key+uint64(place)))
 		}
 		for d := range rows[i].Docs {
 			length := rows[i].Docs[d].Len()
@@ -41,13 +42,4 @@ func (n *noise) of(rows []dataset.Row, width int) *nn.Noise {
 		}
 	}
 	return b
-}
-
-// mix is a bijection that scatters numbers which lie close together: the output function of
-// SplitMix64 (Steele, Lea and Flood, 2014).
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
 }
