@@ -76,11 +76,11 @@ type multiplier struct {
 	register string
 	b, a     int // the first register of b's vectors and of a's broadcasts
 	multiply func(w *writer, acc, a, b int)
-	// fromMemory takes the row's element, at 4·index(AX), on the way; nil if
+	// fromMemory takes the row's element, index elements after atA, on the way; nil if
 	// the instruction cannot.
 	fromMemory func(w *writer, acc, b, index int)
 	// unrolled is how many terms a round of the loop has: 0 or up to four, as many as
-	// can be addressed without moving AX and BX.
+	// can be addressed without moving atA and atB.
 	unrolled int
 }
 
@@ -153,7 +153,7 @@ func (m multiplier) tile(w *writer, t tile) {
 	putInC(w, t, m.register)
 }
 
-// term prints the multiplications of the term i after the one that AX and BX point to.
+// term prints the multiplications of the term i after the one that atA and atB point to.
 func (m multiplier) term(w *writer, t tile, i int) {
 	a := []string{"(" + atA + ")", indexed(atA, strideA, 1), indexed(atA, strideA, 2), indexed(atA, threeStridesA, 1)}[i]
 	b := []string{"(" + atB + ")", indexed(atB, strideB, 1), indexed(atB, strideB, 2), indexed(atB, threeStridesB, 1)}[i]

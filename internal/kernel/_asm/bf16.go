@@ -14,10 +14,11 @@ func dotPairs(w *writer, acc, a, b int) {
 	w.printf("; BYTE $0x52; BYTE $%#02x // VDPBF16PS Z%d, Z%d, Z%d\n", modRM(3, acc, b), b, a, acc)
 }
 
-// dotPairsBroadcast is dotPairs with one pair at 4·index(AX) for all of b.
+// dotPairsBroadcast is dotPairs with one pair, index pairs after atA, for all of b. The register
+// of atA, AX, is in the instruction.
 func dotPairsBroadcast(w *writer, acc, b, index int) {
 	prefix(w, acc, b, 0, 0x50, 2)
-	w.printf("; BYTE $0x52; BYTE $%#02x; BYTE $%#02x // VDPBF16PS.BCST %d(AX), Z%d, Z%d\n", modRM(1, acc, 0), index, 4*index, b, acc)
+	w.printf("; BYTE $0x52; BYTE $%#02x; BYTE $%#02x // VDPBF16PS.BCST %s, Z%d, Z%d\n", modRM(1, acc, 0), index, at(atA, 4*index), b, acc)
 }
 
 // roundToBF16 prints VCVTNEPS2BF16, EVEX.512.F3.0F38.W0 72 /r, to half a register.
@@ -46,95 +47,98 @@ func prefix(w *writer, reg, v, rm, control, pp int) {
 	w.printf("\tBYTE $0x62; BYTE $%#02x; BYTE $%#02x; BYTE $%#02x", p0, p1, p2)
 }
 
-// emitRound prints roundToBF16 over a row.
-func emitRound(w *writer) {
+// Registers of what is done to rows: 16 elements of each at a time.
+const (
+	rowDst       = "DI"
+	rowSrc       = "SI"
+	rowA, rowB   = "AX", "BX"
+	rowRemaining = "CX" // elements
+	rowX         = 0    // elements at hand
+	rowXA, rowXB = 0, 1 // those of each row
+	rowOrder     = 31   // indices of words
+	rowBytes     = 64   // of 16 float32
+)
+
+// emitRows prints roundToBF16 over a row, and what joins two rows in pairs.
+func emitRows(w *writer) {
 	w.printf(`
 // func roundBF16AVX512(dst *uint16, src *float32, n int)
 //
 //	for i < n { dst[i] = bfloat16(src[i]) }, n a multiple of 16
 TEXT ·roundBF16AVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ n+16(FP), CX
-	SUBQ $16, CX
-	JLT  done
-
-loop:
-	VMOVUPS (SI), Z0
 `)
-	roundToBF16(w, 0, 0)
-	w.printf(`	VMOVDQU Y0, (DI)
-	ADDQ $64, SI
-	ADDQ $32, DI
-	SUBQ $16, CX
-	JGE  loop
-
-done:
-	VZEROUPPER
-	RET
-
+	w.ins("MOVQ", "dst+0(FP)", rowDst)
+	w.ins("MOVQ", "src+8(FP)", rowSrc)
+	w.ins("MOVQ", "n+16(FP)", rowRemaining)
+	w.rows(func() {
+		w.ins("VMOVUPS", in(rowSrc), zmm(rowX))
+		roundToBF16(w, rowX, rowX)
+		w.ins("VMOVDQU", ymm(rowX), in(rowDst))
+		w.ins("ADDQ", number(rowBytes), rowSrc)
+		w.ins("ADDQ", number(rowBytes/2), rowDst)
+	})
+	w.printf(`
 // func interleaveAVX512(dst *float32, a, b *uint16, n int)
 //
 //	for i < n { pair i of dst = a[i], b[i] }, n a multiple of 16
 TEXT ·interleaveAVX512(SB), NOSPLIT, $0-32
-	MOVQ dst+0(FP), DI
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), BX
-	MOVQ n+24(FP), CX
-	SUBQ $16, CX
-	JLT  done
-
-loop:
-	VPMOVZXWD (AX), Z0
-	VPMOVZXWD (BX), Z1
-	VPSLLD    $16, Z1, Z1
-	VPORD     Z0, Z1, Z0
-	VMOVDQU32 Z0, (DI)
-	ADDQ      $32, AX
-	ADDQ      $32, BX
-	ADDQ      $64, DI
-	SUBQ      $16, CX
-	JGE       loop
-
-done:
-	VZEROUPPER
-	RET
-
+`)
+	w.loadRows()
+	w.rows(func() {
+		w.ins("VPMOVZXWD", in(rowA), zmm(rowXA))
+		w.ins("VPMOVZXWD", in(rowB), zmm(rowXB))
+		w.ins("VPSLLD", "$16", zmm(rowXB), zmm(rowXB))
+		w.ins("VPORD", zmm(rowXA), zmm(rowXB), zmm(rowX))
+		w.ins("VMOVDQU32", zmm(rowX), in(rowDst))
+		w.ins("ADDQ", number(rowBytes/2), rowA)
+		w.ins("ADDQ", number(rowBytes/2), rowB)
+		w.ins("ADDQ", number(rowBytes), rowDst)
+	})
+	w.printf(`
 // The words of two rows by turns.
 %s
 // func joinAVX512(dst, a, b *float32, n int)
 //
 //	for i < n { pair i of dst = bfloat16(a[i]), bfloat16(b[i]) }, n a multiple of 16
 TEXT ·joinAVX512(SB), NOSPLIT, $0-32
-	MOVQ dst+0(FP), DI
-	MOVQ a+8(FP), AX
-	MOVQ b+16(FP), BX
-	MOVQ n+24(FP), CX
-	VMOVDQU64 ·byTurns<>(SB), Z31
-	SUBQ $16, CX
-	JLT  done
-
-loop:
-	VMOVUPS (AX), Z0
-	VMOVUPS (BX), Z1
-`, byTurns())
-	roundTwoToBF16(w, 0, 0, 1)
-	w.printf(`	VPERMW    Z0, Z31, Z0
-	VMOVDQU32 Z0, (DI)
-	ADDQ      $64, AX
-	ADDQ      $64, BX
-	ADDQ      $64, DI
-	SUBQ      $16, CX
-	JGE       loop
-
-done:
-	VZEROUPPER
-	RET
-`)
+`, alternatingWords())
+	w.loadRows()
+	w.ins("VMOVDQU64", static("·byTurns"), zmm(rowOrder))
+	w.rows(func() {
+		w.ins("VMOVUPS", in(rowA), zmm(rowXA))
+		w.ins("VMOVUPS", in(rowB), zmm(rowXB))
+		roundTwoToBF16(w, rowX, rowXA, rowXB)
+		w.ins("VPERMW", zmm(rowX), zmm(rowOrder), zmm(rowX))
+		w.ins("VMOVDQU32", zmm(rowX), in(rowDst))
+		w.ins("ADDQ", number(rowBytes), rowA)
+		w.ins("ADDQ", number(rowBytes), rowB)
+		w.ins("ADDQ", number(rowBytes), rowDst)
+	})
 }
 
-// byTurns declares the indices of the words of two halves by turns.
-func byTurns() string {
+// loadRows loads the arguments of functions of two rows.
+func (w *writer) loadRows() {
+	w.ins("MOVQ", "dst+0(FP)", rowDst)
+	w.ins("MOVQ", "a+8(FP)", rowA)
+	w.ins("MOVQ", "b+16(FP)", rowB)
+	w.ins("MOVQ", "n+24(FP)", rowRemaining)
+}
+
+// rows prints body, which moves the pointers, for every 16 elements.
+func (w *writer) rows(body func()) {
+	w.ins("SUBQ", "$16", rowRemaining)
+	w.op("JLT  done")
+	w.printf("\nloop:\n")
+	body()
+	w.ins("SUBQ", "$16", rowRemaining)
+	w.op("JGE  loop")
+	w.printf("\ndone:\n")
+	w.op("VZEROUPPER")
+	w.op("RET")
+}
+
+// alternatingWords declares the indices of the words of two halves of a vector in turn.
+func alternatingWords() string {
 	var s strings.Builder
 	for i := 0; i < 32; i += 4 {
 		first := uint64(i / 2)

@@ -61,7 +61,7 @@ func main() {
 		write(filepath.Join(dir, "product", base+".s"), f.assembly())
 		write(filepath.Join(dir, "product", base+".go"), formatted(f.declarations()))
 	}
-	write(filepath.Join(dir, "product", "bf16_amd64.s"), assemblyFile(emitRound))
+	write(filepath.Join(dir, "product", "bf16_amd64.s"), assemblyFile(emitRows))
 	write(filepath.Join(dir, "coding", "decode_avx2_amd64.s"), assemblyFile(emitDecoders(8)))
 	write(filepath.Join(dir, "coding", "decode_avx512_amd64.s"), assemblyFile(emitDecoders(16)))
 	write(filepath.Join(dir, "vector", "elementwise_avx2_amd64.s"), assemblyFile(emitOperations("AVX2", "Y", 8)))

@@ -41,14 +41,14 @@ TEXT ·interleaveAVX512(SB), NOSPLIT, $0-32
 loop:
 	VPMOVZXWD (AX), Z0
 	VPMOVZXWD (BX), Z1
-	VPSLLD    $16, Z1, Z1
-	VPORD     Z0, Z1, Z0
+	VPSLLD $16, Z1, Z1
+	VPORD Z0, Z1, Z0
 	VMOVDQU32 Z0, (DI)
-	ADDQ      $32, AX
-	ADDQ      $32, BX
-	ADDQ      $64, DI
-	SUBQ      $16, CX
-	JGE       loop
+	ADDQ $32, AX
+	ADDQ $32, BX
+	ADDQ $64, DI
+	SUBQ $16, CX
+	JGE  loop
 
 done:
 	VZEROUPPER
@@ -81,13 +81,13 @@ loop:
 	VMOVUPS (AX), Z0
 	VMOVUPS (BX), Z1
 	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z1, Z0
-	VPERMW    Z0, Z31, Z0
+	VPERMW Z0, Z31, Z0
 	VMOVDQU32 Z0, (DI)
-	ADDQ      $64, AX
-	ADDQ      $64, BX
-	ADDQ      $64, DI
-	SUBQ      $16, CX
-	JGE       loop
+	ADDQ $64, AX
+	ADDQ $64, BX
+	ADDQ $64, DI
+	SUBQ $16, CX
+	JGE  loop
 
 done:
 	VZEROUPPER
