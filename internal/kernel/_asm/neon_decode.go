@@ -7,12 +7,59 @@ import (
 
 // On NEON, every type's elements are small integers times a float32: sixteen bytes
 // are unpacked, then widened, multiplied and stored at once, in order.
-//
-// R0 points to the elements, R1 to the block, R2 counts blocks; R10 points to the
-// codebook. Vector registers: 0..3 sixteen elements, 4..7 scratch and those of a dot
-// product's vector, 8..11 sixteen scales, 12..15 sixteen minimums, 16..19 a dot
-// product's sums, 20 and 21 a scale and a minimum or constants, 22..27 constants
-// and what a decoder keeps, 28..31 bytes.
+
+// Registers of decoders.
+const (
+	neonSink    = "R0" // where elements go, or those that they are multiplied with
+	neonEncoded = "R1" // the block
+	neonBlocks  = "R2" // that are left of the row
+	neonScratch = "R3"
+	neonPoints  = "R10" // the codebook of a lattice
+	neonY       = "R15" // of toDot: the result of the row
+)
+
+// Vector registers of decoders.
+const (
+	neonValues = 0  // to 3: sixteen elements
+	neonVector = 4  // to 7: those that they are multiplied with; the first is scratch
+	neonScales = 8  // to 11: sixteen, or
+	neonMins   = 12 // to 15: sixteen
+	neonSums   = 16 // to 19: of toDot
+	neonScale  = 20 // of a block or group, in lane 0
+	neonMin    = 21 // likewise
+
+	neonMask   = 22 // of the bits of an element in a byte
+	neonOffset = 23 // what is subtracted from unsigned elements
+	neonKept   = 24 // to 27: bytes that several groups share
+
+	neonBytes = 28 // to 31: at hand
+	neonLows  = 29 // their low nibbles
+	neonHighs = 30 // their high ones
+	neonBits  = 31
+)
+
+// Vector registers that some decoders have in the place of others.
+const (
+	neonLevels = 23 // a table of the levels of nibbles or coordinates
+
+	neonBit2, neonBit4 = 21, 23 // that bit of every byte
+	neonBit4s          = 27     // 32 bits 4
+	neonHighMask       = 21
+	neonPairMask       = 23
+	neonTwo            = 22
+
+	neonCopies = 24 // which bytes are copied where
+	neonShifts = 25 // by how much each byte is shifted
+	neonBitOf  = 26 // the bit of a byte that belongs to each byte
+
+	neonZero                     = 22
+	neonFactor                   = 21 // of the scales of groups
+	neonNotANumber, neonTimes128 = 24, 25
+
+	// Of TQ1_0: what fractions are compared with, and what its last bytes are unpacked with.
+	neonOneThird, neonTwoThirds, neonMinusOne = 22, 23, 24
+	neonFourTimes, neonPowers                 = 25, 26
+)
 
 // A neonWriter prints decoders of one kind.
 type neonWriter struct {
@@ -32,54 +79,54 @@ var neonKinds = []kind{toFloat32, toDot}
 
 // bytes prints an operation on bytes: d = n op m.
 func (n *neonWriter) bytes(op string, m, from, d int) {
-	n.op("%s V%d.B16, V%d.B16, V%d.B16", op, m, from, d)
+	n.ins(op, arranged(m, "B16"), arranged(from, "B16"), arranged(d, "B16"))
 }
 
 // every puts a constant into all bytes.
-func (n *neonWriter) every(value, v int) { n.op("VMOVI $%d, V%d.B16", value, v) }
+func (n *neonWriter) every(value, v int) { n.ins("VMOVI", number(value), arranged(v, "B16")) }
 
 // table loads one of neonTables.
 func (n *neonWriter) table(name string, v int) {
-	n.op("MOVD $%s<>(SB), R3", name)
-	n.op("VLD1 (R3), [V%d.B16]", v)
+	n.ins("MOVD", "$"+static(name), neonScratch)
+	n.ins("VLD1", in(neonScratch), "["+arranged(v, "B16")+"]")
 }
 
-func (n *neonWriter) load16(at, v int) { n.op("FMOVQ %d(R1), F%d", at, v) }
-func (n *neonWriter) load8(at, v int)  { n.op("FMOVD %d(R1), F%d", at, v) }
-func (n *neonWriter) load4(at, v int)  { n.op("FMOVS %d(R1), F%d", at, v) }
+func (n *neonWriter) load16(place, v int) { n.ins("FMOVQ", at(neonEncoded, place), scalar(v)) }
+func (n *neonWriter) load8(place, v int)  { n.ins("FMOVD", at(neonEncoded, place), scalar(v)) }
+func (n *neonWriter) load4(place, v int)  { n.ins("FMOVS", at(neonEncoded, place), scalar(v)) }
 
 // shift moves the bits of each byte to the right, or left where by < 0.
 func (n *neonWriter) shift(by, from, d int) {
 	switch {
 	case by > 0:
-		n.op("VUSHR $%d, V%d.B16, V%d.B16", by, from, d)
+		n.ins("VUSHR", number(by), arranged(from, "B16"), arranged(d, "B16"))
 	case by < 0:
-		n.op("VSHL $%d, V%d.B16, V%d.B16", -by, from, d)
+		n.ins("VSHL", number(-by), arranged(from, "B16"), arranged(d, "B16"))
 	case from != d:
 		n.bytes("VORR", from, from, d)
 	}
 }
 
 // float16 converts the binary16 at an offset.
-func (n *neonWriter) float16(at, v int) {
-	n.op("MOVHU %d(R1), R3", at)
-	n.toFloat("R3", v)
+func (n *neonWriter) float16(place, v int) {
+	n.ins("MOVHU", at(neonEncoded, place), neonScratch)
+	n.toFloat(neonScratch, v)
 }
 
 func (n *neonWriter) toFloat(register string, v int) {
-	n.op("FMOVS %s, F%d", register, v)
-	n.op("FCVTHS F%[1]d, F%[1]d", v)
+	n.ins("FMOVS", register, scalar(v))
+	n.ins("FCVTHS", scalar(v), scalar(v))
 }
 
-// nibbles splits bytes: 22 holds 15.
+// nibbles splits bytes: neonMask holds 15.
 func (n *neonWriter) nibbles(from, lows, highs int) {
 	n.shift(4, from, highs)
-	n.bytes("VAND", 22, from, lows)
+	n.bytes("VAND", neonMask, from, lows)
 }
 
 // lookUp replaces bytes by those of a table.
 func (n *neonWriter) lookUp(table, index, d int) {
-	n.op("VTBL V%d.B16, [V%d.B16], V%d.B16", index, table, d)
+	n.ins("VTBL", arranged(index, "B16"), "["+arranged(table, "B16")+"]", arranged(d, "B16"))
 }
 
 // widen converts sixteen bytes to float32 in four registers.
@@ -116,37 +163,37 @@ func (n *neonWriter) eightTimes(from, d int, by lane) {
 
 // scaled stores sixteen bytes times a scale.
 func (n *neonWriter) scaled(from int, scale lane) {
-	n.widenTimes(from, 0, scale)
+	n.widenTimes(from, neonValues, scale)
 	n.store()
 }
 
 // affine stores sixteen bytes times a scale plus or minus low, with two roundings.
 func (n *neonWriter) affine(from int, scale, low lane, op string) {
-	n.op("VDUP V%d.S[%d], V4.S4", low.v, low.i)
-	n.widenTimes(from, 0, scale)
+	n.ins("VDUP", element(low.v, "S", low.i), arranged(neonVector, "S4"))
+	n.widenTimes(from, neonValues, scale)
 	for i := range 4 {
-		n.three(op, 4, i, i)
+		n.three(op, neonVector, i, i)
 	}
 	n.store()
 }
 
-// store stores 0..3 or multiplies them with the vector.
+// store stores sixteen elements or multiplies them with the vector.
 func (n *neonWriter) store() {
 	if n.kind == toFloat32 {
-		n.op("VST1.P %s, 64(R0)", registers(0, 4))
+		n.ins("VST1.P", registers(neonValues, 4), at(neonSink, 64))
 		return
 	}
-	n.op("VLD1.P 64(R0), %s", registers(4, 4))
+	n.ins("VLD1.P", at(neonSink, 64), registers(neonVector, 4))
 	for i := range 4 {
-		n.op("VFMLA V%d.S4, V%d.S4, V%d.S4", i, 4+i, 16+i)
+		n.ins("VFMLA", arranged(i, "S4"), arranged(neonVector+i, "S4"), arranged(neonSums+i, "S4"))
 	}
 }
 
 // masks sets each byte whose bit is set: copies says which byte of bits goes to
-// which, 26 holds the bit of each.
+// which.
 func (n *neonWriter) masks(bits, copies, d int) {
 	n.lookUp(bits, copies, d)
-	n.bytes("VCMTST", 26, d, d)
+	n.bytes("VCMTST", neonBitOf, d, d)
 }
 
 func emitNEONDecoders(w *writer) {
@@ -162,9 +209,9 @@ func emitNEONDecoder(w *writer, k kind, d decoding) {
 	s := sink{kind: k, tier: "NEON"}
 	w.printf("\n// func %s(%s)\n", s.name(d), k.arguments)
 	w.printf("TEXT ·%s(SB), NOSPLIT, $0-%d\n", s.name(d), k.frame)
-	w.op("MOVD %s+0(FP), R0", strings.Fields(k.arguments)[0])
-	w.op("MOVD src+8(FP), R1")
-	w.op("MOVD blocks+16(FP), R2")
+	w.ins("MOVD", strings.Fields(k.arguments)[0]+"+0(FP)", neonSink)
+	w.ins("MOVD", "src+8(FP)", neonEncoded)
+	w.ins("MOVD", "blocks+16(FP)", neonBlocks)
 	n := &neonWriter{w, k}
 	code, ok := neonDecodings[d.typ]
 	if !ok {
@@ -172,15 +219,15 @@ func emitNEONDecoder(w *writer, k kind, d decoding) {
 	}
 	code.setup(n)
 	if k == toDot {
-		w.op("MOVD y+32(FP), R15")
+		w.ins("MOVD", "y+32(FP)", neonY)
 		n.clearSums()
 	}
-	w.op("CBZ R2, done")
+	w.ins("CBZ", neonBlocks, "done")
 	w.printf("\nloop:\n")
 	code.block(n)
-	w.op("ADD $%d, R1", d.bytes)
-	w.op("SUB $1, R2")
-	w.op("CBNZ R2, loop")
+	w.ins("ADD", number(d.bytes), neonEncoded)
+	w.ins("SUB", "$1", neonBlocks)
+	w.ins("CBNZ", neonBlocks, "loop")
 	if k == toDot {
 		n.addSum()
 	} else {
@@ -192,51 +239,51 @@ func emitNEONDecoder(w *writer, k kind, d decoding) {
 
 func (n *neonWriter) clearSums() {
 	for i := range 4 {
-		n.bytes("VEOR", 16+i, 16+i, 16+i)
+		n.bytes("VEOR", neonSums+i, neonSums+i, neonSums+i)
 	}
 }
 
 // addSum prints the end of a row of toDot: its sum is added to y, and the next row
 // follows.
 func (n *neonWriter) addSum() {
-	n.three("VFADD.S4", 17, 16, 16)
-	n.three("VFADD.S4", 19, 18, 18)
-	n.three("VFADD.S4", 18, 16, 16)
+	n.three("VFADD.S4", neonSums+1, neonSums, neonSums)
+	n.three("VFADD.S4", neonSums+3, neonSums+2, neonSums+2)
+	n.three("VFADD.S4", neonSums+2, neonSums, neonSums)
 	for i := 1; i < 4; i++ {
-		n.op("VDUP V16.S[%d], V%d.S4", i, i)
+		n.ins("VDUP", element(neonSums, "S", i), arranged(i, "S4"))
 	}
-	n.op("FADDS F2, F16, F16")
-	n.op("FADDS F3, F1, F1")
-	n.op("FADDS F1, F16, F16")
-	n.op("FMOVS (R15), F1")
-	n.op("FADDS F1, F16, F16")
-	n.op("FMOVS.P F16, 4(R15)")
+	n.ins("FADDS", scalar(2), scalar(neonSums), scalar(neonSums))
+	n.ins("FADDS", scalar(3), scalar(1), scalar(1))
+	n.ins("FADDS", scalar(1), scalar(neonSums), scalar(neonSums))
+	n.ins("FMOVS", in(neonY), scalar(1))
+	n.ins("FADDS", scalar(1), scalar(neonSums), scalar(neonSums))
+	n.ins("FMOVS.P", scalar(neonSums), at(neonY, 4))
 	n.clearSums()
-	n.op("MOVD x+0(FP), R0")
+	n.ins("MOVD", "x+0(FP)", neonSink)
 	n.nextOfRows()
 }
 
 // nextRow prints the step from a row to the next.
 func (n *neonWriter) nextRow() {
 	for _, p := range []struct{ name, register, stride string }{
-		{"dst+0(FP)", "R0", "dstStride+32(FP)"},
-		{"src+8(FP)", "R1", "srcStride+40(FP)"},
+		{"dst+0(FP)", neonSink, "dstStride+32(FP)"},
+		{"src+8(FP)", neonEncoded, "srcStride+40(FP)"},
 	} {
-		n.op("MOVD %s, %s", p.name, p.register)
-		n.op("MOVD %s, R3", p.stride)
-		n.op("ADD R3, %s", p.register)
-		n.op("MOVD %s, %s", p.register, p.name)
+		n.ins("MOVD", p.name, p.register)
+		n.ins("MOVD", p.stride, neonScratch)
+		n.ins("ADD", neonScratch, p.register)
+		n.ins("MOVD", p.register, p.name)
 	}
 	n.nextOfRows()
 }
 
 // nextOfRows goes on if there is another row.
 func (n *neonWriter) nextOfRows() {
-	n.op("MOVD blocks+16(FP), R2")
-	n.op("MOVD rows+24(FP), R3")
-	n.op("SUB $1, R3")
-	n.op("MOVD R3, rows+24(FP)")
-	n.op("CBNZ R3, loop")
+	n.ins("MOVD", "blocks+16(FP)", neonBlocks)
+	n.ins("MOVD", "rows+24(FP)", neonScratch)
+	n.ins("SUB", "$1", neonScratch)
+	n.ins("MOVD", neonScratch, "rows+24(FP)")
+	n.ins("CBNZ", neonScratch, "loop")
 }
 
 // neonTables are constants of sixteen bytes.
@@ -273,8 +320,8 @@ func byteTable(f func(i int) int) (t [16]int8) {
 func printNEONTables(w *writer) {
 	w.printf("\n")
 	for _, t := range neonTables {
-		for half := range 2 {
-			w.printf("DATA %s<>+%d(SB)/8, $%#016x\n", t.name, 8*half, littleEndian(t.bytes[8*half:8*half+8]))
+		for word := range 2 {
+			w.printf("DATA %s<>+%d(SB)/8, $%#016x\n", t.name, 8*word, littleEndian(t.bytes[8*word:8*word+8]))
 		}
 		w.printf("GLOBL %s<>(SB), RODATA|NOPTR, $16\n\n", t.name)
 	}

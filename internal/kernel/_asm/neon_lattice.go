@@ -1,6 +1,10 @@
 package main
 
-import "qtool/internal/codebook"
+import (
+	"fmt"
+
+	"qtool/internal/codebook"
+)
 
 var (
 	codebookIQ2    = codebook.LevelsIQ2[:]
@@ -21,241 +25,266 @@ func eightTimesLevels() (t [16]int8) {
 	return t
 }
 
-// neonSetup: 22 holds the mask of a coordinate, 23 levels, 24 and 25 what spreads
-// the coordinates of points, and 27 for four points; 21 copies of bytes with signs and
-// 26 the bit of each. 8 is the block's scale, 9 a half, 10 and 11 factors.
+// Registers of lattices.
+const (
+	latticeIndices  = "R8"
+	latticeSigns    = "R9"
+	latticeHighBits = "R11" // of latticeIndices, and shifts
+	latticeScales   = "R12"
+	latticeInteger  = neonScratch // a scale
+	latticePoint    = 3           // the first of the registers of points
+	latticeUpper    = "R4"        // the upper part of what scratch has the lower part of
+)
+
+// Vector registers of lattices, with neonMask of a coordinate and neonLevels. The first four
+// are floats.
+const (
+	latticeScale                               = 8 // of the block
+	latticeHalf, latticeQuarter, latticeEighth = 9, 10, 11
+	latticeSignCopies                          = 21     // where the bytes of signs are copied
+	latticeSpread, latticeSpread2              = 24, 27 // where coordinates are copied: of two points, and of two more
+	latticeShift                               = 27     // of IQ1
+)
+
 func (l lattice) neonSetup(n *neonWriter) {
-	n.op("MOVD $qtool∕internal∕codebook·%s(SB), R10", l.points)
-	n.table(l.levels, 23)
-	n.table("bitOfByte", 26)
-	n.table("copies01", 21)
-	n.op("FMOVS $0.5, F9")
-	n.op("FMOVS $0.25, F10")
-	n.op("FMOVS $0.125, F11")
+	n.ins("MOVD", "$qtool∕internal∕codebook·"+l.points+"(SB)", neonPoints)
+	n.table(l.levels, neonLevels)
+	n.table("bitOfByte", neonBitOf)
+	n.table("copies01", latticeSignCopies)
+	n.ins("FMOVS", "$0.5", scalar(latticeHalf))
+	n.ins("FMOVS", "$0.25", scalar(latticeQuarter))
+	n.ins("FMOVS", "$0.125", scalar(latticeEighth))
 	if l.each == 8 {
-		n.every(3, 22)
-		n.table("fourCopies", 24)
-		n.table("pairShifts", 25)
+		n.every(3, neonMask)
+		n.table("fourCopies", latticeSpread)
+		n.table("pairShifts", neonShifts)
 		return
 	}
-	n.every(7, 22)
-	n.table("words01", 24)
-	n.table("words23", 27)
-	n.table("tripleShifts", 25)
+	n.every(7, neonMask)
+	n.table("words01", latticeSpread)
+	n.table("words23", latticeSpread2)
+	n.table("tripleShifts", neonShifts)
 }
 
-// load puts the levels of the sixteen elements of R3.. points into 28. where prints
-// the index of a point into a register.
+// neonLoad puts the levels of sixteen elements into neonBytes: those of the points from first
+// on, whose indices where prints into registers.
 func (l lattice) neonLoad(n *neonWriter, first int, where func(point, register int)) {
 	points := 16 / l.each
 	for i := range points {
-		where(first+i, 3+i)
-		n.op("MOVHU (R10)(R%[1]d<<1), R%[1]d", 3+i)
+		point := numbered("R", latticePoint+i)
+		where(first+i, latticePoint+i)
+		n.ins("MOVHU", in(neonPoints)+"("+shifted(point, "<<", 1)+")", point)
 		if i > 0 {
-			n.op("ORR R%d<<%d, R3, R3", 3+i, 16*i)
+			n.ins("ORR", shifted(point, "<<", 16*i), neonScratch, neonScratch)
 		}
 	}
 	if l.each == 8 {
-		n.op("FMOVS R3, F28")
-		n.pairs(28)
+		n.ins("FMOVS", neonScratch, scalar(neonBytes))
+		n.pairs(neonBytes)
 	} else {
-		n.op("FMOVD R3, F28")
-		n.lookUp(28, 24, 29)
-		n.lookUp(28, 27, 30)
-		n.three("VUSHL.H8", 25, 29, 29)
-		n.three("VUSHL.H8", 25, 30, 30)
-		n.op("VUZP1 V30.B16, V29.B16, V28.B16")
-		n.bytes("VAND", 22, 28, 28)
+		n.ins("FMOVD", neonScratch, scalar(neonBytes))
+		n.lookUp(neonBytes, latticeSpread, neonLows)
+		n.lookUp(neonBytes, latticeSpread2, neonHighs)
+		n.three("VUSHL.H8", neonShifts, neonLows, neonLows)
+		n.three("VUSHL.H8", neonShifts, neonHighs, neonHighs)
+		n.ins("VUZP1", arranged(neonHighs, "B16"), arranged(neonLows, "B16"), arranged(neonBytes, "B16"))
+		n.bytes("VAND", neonMask, neonBytes, neonBytes)
 	}
-	n.lookUp(23, 28, 28)
+	n.lookUp(neonLevels, neonBytes, neonBytes)
 }
 
-// signed gives the elements in 28 the signs of two bytes of a register.
+// signed gives the elements in neonBytes the signs of two bytes of a register, and stores
+// them.
 func (n *neonWriter) signed(register string) {
-	n.op("FMOVS %s, F29", register)
-	n.masks(29, 21, 29)
-	n.bytes("VEOR", 29, 28, 28)
-	n.bytes("VSUB", 29, 28, 28)
-	n.scaled(28, lane{20, 0})
+	n.ins("FMOVS", register, scalar(neonLows))
+	n.storeSigned()
 }
 
-// halfScale computes 20 = d·(R3 + 1/2)·factor.
+// storeSigned does so for the signs in neonLows.
+func (n *neonWriter) storeSigned() {
+	const masks = neonLows
+	n.masks(masks, latticeSignCopies, masks)
+	n.bytes("VEOR", masks, neonBytes, neonBytes)
+	n.bytes("VSUB", masks, neonBytes, neonBytes)
+	n.scaled(neonBytes, lane{neonScale, 0})
+}
+
+// halfScale computes neonScale = d·(latticeInteger + 1/2)·factor.
 func (n *neonWriter) halfScale(factor int) {
-	n.op("SCVTFWS R3, F20")
-	n.op("FADDS F9, F20, F20")
-	n.op("FMULS F8, F20, F20")
-	n.op("FMULS F%d, F20, F20", factor)
+	n.ins("SCVTFWS", latticeInteger, scalar(neonScale))
+	n.ins("FADDS", scalar(latticeHalf), scalar(neonScale), scalar(neonScale))
+	n.ins("FMULS", scalar(latticeScale), scalar(neonScale), scalar(neonScale))
+	n.ins("FMULS", scalar(factor), scalar(neonScale), scalar(neonScale))
 }
 
-// oddScale computes 20 = d·(2·R3 + 1).
+// oddScale computes neonScale = d·(2·latticeInteger + 1).
 func (n *neonWriter) oddScale() {
-	n.op("LSLW $1, R3, R3")
-	n.op("ADDW $1, R3, R3")
-	n.op("SCVTFWS R3, F20")
-	n.op("FMULS F8, F20, F20")
+	n.ins("LSLW", "$1", latticeInteger, latticeInteger)
+	n.ins("ADDW", "$1", latticeInteger, latticeInteger)
+	n.ins("SCVTFWS", latticeInteger, scalar(neonScale))
+	n.ins("FMULS", scalar(latticeScale), scalar(neonScale), scalar(neonScale))
 }
 
-// completeSigns sets bit 7 of the fields of R9 to the parity of their seven others;
+// completeSigns sets bit 7 of the fields of latticeSigns to the parity of their seven others;
 // ones are the fields' lowest bits.
 func (n *neonWriter) completeSigns(ones uint64) {
-	n.op("EOR R9>>4, R9, R3")
-	n.op("EOR R3>>2, R3, R3")
-	n.op("EOR R3>>1, R3, R3")
-	n.op("AND $%#x, R3, R3", ones)
-	n.op("ORR R3<<7, R9, R9")
+	n.ins("EOR", shifted(latticeSigns, ">>", 4), latticeSigns, neonScratch)
+	n.ins("EOR", shifted(neonScratch, ">>", 2), neonScratch, neonScratch)
+	n.ins("EOR", shifted(neonScratch, ">>", 1), neonScratch, neonScratch)
+	n.ins("AND", fmt.Sprintf("$%#x", ones), neonScratch, neonScratch)
+	n.ins("ORR", shifted(neonScratch, "<<", 7), latticeSigns, latticeSigns)
 }
 
-// signsAndScale takes the word at an offset: four times 7 signs, to the bytes of R9,
+// signsAndScale takes the word at an offset: four times 7 signs, to the bytes of latticeSigns,
 // and the scale of the group.
-func (n *neonWriter) signsAndScale(at, factor int) {
-	n.op("MOVWU %d(R1), R9", at)
-	n.op("LSRW $28, R9, R3")
+func (n *neonWriter) signsAndScale(place, factor int) {
+	n.ins("MOVWU", at(neonEncoded, place), latticeSigns)
+	n.ins("LSRW", "$28", latticeSigns, latticeInteger)
 	n.halfScale(factor)
-	n.op("ANDW $0x3fff, R9, R3")
-	n.op("UBFX $14, R9, $14, R4")
-	n.op("ORR R4<<16, R3, R3")
-	n.op("ANDW $0x007f007f, R3, R9")
-	n.op("ANDW $0x3f803f80, R3, R3")
-	n.op("ORR R3<<1, R9, R9")
+	n.ins("ANDW", "$0x3fff", latticeSigns, neonScratch)
+	n.ins("UBFX", "$14", latticeSigns, "$14", latticeUpper)
+	n.ins("ORR", shifted(latticeUpper, "<<", 16), neonScratch, neonScratch)
+	n.ins("ANDW", "$0x007f007f", neonScratch, latticeSigns)
+	n.ins("ANDW", "$0x3f803f80", neonScratch, neonScratch)
+	n.ins("ORR", shifted(neonScratch, "<<", 1), latticeSigns, latticeSigns)
 	n.completeSigns(0x0101010101010101)
 }
 
 func neonIQ2XXS(n *neonWriter) {
-	n.float16(0, 8)
+	n.float16(0, latticeScale)
 	for g := range 8 {
-		n.signsAndScale(6+8*g, 10)
+		n.signsAndScale(6+8*g, latticeQuarter)
 		for half := range 2 {
 			iq2XXS.neonLoad(n, 2*half, func(point, register int) {
-				n.op("MOVBU %d(R1), R%d", 2+8*g+point, register)
+				n.ins("MOVBU", at(neonEncoded, 2+8*g+point), numbered("R", register))
 			})
-			n.signed("R9")
-			n.op("LSR $16, R9, R9")
+			n.signed(latticeSigns)
+			n.ins("LSR", "$16", latticeSigns, latticeSigns)
 		}
 	}
 }
 
 func neonIQ3XXS(n *neonWriter) {
-	n.float16(0, 8)
+	n.float16(0, latticeScale)
 	for g := range 8 {
-		n.signsAndScale(66+4*g, 9)
+		n.signsAndScale(66+4*g, latticeHalf)
 		for half := range 2 {
 			iq3XXS.neonLoad(n, 8*g+4*half, func(point, register int) {
-				n.op("MOVBU %d(R1), R%d", 2+point, register)
+				n.ins("MOVBU", at(neonEncoded, 2+point), numbered("R", register))
 			})
-			n.signed("R9")
-			n.op("LSR $16, R9, R9")
+			n.signed(latticeSigns)
+			n.ins("LSR", "$16", latticeSigns, latticeSigns)
 		}
 	}
 }
 
 func neonIQ2XS(n *neonWriter) {
-	n.table("copies02", 21) // signs are in words
-	n.float16(0, 8)
-	n.op("MOVD 66(R1), R11 // scales")
+	const allScales = "R11"
+	n.table("copies02", latticeSignCopies) // signs are in words
+	n.float16(0, latticeScale)
+	n.ins("MOVD", at(neonEncoded, 66), allScales+" // scales")
 	for g := 0; g < 16; g += 2 {
-		n.op("MOVD %d(R1), R8", 2+4*g)
-		n.op("LSR $9, R8, R9")
-		n.op("AND $0x007f007f007f007f, R9, R9")
+		n.ins("MOVD", at(neonEncoded, 2+4*g), latticeIndices)
+		n.ins("LSR", "$9", latticeIndices, latticeSigns)
+		n.ins("AND", "$0x007f007f007f007f", latticeSigns, latticeSigns)
 		n.completeSigns(0x0001000100010001)
 		for i := range 2 {
-			n.op("UBFX $%d, R11, $4, R3", 4*(g+i))
-			n.halfScale(10)
+			n.ins("UBFX", number(4*(g+i)), allScales, "$4", latticeInteger)
+			n.halfScale(latticeQuarter)
 			iq2XS.neonLoad(n, 2*i, func(point, register int) {
-				n.op("UBFX $%d, R8, $9, R%d", 16*point, register)
+				n.ins("UBFX", number(16*point), latticeIndices, "$9", numbered("R", register))
 			})
-			n.op("FMOVD R9, F29")
-			n.masks(29, 21, 29)
-			n.bytes("VEOR", 29, 28, 28)
-			n.bytes("VSUB", 29, 28, 28)
-			n.scaled(28, lane{20, 0})
-			n.op("LSR $32, R9, R9")
+			n.ins("FMOVD", latticeSigns, scalar(neonLows))
+			n.storeSigned()
+			n.ins("LSR", "$32", latticeSigns, latticeSigns)
 		}
 	}
 }
 
-// withHighBits prints an index: a byte, and on top of it bits of R11.
-func (n *neonWriter) withHighBits(at, bit, bits, register int) {
-	n.op("MOVBU %d(R1), R%d", at, register)
-	n.op("UBFX $%d, R11, $%d, R7", bit, bits)
-	n.op("ORR R7<<8, R%[1]d, R%[1]d", register)
+// withHighBits prints an index: a byte, and on top of it high bits.
+func (n *neonWriter) withHighBits(place, bit, count, register int) {
+	const bits = "R7"
+	n.ins("MOVBU", at(neonEncoded, place), numbered("R", register))
+	n.ins("UBFX", number(bit), latticeHighBits, number(count), bits)
+	n.ins("ORR", shifted(bits, "<<", 8), numbered("R", register), numbered("R", register))
 }
 
 func neonIQ2S(n *neonWriter) {
-	n.float16(0, 8)
-	n.op("MOVD 66(R1), R11 // high bits of indices")
-	n.op("MOVD 74(R1), R12 // scales")
+	n.float16(0, latticeScale)
+	n.ins("MOVD", at(neonEncoded, 66), latticeHighBits+" // high bits of indices")
+	n.ins("MOVD", at(neonEncoded, 74), latticeScales+" // scales")
 	for g := range 16 {
-		n.op("UBFX $%d, R12, $4, R3", 4*g)
-		n.halfScale(10)
+		n.ins("UBFX", number(4*g), latticeScales, "$4", latticeInteger)
+		n.halfScale(latticeQuarter)
 		iq2S.neonLoad(n, 2*g, func(point, register int) { n.withHighBits(2+point, 2*point, 2, register) })
-		n.op("MOVHU %d(R1), R9", 34+2*g)
-		n.signed("R9")
+		n.ins("MOVHU", at(neonEncoded, 34+2*g), latticeSigns)
+		n.signed(latticeSigns)
 	}
 }
 
 func neonIQ3S(n *neonWriter) {
-	n.float16(0, 8)
-	n.op("MOVD 66(R1), R11 // high bits of indices")
-	n.op("MOVWU 106(R1), R12 // scales")
+	n.float16(0, latticeScale)
+	n.ins("MOVD", at(neonEncoded, 66), latticeHighBits+" // high bits of indices")
+	n.ins("MOVWU", at(neonEncoded, 106), latticeScales+" // scales")
 	for g := range 8 {
-		n.op("UBFX $%d, R12, $4, R3", 4*g)
+		n.ins("UBFX", number(4*g), latticeScales, "$4", latticeInteger)
 		n.oddScale()
 		for half := range 2 {
 			iq3S.neonLoad(n, 8*g+4*half, func(point, register int) { n.withHighBits(2+point, point, 1, register) })
-			n.op("MOVHU %d(R1), R9", 74+4*g+2*half)
-			n.signed("R9")
+			n.ins("MOVHU", at(neonEncoded, 74+4*g+2*half), latticeSigns)
+			n.signed(latticeSigns)
 		}
 	}
 }
 
-// shift1 puts 1, or -1 where a bit of R11 is set, into a register.
+// shift1 puts 1, or -1 where a bit of latticeHighBits is set, into a register.
 func (n *neonWriter) shift1(bit int, register string) {
-	n.op("SBFX $%d, R11, $1, %s", bit, register)
-	n.op("ORR $1, %[1]s, %[1]s", register)
+	n.ins("SBFX", number(bit), latticeHighBits, "$1", register)
+	n.ins("ORR", "$1", register, register)
 }
 
 func neonIQ1S(n *neonWriter) {
-	n.float16(0, 8)
+	n.float16(0, latticeScale)
 	for g := range 8 {
-		n.op("MOVHU %d(R1), R11", 34+2*g)
-		n.op("UBFX $12, R11, $3, R3")
+		n.ins("MOVHU", at(neonEncoded, 34+2*g), latticeHighBits)
+		n.ins("UBFX", "$12", latticeHighBits, "$3", latticeInteger)
 		n.oddScale()
-		n.op("FMULS F11, F20, F20")
-		n.shift1(15, "R3")
-		n.op("VDUP R3, V27.B16")
+		n.ins("FMULS", scalar(latticeEighth), scalar(neonScale), scalar(neonScale))
+		n.shift1(15, neonScratch)
+		n.ins("VDUP", neonScratch, arranged(latticeShift, "B16"))
 		for half := range 2 {
 			iq1.neonLoad(n, 2*half, func(point, register int) { n.withHighBits(2+4*g+point, 3*point, 3, register) })
-			n.bytes("VADD", 27, 28, 28)
-			n.scaled(28, lane{20, 0})
+			n.bytes("VADD", latticeShift, neonBytes, neonBytes)
+			n.scaled(neonBytes, lane{neonScale, 0})
 		}
 	}
 }
 
 func neonIQ1M(n *neonWriter) {
-	n.op("MOVD 48(R1), R12 // scales")
-	n.op("LSR $12, R12, R3")
-	n.op("AND $0x000f000f000f000f, R3, R3 // the quarters of d, 16 bits apart")
-	n.op("ORR R3>>12, R3, R3 // pairs of them")
-	n.op("LSR $24, R3, R4")
-	n.op("AND $0xff00, R4, R4")
-	n.op("AND $0xff, R3, R3")
-	n.op("ORR R4, R3, R3")
-	n.toFloat("R3", 8)
+	n.ins("MOVD", at(neonEncoded, 48), latticeScales+" // scales")
+	n.ins("LSR", "$12", latticeScales, neonScratch)
+	n.ins("AND", "$0x000f000f000f000f", neonScratch, neonScratch+" // the quarters of d, 16 bits apart")
+	n.ins("ORR", shifted(neonScratch, ">>", 12), neonScratch, neonScratch+" // pairs of them")
+	n.ins("LSR", "$24", neonScratch, latticeUpper)
+	n.ins("AND", "$0xff00", latticeUpper, latticeUpper)
+	n.ins("AND", "$0xff", neonScratch, neonScratch)
+	n.ins("ORR", latticeUpper, neonScratch, neonScratch)
+	n.toFloat(neonScratch, latticeScale)
 	for g := range 16 {
 		if g%8 == 0 {
-			n.op("MOVD %d(R1), R11 // high bits of indices and shifts", 32+g)
+			n.ins("MOVD", at(neonEncoded, 32+g), latticeHighBits+" // high bits of indices and shifts")
 		}
-		n.op("UBFX $%d, R12, $3, R3", g/4*16+g%4*3)
+		n.ins("UBFX", number(g/4*16+g%4*3), latticeScales, "$3", latticeInteger)
 		n.oddScale()
-		n.op("FMULS F11, F20, F20")
-		n.shift1(8*(g%8)+3, "R3")
-		n.shift1(8*(g%8)+7, "R4")
-		n.op("AND $0xff, R3, R3")
-		n.op("ORR R4<<8, R3, R3")
-		n.op("FMOVS R3, F27")
-		n.lookUp(27, 21, 27)
+		n.ins("FMULS", scalar(latticeEighth), scalar(neonScale), scalar(neonScale))
+		n.shift1(8*(g%8)+3, neonScratch)
+		n.shift1(8*(g%8)+7, latticeUpper)
+		n.ins("AND", "$0xff", neonScratch, neonScratch)
+		n.ins("ORR", shifted(latticeUpper, "<<", 8), neonScratch, neonScratch)
+		n.ins("FMOVS", neonScratch, scalar(latticeShift))
+		n.lookUp(latticeShift, latticeSignCopies, latticeShift)
 		iq1.neonLoad(n, 2*g, func(point, register int) { n.withHighBits(point, 4*(point%16), 3, register) })
-		n.bytes("VADD", 27, 28, 28)
-		n.scaled(28, lane{20, 0})
+		n.bytes("VADD", latticeShift, neonBytes, neonBytes)
+		n.scaled(neonBytes, lane{neonScale, 0})
 	}
 }

@@ -68,3 +68,14 @@ func (w *writer) multiplyByLane(m, lane, n, d int) {
 }
 
 func (w *writer) word(word uint32, meaning string) { w.printf("\tWORD $%#08x // %s\n", word, meaning) }
+
+// arranged is a vector register as lanes, such as B16 or S4, element one lane of a size, such as
+// S, and scalar the lowest lane, a float.
+func arranged(i int, lanes string) string         { return fmt.Sprintf("V%d.%s", i, lanes) }
+func element(i int, size string, lane int) string { return fmt.Sprintf("V%d.%s[%d]", i, size, lane) }
+func scalar(i int) string                         { return numbered("F", i) }
+
+// shifted is an operand that is shifted: << or >>.
+func shifted(register, way string, bits int) string {
+	return fmt.Sprintf("%s%s%d", register, way, bits)
+}
