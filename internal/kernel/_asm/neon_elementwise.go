@@ -1,7 +1,23 @@
 package main
 
-// Vector registers: 0..5 the operation's, 6..9 the exponential's, 10 and 11 sums,
-// 16.. the constants of the exponential. R5 counts elements.
+import "fmt"
+
+// Registers of operations; pointers are in those below.
+const (
+	neonElements = "R5" // that are left
+	neonTable    = "R6"
+)
+
+// Vector registers of operations: up to 5 those of each, and
+const (
+	neonExponent, neonSeries   = 6, 7 // of exp
+	neonExponent2, neonSeries2 = 8, 9
+	neonWidened                = 8  // and 9: float64
+	neonDoubles                = 10 // and 11: sums in float64
+	neonSum                    = 0  // their sum
+	neonGeluConstants          = 12
+	neonConstants              = 16
+)
 
 // A fourLanesWriter prints loops over vectors of four, then over single elements in
 // lane 0.
@@ -12,92 +28,110 @@ type fourLanesWriter struct {
 
 func (l *fourLanesWriter) load(pointer string, i int) {
 	if l.single { // the other lanes are 0
-		l.op("FMOVS (%s), F%d", pointer, i)
+		l.ins("FMOVS", in(pointer), scalar(i))
 		return
 	}
-	l.op("VLD1 (%s), [V%d.S4]", pointer, i)
+	l.ins("VLD1", in(pointer), "["+arranged(i, "S4")+"]")
 }
 
 func (l *fourLanesWriter) store(i int, pointer string) {
 	if l.single {
-		l.op("FMOVS F%d, (%s)", i, pointer)
+		l.ins("FMOVS", scalar(i), in(pointer))
 		return
 	}
-	l.op("VST1 [V%d.S4], (%s)", i, pointer)
+	l.ins("VST1", "["+arranged(i, "S4")+"]", in(pointer))
 }
 
 // loop prints body for whole vectors and for single elements; pointers move along.
 func (l *fourLanesWriter) loop(pointers []string, body func()) {
-	turn := func(n int) {
+	round := func(n int) {
 		body()
 		for _, p := range pointers {
-			l.op("ADD $%d, %s", 4*n, p)
+			l.ins("ADD", number(4*n), p)
 		}
 	}
-	l.op("SUBS $4, R5")
+	l.ins("SUBS", "$4", neonElements)
 	l.op("BLT rest")
 	l.printf("\nloop:\n")
-	turn(4)
-	l.op("SUBS $4, R5")
+	round(4)
+	l.ins("SUBS", "$4", neonElements)
 	l.op("BGE loop")
 	l.printf("\nrest:\n")
-	l.op("ADDS $4, R5")
+	l.ins("ADDS", "$4", neonElements)
 	l.op("BEQ done")
 	l.printf("\none:\n")
 	l.single = true
-	turn(1)
+	round(1)
 	l.single = false
-	l.op("SUBS $1, R5")
+	l.ins("SUBS", "$1", neonElements)
 	l.op("BNE one")
 	l.printf("\ndone:\n")
 }
 
 func (l *fourLanesWriter) argument(name string, offset int, register string) {
-	l.op("MOVD %s+%d(FP), %s", name, offset, register)
+	l.ins("MOVD", fmt.Sprintf("%s+%d(FP)", name, offset), register)
+}
+
+// arguments loads arguments in their order, and the number n of elements, and returns the
+// registers of the others.
+func (l *fourLanesWriter) arguments(names ...string) (pointers []string) {
+	for i, name := range names {
+		if name == "n" {
+			l.argument(name, 8*i, neonElements)
+			continue
+		}
+		pointers = append(pointers, numbered("R", i))
+		l.argument(name, 8*i, pointers[i])
+	}
+	return pointers
 }
 
 // broadcast fills register i with an argument.
 func (l *fourLanesWriter) broadcast(name string, offset, i int) {
-	l.op("FMOVS %s+%d(FP), F%d", name, offset, i)
-	l.op("VDUP V%[1]d.S[0], V%[1]d.S4", i)
+	l.ins("FMOVS", fmt.Sprintf("%s+%d(FP)", name, offset), scalar(i))
+	l.ins("VDUP", element(i, "S", 0), arranged(i, "S4"))
 }
 
 func (l *fourLanesWriter) copy(from, to int) {
-	l.op("VORR V%[1]d.B16, V%[1]d.B16, V%[2]d.B16", from, to)
+	l.ins("VORR", arranged(from, "B16"), arranged(from, "B16"), arranged(to, "B16"))
 }
 
-func (l *fourLanesWriter) zero(i int) { l.op("VEOR V%[1]d.B16, V%[1]d.B16, V%[1]d.B16", i) }
+func (l *fourLanesWriter) zero(i int) {
+	l.ins("VEOR", arranged(i, "B16"), arranged(i, "B16"), arranged(i, "B16"))
+}
 
 // multiplyAdd computes d += a·b with one rounding.
-func (l *fourLanesWriter) multiplyAdd(a, b, d int) { l.op("VFMLA V%d.S4, V%d.S4, V%d.S4", a, b, d) }
+func (l *fourLanesWriter) multiplyAdd(a, b, d int) {
+	l.ins("VFMLA", arranged(a, "S4"), arranged(b, "S4"), arranged(d, "S4"))
+}
 
 // neonConstant is the register of a constant.
 func neonConstant(c int) int {
 	if c >= cGelu {
-		return 12 + c - cGelu
+		return neonGeluConstants + c - cGelu
 	}
-	return 16 + c
+	return neonConstants + c
 }
 
 func (l *fourLanesWriter) loadConstants() {
-	l.op("MOVD $constants<>(SB), R6")
+	l.ins("MOVD", "$constants<>(SB)", neonTable)
 	for c := range constants {
-		l.op("VLD1R.P 4(R6), [V%d.S4]", neonConstant(c))
+		l.ins("VLD1R.P", at(neonTable, 4), "["+arranged(neonConstant(c), "S4")+"]")
 	}
 }
 
 // exp replaces register x by its exponential, as lanesWriter.exp does.
 func (l *fourLanesWriter) exp(x int) {
-	const n, m = 6, 8
+	const n, m = neonExponent, neonExponent2
 	l.three("VFMAX.S4", neonConstant(cLowest), x, x)
 	l.three("VFMIN.S4", neonConstant(cHighest), x, x)
 	l.three("VFMUL.S4", neonConstant(cLog2e), x, n)
 	l.two("VFRINTN.S4", n, n)
 	for _, c := range []int{cLn2High, cLn2Low} {
-		l.op("VFMLS V%d.S4, V%d.S4, V%d.S4", neonConstant(c), n, x)
+		l.ins("VFMLS", arranged(neonConstant(c), "S4"), arranged(n, "S4"), arranged(x, "S4"))
 	}
 	l.two("VFCVTNS.S4", n, n)
-	p, next := 7, 9
+	p, next := neonSeries, neonSeries2
 	l.copy(neonConstant(cPoly0), p)
 	for _, c := range []int{cPoly0 + 1, cPoly0 + 2, cPoly0 + 3, cPoly0 + 4, cPoly0 + 5, cOne, cOne} {
 		l.copy(neonConstant(c), next)
@@ -106,10 +140,10 @@ func (l *fourLanesWriter) exp(x int) {
 	}
 	// 2ⁿ in two factors, so that neither overflows where the product does not.
 	l.two("VSSHR1.S4", n, m)
-	l.op("VSUB V%[1]d.S4, V%[2]d.S4, V%[2]d.S4", m, n)
+	l.ins("VSUB", arranged(m, "S4"), arranged(n, "S4"), arranged(n, "S4"))
 	for _, factor := range []int{n, m} {
-		l.op("VADD V%[1]d.S4, V%[2]d.S4, V%[2]d.S4", neonConstant(cBias), factor)
-		l.op("VSHL $23, V%[1]d.S4, V%[1]d.S4", factor)
+		l.ins("VADD", arranged(neonConstant(cBias), "S4"), arranged(factor, "S4"), arranged(factor, "S4"))
+		l.ins("VSHL", "$23", arranged(factor, "S4"), arranged(factor, "S4"))
 	}
 	l.three("VFMUL.S4", n, p, x)
 	l.three("VFMUL.S4", m, x, x)
@@ -117,7 +151,7 @@ func (l *fourLanesWriter) exp(x int) {
 
 // sigmoid leaves 1/(1+exp(-x)) of register x in s.
 func (l *fourLanesWriter) sigmoid(x, s int) {
-	l.op("VEOR V%d.B16, V%d.B16, V%d.B16", neonConstant(cSign), x, s)
+	l.ins("VEOR", arranged(neonConstant(cSign), "B16"), arranged(x, "B16"), arranged(s, "B16"))
 	l.exp(s)
 	l.three("VFADD.S4", neonConstant(cOne), s, s)
 	l.three("VFDIV.S4", s, neonConstant(cOne), s)
@@ -131,197 +165,189 @@ func (l *fourLanesWriter) geluArgument(x, square, u int) {
 	l.three("VFMUL.S4", x, u, u)
 }
 
-// foldWidened adds up the lanes of 10 and 11, two float64 each, in 0.
+// foldWidened adds up the lanes of both sums, two float64 each, in neonSum.
 func (l *fourLanesWriter) foldWidened() {
-	l.three("VFADD.D2", 11, 10, 10)
-	l.two("VFADDP.D2", 10, 0)
+	l.three("VFADD.D2", neonDoubles+1, neonDoubles, neonDoubles)
+	l.two("VFADDP.D2", neonDoubles, neonSum)
 }
 
 // neonOperations has every name of operations.
 var neonOperations = map[string]func(l *fourLanesWriter){
 	"exp": func(l *fourLanesWriter) {
-		l.argument("dst", 0, "R0")
-		l.argument("src", 8, "R1")
-		l.argument("n", 16, "R5")
-		l.broadcast("shift", 24, 5)
+		const x, shift, alone = 0, 5, 1
+		p := l.arguments("dst", "src", "n")
+		dst, src := p[0], p[1]
+		l.broadcast("shift", 24, shift)
 		l.loadConstants()
-		l.zero(10)
-		l.zero(11)
-		l.loop([]string{"R0", "R1"}, func() {
-			l.load("R1", 0)
-			l.three("VFSUB.S4", 5, 0, 0)
-			l.exp(0)
-			l.store(0, "R0")
+		l.zero(neonDoubles)
+		l.zero(neonDoubles + 1)
+		l.loop(p, func() {
+			l.load(src, x)
+			l.three("VFSUB.S4", shift, x, x)
+			l.exp(x)
+			l.store(x, dst)
 			if l.single {
-				l.op("FMOVS F0, F1 // without the other lanes")
-				l.copy(1, 0)
+				l.ins("FMOVS", scalar(x), scalar(alone)+" // without the other lanes")
+				l.copy(alone, x)
 			}
-			l.two("VFCVTL.S2.D2", 0, 8)
-			l.two("VFCVTL2.S4.D2", 0, 9)
-			l.three("VFADD.D2", 8, 10, 10)
-			l.three("VFADD.D2", 9, 11, 11)
+			l.two("VFCVTL.S2.D2", x, neonWidened)
+			l.two("VFCVTL2.S4.D2", x, neonWidened+1)
+			l.three("VFADD.D2", neonWidened, neonDoubles, neonDoubles)
+			l.three("VFADD.D2", neonWidened+1, neonDoubles+1, neonDoubles+1)
 		})
 		l.foldWidened()
-		l.op("FMOVD F0, ret+32(FP)")
+		l.ins("FMOVD", scalar(neonSum), "ret+32(FP)")
 	},
 	"swiglu": func(l *fourLanesWriter) {
-		l.argument("dst", 0, "R0")
-		l.argument("gate", 8, "R1")
-		l.argument("up", 16, "R2")
-		l.argument("n", 24, "R5")
+		p := l.arguments("dst", "gate", "up", "n")
+		dst, gate, up := p[0], p[1], p[2]
 		l.loadConstants()
-		l.loop([]string{"R0", "R1", "R2"}, func() {
-			l.load("R1", 0)
-			l.load("R2", 1)
-			l.sigmoid(0, 2)
-			l.three("VFMUL.S4", 2, 0, 0)
-			l.three("VFMUL.S4", 1, 0, 0)
-			l.store(0, "R0")
+		l.loop(p, func() {
+			l.load(gate, vGate)
+			l.load(up, vUp)
+			l.sigmoid(vGate, vSigmoid)
+			l.three("VFMUL.S4", vSigmoid, vGate, vGate)
+			l.three("VFMUL.S4", vUp, vGate, vGate)
+			l.store(vGate, dst)
 		})
 	},
 	"swigluBackward": func(l *fourLanesWriter) {
-		l.argument("dgate", 0, "R0")
-		l.argument("dup", 8, "R1")
-		l.argument("gate", 16, "R2")
-		l.argument("up", 24, "R3")
-		l.argument("dy", 32, "R4")
-		l.argument("n", 40, "R5")
+		const slope = 5
+		p := l.arguments("dgate", "dup", "gate", "up", "dy", "n")
+		dgate, dup, gate, up, dy := p[0], p[1], p[2], p[3], p[4]
 		l.loadConstants()
-		l.loop([]string{"R0", "R1", "R2", "R3", "R4"}, func() {
-			l.load("R2", 0)
-			l.load("R3", 1)
-			l.load("R4", 3)
-			l.sigmoid(0, 2)
-			l.three("VFMUL.S4", 2, 3, 3) // dy·s
-			l.three("VFMUL.S4", 3, 0, 4)
-			l.store(4, "R1")
-			l.three("VFMUL.S4", 1, 3, 3) // dy·up·s
-			l.three("VFSUB.S4", 2, neonConstant(cOne), 2)
-			l.copy(neonConstant(cOne), 5)
-			l.multiplyAdd(2, 0, 5)
-			l.three("VFMUL.S4", 3, 5, 4)
-			l.store(4, "R0")
+		l.loop(p, func() {
+			l.load(gate, vGate)
+			l.load(up, vUp)
+			l.load(dy, vDy)
+			l.sigmoid(vGate, vSigmoid)
+			l.three("VFMUL.S4", vSigmoid, vDy, vDy) // dy·s
+			l.three("VFMUL.S4", vDy, vGate, vResult)
+			l.store(vResult, dup)
+			l.three("VFMUL.S4", vUp, vDy, vDy) // dy·up·s
+			l.three("VFSUB.S4", vSigmoid, neonConstant(cOne), vSigmoid)
+			l.copy(neonConstant(cOne), slope)
+			l.multiplyAdd(vSigmoid, vGate, slope)
+			l.three("VFMUL.S4", vDy, slope, vResult)
+			l.store(vResult, dgate)
 		})
 	},
 	"geglu": func(l *fourLanesWriter) {
-		l.argument("dst", 0, "R0")
-		l.argument("gate", 8, "R1")
-		l.argument("up", 16, "R2")
-		l.argument("n", 24, "R5")
+		const square, argument = 3, 4
+		p := l.arguments("dst", "gate", "up", "n")
+		dst, gate, up := p[0], p[1], p[2]
 		l.loadConstants()
-		l.loop([]string{"R0", "R1", "R2"}, func() {
-			l.load("R1", 0)
-			l.load("R2", 1)
-			l.geluArgument(0, 3, 4)
-			l.sigmoid(4, 2)
-			l.three("VFMUL.S4", 2, 0, 0)
-			l.three("VFMUL.S4", 1, 0, 0)
-			l.store(0, "R0")
+		l.loop(p, func() {
+			l.load(gate, vGate)
+			l.load(up, vUp)
+			l.geluArgument(vGate, square, argument)
+			l.sigmoid(argument, vSigmoid)
+			l.three("VFMUL.S4", vSigmoid, vGate, vGate)
+			l.three("VFMUL.S4", vUp, vGate, vGate)
+			l.store(vGate, dst)
 		})
 	},
 	"roundedGeglu": func(l *fourLanesWriter) {
-		l.argument("dst", 0, "R0")
-		l.argument("gate", 8, "R1")
-		l.argument("up", 16, "R2")
-		l.argument("n", 24, "R5")
-		l.argument("table", 32, "R6")
-		l.op("FMOVS $10.0, F4")
-		l.op("FMOVS $-10.0, F5")
-		l.op("VDUP V4.S[0], V4.S4")
-		l.op("VDUP V5.S[0], V5.S4")
-		l.zero(6)
-		l.loop([]string{"R0", "R1", "R2"}, func() {
-			l.load("R1", 0)
-			l.load("R2", 1)
-			l.two("VFCVTN.S4.H4", 0, 2)
+		const index, y, greatest, lowest, zero, mask = 2, 3, 4, 5, 6, 7
+		p := l.arguments("dst", "gate", "up", "n")
+		dst, gate, up := p[0], p[1], p[2]
+		const entry = "R7"
+		l.argument("table", 32, neonTable)
+		l.ins("FMOVS", "$10.0", scalar(greatest))
+		l.ins("FMOVS", "$-10.0", scalar(lowest))
+		l.ins("VDUP", element(greatest, "S", 0), arranged(greatest, "S4"))
+		l.ins("VDUP", element(lowest, "S", 0), arranged(lowest, "S4"))
+		l.zero(zero)
+		l.loop(p, func() {
+			l.load(gate, vGate)
+			l.load(up, vUp)
+			l.two("VFCVTN.S4.H4", vGate, index)
 			for lane := range 4 {
-				l.op("VMOV V2.H[%d], R7", lane)
-				l.op("MOVWU (R6)(R7<<2), R7")
-				l.op("VMOV R7, V3.S[%d]", lane)
+				l.ins("VMOV", element(index, "H", lane), entry)
+				l.ins("MOVWU", in(neonTable)+"("+shifted(entry, "<<", 2)+")", entry)
+				l.ins("VMOV", entry, element(y, "S", lane))
 			}
-			l.three("VFCMGE.S4", 4, 0, 7)
-			l.op("VBIT V7.B16, V0.B16, V3.B16")
-			l.three("VFMUL.S4", 1, 3, 3)
-			l.three("VFCMGE.S4", 0, 5, 7)
-			l.op("VBIT V7.B16, V6.B16, V3.B16")
-			l.store(3, "R0")
+			l.three("VFCMGE.S4", greatest, vGate, mask)
+			l.ins("VBIT", arranged(mask, "B16"), arranged(vGate, "B16"), arranged(y, "B16"))
+			l.three("VFMUL.S4", vUp, y, y)
+			l.three("VFCMGE.S4", vGate, lowest, mask)
+			l.ins("VBIT", arranged(mask, "B16"), arranged(zero, "B16"), arranged(y, "B16"))
+			l.store(y, dst)
 		})
 	},
 	"gegluBackward": func(l *fourLanesWriter) {
-		l.argument("dgate", 0, "R0")
-		l.argument("dup", 8, "R1")
-		l.argument("gate", 16, "R2")
-		l.argument("up", 24, "R3")
-		l.argument("dy", 32, "R4")
-		l.argument("n", 40, "R5")
+		const square, argument, product, slope, derivative = 3, 4, 1, 5, 4
+		p := l.arguments("dgate", "dup", "gate", "up", "dy", "n")
+		dgate, dup, gate, up, dy := p[0], p[1], p[2], p[3], p[4]
 		l.loadConstants()
-		l.loop([]string{"R0", "R1", "R2", "R3", "R4"}, func() {
-			l.load("R2", 0)
-			l.geluArgument(0, 3, 4)
-			l.copy(neonConstant(cGelu), 5)
-			l.multiplyAdd(3, neonConstant(cGeluSlope), 5) // the slope of 2u
-			l.sigmoid(4, 2)
-			l.load("R4", 3)
-			l.three("VFMUL.S4", 2, 0, 1) // gate·s
-			l.three("VFMUL.S4", 1, 3, 4)
-			l.store(4, "R1")
-			l.three("VFSUB.S4", 2, neonConstant(cOne), 4)
-			l.three("VFMUL.S4", 1, 4, 4) // 0 for large gates: before the slope
-			l.multiplyAdd(4, 5, 2)
-			l.load("R3", 1)
-			l.three("VFMUL.S4", 1, 3, 3) // dy·up
-			l.three("VFMUL.S4", 3, 2, 1)
-			l.store(1, "R0")
+		l.loop(p, func() {
+			l.load(gate, vGate)
+			l.geluArgument(vGate, square, argument)
+			l.copy(neonConstant(cGelu), slope)
+			l.multiplyAdd(square, neonConstant(cGeluSlope), slope) // the slope of 2u
+			l.sigmoid(argument, vSigmoid)
+			l.load(dy, vDy)
+			l.three("VFMUL.S4", vSigmoid, vGate, product) // gate·s
+			l.three("VFMUL.S4", product, vDy, vResult)
+			l.store(vResult, dup)
+			l.three("VFSUB.S4", vSigmoid, neonConstant(cOne), derivative)
+			l.three("VFMUL.S4", product, derivative, derivative) // 0 for large gates: before the slope
+			l.multiplyAdd(derivative, slope, vSigmoid)
+			l.load(up, vUp)
+			l.three("VFMUL.S4", vUp, vDy, vDy) // dy·up
+			l.three("VFMUL.S4", vDy, vSigmoid, product)
+			l.store(product, dgate)
 		})
 	},
 	"highest": func(l *fourLanesWriter) {
-		l.argument("v", 0, "R0")
-		l.argument("n", 8, "R5")
-		l.op("MOVW $0xff800000, R6")
-		l.op("VDUP R6, V10.S4")
-		l.loop([]string{"R0"}, func() {
-			l.load("R0", 0)
+		const x, mask, highest, bits = 0, 1, 10, "R6"
+		p := l.arguments("v", "n")
+		v := p[0]
+		l.ins("MOVW", "$0xff800000", bits)
+		l.ins("VDUP", bits, arranged(highest, "S4"))
+		l.loop(p, func() {
+			l.load(v, x)
 			if l.single {
-				l.op("VDUP V0.S[0], V0.S4")
+				l.ins("VDUP", element(x, "S", 0), arranged(x, "S4"))
 			}
-			l.three("VFCMGT.S4", 10, 0, 1) // not where NaN is
-			l.op("VBIT V1.B16, V0.B16, V10.B16")
+			l.three("VFCMGT.S4", highest, x, mask) // not where NaN is
+			l.ins("VBIT", arranged(mask, "B16"), arranged(x, "B16"), arranged(highest, "B16"))
 		})
-		l.two("VFMAXV.S4", 10, 0)
-		l.op("FMOVS F0, ret+16(FP)")
+		l.two("VFMAXV.S4", highest, x)
+		l.ins("FMOVS", scalar(x), "ret+16(FP)")
 	},
 	"scale": func(l *fourLanesWriter) {
-		l.argument("dst", 0, "R0")
-		l.argument("a", 8, "R1")
-		l.argument("b", 16, "R2")
-		l.broadcast("s", 24, 5)
-		l.argument("n", 32, "R5")
-		l.loop([]string{"R0", "R1", "R2"}, func() {
-			l.load("R1", 0)
-			l.load("R2", 1)
-			l.three("VFMUL.S4", 5, 0, 0)
-			l.three("VFMUL.S4", 1, 0, 0)
-			l.store(0, "R0")
+		const x, y, factor = 0, 1, 5
+		p := l.arguments("dst", "a", "b")
+		dst, a, b := p[0], p[1], p[2]
+		l.broadcast("s", 24, factor)
+		l.argument("n", 32, neonElements)
+		l.loop(p, func() {
+			l.load(a, x)
+			l.load(b, y)
+			l.three("VFMUL.S4", factor, x, x)
+			l.three("VFMUL.S4", y, x, x)
+			l.store(x, dst)
 		})
 	},
 	"dot64": func(l *fourLanesWriter) {
-		l.argument("a", 0, "R0")
-		l.argument("b", 8, "R1")
-		l.argument("n", 16, "R5")
-		l.zero(10)
-		l.zero(11)
-		l.loop([]string{"R0", "R1"}, func() {
-			l.load("R0", 0)
-			l.load("R1", 1)
+		const x, y, upperX, upperY = 0, 1, 2, 3
+		p := l.arguments("a", "b", "n")
+		a, b := p[0], p[1]
+		l.zero(neonDoubles)
+		l.zero(neonDoubles + 1)
+		l.loop(p, func() {
+			l.load(a, x)
+			l.load(b, y)
 			for i := range 2 {
-				l.two("VFCVTL2.S4.D2", i, 2+i)
-				l.two("VFCVTL.S2.D2", i, i)
+				l.two("VFCVTL2.S4.D2", x+i, upperX+i)
+				l.two("VFCVTL.S2.D2", x+i, x+i)
 			}
-			l.op("VFMLA V0.D2, V1.D2, V10.D2")
-			l.op("VFMLA V2.D2, V3.D2, V11.D2")
+			l.ins("VFMLA", arranged(x, "D2"), arranged(y, "D2"), arranged(neonDoubles, "D2"))
+			l.ins("VFMLA", arranged(upperX, "D2"), arranged(upperY, "D2"), arranged(neonDoubles+1, "D2"))
 		})
 		l.foldWidened()
-		l.op("FMOVD F0, ret+24(FP)")
+		l.ins("FMOVD", scalar(neonSum), "ret+24(FP)")
 	},
 }
 
