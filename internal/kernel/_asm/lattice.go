@@ -161,8 +161,8 @@ func (d *decoderWriter) scaleLevels(g int) {
 	d.ins("VMULPS", ymm(tableLevels), ymm(tableScaled), ymm(tableScaled))
 }
 
-// halfScales stores d·(s + 1/2)·factor for the eight integers s of a register.
-func (d *decoderWriter) halfScales(integers, g int, factor string) {
+// scalesPlusHalf stores d·(s + 1/2)·factor for the eight integers s of a register.
+func (d *decoderWriter) scalesPlusHalf(integers, g int, factor string) {
 	d.ins("VCVTDQ2PS", ymm(integers), ymm(integers))
 	d.ins("VADDPS", static("half"), ymm(integers), ymm(integers))
 	d.ins("VMULPS", ymm(blockScale), ymm(integers), ymm(integers))
@@ -196,13 +196,13 @@ func (d *decoderWriter) nibbleScales(place, bytes int) {
 	d.ins("VPUNPCKLBW", xmm(upper), xmm(scales), xmm(scales))
 }
 
-// halfNibbleScales is halfScales of sixteen scales in the nibbles of 8 bytes.
-func (d *decoderWriter) halfNibbleScales(place int) {
+// nibbleScalesPlusHalf is scalesPlusHalf of sixteen scales in the nibbles of 8 bytes.
+func (d *decoderWriter) nibbleScalesPlusHalf(place int) {
 	const scales, integers = unpackedScales, 2
 	d.nibbleScales(place, 8)
 	for g := 0; g < 16; g += 8 {
 		d.ins("VPMOVZXBD", xmm(scales), ymm(integers))
-		d.halfScales(integers, g, "quarter")
+		d.scalesPlusHalf(integers, g, "quarter")
 		if g == 0 {
 			d.ins("VPSRLDQ", "$8", xmm(scales), xmm(scales))
 		}
@@ -236,7 +236,7 @@ const groupWords = 0
 func (d *decoderWriter) signsAndScales(factor string) {
 	const words, numbers, spare = groupWords, 1, 2
 	d.ins("VPSRLD", "$28", ymm(words), ymm(numbers))
-	d.halfScales(numbers, 0, factor)
+	d.scalesPlusHalf(numbers, 0, factor)
 	spread := func(from, to, shift int, low, high string) {
 		d.ins("VPSLLD", number(shift), ymm(from), ymm(spare))
 		d.ins("VPAND", static(low), ymm(from), ymm(to))
@@ -274,7 +274,7 @@ func decodeIQ3XXS(d *decoderWriter) {
 func decodeIQ2XS(d *decoderWriter) {
 	const indices, words = signBytes, 6 // words, to 7: an index and 7 signs
 	d.float16(at(encodedAt, 0), blockScale)
-	d.halfNibbleScales(66)
+	d.nibbleScalesPlusHalf(66)
 	for i := range 2 {
 		d.ins("VMOVDQU", at(encodedAt, 2+32*i), ymm(words+i))
 		d.ins("VPAND", static("bits9"), ymm(words+i), ymm(indices))
@@ -304,7 +304,7 @@ func (d *decoderWriter) joinIndices(low, i int) {
 
 func decodeIQ2S(d *decoderWriter) {
 	d.float16(at(encodedAt, 0), blockScale)
-	d.halfNibbleScales(74)
+	d.nibbleScalesPlusHalf(74)
 	for i := 0; i < 32; i += 16 {
 		d.ins("VPBROADCASTD", at(encodedAt, 66+i/4), ymm(highBits))
 		d.ins("VPSHUFB", static("eightCopies"), ymm(highBits), ymm(highBits))

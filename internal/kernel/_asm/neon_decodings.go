@@ -394,7 +394,7 @@ func neonQ6K(n *neonWriter) {
 		n.load16(144+32*half, highs+1)
 		for quarter := range 4 {
 			for i := range 2 {
-				g, lows := 8*half+2*quarter+i, 24+quarter%2*2+i
+				g, lows := 8*half+2*quarter+i, neonKept+quarter%2*2+i
 				if quarter < 2 {
 					n.bytes("VAND", neonMask, lows, x)
 				} else {

@@ -109,8 +109,8 @@ func (n *neonWriter) storeSigned() {
 	n.scaled(neonBytes, lane{neonScale, 0})
 }
 
-// halfScale computes neonScale = d·(latticeInteger + 1/2)·factor.
-func (n *neonWriter) halfScale(factor int) {
+// scalePlusHalf computes neonScale = d·(latticeInteger + 1/2)·factor.
+func (n *neonWriter) scalePlusHalf(factor int) {
 	n.ins("SCVTFWS", latticeInteger, scalar(neonScale))
 	n.ins("FADDS", scalar(latticeHalf), scalar(neonScale), scalar(neonScale))
 	n.ins("FMULS", scalar(latticeScale), scalar(neonScale), scalar(neonScale))
@@ -140,7 +140,7 @@ func (n *neonWriter) completeSigns(ones uint64) {
 func (n *neonWriter) signsAndScale(place, factor int) {
 	n.ins("MOVWU", at(neonEncoded, place), latticeSigns)
 	n.ins("LSRW", "$28", latticeSigns, latticeInteger)
-	n.halfScale(factor)
+	n.scalePlusHalf(factor)
 	n.ins("ANDW", "$0x3fff", latticeSigns, neonScratch)
 	n.ins("UBFX", "$14", latticeSigns, "$14", latticeUpper)
 	n.ins("ORR", shifted(latticeUpper, "<<", 16), neonScratch, neonScratch)
@@ -190,7 +190,7 @@ func neonIQ2XS(n *neonWriter) {
 		n.completeSigns(0x0001000100010001)
 		for i := range 2 {
 			n.ins("UBFX", number(4*(g+i)), allScales, "$4", latticeInteger)
-			n.halfScale(latticeQuarter)
+			n.scalePlusHalf(latticeQuarter)
 			iq2XS.neonLoad(n, 2*i, func(point, register int) {
 				n.ins("UBFX", number(16*point), latticeIndices, "$9", numbered("R", register))
 			})
@@ -215,7 +215,7 @@ func neonIQ2S(n *neonWriter) {
 	n.ins("MOVD", at(neonEncoded, 74), latticeScales+" // scales")
 	for g := range 16 {
 		n.ins("UBFX", number(4*g), latticeScales, "$4", latticeInteger)
-		n.halfScale(latticeQuarter)
+		n.scalePlusHalf(latticeQuarter)
 		iq2S.neonLoad(n, 2*g, func(point, register int) { n.withHighBits(2+point, 2*point, 2, register) })
 		n.ins("MOVHU", at(neonEncoded, 34+2*g), latticeSigns)
 		n.signed(latticeSigns)
