@@ -22,11 +22,11 @@ const (
 const (
 	neonValues = 0  // to 3: sixteen elements
 	neonVector = 4  // to 7: those that they are multiplied with; the first is scratch
-	neonScales = 8  // to 11: sixteen, or
-	neonMins   = 12 // to 15: sixteen
+	neonScales = 8  // to 11: sixteen scales of groups
+	neonMins   = 12 // to 15: sixteen minimums
 	neonSums   = 16 // to 19: of toDot
 	neonScale  = 20 // of a block or group, in lane 0
-	neonMin    = 21 // likewise
+	neonMin    = 21 // of a block, in lane 0
 
 	neonMask   = 22 // of the bits of an element in a byte
 	neonOffset = 23 // what is subtracted from unsigned elements

@@ -29,11 +29,11 @@ func eightTimesLevels() (t [16]int8) {
 const (
 	latticeIndices  = "R8"
 	latticeSigns    = "R9"
-	latticeHighBits = "R11" // of latticeIndices, and shifts
+	latticeHighBits = "R11" // of indices, and shifts
 	latticeScales   = "R12"
 	latticeInteger  = neonScratch // a scale
 	latticePoint    = 3           // the first of the registers of points
-	latticeUpper    = "R4"        // the upper part of what scratch has the lower part of
+	latticeUpper    = "R4"        // what is shifted and joined with neonScratch
 )
 
 // Vector registers of lattices, with neonMask of a coordinate and neonLevels. The first four
