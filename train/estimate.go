@@ -32,7 +32,8 @@ type Estimate struct {
 }
 
 // Estimate finds out what the job would take: steps of full rows, with weights of zeros. Of
-// a GGUF file only the header is read.
+// a GGUF file only the header is read. With Data, rows are as long as [Job.Run] chooses them;
+// without, as long as it would at most.
 func (j *Job) Estimate(ctx context.Context) (*Estimate, error) {
 	if err := j.checkRun(); err != nil {
 		return nil, err
@@ -49,6 +50,12 @@ func (j *Job) Estimate(ctx context.Context) (*Estimate, error) {
 func (f *tuning) estimate(ctx context.Context) (*Estimate, error) {
 	if err := f.openBase(ctx); err != nil {
 		return nil, err
+	}
+	if f.Data != "" || f.demo() {
+		if err := f.readData(ctx); err != nil {
+			return nil, err
+		}
+		f.Config.Batch = min(f.Config.Batch, len(f.rows)) // as the run does
 	}
 	if err := f.makeAdapter(ctx); err != nil {
 		return nil, err

@@ -19,7 +19,6 @@ import (
 	"qtool/internal/arch"
 	"qtool/internal/atomicfile"
 	"qtool/internal/budget"
-	"qtool/internal/chat"
 	"qtool/internal/dataset"
 	"qtool/internal/infer"
 	"qtool/internal/kernel/product"
@@ -36,8 +35,9 @@ import (
 // tuning is a job at work: from the files to the verified result.
 type tuning struct {
 	Job
-	planOnly bool
-	experts  adapt.Experts
+	planOnly  bool
+	chooseSeq bool // Seq is the most that may be chosen
+	experts   adapt.Experts
 
 	base    gguf.Model
 	opened  source.Model  // base, if it is to be closed
@@ -48,13 +48,15 @@ type tuning struct {
 	adapter *adapt.Adapter       // nil with --full
 	pool    *product.Pool
 	rows    []dataset.Row
-	heldOut []dataset.Row
-	report  Report
-	metrics *loop.Metrics // nil without --run-dir, or if it cannot be written
-	lock    *flock.Flock  // of the run directory
-	held    *atomicfile.Reservation
-	session *loop.Run
-	steps   *task // while steps are taken, else nil
+	heldOut []dataset.Row // to be evaluated
+	// withheld are rows of all that is held out, of which heldOut is a sample.
+	withheld []dataset.Row
+	report   Report
+	metrics  *loop.Metrics // nil without --run-dir, or if it cannot be written
+	lock     *flock.Flock  // of the run directory
+	held     *atomicfile.Reservation
+	session  *loop.Run
+	steps    *task // while steps are taken, else nil
 }
 
 func (f *tuning) close() {
@@ -92,7 +94,7 @@ func (j *Job) Run(ctx context.Context) (*Report, error) {
 	const garbagePercent = 20
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	for _, stage := range []func(context.Context) error{
-		f.checkFiles, f.openBase, f.lockRunDir, f.readData, f.checkMemory, f.makeAdapter, f.prepare, f.before, f.train, f.after, f.verify, f.write,
+		f.checkFiles, f.openBase, f.lockRunDir, f.readData, f.checkMemory, f.makeAdapter, f.checkHead, f.prepare, f.before, f.train, f.after, f.verify, f.write,
 	} {
 		if err := stage(ctx); err != nil {
 			return nil, err
@@ -127,6 +129,9 @@ func (f *tuning) openBase(context.Context) (err error) {
 	case f.Base != nil:
 		f.base = f.Base
 	case f.Model == "":
+		if f.Data != "" {
+			f.note("no --model: the data are learned by the small model that qtool carries, which is for trying things out")
+		}
 		f.base, err = fixtures.Base()
 	case f.planOnly:
 		f.opened, err = source.OpenShapes(from)
@@ -149,7 +154,7 @@ func (f *tuning) loadBase() error {
 		return fmt.Errorf("loading %s: %w", f.report.Model, err)
 	}
 	if f.Seq == 0 {
-		f.Seq = min(longest, DefaultSeq)
+		f.Seq, f.chooseSeq = min(longest, DefaultSeq), true
 	}
 	if f.Seq > longest {
 		return usage.Errorf("--seq %d is more than the context of %d that the model was made for", f.Seq, longest)
@@ -169,39 +174,6 @@ func (f *tuning) loadBase() error {
 	if len(f.decoder.Routers()) == 0 && (f.Config.RouterBalance > 0 || f.Config.RouterZ > 0) {
 		return usage.Errorf("--router-aux-loss and --router-z-loss are about experts, and %s has none", f.report.Model)
 	}
-	return nil
-}
-
-func (f *tuning) readData(context.Context) error {
-	opts := dataset.Options{
-		Seq: f.Seq, Context: f.decoder.Context, Truncate: f.Truncate, SplitText: f.SplitText,
-		TextField: f.TextField, PromptField: f.PromptField, CompletionField: f.CompletionField,
-	}
-	tok := dataset.Untokenized(f.decoder.Vocabulary)
-	if f.tok != nil {
-		tok = dataset.ForTokenizer(f.tok)
-		bos := ""
-		if id := f.tok.BOS(); id >= 0 {
-			bos = f.tok.Vocab().Tokens[id]
-		}
-		opts.Template = dataset.FromChat(chat.ForModel(f.tok.Vocab().ChatTemplate, bos))
-		opts.TemplatePairs = f.tok.Vocab().ChatTemplate != ""
-	}
-	var data, eval *dataset.Data
-	var err error
-	if f.Data == "" {
-		f.report.Data = "embedded"
-		data, err = dataset.Read(strings.NewReader(fixtures.FineTuneJSONL), "embedded.jsonl", tok, opts)
-	} else {
-		f.report.Data = f.Data
-		data, eval, err = dataset.Load(f.Data, tok, opts)
-	}
-	if err != nil {
-		return err
-	}
-	f.report.Records = data.Report
-	a := loop.Arrangement{Seq: f.Seq, Packing: f.Packing, EvalSplit: f.EvalSplit, Seed: f.Config.Seed}
-	f.rows, f.heldOut = a.Arrange(data, eval)
 	return nil
 }
 
@@ -340,6 +312,7 @@ func (f *tuning) prepare(ctx context.Context) error {
 	f.limitResident()
 	f.describe()
 	f.Observer.plan(&f.report)
+	f.warnOfShortRun()
 	f.Observer.detail("measuring the speed of one batch")
 	if f.report.Plan, err = f.session.Probe(ctx); err != nil {
 		return err
@@ -380,7 +353,7 @@ func (f *tuning) identity(ctx context.Context) (map[string]string, error) {
 	}
 	return map[string]string{
 		"base": base.SHA256, "base settings": settings, "context": strconv.Itoa(f.decoder.Context), "trained": what,
-		"rows": loop.Fingerprint(f.rows), "held_out": loop.Fingerprint(f.heldOut),
+		"rows": loop.Fingerprint(f.rows), "held_out": loop.Fingerprint(f.withheld),
 	}, nil
 }
 
@@ -476,6 +449,8 @@ func (f *tuning) event(e run.Event) error {
 		f.report.Steps, f.report.LastLoss = e.Step, e.Loss
 	case run.ExpertsEvent:
 		f.report.Experts = e.Experts
+	case run.EvalEvent:
+		f.report.evaluated(e.Step, e.Loss)
 	case run.SkipEvent:
 		f.report.Skipped++
 	case run.RollbackEvent:
@@ -496,6 +471,7 @@ func (f *tuning) after(ctx context.Context) (err error) {
 	if f.report.After.Loss, err = f.evaluate(ctx, f.session.Evaluate); err != nil {
 		return err
 	}
+	f.report.judge()
 	f.report.After.Answer, err = f.answer(ctx)
 	return err
 }

@@ -1,6 +1,8 @@
 package train
 
 import (
+	"slices"
+
 	"qtool/gguf"
 	"qtool/internal/loop"
 	"qtool/internal/usage"
@@ -30,7 +32,8 @@ type Job struct {
 	Model string
 	Base  gguf.Model
 	Pre   string // the pre-tokenizer of a folder; "" to find it
-	// Data is the path of the data; "" is what suits the base that the package carries.
+	// Data is the path of the data. "" is what suits the base that the package carries, and
+	// goes with that alone.
 	Data string
 
 	// Adapter or Full is the file to write: an adapter, or the model, all of whose weights
@@ -48,10 +51,10 @@ type Job struct {
 	MergeOnly bool // train also what llama.cpp would not honour
 
 	Config  run.Config
-	Seq     int // most tokens in a row; 0 is the base's context, at most DefaultSeq
+	Seq     int // most tokens in a row; 0: chosen from the data, at most DefaultSeq
 	Threads int // 0 is as many as the program may use
 
-	Packing   bool    // several examples in a row; they do not see each other
+	Packing   Packing // several examples in a row
 	EvalSplit float64 // part of the data to hold out, where there is no evaluation file
 	// Keys of JSON records; "" are the usual ones.
 	TextField, PromptField, CompletionField string
@@ -72,18 +75,22 @@ type Job struct {
 	Observer Observer
 }
 
-// DefaultSeq bounds the length of rows where a job does not say: attention costs grow with
-// its square.
+// DefaultSeq bounds the length of rows where a job does not say, besides the base's context:
+// attention costs grow with its square.
 const DefaultSeq = 2048
 
-// NewJob is a job with defaults for everything but its files.
+// NewJob is a job with defaults for everything but its files. The length of rows, packing
+// and the number of epochs are chosen from the data, so that these make enough optimizer
+// steps, if there is a way.
 func NewJob() *Job {
-	return &Job{Rank: 16, Alpha: 32, Config: run.DefaultConfig(), Packing: true, EvalSplit: 0.05}
+	j := &Job{Rank: 16, Alpha: 32, Config: run.DefaultConfig(), EvalSplit: 0.05}
+	j.Config.Epochs = 0
+	return j
 }
 
 // UseDemo sets what suits the base and the data that the package carries.
 func (j *Job) UseDemo() {
-	j.Config.Rate, j.Config.Batch, j.Config.Epochs, j.Seq = 3e-3, 4, 4, 128
+	j.Config.Rate, j.Config.Batch, j.Config.Epochs, j.Seq, j.Packing = 3e-3, 4, 4, 128, PackingOn
 }
 
 // Check finds contradictions that need no file. [Job.Run] calls it.
@@ -93,6 +100,8 @@ func (j *Job) Check() error {
 		return usage.Errorf("--adapter OUT.gguf says where to write the result")
 	case j.Adapter != "" && j.Full != "":
 		return usage.Errorf("--adapter trains pairs, --full all weights: give one of them")
+	case j.Data == "" && !j.demo():
+		return usage.Errorf("--data says what to learn from: a file, or a folder with train.jsonl and perhaps valid.jsonl")
 	case j.Full != "" && j.Init != "":
 		return usage.Errorf("--full trains no pairs: --init-adapter does not go with it")
 	}
@@ -102,6 +111,8 @@ func (j *Job) Check() error {
 // checkRun is Check without the result.
 func (j *Job) checkRun() error {
 	switch {
+	case !slices.Contains([]Packing{PackingAuto, PackingOn, PackingOff}, j.Packing):
+		return usage.Errorf("--packing %q is not one of on, off", string(j.Packing))
 	case j.Resume && j.RunDir == "":
 		return usage.Errorf("--resume needs --run-dir, where the checkpoint is")
 	case j.Seq < 0 || j.Seq == 1:
@@ -113,11 +124,18 @@ func (j *Job) checkRun() error {
 	case j.Full == "" && j.Init == "" && !(j.Alpha > 0):
 		return usage.Errorf("--alpha %g: expected a positive number", j.Alpha)
 	}
-	if err := loop.Check(&j.Config); err != nil {
+	c := j.Config
+	if c.Epochs == 0 {
+		c.Epochs = loop.DefaultEpochs // until the data are known
+	}
+	if err := loop.Check(&c); err != nil {
 		return usage.Errorf("%w", err)
 	}
 	return nil
 }
+
+// demo reports whether base and data are those that the package carries.
+func (j *Job) demo() bool { return j.Model == "" && j.Base == nil && j.Data == "" }
 
 // output is the file to write.
 func (j *Job) output() string {

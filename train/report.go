@@ -10,6 +10,9 @@ type Report struct {
 	BaseSHA256  string           `json:"base_sha256"`
 	Data        string           `json:"data"`
 	Records     Records          `json:"records"`
+	Evaluated   Evaluated        `json:"evaluated"`
+	Chosen      string           `json:"chosen,omitempty"`   // what was chosen from the data, and why
+	Warnings    []string         `json:"warnings,omitempty"` // reasons why the run may not do what it is for
 	Plan        run.Plan         `json:"plan"`
 	MappedLimit int64            `json:"mapped_limit,omitempty"` // most bytes of the base in memory at once
 	Steps       int              `json:"steps"`
@@ -20,6 +23,9 @@ type Report struct {
 	Sample      string           `json:"sample_prompt,omitempty"`
 	Before      Measure          `json:"before"`
 	After       Measure          `json:"after"`
+	Best        *Lowest          `json:"best,omitempty"` // of the evaluations on the way and after
+	Verdict     Verdict          `json:"verdict"`
+	Judgement   string           `json:"judgement,omitempty"` // why it is not better, and what to do
 	Experts     []run.ExpertLoad `json:"experts,omitempty"`
 	Output      string           `json:"output"`
 	MergeOnly   bool             `json:"merge_only,omitempty"`
@@ -40,4 +46,11 @@ type Report struct {
 type Measure struct {
 	Loss   *float64 `json:"held_out_loss,omitempty"`
 	Answer string   `json:"answer,omitempty"`
+}
+
+// Evaluated is what part of the held-out examples is evaluated, before and after.
+type Evaluated struct {
+	Examples int `json:"examples"`
+	Of       int `json:"of"` // held-out examples
+	Tokens   int `json:"tokens"`
 }

@@ -12,6 +12,14 @@ type (
 	ExpertLoad = run.ExpertLoad
 	Records    = run.Records
 	Token      = run.Token
+	Packing    = run.Packing
+)
+
+// The ways to pack rows.
+const (
+	PackingAuto = run.PackingAuto
+	PackingOn   = run.PackingOn
+	PackingOff  = run.PackingOff
 )
 
 // The events of a run.

@@ -49,14 +49,16 @@ fit.`,
 			&cli.Float64Flag{Name: "warmup", Value: d.Warmup, Usage: "warm-up, as a fraction of the run or a number of steps"},
 			&cli.Float64Flag{Name: "weight-decay", Value: d.WeightDecay, Usage: "decoupled weight decay"},
 			&cli.Float64Flag{Name: "clip", Value: d.Clip, Usage: "largest norm of the gradient, 0 for any"},
+			&cli.Float64Flag{Name: "label-smoothing", Usage: "part of a target's probability that is spread over all tokens", DefaultText: "off"},
+			&cli.Float64Flag{Name: "neftune-alpha", Usage: "NEFTune: in training, add uniform noise up to `ALPHA`/√(tokens·width) to embeddings", DefaultText: "off"},
 			&cli.Float64Flag{Name: "router-aux-loss", Usage: "coefficient of a loss that balances the load of experts, added up over the layers", DefaultText: "off"},
 			&cli.Float64Flag{Name: "router-z-loss", Usage: "coefficient of a loss that keeps the logits of routers small, added up over the layers", DefaultText: "off"},
 			&cli.IntFlag{Name: "batch", Value: d.Batch, Usage: "rows computed together"},
 			&cli.IntFlag{Name: "grad-accum", Value: d.GradAccum, Usage: "batches whose gradients make one step"},
-			&cli.IntFlag{Name: "seq", Usage: "most tokens in a row", DefaultText: fmt.Sprintf("the model's context, at most %d", train.DefaultSeq)},
-			&cli.IntFlag{Name: "epochs", Value: d.Epochs, Usage: "times to go through the data"},
+			&cli.IntFlag{Name: "seq", Usage: "most tokens in a row", DefaultText: fmt.Sprintf("chosen from the data, at most %d and the model's context", train.DefaultSeq)},
+			&cli.IntFlag{Name: "epochs", Usage: "times to go through the data", DefaultText: "chosen from the data, 3 to 10"},
 			&cli.IntFlag{Name: "steps", Usage: "take just so many steps", DefaultText: "what --epochs needs"},
-			&cli.BoolFlag{Name: "packing", Value: true, Usage: "put several examples in a row; they do not see each other"},
+			&cli.BoolFlag{Name: "packing", Usage: "put several examples in a row; they do not see each other", DefaultText: "chosen from the data"},
 			&cli.BoolFlag{Name: "no-packing", Usage: "one example a row"},
 			&cli.BoolFlag{Name: "checkpointing", Usage: "compute blocks twice to save memory"},
 			&cli.Float64Flag{Name: "eval-split", Value: 0.05, Usage: "part of the data to hold out, where there is no evaluation file"},
@@ -111,7 +113,7 @@ func finetuneJob(c *cli.Context) (*train.Job, error) {
 	j.Model, j.Data, j.Adapter, j.Full, j.Init = c.String("model"), c.String("data"), c.String("adapter"), c.String("full"), c.String("init-adapter")
 	j.Rank, j.Alpha, j.MergeOnly = c.Int("rank"), float32(c.Float64("alpha")), c.Bool("merge-only")
 	j.Seq, j.Threads = c.Int("seq"), c.Int("threads")
-	j.Packing, j.EvalSplit = c.Bool("packing") && !c.Bool("no-packing"), c.Float64("eval-split")
+	j.Packing, j.EvalSplit = packingOf(c), c.Float64("eval-split")
 	j.TextField, j.PromptField, j.CompletionField = c.String("text-field"), c.String("prompt-field"), c.String("completion-field")
 	j.Truncate, j.SplitText = c.Bool("truncate"), c.Bool("split-text")
 	j.Sample, j.RunDir, j.Resume, j.Force = escaped(c, c.String("sample")), c.String("run-dir"), c.Bool("resume"), c.Bool("force")
@@ -120,6 +122,7 @@ func finetuneJob(c *cli.Context) (*train.Job, error) {
 	}
 	for flag, field := range map[string]*float64{
 		"lr": &j.Config.Rate, "warmup": &j.Config.Warmup, "weight-decay": &j.Config.WeightDecay, "clip": &j.Config.Clip,
+		"label-smoothing": &j.Config.LabelSmoothing, "neftune-alpha": &j.Config.NEFTune,
 		"router-aux-loss": &j.Config.RouterBalance, "router-z-loss": &j.Config.RouterZ,
 	} {
 		*field = c.Float64(flag)
@@ -154,6 +157,17 @@ func finetuneJob(c *cli.Context) (*train.Job, error) {
 	return j, checkFinetuneFlags(c, j)
 }
 
+// packingOf is what --packing and --no-packing say; --packing=false is the latter.
+func packingOf(c *cli.Context) train.Packing {
+	switch {
+	case c.Bool("no-packing") || c.IsSet("packing") && !c.Bool("packing"):
+		return train.PackingOff
+	case c.Bool("packing"):
+		return train.PackingOn
+	}
+	return train.PackingAuto
+}
+
 // useDemo sets what suits the embedded model and data, where the user did not.
 func useDemo(c *cli.Context, j *train.Job) {
 	demo := train.NewJob()
@@ -168,6 +182,9 @@ func useDemo(c *cli.Context, j *train.Job) {
 			use()
 		}
 	}
+	if j.Packing == train.PackingAuto {
+		j.Packing = demo.Packing
+	}
 }
 
 // checkFinetuneFlags finds contradictions of flags that [train.Job.Check] does not see.
@@ -178,6 +195,8 @@ func checkFinetuneFlags(c *cli.Context, j *train.Job) error {
 		return usagef("--full trains no pairs: --init-adapter, --rank, --alpha, --targets, --experts and --merge-only do not go with it")
 	case j.Init != "" && newPairs:
 		return usagef("--init-adapter brings its own rank, alpha, targets and experts")
+	case c.IsSet("epochs") && c.Int("epochs") < 1:
+		return usagef("--epochs %d: expected at least 1", c.Int("epochs"))
 	case c.IsSet("packing") && c.IsSet("no-packing"):
 		return usagef("--packing and --no-packing contradict each other")
 	}

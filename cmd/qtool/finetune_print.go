@@ -19,16 +19,27 @@ func printPlan(con *console, j *train.Job, r *train.Report) {
 	} else {
 		say("train     all weights, %d parameters", p.Parameters)
 	}
-	say("data      %s: %d records, %d tokens, %d of them learned; %d rows, %d held out",
-		r.Data, r.Records.Records, r.Records.Tokens, r.Records.Scored, p.TrainRows, r.HeldOut)
+	say("data      %s: %d records, %d tokens, %d of them learned; %d rows",
+		r.Data, r.Records.Records, r.Records.Tokens, r.Records.Scored, p.TrainRows)
+	if r.Evaluated.Of > 0 {
+		say("held out  %s; evaluated: %s", printable.Count(r.Evaluated.Of, "example"), evaluatedPart(r.Evaluated))
+	}
 	if n := r.Records.Truncated; n > 0 {
 		say("          %d records were cut to %d tokens", n, r.Seq)
 	}
 	if n := r.Records.Skipped; n > 0 {
 		say("          %d records have nothing to learn", n)
 	}
-	say("run       %d steps of %d rows, %d tokens; lr %g %s, seed %d", p.Steps, p.RowsPerStep, p.TotalTokens, j.Config.Rate, j.Config.Schedule, j.Config.Seed)
+	say("run       %s of %s, %d tokens; lr %g %s, seed %d", printable.Count(p.Steps, "step"), printable.Count(p.RowsPerStep, "row"), p.TotalTokens, j.Config.Rate, j.Config.Schedule, j.Config.Seed)
 	printMemory(con, r)
+}
+
+// evaluatedPart says what a held-out loss is of.
+func evaluatedPart(e train.Evaluated) string {
+	if e.Examples == e.Of {
+		return fmt.Sprintf("all %s, %s", printable.Count(e.Of, "example"), printable.Count(e.Tokens, "token"))
+	}
+	return fmt.Sprintf("%d of %s, %s, drawn by the seed", e.Examples, printable.Count(e.Of, "example"), printable.Count(e.Tokens, "token"))
 }
 
 // printMemory tells what the run will take, before it takes it.
@@ -59,12 +70,15 @@ func printTime(con *console, j *train.Job, r *train.Report) {
 
 // printFinetune tells what came of a job.
 func printFinetune(w io.Writer, r *train.Report) {
+	if r.Judgement != "" {
+		fmt.Fprintf(w, "%-14s %s\n", r.Verdict, r.Judgement)
+	}
 	if b, a := r.Before.Loss, r.After.Loss; b != nil && a != nil {
-		fmt.Fprintf(w, "held-out loss  %.4f before, %.4f after\n", *b, *a)
+		fmt.Fprintf(w, "held-out loss  %.4f before, %.4f after, over %s\n", *b, *a, evaluatedPart(r.Evaluated))
 	} else if a != nil {
-		fmt.Fprintf(w, "held-out loss  %.4f after\n", *a)
+		fmt.Fprintf(w, "held-out loss  %.4f after, over %s\n", *a, evaluatedPart(r.Evaluated))
 	} else {
-		fmt.Fprintf(w, "training loss  %.4f in the last step; nothing was held out\n", r.LastLoss)
+		fmt.Fprintf(w, "training loss  %.4f in the last step; nothing was held out, so that it is not known what was learned\n", r.LastLoss)
 	}
 	if r.Sample != "" {
 		fmt.Fprintf(w, "prompt         %q\n", r.Sample)

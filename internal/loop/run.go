@@ -91,7 +91,6 @@ func newRun(s Setup) (*Run, error) {
 			return nil, fmt.Errorf("%w: %w", dataset.ErrFormat, err)
 		}
 	}
-	s.HeldOut = firstTokens(s.HeldOut, s.Config.EvalTokens)
 	c := &s.Config
 	c.Batch = min(c.Batch, len(s.Rows)) // more would compute rows twice
 	s.Pool.SetPrecision(KernelPrecision(c.Precision))
@@ -128,11 +127,14 @@ func (r *Run) Step() int { return r.step }
 func (r *Run) rowsPerStep() int { return r.Config.Batch * r.Config.GradAccum }
 
 // totalSteps is the length of the run: Steps, or Epochs over the data.
-func (r *Run) totalSteps() int {
-	if r.Config.Steps > 0 {
-		return r.Config.Steps
+func (r *Run) totalSteps() int { return totalSteps(&r.Config, len(r.Rows)) }
+
+func totalSteps(c *Config, rows int) int {
+	if c.Steps > 0 {
+		return c.Steps
 	}
-	return (len(r.Rows)*r.Config.Epochs + r.rowsPerStep() - 1) / r.rowsPerStep()
+	each := c.Batch * c.GradAccum
+	return (rows*c.Epochs + each - 1) / each
 }
 
 // nextRows draws the rows of one step. The last step of a run that counts

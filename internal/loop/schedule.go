@@ -12,7 +12,7 @@ var Schedules = []string{"cosine", "linear", "constant"}
 // warm-up, reaching the peak at its last step, and then falls to zero behind
 // the last step, or stays.
 func rateAt(c *Config, step, steps int) float64 {
-	warmup := warmupSteps(c.Warmup, steps)
+	warmup := WarmupSteps(c.Warmup, steps)
 	if step <= warmup {
 		return c.Rate * float64(step) / float64(warmup)
 	}
@@ -26,9 +26,9 @@ func rateAt(c *Config, step, steps int) float64 {
 	return c.Rate
 }
 
-// warmupSteps reads a warm-up given as a fraction of the run, below 1, or as a
+// WarmupSteps reads a warm-up given as a fraction of the run, below 1, or as a
 // number of steps.
-func warmupSteps(warmup float64, steps int) int {
+func WarmupSteps(warmup float64, steps int) int {
 	if warmup < 1 {
 		return int(math.Ceil(warmup * float64(steps)))
 	}

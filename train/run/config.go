@@ -25,8 +25,8 @@ type Config struct {
 
 	Batch     int `json:"batch"`      // rows that are computed together
 	GradAccum int `json:"grad_accum"` // batches whose gradients make one step
-	Epochs    int `json:"epochs"`
-	Steps     int `json:"steps"` // overrides Epochs unless 0
+	Epochs    int `json:"epochs"`     // 0: a job chooses it from the data
+	Steps     int `json:"steps"`      // overrides Epochs unless 0
 
 	Checkpointing bool   `json:"checkpointing"` // recompute blocks to save memory
 	Seed          uint64 `json:"seed"`
@@ -34,9 +34,19 @@ type Config struct {
 	Precision     string `json:"precision"`
 
 	EvalEvery  int `json:"-"` // steps between evaluations; 0 is only first and last
-	EvalTokens int `json:"-"` // held-out rows are evaluated up to so many tokens; 0 is all
+	EvalTokens int `json:"-"` // about so many held-out tokens are evaluated; 0 is all
 	SaveEvery  int `json:"-"` // steps between checkpoints
 }
+
+// Packing says whether a row has several examples, which do not see each other.
+type Packing string
+
+// The ways to pack rows.
+const (
+	PackingAuto Packing = ""    // as it suits the data
+	PackingOn   Packing = "on"  // as many as there is room for
+	PackingOff  Packing = "off" // one example in a row
+)
 
 // DefaultConfig works without thought for LoRA.
 func DefaultConfig() Config {

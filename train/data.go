@@ -1,0 +1,92 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"qtool/fixtures"
+	"qtool/internal/chat"
+	"qtool/internal/dataset"
+	"qtool/internal/loop"
+	"qtool/internal/printable"
+)
+
+func (f *tuning) readData(context.Context) error {
+	opts := dataset.Options{
+		Seq: f.Seq, Context: f.decoder.Context, Truncate: f.Truncate, SplitText: f.SplitText,
+		TextField: f.TextField, PromptField: f.PromptField, CompletionField: f.CompletionField,
+	}
+	tok := dataset.Untokenized(f.decoder.Vocabulary)
+	if f.tok != nil {
+		tok = dataset.ForTokenizer(f.tok)
+		bos := ""
+		if id := f.tok.BOS(); id >= 0 {
+			bos = f.tok.Vocab().Tokens[id]
+		}
+		opts.Template = dataset.FromChat(chat.ForModel(f.tok.Vocab().ChatTemplate, bos))
+		opts.TemplatePairs = f.tok.Vocab().ChatTemplate != ""
+	}
+	var data, eval *dataset.Data
+	var err error
+	if f.Data == "" {
+		f.report.Data = "embedded"
+		data, err = dataset.Read(strings.NewReader(fixtures.FineTuneJSONL), "embedded.jsonl", tok, opts)
+	} else {
+		f.report.Data = f.Data
+		data, eval, err = dataset.Load(f.Data, tok, opts)
+	}
+	if err != nil {
+		return err
+	}
+	f.report.Records = data.Report
+	f.arrange(data, eval, tok.BOS())
+	return nil
+}
+
+// arrange lays the data out in rows, and chooses what was left open of that.
+func (f *tuning) arrange(data, eval *dataset.Data, bos int32) {
+	a := loop.Arrangement{
+		Seq: f.Seq, Shorter: f.chooseSeq, BOS: bos, Packing: f.Packing,
+		Epochs: f.Config.Epochs, Steps: f.Config.Steps, Batch: f.Config.Batch, Accum: f.Config.GradAccum,
+		EvalSplit: f.EvalSplit, EvalTokens: f.Config.EvalTokens, Seed: f.Config.Seed,
+	}
+	made := a.Arrange(data, eval)
+	f.rows, f.heldOut, f.withheld = made.Rows, made.HeldOut, made.Withheld
+	f.Seq, f.Config.Epochs = made.Seq, made.Epochs
+	f.report.Records.Examples = made.Examples
+	f.report.Evaluated = Evaluated{Examples: made.Evaluated, Of: made.HeldOutExamples}
+	for i := range f.heldOut {
+		f.report.Evaluated.Tokens += f.heldOut[i].Len()
+	}
+	if f.report.Chosen = chosen(&a, &made); f.report.Chosen != "" {
+		f.note("%s", f.report.Chosen)
+	}
+}
+
+// chosen says what was chosen of an arrangement from the data, and why; "" if nothing was
+// left open.
+func chosen(asked *loop.Arrangement, made *loop.Arranged) string {
+	var what, flags []string
+	if asked.Shorter || asked.Packing == PackingAuto {
+		what = append(what, fmt.Sprintf("rows of up to %s, %s", printable.Count(made.Seq, "token"),
+			map[bool]string{true: "several examples in one", false: "one example in each"}[made.Packed]))
+	}
+	if asked.Shorter {
+		flags = append(flags, "--seq")
+	}
+	if asked.Packing == PackingAuto {
+		flags = append(flags, map[bool]string{true: "--no-packing", false: "--packing"}[made.Packed])
+	}
+	if asked.Epochs == 0 {
+		what, flags = append(what, printable.Count(made.Epochs, "epoch")), append(flags, "--epochs")
+	}
+	if len(what) == 0 || asked.Steps > 0 { // with so many steps, rows are as full as can be
+		return ""
+	}
+	text := fmt.Sprintf("chosen from the data: %s: %s", strings.Join(what, ", "), printable.Count(made.Steps, "optimizer step"))
+	if made.Standard < made.Steps {
+		text += fmt.Sprintf("; %s of full rows would make only %d", printable.Count(loop.DefaultEpochs, "epoch"), made.Standard)
+	}
+	return fmt.Sprintf("%s (%s choose otherwise)", text, strings.Join(flags, ", "))
+}
