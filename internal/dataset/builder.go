@@ -50,7 +50,7 @@ func (b *builder) take(at place, o object, strings bool) error {
 	var n notices
 	examples, err := rec.tokenize(&b.enc, &n)
 	switch {
-	case errors.Is(err, chat.ErrUnsupported):
+	case errors.Is(err, chat.ErrUnsupported): // the record may be right
 		return fmt.Errorf("%s: %w", at, err)
 	case err != nil:
 		return &FormatError{Where: at.String(), Err: err}

@@ -47,7 +47,6 @@ func (p plainTurns) Sequences(c Conversation, learn func(int) bool) (Training, e
 	if err != nil {
 		return Training{}, err
 	}
-	t := Training{EndOfTurn: r.EndOfTurn}
 	var s Sequence
 	at, spans := 0, r.Spans
 	for i, m := range c.Messages {
@@ -60,8 +59,8 @@ func (p plainTurns) Sequences(c Conversation, learn func(int) bool) (Training, e
 		}
 		spans = spans[1:]
 	}
-	if s != nil {
-		t.Sequences = []Sequence{append(s, Segment{r.Text[at:], -1})}
+	if s == nil {
+		return Training{}, nil
 	}
-	return t, nil
+	return Training{Sequences: []Sequence{append(s, Segment{r.Text[at:], -1})}}, nil
 }

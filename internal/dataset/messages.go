@@ -176,7 +176,7 @@ func (b *dialog) readMessage(f *fields) (m Message, err error) {
 	if err := readCalls(f, &m); err != nil {
 		return m, err
 	}
-	if f.get(contentKey) == nil && len(m.ToolCalls) == 0 && m.Reasoning == "" {
+	if m.NoContent = f.get(contentKey) == nil; m.NoContent && len(m.ToolCalls) == 0 && m.Reasoning == "" {
 		_, err = value[string](f, contentKey, "a string")
 	}
 	return m, err
@@ -370,7 +370,7 @@ func readArray(f *fields, key string) (list []json.RawMessage, err error) {
 			return nil, nil
 		}
 	}
-	if raw == nil {
+	if absent(raw) {
 		return nil, nil
 	}
 	if err := json.Unmarshal(raw, &list); err != nil {

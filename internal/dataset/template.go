@@ -7,8 +7,12 @@ import (
 
 // Message is one message of a conversation.
 type Message struct {
-	Role, Content, Reasoning, Name, ToolCallID string
-	ToolCalls                                  []ToolCall
+	Role, Content string
+	NoContent     bool // it has null for a content, or none
+	Reasoning     string
+	Name          string
+	ToolCallID    string
+	ToolCalls     []ToolCall
 }
 
 // ToolCall is one call of a tool by the assistant.
@@ -38,21 +42,22 @@ type Template interface {
 // Training is what to train on of one conversation.
 type Training struct {
 	Sequences []Sequence
-	// EndOfTurn is the text of the marker that the segments of answers end with, "" if
-	// the template has none.
-	EndOfTurn string
 	Notes     []Note
 }
 
 // Sequence is one text in segments.
 type Sequence []Segment
 
-// Segment is text that message Message, the assistant's, was generated as; -1 is text
-// that is only read.
+// Segment is text that was generated as message Message, with the marker that ended it; -1
+// is text that is only read.
 type Segment struct {
 	Text    string
 	Message int
 }
 
-// Note is something a user should know about how a conversation was rendered.
-type Note struct{ Code, Text string }
+// Note is something a user should know about how message Message was rendered.
+type Note struct {
+	Code    string
+	Message int
+	Text    string
+}

@@ -26,7 +26,7 @@ func (r chatRecord) tokenize(e *encoder, n *notices) ([]Example, error) {
 		return nil, err
 	}
 	n.notes = append(n.notes, training.Notes...)
-	w := turns{encoder: e, record: r, n: n, closed: e.isToken(training.EndOfTurn)}
+	w := turns{encoder: e, record: r, n: n}
 	for _, s := range training.Sequences {
 		if err := w.sequence(s); err != nil {
 			return nil, err
@@ -50,25 +50,16 @@ func (r chatRecord) tokenizeWhole(e *encoder, n *notices) ([]Example, error) {
 	return e.whole(text, r.weight, n), nil
 }
 
-// isToken is whether a text is one token of the vocabulary.
-func (e *encoder) isToken(text string) bool {
-	if text == "" {
-		return false
-	}
-	ids, _ := e.tok.Encode(text, true)
-	return len(ids) == 1
-}
-
 // turns makes examples of the sequences of one conversation.
 //
 // The tokens before an answer are those of the text before it, tokenized as a whole: that
 // is what inference has. An answer whose prompt, tokenized so, does not begin with the
-// tokens of the example at hand begins an example of its own.
+// tokens of the example at hand begins an example of its own. So does one that follows an
+// answer whose marker is no special token: that answer is ended with EOS.
 type turns struct {
 	*encoder
 	record   chatRecord
 	n        *notices
-	closed   bool // the marker at the end of answers is a token
 	examples []Example
 	doc      document
 	before   prefix
@@ -96,10 +87,12 @@ func (w *turns) sequence(s Sequence) error {
 				return err
 			}
 		}
-		w.doc.put(weight, w.tok.Continue(segment.Text, true)...)
+		ids := w.tok.Continue(segment.Text, true)
+		w.doc.put(weight, ids...)
 		w.before.text = append(w.before.text, segment.Text...)
 		answered = true
-		if !w.closed && (i == len(s)-1 || s[i+1].Message != segment.Message) {
+		last := i == len(s)-1 || s[i+1].Message != segment.Message
+		if closed := len(ids) > 0 && w.tok.Restarts(ids[len(ids)-1]); last && !closed {
 			w.end(&w.doc, weight)
 			w.flush()
 		}
