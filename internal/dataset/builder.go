@@ -57,9 +57,11 @@ func (b *builder) take(at place, o object, strings bool) error {
 	}
 	b.count(at, rec, &n)
 	_, isText := rec.record.(textRecord)
+	c, isChat := rec.record.(chatRecord)
+	starts := messageStarts{b.enc.tok.Restarts, isChat && c.Messages[0].Role == "system"}
 	kept := len(b.data.Examples)
 	for _, ex := range examples {
-		b.fit(at, ex, isText)
+		b.fit(at, ex, isText, starts)
 	}
 	if len(examples) == 0 {
 		b.tally.Skipped++
@@ -101,7 +103,7 @@ func (b *builder) count(at place, rec parsed, n *notices) {
 }
 
 // fit keeps an example, or what the policy for long ones makes of it.
-func (b *builder) fit(at place, ex Example, isText bool) {
+func (b *builder) fit(at place, ex Example, isText bool, starts messageStarts) {
 	t, seq, bos := &b.tally, b.opts.Seq, b.enc.tok.BOS()
 	length := ex.Len()
 	t.Longest = max(t.Longest, length)
@@ -125,7 +127,7 @@ func (b *builder) fit(at place, ex Example, isText bool) {
 	default:
 		cut, ok := ex.cut(seq)
 		if policy == LongTruncateLeft {
-			cut, ok = ex.cutLeft(seq, bos, b.enc.tok.Restarts)
+			cut, ok = ex.cutLeft(seq, bos, starts)
 		}
 		t.Truncated++
 		if !ok || cut.CountScored() < ex.CountScored() {

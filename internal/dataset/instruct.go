@@ -126,7 +126,7 @@ func parseMessageLists(p *parser, f *fields, keys []string) (record, error) {
 			return nil, fmt.Errorf("%q: %w", key, err)
 		}
 	}
-	if b.Messages == nil || b.Messages[len(b.Messages)-1].Role != "assistant" {
+	if n := len(b.Messages); n == 0 || b.Messages[n-1].Role != "assistant" {
 		return nil, errors.New("the completion does not end with a message of the assistant")
 	}
 	return b.record()

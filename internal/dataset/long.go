@@ -72,9 +72,9 @@ func (e *Example) positions() positions {
 	return positions{e.Tokens(), e.AppendTargets(nil), e.AppendWeights(nil)}
 }
 
-// example is the positions from from to to, after bos if that is not negative; what bos
-// predicts is not scored. ok is false if nothing is.
-func (p positions) example(from, to int, bos int32) (ex Example, ok bool) {
+// example is the positions from from to to, after the tokens of lead, which are only read,
+// as is what the last of them predicts. ok is false if nothing is scored.
+func (p positions) example(from, to int, lead ...int32) (ex Example, ok bool) {
 	for to > from && p.targets[to-1] == Unscored {
 		to--
 	}
@@ -82,49 +82,52 @@ func (p positions) example(from, to int, bos int32) (ex Example, ok bool) {
 		return Example{}, false
 	}
 	tokens, targets, weights := p.tokens[from:to], p.targets[from:to], p.weights[from:to]
-	if bos >= 0 {
-		tokens, targets, weights = slices.Insert(slices.Clone(tokens), 0, bos), slices.Insert(slices.Clone(targets), 0, Unscored), slices.Insert(slices.Clone(weights), 0, 0)
+	if n := len(lead); n > 0 {
+		tokens = slices.Concat(lead, tokens)
+		targets = slices.Concat(slices.Repeat([]int32{Unscored}, n), targets)
+		weights = slices.Concat(make([]float32, n), weights)
 	}
 	return NewExample(tokens, targets, weights), true
 }
 
-// cutLeft keeps the last positions, at most seq with the BOS that is put before them. If
-// some message of what is kept begins before the last span that is scored does, the cut is
-// there: begins says of tokens whether a message may begin with them.
-func (e Example) cutLeft(seq int, bos int32, begins func(int32) bool) (cut Example, ok bool) {
-	if e.IDs[0] != bos {
-		bos = -1
-	}
-	at := e.Len() - seq
-	if bos >= 0 {
-		at++
-	}
+// messageStarts says how messages begin: marks is whether a token is one that templates
+// mark them with, system whether the first message is the system's.
+type messageStarts struct {
+	marks  func(id int32) bool
+	system bool
+}
+
+// cutLeft keeps the last positions, at most seq with the BOS and the system's message that
+// stay before them, if that has room in half of a sequence. Where what is kept has a
+// message that begins as the first of the user does, before the last span that is scored,
+// the cut is there, so that no answer stands without its question.
+func (e Example) cutLeft(seq int, bos int32, starts messageStarts) (cut Example, ok bool) {
 	last := e.Len()
 	if n := len(e.Scored); n > 0 {
 		last = int(e.Scored[n-1].From)
 	}
-	if marker := e.firstMarker(bos, begins); marker >= 0 {
+	head, user := 0, 0
+	if e.IDs[0] == bos {
+		head, user = 1, 1
+	}
+	if starts.system && starts.marks(e.IDs[head]) {
+		if i := slices.Index(e.IDs[head+1:max(last, head+1)], e.IDs[head]); i >= 0 {
+			user = head + 1 + i
+		}
+		if user <= seq/2 {
+			head = user
+		}
+	}
+	at := e.Len() - (seq - head)
+	if starts.marks(e.IDs[user]) {
 		for i := at; i < last; i++ {
-			if e.IDs[i] == marker {
+			if slices.Equal(e.IDs[i:i+2], e.IDs[user:user+2]) { // the marker and, with most templates, the role
 				at = i
 				break
 			}
 		}
 	}
-	return e.positions().example(at, e.Len(), bos)
-}
-
-// firstMarker is the special token that the first message begins with, -1 if the example
-// begins with none.
-func (e Example) firstMarker(bos int32, begins func(int32) bool) int32 {
-	first := 0
-	if e.IDs[0] == bos {
-		first = 1
-	}
-	if first < len(e.IDs) && begins(e.IDs[first]) {
-		return e.IDs[first]
-	}
-	return -1
+	return e.positions().example(at, e.Len(), e.IDs[:head]...)
 }
 
 // split cuts the example into windows of at most seq positions, those of which something is
@@ -136,11 +139,12 @@ func (e Example) firstMarker(bos int32, begins func(int32) bool) int32 {
 func (e Example) split(seq int, bos int32) (windows []Example) {
 	p := e.positions()
 	for at := 0; at < e.Len(); {
-		end, lead := min(at+seq, e.Len()), int32(-1)
+		var lead []int32
 		if at > 0 && bos >= 0 {
-			end, lead = min(at+seq-1, e.Len()), bos
+			lead = []int32{bos}
 		}
-		if w, ok := p.example(at, end, lead); ok {
+		end := min(at+seq-len(lead), e.Len())
+		if w, ok := p.example(at, end, lead...); ok {
 			windows = append(windows, w)
 		}
 		at = end

@@ -110,6 +110,9 @@ func (b *dialog) addTurn(f *fields, later, learned bool) error {
 // others those that --train-on names.
 func (b *dialog) record() (record, error) {
 	r := b.chatRecord
+	if len(r.Messages) == 0 {
+		return nil, errors.New("the conversation has no messages")
+	}
 	last := -1
 	for i, m := range r.Messages {
 		if r.weights[i] == 0 {

@@ -137,6 +137,96 @@ func TestSplitKeepsEqualExamplesTogether(t *testing.T) {
 	}
 }
 
+func TestSplitKeepsTheExamplesOfARecordTogether(t *testing.T) {
+	var examples []Example
+	for i := range 60 {
+		ex := example(i, 4)
+		ex.Record = int32(1 + i/3)
+		examples = append(examples, ex)
+	}
+	examples[10].IDs = examples[40].IDs // of the records 4 and 14
+	for seed := range uint64(20) {
+		train, eval := Split(examples, 0.3, seed)
+		side := map[int32]bool{}
+		for _, ex := range eval {
+			side[ex.Record] = true
+		}
+		if side[4] != side[14] {
+			t.Fatal("equal examples are on both sides")
+		}
+		for _, ex := range train {
+			if side[ex.Record] {
+				t.Fatalf("record %d is on both sides", ex.Record)
+			}
+		}
+		if len(eval) < 12 || len(eval) > 18 {
+			t.Fatalf("%d are held out", len(eval))
+		}
+	}
+}
+
+func TestBatchesOfABucketSamplerHaveSimilarLengths(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	lengths := make([]int, 1003)
+	for i := range lengths {
+		lengths[i] = 1 + r.IntN(1000)
+	}
+	const batch = 8
+	spread := func(s *Sampler) (sum int, orders [2][]int) {
+		for epoch := range orders {
+			for range lengths {
+				row, e := s.Next()
+				if e != epoch {
+					t.Fatalf("epoch %d within epoch %d", e, epoch)
+				}
+				orders[epoch] = append(orders[epoch], row)
+			}
+			for rows := range slices.Chunk(orders[epoch], batch) {
+				least, most := 1000, 0
+				for _, row := range rows {
+					least, most = min(least, lengths[row]), max(most, lengths[row])
+				}
+				sum += most - least
+			}
+			all := slices.Sorted(slices.Values(orders[epoch]))
+			for i, row := range all {
+				if i != row {
+					t.Fatal("not every row once")
+				}
+			}
+		}
+		return sum, orders
+	}
+	plain, _ := spread(NewSampler(len(lengths), 3))
+	bucketed, orders := spread(NewBucketSampler(lengths, batch, 3))
+	if bucketed*10 > plain {
+		t.Errorf("lengths differ by %d in buckets, by %d without", bucketed, plain)
+	}
+	if slices.Equal(orders[0], orders[1]) {
+		t.Error("two epochs have the same order")
+	}
+	first := 0
+	for i := range 100 {
+		if lengths[orders[0][i*batch]] < 500 {
+			first++
+		}
+	}
+	if first < 30 || first > 70 {
+		t.Errorf("%d of 100 batches are of short rows", first)
+	}
+	at := NewBucketSampler(lengths, batch, 3)
+	for range 1500 {
+		at.Next()
+	}
+	again := NewBucketSampler(lengths, batch, 3)
+	if err := again.Restore(at.Position()); err != nil {
+		t.Fatal(err)
+	}
+	if row, _ := again.Next(); row != orders[1][1500-len(lengths)] {
+		t.Error("a restored sampler goes on otherwise")
+	}
+}
+
 func TestEveryEpochVisitsEveryRowOnceInAnOrderOfItsOwn(t *testing.T) {
 	s := NewSampler(50, 42)
 	var epochs [3][]int

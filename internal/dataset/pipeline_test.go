@@ -34,7 +34,7 @@ func jsonl(n int) []byte {
 }
 
 func TestAnyNumberOfThreadsGivesTheSame(t *testing.T) {
-	content := jsonl(3 << 20)
+	content := jsonl(1 << 20)
 	read := func(threads int) *Data {
 		d, err := Read(bytes.NewReader(content), "x.jsonl", newFake(), Options{Seq: 60, Template: chatML, Threads: threads})
 		if err != nil {
@@ -51,7 +51,7 @@ func TestAnyNumberOfThreadsGivesTheSame(t *testing.T) {
 }
 
 func TestTheFirstBadRecordIsTheErrorWithAnyNumberOfThreads(t *testing.T) {
-	good := jsonl(1 << 20)
+	good := jsonl(300 << 10)
 	content := append(bytes.Clone(good), "{\"text\":1}\n"...)
 	line := bytes.Count(content, []byte("\n"))
 	content = append(append(content, good...), "{\"text\":2}\n{\"text\":\"\xff\"}\n"...)
@@ -64,7 +64,7 @@ func TestTheFirstBadRecordIsTheErrorWithAnyNumberOfThreads(t *testing.T) {
 }
 
 func TestRecordsTakeLittleMoreMemoryThanTheirTokens(t *testing.T) {
-	text := bytes.Repeat([]byte(`{"prompt":"`+strings.Repeat("What is it? ", 40)+`","completion":"`+strings.Repeat("It is that. ", 40)+"\"}\n"), 8000)
+	text := bytes.Repeat([]byte(`{"prompt":"`+strings.Repeat("What is it? ", 40)+`","completion":"`+strings.Repeat("It is that. ", 40)+"\"}\n"), 4000)
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	heap := func() int64 {
 		var m runtime.MemStats

@@ -1,6 +1,9 @@
 package dataset
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Position is a place in the order of training. It is plain data to be stored in
 // a checkpoint.
@@ -14,8 +17,10 @@ type Position struct {
 // Sampler gives out the indices of rows, every row once an epoch, in an order of
 // its own each epoch. What comes next is a pure function of the position.
 type Sampler struct {
-	at    Position
-	order []int // of the epoch at.Epoch
+	at      Position
+	order   []int // of the epoch at.Epoch
+	lengths []int // of the rows, if those of a batch are to have similar ones
+	batch   int
 }
 
 // NewSampler starts at the first row of epoch 0. rows must be positive.
@@ -28,8 +33,38 @@ func NewSampler(rows int, seed uint64) *Sampler {
 	return s
 }
 
+// NewBucketSampler is NewSampler for rows of such lengths of which batch are computed
+// together: the rows of a batch have similar lengths.
+func NewBucketSampler(lengths []int, batch int, seed uint64) *Sampler {
+	s := NewSampler(len(lengths), seed)
+	s.lengths, s.batch = lengths, max(1, batch)
+	s.shuffle()
+	return s
+}
+
+// shuffle makes the order of the epoch.
 func (s *Sampler) shuffle() {
 	permute(s.order, s.at.Seed, streamEpoch+uint64(s.at.Epoch))
+	if s.batch > 1 {
+		s.bucket()
+	}
+}
+
+// bucketBatches is among the rows of how many batches similar ones are sought: enough for
+// lengths to be close, few enough for batches to differ from epoch to epoch.
+const bucketBatches = 50
+
+// bucket sorts the rows of some batches at a time by length, and shuffles the batches. One
+// that is not full comes last.
+func (s *Sampler) bucket() {
+	for rows := range slices.Chunk(s.order, bucketBatches*s.batch) {
+		slices.SortStableFunc(rows, func(a, b int) int { return s.lengths[b] - s.lengths[a] })
+	}
+	full := len(s.order) / s.batch
+	sorted := slices.Clone(s.order)
+	for i, b := range permutation(full, s.at.Seed, streamBatches+uint64(s.at.Epoch)) {
+		copy(s.order[i*s.batch:], sorted[b*s.batch:(b+1)*s.batch])
+	}
 }
 
 // Next returns the index of the next row and the epoch it belongs to. It never ends.

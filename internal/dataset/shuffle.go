@@ -42,3 +42,7 @@ const (
 	streamPack
 	streamEpoch
 )
+
+// streamBatches is what the streams that shuffle the batches of epochs count up from;
+// epochs do not come so far.
+const streamBatches uint64 = 1 << 62
