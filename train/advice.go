@@ -29,10 +29,10 @@ const (
 func (f *tuning) warnOfShortRun() {
 	plan := &f.report.Plan
 	if plan.EpochScored < fewTokens {
-		f.warn("the data have only %s to learn: whatever comes of that is those by heart; give more data", printable.Count(plan.EpochScored, "token"))
+		f.warn("the data have only %s to learn, which a run can only learn by heart; give more data", printable.Count(plan.EpochScored, "token"))
 	}
 	if plan.Steps < fewSteps {
-		f.warn("%s: too few to learn much, as about %d are needed for a little; %s", printable.Count(plan.Steps, "optimizer step"), loop.EnoughSteps, f.moreSteps())
+		f.warn("too few optimizer steps to learn much: %d, where %d or more are usual; %s", plan.Steps, loop.EnoughSteps, f.moreSteps())
 	}
 	warmup := loop.WarmupSteps(f.Config.Warmup, plan.Steps)
 	if f.Config.Warmup > 0.1 && 2*warmup >= plan.Steps {
@@ -47,12 +47,12 @@ func (f *tuning) moreSteps() string {
 	case f.Config.Steps > 0:
 		return fmt.Sprintf("--steps %d takes more", loop.EnoughSteps)
 	case plan.RowsPerStep > 1 && plan.Steps*plan.RowsPerStep >= fewSteps:
-		return fmt.Sprintf("with --batch 1 --grad-accum 1 they are %d", plan.TrainRows*f.Config.Epochs)
+		return fmt.Sprintf("--batch 1 --grad-accum 1 makes %d", plan.TrainRows*f.Config.Epochs)
 	case f.packed():
 		return "--no-packing makes more of the same data"
 	}
 	epochs := (loop.EnoughSteps*plan.RowsPerStep + plan.TrainRows - 1) / plan.TrainRows
-	return fmt.Sprintf("give more data, or let the run learn these by heart with --epochs %d", epochs)
+	return fmt.Sprintf("give more data, or go through these more often with --epochs %d", epochs)
 }
 
 // packed reports whether some row has several examples.

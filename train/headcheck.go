@@ -34,13 +34,13 @@ func (f *tuning) checkHead(ctx context.Context) error {
 		named = append(named, f.describeLike(l, counts[l.Token]))
 	}
 	if more := len(alike) - shown; more > 0 {
-		named = append(named, fmt.Sprintf("and %s more", printable.Count(more, "token")))
+		named = append(named, "and "+printable.Count(more, "more token"))
 	}
-	text := "what is trained cannot make the model say " + strings.Join(named, "; ")
+	text := "this run cannot teach the model to say " + strings.Join(named, "; ") + ". "
 	if counts[alike[0].Token].ends > 0 {
-		text += ": it will not stop where it should"
+		text += "The model will not stop where it should; "
 	}
-	f.warn("%s; %s", text, f.wayToHead())
+	f.warn("%s%s", text, f.wayToHead())
 	return nil
 }
 
@@ -71,11 +71,11 @@ func scoredTokens(rows []dataset.Row) map[int32]tokenCount {
 
 // describeLike says what is wrong with the head's row of a token.
 func (f *tuning) describeLike(l model.LikeRow, c tokenCount) string {
-	text := fmt.Sprintf("%s (scored %s", f.tokenText(l.Token), printable.Count(c.scored, "time"))
+	text := fmt.Sprintf("%s, which is learned %s", f.tokenText(l.Token), printable.Count(c.scored, "time"))
 	if c.ends > 0 {
-		text += fmt.Sprintf(", ends %s", printable.Count(c.ends, "example"))
+		text += fmt.Sprintf(" and ends %s", printable.Count(c.ends, "example"))
 	}
-	text += "), whose row of the output head "
+	text += ": its row of the output head "
 	if l.Zero {
 		text += "is zero"
 		if l.Like == 0 {
@@ -83,9 +83,9 @@ func (f *tuning) describeLike(l model.LikeRow, c tokenCount) string {
 		}
 		text += " and "
 	}
-	text += "equals that of " + f.tokenText(l.Other)
+	text += "is as good as equal to that of " + f.tokenText(l.Other)
 	if more := l.Like - 1; more > 0 {
-		text += fmt.Sprintf(" and %s more", printable.Count(more, "token"))
+		text += " and of " + printable.Count(more, "more token")
 	}
 	return text
 }

@@ -1,137 +1,182 @@
 package model
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
 
 	"qtool/internal/kernel/product"
+	"qtool/internal/kernel/vector"
 )
 
 // LikeRow is a token whose logit no hidden state can set apart, by its row of the head.
 type LikeRow struct {
 	Token int32
-	Zero  bool  // all elements of the row are 0, and so is the logit, but for a bias
-	Other int32 // the first other token with such a row, -1 if there is none
+	Zero  bool  // the row is as good as zero, and so is the logit, but for a bias
+	Other int32 // one with a row as good as equal, -1 if there is none
 	Like  int   // how many others there are
 }
 
-// LikeRows finds, among tokens, those whose row of the head is zero or equals that of another
-// token: a model whose head is not trained cannot learn to tell them apart. It goes through
-// the whole head once and keeps 8 bytes for each row. A head that is trained has none.
+const (
+	// equalRows is how far from each other rows are as good as equal, as a part of their
+	// norm. Their logits then differ by that part of a logit at most; rows of tokens that
+	// were trained are far from that, while untrained ones are often closer, and not quite
+	// equal.
+	equalRows = 0.02
+	// zeroRow is the norm of a row that is as good as zero, as a part of the mean norm.
+	zeroRow = 1e-3
+)
+
+// LikeRows finds, among tokens, those whose row of the head is as good as zero or as that of
+// another token: a model whose head is not trained cannot learn to tell them apart. It goes
+// through the whole head once and keeps 40 bytes for each row. A head that is trained has
+// none.
 func (d *Decoder) LikeRows(ctx context.Context, pool *product.Pool, tokens []int32) ([]LikeRow, error) {
 	if d.head.Pair != nil || len(d.params) > 0 {
 		return nil, nil
 	}
-	h := &headRows{head: d.head.Expert[0], hashes: make([]uint64, d.head.Rows), buffers: make([][]float32, pool.Workers())}
-	for i := range h.buffers {
-		h.buffers[i] = make([]float32, d.head.Cols)
-	}
+	h := newHeadRows(d.head.Expert[0], pool.Workers())
+	var found []LikeRow
 	err := pool.Within(ctx, func() error {
-		pool.Do((d.head.Rows+rowsAtOnce-1)/rowsAtOnce, h)
+		pool.Do((h.head.Rows+rowsAtOnce-1)/rowsAtOnce, (*sketchTask)(h))
+		h.sort()
+		h.tokens, h.found = tokens, make([]LikeRow, len(tokens))
+		pool.Do((len(tokens)+rowsAtOnce-1)/rowsAtOnce, (*likeTask)(h))
+		found = slices.DeleteFunc(h.found, func(l LikeRow) bool { return !l.Zero && l.Like == 0 })
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return h.like(tokens), nil
+	return found, err
 }
 
-// headRows hashes the rows of a head.
+// sketchSize is how many sums a row is compared by before it is compared as a whole.
+const sketchSize = 8
+
+// sketch has of each eighth of a row the sum of its elements, each with a random sign. The
+// squared distance of two sketches is on average that of the rows.
+type sketch [sketchSize]float32
+
+// headRows are the rows of a head, sketched.
 type headRows struct {
-	head    product.Matrix
-	hashes  []uint64
-	buffers [][]float32 // by worker
+	head     product.Matrix
+	signs    []float32 // of each column
+	sketches []sketch
+	norms    []float32
+	mean     float64 // of the norms
+	order    []int32 // rows by their first sum, ascending
+
+	tokens  []int32 // to look for
+	found   []LikeRow
+	buffers [][2][]float32 // rows decoded, by worker
 }
 
-// rowsAtOnce is how many rows a worker hashes at a time.
+func newHeadRows(head product.Matrix, workers int) *headRows {
+	h := &headRows{
+		head: head, signs: make([]float32, head.Cols), sketches: make([]sketch, head.Rows),
+		norms: make([]float32, head.Rows), order: make([]int32, head.Rows), buffers: make([][2][]float32, workers),
+	}
+	bits := uint64(1)
+	for i := range h.signs {
+		bits = bits*6364136223846793005 + 1442695040888963407 // Knuth's MMIX
+		h.signs[i] = float32(1 - 2*int64(bits>>63))
+	}
+	for i := range h.buffers {
+		h.buffers[i] = [2][]float32{make([]float32, head.Cols), make([]float32, head.Cols)}
+	}
+	return h
+}
+
+// rowsAtOnce is how many rows or tokens a worker takes at a time.
 const rowsAtOnce = 64
 
+type sketchTask headRows
+
 // Do implements [work.Task].
-func (h *headRows) Do(worker, part int) {
+func (h *sketchTask) Do(worker, part int) {
 	for r := part * rowsAtOnce; r < min((part+1)*rowsAtOnce, h.head.Rows); r++ {
-		h.hashes[r] = hashRow(h.head.Row(r, h.buffers[worker]))
-	}
-}
-
-// elementBits are those of an element, the same for all that count as 0: rows that were never
-// trained are not always exactly 0.
-func elementBits(x float32) uint64 {
-	const sign, asZero = 1 << 31, 0x24e69595 // of 1e-16
-	bits := math.Float32bits(x)
-	if bits&^sign <= asZero {
-		bits = 0
-	}
-	return uint64(bits)
-}
-
-// hashRow is a hash of two sums over every other two elements, which do not wait for each
-// other.
-func hashRow(row []float32) uint64 {
-	const odd1, odd2 = 0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f
-	var a, b uint64
-	for ; len(row) >= 4; row = row[4:] {
-		a = (a ^ (elementBits(row[0]) | elementBits(row[1])<<32)) * odd1
-		b = (b ^ (elementBits(row[2]) | elementBits(row[3])<<32)) * odd2
-		a, b = a^a>>29, b^b>>29
-	}
-	for _, x := range row {
-		a = (a ^ elementBits(x)) * odd1
-	}
-	return a ^ b>>29 ^ b<<35
-}
-
-// like finds those of tokens that are like others.
-func (h *headRows) like(tokens []int32) (found []LikeRow) {
-	groups := map[uint64][]int32{} // rows with the hash of a token
-	for _, token := range tokens {
-		groups[h.hashes[token]] = nil
-	}
-	for r, hash := range h.hashes {
-		if rows, ok := groups[hash]; ok {
-			groups[hash] = append(rows, int32(r))
+		row := h.head.Row(r, h.buffers[worker][0])
+		for k := range sketchSize {
+			from, to := k*len(row)/sketchSize, (k+1)*len(row)/sketchSize
+			h.sketches[r][k] = vector.Dot(row[from:to], h.signs[from:to])
 		}
+		h.norms[r] = float32(math.Sqrt(float64(vector.Dot(row, row))))
 	}
-	first, other := h.buffers[0], make([]float32, h.head.Cols)
-	zero := map[uint64]bool{}
-	for hash, rows := range groups {
-		row := h.head.Row(int(rows[0]), first)
-		zero[hash] = zeroRow(row)
-		groups[hash] = slices.DeleteFunc(rows, func(r int32) bool { return !equalRows(row, h.head.Row(int(r), other)) })
+}
+
+// sort readies the rows for the search.
+func (h *headRows) sort() {
+	for r, norm := range h.norms {
+		h.order[r] = int32(r)
+		h.mean += float64(norm) / float64(len(h.norms))
 	}
-	for _, token := range tokens {
-		hash := h.hashes[token]
-		rows := groups[hash]
-		i, equal := slices.BinarySearch(rows, token)
-		if !equal || len(rows) == 1 && !zero[hash] {
+	slices.SortFunc(h.order, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(h.sketches[a][0], h.sketches[b][0]), cmp.Compare(a, b))
+	})
+}
+
+type likeTask headRows
+
+// Do implements [work.Task].
+func (l *likeTask) Do(worker, part int) {
+	h := (*headRows)(l)
+	for i := part * rowsAtOnce; i < min((part+1)*rowsAtOnce, len(h.tokens)); i++ {
+		h.found[i] = h.like(h.tokens[i], h.buffers[worker])
+	}
+}
+
+// like compares the row of a token with all others. Those whose sketches are near are
+// compared as a whole, but of very many only the first: the sketches say the same.
+func (h *headRows) like(token int32, buffers [2][]float32) LikeRow {
+	const compared = 64
+	l := LikeRow{Token: token, Zero: h.zero(token), Other: -1}
+	near := equalRows * h.norms[token]
+	if l.Zero {
+		near = float32(zeroRow * h.mean)
+	}
+	mine := h.head.Row(int(token), buffers[0])
+	const spread = sketchSize // the distance of sketches squared is hardly ever so many times that of the rows
+	reach := near * float32(math.Sqrt(spread))
+	first := h.sketches[token][0]
+	from, _ := slices.BinarySearchFunc(h.order, first-reach, func(r int32, x float32) int { return cmp.Compare(h.sketches[r][0], x) })
+	tried := 0
+	for _, r := range h.order[from:] {
+		if h.sketches[r][0] > first+reach {
+			break
+		}
+		if r == token || !nearSketches(&h.sketches[token], &h.sketches[r], reach*reach) {
 			continue
 		}
-		l := LikeRow{Token: token, Zero: zero[hash], Other: -1, Like: len(rows) - 1}
-		if l.Like > 0 {
-			l.Other = rows[0]
-			if i == 0 {
-				l.Other = rows[1]
-			}
+		if tried++; tried <= compared && !(distance(mine, h.head.Row(int(r), buffers[1])) <= near) || l.Other < 0 && tried > compared {
+			continue
 		}
-		found = append(found, l)
+		l.Like++
+		if l.Other < 0 || r < l.Other {
+			l.Other = r
+		}
 	}
-	return found
+	return l
 }
 
-func equalRows(a, b []float32) bool {
+// zero reports whether the row of a token is as good as zero.
+func (h *headRows) zero(token int32) bool { return float64(h.norms[token]) <= zeroRow*h.mean }
+
+// nearSketches reports whether the squared distance of two sketches is at most far.
+func nearSketches(a, b *sketch, far float32) bool {
+	var sum float32
+	for k := range a {
+		d := a[k] - b[k]
+		if sum += d * d; !(sum <= far) {
+			return false
+		}
+	}
+	return true
+}
+
+func distance(a, b []float32) float32 {
+	var sum float64
 	for i := range a {
-		if elementBits(a[i]) != elementBits(b[i]) {
-			return false
-		}
+		d := float64(a[i] - b[i])
+		sum += d * d
 	}
-	return true
-}
-
-func zeroRow(row []float32) bool {
-	for _, x := range row {
-		if elementBits(x) != 0 {
-			return false
-		}
-	}
-	return true
+	return float32(math.Sqrt(sum))
 }
