@@ -67,3 +67,42 @@ func (b Base) Record(extra *gguf.Metadata) {
 		extra.Set("qtool.base.file_type", uint32(b.FileType))
 	}
 }
+
+// Recorded is the base that an adapter's metadata say it was trained on; not ok if they say
+// nothing of it.
+func Recorded(extra *gguf.Metadata) (b Base, ok bool) {
+	if extra == nil {
+		return b, false
+	}
+	b.Architecture, _ = extra.Str("qtool.base.architecture")
+	b.Name, _ = extra.Str("qtool.base.name")
+	b.SHA256, _ = extra.Str("qtool.base.sha256")
+	b.FileType = -1
+	if n, err := extra.Int("qtool.base.file_type"); err == nil {
+		b.FileType = n
+	}
+	return b, b.SHA256 != "" || b.Name != "" || b.Architecture != ""
+}
+
+// Relation says how near the model at hand is to one that an adapter was trained on.
+type Relation int
+
+const (
+	SameBase   Relation = iota // the same tensors, bit for bit
+	SameModel                  // the same model, as far as names tell, but other bits: another quantization
+	OtherModel                 // a model of another name or architecture
+)
+
+// RelationTo compares b, the model at hand, with a recorded one. Where either has no name,
+// models of one architecture count as the same.
+func (b Base) RelationTo(recorded Base) Relation {
+	switch {
+	case b.SHA256 == recorded.SHA256 && b.SHA256 != "":
+		return SameBase
+	case recorded.Architecture != "" && b.Architecture != recorded.Architecture:
+		return OtherModel
+	case recorded.Name != "" && b.Name != "" && b.Name != recorded.Name:
+		return OtherModel
+	}
+	return SameModel
+}

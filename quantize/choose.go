@@ -55,6 +55,7 @@ type chooser struct {
 	embeddingType     *gguf.Type
 	rules             []typeRule
 	free              func(*gguf.Tensor) gguf.Type // decides instead of the mix, unless nil
+	storedAs          func(*gguf.Tensor) gguf.Type
 	pure, leaveOutput bool
 	imatrix           bool
 	arch              *archFacts
@@ -65,7 +66,7 @@ type chooser struct {
 
 func newChooser(facts *archFacts, tensors []*gguf.Tensor, mix fileType, opts Options) (*chooser, error) {
 	c := &chooser{
-		mix: mix, free: opts.free, pure: opts.Pure, leaveOutput: opts.LeaveOutput, imatrix: opts.Importance != nil,
+		mix: mix, free: opts.free, storedAs: opts.storedAs, pure: opts.Pure, leaveOutput: opts.LeaveOutput, imatrix: opts.Importance != nil,
 		arch: facts, tied: true, seen: map[role]int{},
 	}
 	var err error
@@ -110,15 +111,15 @@ func (c *chooser) choose(t *gguf.Tensor) (to gguf.Type, note string, err error) 
 		if rule != nil {
 			rule.excepted = t.Name
 		}
-		return t.Type, "", nil
+		return c.storedAs(t), "", nil
 	case c.leaveOutput && t.Name == arch.Output:
 		if rule != nil {
 			rule.beaten = t.Name
 		}
-		return t.Type, "left as it is on request", nil
+		return c.storedAs(t), "left as it is on request", nil
 	}
 	want := c.wanted(t, rule)
-	if c.mix.copies() && want == t.Type {
+	if c.mix.copies() && want == c.storedAs(t) {
 		return want, "", nil // whatever its rows
 	}
 	to = fitting(want, t.Shape[0])
@@ -171,7 +172,7 @@ func (c *chooser) wanted(t *gguf.Tensor, rule *typeRule) gguf.Type {
 	case c.free != nil:
 		return c.free(t)
 	case c.mix.copies():
-		return t.Type
+		return c.storedAs(t)
 	case c.pure || c.mix.base.BlockElements() == 1:
 		return c.mix.base
 	}

@@ -78,15 +78,16 @@ var typicalFileTypes = map[gguf.Type]string{
 
 // fileTypeOf is what md says, or else a guess from the type that most tensors have; of
 // several, the one that has so many first.
-func fileTypeOf(md *gguf.Metadata, tensors []*gguf.Tensor) uint32 {
+func fileTypeOf(md *gguf.Metadata, tensors []*gguf.Tensor, storedAs func(*gguf.Tensor) gguf.Type) uint32 {
 	if n, err := md.Int("general.file_type"); err == nil && n >= 0 && n <= math.MaxUint32 {
 		return uint32(n)
 	}
 	counts := map[gguf.Type]int{}
 	most := gguf.F32
 	for _, t := range tensors {
-		if counts[t.Type]++; counts[t.Type] > counts[most] {
-			most = t.Type
+		typ := storedAs(t)
+		if counts[typ]++; counts[typ] > counts[most] {
+			most = typ
 		}
 	}
 	return typicalFileType(most).id | guessedFileType

@@ -118,7 +118,7 @@ func (w *weighed) DontNeed() {
 func (p *Plan) converted(src *gguf.Tensor, to gguf.Type) io.ReaderAt {
 	data := newConversion(src, to, nil)
 	c, ok := data.(*conversion)
-	if ok && c.misplaced != nil {
+	if ok && c.misplaced != nil && p.misplaced != nil {
 		p.misplaced[src.Name] = c.misplaced
 	}
 	if ok && p.opts.Importance != nil && src.Type != to && weighs(to) {

@@ -33,6 +33,10 @@ type Options struct {
 	// Importance is that of the source's weights. nil is no importance at all, which some
 	// rules of a mix look at.
 	Importance Importance
+	// Stored names tensors of the source that hold computed values and the types that they are
+	// stored as in the model whose values were computed with. To keep their types means these,
+	// for which no importance is asked.
+	Stored map[string]gguf.Type
 	// Inputs are files beside the model that the plan is made with, such as that of Importance.
 	Inputs []gguf.Source
 	// DryRun makes a plan also of what would be refused: quantized weights without
@@ -43,4 +47,12 @@ type Options struct {
 	Threads int
 
 	free func(*gguf.Tensor) gguf.Type // chooses for what no option decides; nil: the mix
+}
+
+// storedAs is the type that t is stored as.
+func (o *Options) storedAs(t *gguf.Tensor) gguf.Type {
+	if typ, ok := o.Stored[t.Name]; ok {
+		return typ
+	}
+	return t.Type
 }

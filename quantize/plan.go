@@ -86,7 +86,7 @@ func NewPlan(m gguf.Model, opts Options) (*Plan, error) {
 		slices.SortStableFunc(tensors, byLayerAndName)
 	}
 	if mix.copies() {
-		p.id = fileTypeOf(m.Metadata(), tensors)
+		p.id = fileTypeOf(m.Metadata(), tensors, opts.storedAs)
 	}
 	c, err := newChooser(arch, tensors, mix, opts)
 	if err != nil {
@@ -106,7 +106,9 @@ func (p *Plan) add(t *gguf.Tensor, c *chooser) (err error) {
 	if !t.Type.Known() && t.Elements() > 0 && !c.mix.copies() {
 		return fmt.Errorf("%w: its type %v is not known, so its elements cannot be read; update qtool, or get the model in another type", ErrUnsupported, t.Type)
 	}
-	pt := PlannedTensor{Name: t.Name, Shape: t.Shape, From: t.Type, FromBytes: t.Size()}
+	stored := *t
+	stored.Type = p.opts.storedAs(t)
+	pt := PlannedTensor{Name: t.Name, Shape: t.Shape, From: stored.Type, FromBytes: stored.Size()}
 	if pt.To, pt.Note, err = c.choose(t); err != nil {
 		return err
 	}
@@ -161,11 +163,30 @@ func (p *Plan) check(t *gguf.Tensor, to gguf.Type) (bytes int64, err error) {
 			"use the F16, BF16 or F32 model, or allow it with --allow-requantize", ErrRequantize, t.Type, to)
 	}
 	importance, err := p.importance(t)
-	if err == nil && importance == nil && p.needsImportance(t.Name, to) {
+	if err == nil && importance == nil && to != p.opts.storedAs(t) && p.needsImportance(t.Name, to) {
 		err = p.missingImportance(t.Name, to)
 	}
 	return bytes, err
 }
+
+// Give makes a tensor of the plan another type than the options do. It fails as [NewPlan]
+// does if the tensor cannot be converted to it.
+func (p *Plan) Give(name string, to gguf.Type) error {
+	pt := p.planned(name)
+	if pt == nil {
+		return fmt.Errorf("the plan has no tensor %q", name)
+	}
+	src, _ := p.source.Tensor(name)
+	bytes, err := p.check(src, to)
+	if err != nil {
+		return fmt.Errorf("tensor %q: %w", name, err)
+	}
+	pt.To, pt.ToBytes, pt.Note, pt.Estimate = to, bytes, "", nil
+	return nil
+}
+
+// SetMetadata replaces what the options say is to be set as it is.
+func (p *Plan) SetMetadata(kvs []gguf.KV) { p.opts.Metadata = kvs }
 
 // SourceName is what a tensor of the plan is called in the source.
 func (p *Plan) SourceName(name string) string {
@@ -181,14 +202,31 @@ func (p *Plan) SourceName(name string) string {
 func (p *Plan) Model() gguf.Model {
 	tensors := make([]*gguf.Tensor, len(p.Tensors))
 	p.misplaced = map[string]*misplacement{}
-	for i, pt := range p.Tensors {
-		src, _ := p.source.Tensor(pt.Name)
-		tensors[i] = &gguf.Tensor{
-			Name: pt.Name, Type: pt.To, Shape: pt.Shape, RawSize: src.RawSize,
-			Data: p.converted(src, pt.To),
-		}
+	for i := range p.Tensors {
+		tensors[i] = p.tensor(&p.Tensors[i])
 	}
 	return gguf.Assemble(p.metadata(), tensors, append(p.opts.Inputs, p.source)...)
+}
+
+func (p *Plan) tensor(pt *PlannedTensor) *gguf.Tensor {
+	src, _ := p.source.Tensor(pt.Name)
+	return &gguf.Tensor{Name: pt.Name, Type: pt.To, Shape: pt.Shape, RawSize: src.RawSize, Data: p.converted(src, pt.To)}
+}
+
+// Tensor is one tensor of [Plan.Model] as the plan is now.
+func (p *Plan) Tensor(name string) (*gguf.Tensor, bool) {
+	if pt := p.planned(name); pt != nil {
+		return p.tensor(pt), true
+	}
+	return nil, false
+}
+
+func (p *Plan) planned(name string) *PlannedTensor {
+	i := slices.IndexFunc(p.Tensors, func(pt PlannedTensor) bool { return pt.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &p.Tensors[i]
 }
 
 // droppedKeys hold of the source file, not of the new one.

@@ -95,7 +95,7 @@ func NewTargetPlan(ctx context.Context, m gguf.Model, opts Options, target Targe
 	opts.FileType, opts.Pure = "Q8_0", false
 	opts.free = func(t *gguf.Tensor) gguf.Type {
 		free[t.Name] = true
-		return t.Type
+		return opts.storedAs(t)
 	}
 	p, err := NewPlan(m, opts)
 	if err != nil {
@@ -173,7 +173,7 @@ func (c *choice) list() error {
 func (item *candidates) add(c *choice, types []gguf.Type) error {
 	t := item.tensor
 	for _, to := range types {
-		if to == t.Type || t.Shape[0]%to.BlockElements() != 0 {
+		if to == item.planned.To || t.Shape[0]%to.BlockElements() != 0 {
 			continue
 		}
 		bytes, err := c.plan.check(t, to)

@@ -35,12 +35,18 @@ func adapterFlag() cli.Flag {
 // adapterPath unless that is "". check, unless nil, is called before the weights are
 // loaded, when a text can be cut into tokens. The caller closes what it gets.
 func loadForRun(c *cli.Context, con *console, from source.Source, adapterPath string, check func(*loaded) error) (l *loaded, err error) {
-	l = &loaded{}
+	var a *adapt.Adapter
 	if adapterPath != "" {
-		if l.adapter, err = adapt.Open(adapterPath); err != nil {
+		if a, err = adapt.Open(adapterPath); err != nil {
 			return nil, fmt.Errorf("adapter: %w", err)
 		}
 	}
+	return loadWith(c, con, from, a, "adapter "+adapterPath, check)
+}
+
+// loadWith is loadForRun with an adapter that is open, and how to call it; nil is none.
+func loadWith(c *cli.Context, con *console, from source.Source, a *adapt.Adapter, called string, check func(*loaded) error) (l *loaded, err error) {
+	l = &loaded{adapter: a}
 	if l.file, err = source.Open(from); err != nil {
 		return nil, err
 	}
@@ -52,7 +58,7 @@ func loadForRun(c *cli.Context, con *console, from source.Source, adapterPath st
 	if l.adapter != nil {
 		if err := l.adapter.Attach(l.decoder); err != nil {
 			l.file.Close()
-			return nil, fmt.Errorf("adapter %s: %w", adapterPath, err)
+			return nil, fmt.Errorf("%s: %w", called, err)
 		}
 	}
 	l.pool = product.NewPool(c.Int("threads"))

@@ -86,6 +86,9 @@ func runQuantize(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.Bool("force") && !c.IsSet("calibration") {
+		return usagef("--force is for --calibration; nothing else of quantize is refused for the memory that it needs")
+	}
 	target, err := readTarget(c)
 	if err != nil {
 		return err
@@ -121,7 +124,7 @@ func runQuantize(c *cli.Context) error {
 			return err
 		}
 	}
-	plan, err := makePlan(c, con, m, opts, target, calibration)
+	plan, err := makePlan(c, con, m, m, opts, target, calibration)
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}

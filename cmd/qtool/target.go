@@ -27,8 +27,6 @@ func targetFlags() []cli.Flag {
 func readTarget(c *cli.Context) (*quantize.Target, error) {
 	t := &quantize.Target{}
 	switch {
-	case c.Bool("force") && !c.IsSet("calibration"):
-		return nil, usagef("--force is for --calibration; nothing else of quantize is refused for the memory that it needs")
 	case !c.IsSet("target-size") && !c.IsSet("target-bpw"):
 		for _, name := range []string{"target-types", "calibration", "calibration-tokens"} {
 			if c.IsSet(name) {
@@ -67,10 +65,11 @@ func readTarget(c *cli.Context) (*quantize.Target, error) {
 }
 
 // makePlan chooses a type for every tensor of m: for a size, or if target is nil by the
-// file type. calibration is the text to measure on, if any.
-func makePlan(c *cli.Context, con *console, m source.Model, opts quantize.Options, target *quantize.Target, calibration string) (*quantize.Plan, error) {
+// file type. weights are m, or what became of it. calibration is the text to measure on m, if
+// any.
+func makePlan(c *cli.Context, con *console, m source.Model, weights gguf.Model, opts quantize.Options, target *quantize.Target, calibration string) (*quantize.Plan, error) {
 	if target == nil {
-		return quantize.NewPlan(m, opts)
+		return quantize.NewPlan(weights, opts)
 	}
 	if calibration != "" {
 		var err error
@@ -90,5 +89,5 @@ func makePlan(c *cli.Context, con *console, m source.Model, opts quantize.Option
 		bar.Remark("%s", printable.Text(t.Name))
 		bar.Set(done)
 	}
-	return quantize.NewTargetPlan(c.Context, m, opts, *target)
+	return quantize.NewTargetPlan(c.Context, weights, opts, *target)
 }

@@ -1,0 +1,12 @@
+package main
+
+import "github.com/urfave/cli/v2"
+
+func loraCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "lora",
+		Usage:       "work on LoRA adapters",
+		UsageText:   "qtool lora merge [flags]",
+		Subcommands: []*cli.Command{loraMergeCommand()},
+	}
+}

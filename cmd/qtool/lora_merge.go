@@ -1,0 +1,498 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qtool/gguf"
+	"qtool/internal/budget"
+	"qtool/internal/memory"
+	"qtool/internal/outputs"
+	"qtool/internal/printable"
+	"qtool/internal/source"
+	"qtool/lora"
+	"qtool/quantize"
+)
+
+func loraMergeCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "merge",
+		Usage: "add adapters to the weights of their base",
+		UsageText: `qtool lora merge --model BASE ADAPTER[:SCALE]... OUT.gguf
+
+qtool lora merge --model model-q4_k_m.gguf mine.gguf merged.gguf
+qtool lora merge --model model-q4_k_m.gguf --keep 0.9 --check-data text.txt mine.gguf merged.gguf
+qtool lora merge --model model-q4_k_m.gguf --source model-f16.gguf style.gguf:0.5 facts.gguf merged.gguf
+qtool lora merge --model model-f16.gguf --type Q4_K_M --imatrix imatrix.gguf mine.gguf merged.gguf`,
+		Description: `The changed weights W + SCALE·alpha/rank·B·A are stored in the type that W has, or
+in that of --type or a target; all others are copied. Storing them loses something: what is
+kept of the adapter's change ΔW is printed for every kind of tensor, as the share ⟨D,ΔW⟩/‖ΔW‖²
+of it that is in the difference D of the stored weight and W.
+
+--keep raises the types of tensors that keep less. --source takes W from the model before it
+was quantized, which costs no bytes. --check-data measures how far the merged model's
+predictions are from those of the base with its adapters.`,
+		Flags: append([]cli.Flag{
+			inputFlag(&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the `BASE`: a .gguf file or a Hugging Face folder"}),
+			inputFlag(&cli.StringFlag{Name: "source", Usage: "add the changes to the weights of `MODEL`, from which the base was quantized"}),
+			&cli.Float64Flag{Name: "keep", Usage: "raise the types of tensors until `SHARE` of the change of each survives, as in 0.9"},
+			inputFlag(&cli.StringFlag{Name: "check-data", Usage: "compare the merged model with base and adapters on the text of `FILE`"}),
+			&cli.IntFlag{Name: "context", Aliases: []string{"c"}, Usage: "with --check-data: windows of `N` tokens", DefaultText: "512, or the model's context if that is less"},
+			&cli.IntFlag{Name: "chunks", Usage: "with --check-data: compare `N` windows at most", DefaultText: "all"},
+			&cli.StringFlag{Name: "name", Usage: "`NAME` of the merged model", DefaultText: "that of the base and those of the adapters"},
+			&cli.BoolFlag{Name: "force-base", Usage: "merge an adapter that was trained on another model"},
+			&cli.StringFlag{Name: "type", Usage: "file `TYPE` to make, as with quantize", DefaultText: "the types that the tensors have"},
+			&cli.BoolFlag{Name: "pure", Usage: "give all weights the same type, without the mix of TYPE"},
+			&cli.StringSliceFlag{Name: "tensor-type", Usage: "store the tensors that PATTERN finds as TYPE: `PATTERN=TYPE`; may be repeated"},
+			inputFlag(&cli.StringFlag{Name: "imatrix", Usage: "weigh columns by the importance matrix `FILE`"}),
+			&cli.BoolFlag{Name: "allow-requantize", Usage: "with a type or a target: convert tensors that are quantized already"},
+			&cli.BoolFlag{Name: "keep-split", Usage: "write the same shards that the base has"},
+			&cli.StringFlag{Name: "split-max-size", Usage: "write shards of at most `SIZE`, such as 2G or 1.5GiB"},
+			&cli.BoolFlag{Name: "hashes", Usage: "record hashes of all that is in the file, which qtool verify compares"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "print what is kept of the changes, and write nothing"},
+			preFlag(),
+			threadsFlag(),
+			forceFlag(),
+			jsonFlag(),
+		}, targetFlags()...),
+		Action: runLoraMerge,
+	}
+}
+
+// merge is one run of lora merge.
+type merge struct {
+	c        *cli.Context
+	con      *console
+	adapters []*mergedAdapter
+	output   string
+	plan     quantize.Options
+	target   *quantize.Target
+	keep     float64
+
+	base      source.Model
+	identity  lora.Base
+	weights   *lora.Adapter // all adapters in one
+	sum       *lora.Sum
+	check     *mergeCheck // nil without --check-data
+	survivals []lora.Survival
+	raised    int
+}
+
+// mergedAdapter is an adapter as it is named.
+type mergedAdapter struct {
+	Path   string  `json:"path"`
+	Scale  float32 `json:"scale"`
+	SHA256 string  `json:"sha256"`
+	// Base says how the model at hand is related to that which it was trained on; "" if it does
+	// not say.
+	Base string `json:"base,omitempty"`
+
+	adapter *lora.Adapter
+}
+
+func runLoraMerge(c *cli.Context) error {
+	m, err := newMerge(c)
+	if err != nil {
+		return err
+	}
+	text := ""
+	if c.IsSet("check-data") {
+		if text, err = readText(c.Context, m.con, "check-data", c.String("check-data")); err != nil {
+			return err
+		}
+	}
+	calibration, err := readCalibration(c, m.con)
+	if err != nil {
+		return err
+	}
+	importance, err := importanceFor(c, m.con)
+	if err != nil {
+		return err
+	}
+	defer importance.Close()
+	m.plan.Inputs, m.plan.Importance = importance.inputs(), importance.weights
+	if err := m.openAdapters(); err != nil {
+		return err
+	}
+	if m.base, err = openModel(c, c.String("model")); err != nil {
+		return err
+	}
+	defer m.base.Close()
+	unquantized, err := m.add()
+	if err != nil {
+		return err
+	}
+	if unquantized != nil {
+		defer unquantized.Close()
+	}
+	if err := m.identify(); err != nil {
+		return err
+	}
+	if text != "" {
+		if m.check, err = newMergeCheck(m, text); err != nil {
+			return err
+		}
+		defer m.check.Close()
+	}
+	plan, err := m.makePlan(calibration)
+	if err != nil {
+		return err
+	}
+	if err := importance.report(m.con, plan); err != nil {
+		return err
+	}
+	m.plan.Metadata = append(importance.metadata, m.metadata()...)
+	return m.finish(plan)
+}
+
+// newMerge reads the command line.
+func newMerge(c *cli.Context) (m *merge, err error) {
+	m = &merge{c: c, con: newConsole(c), keep: c.Float64("keep")}
+	args := c.Args().Slice()
+	if n := len(args); n > 0 && (!c.Bool("dry-run") || n > 1 && !isFile(scaledPath(args[n-1]))) {
+		m.output, args = args[n-1], args[:n-1]
+	}
+	const usage = "usage: qtool lora merge --model BASE ADAPTER[:SCALE]... OUT.gguf"
+	switch {
+	case !c.IsSet("model"):
+		return nil, usagef("lora merge: --model is missing; %s", usage)
+	case len(args) == 0:
+		return nil, usagef("lora merge: an adapter and OUT.gguf are wanted; %s", usage)
+	case c.IsSet("keep") && !(m.keep > 0 && m.keep < 1):
+		return nil, usagef("--keep %g: expected a share between 0 and 1, as in 0.9", m.keep)
+	case c.Int("context") < 0 || c.Int("chunks") < 0:
+		return nil, usagef("--context and --chunks cannot be negative")
+	case !c.IsSet("check-data") && (c.IsSet("context") || c.IsSet("chunks")):
+		return nil, usagef("--context and --chunks are for --check-data")
+	case c.IsSet("check-data") && c.Bool("dry-run"):
+		return nil, usagef("--check-data compares the model that is written, and --dry-run writes none")
+	}
+	for _, arg := range args {
+		a, err := parseScaled(arg)
+		if err != nil {
+			return nil, err
+		}
+		m.adapters = append(m.adapters, a)
+	}
+	if m.plan, err = quantizeOptions(c); err != nil {
+		return nil, err
+	}
+	if m.target, err = readTarget(c); err != nil {
+		return nil, err
+	}
+	typed := c.IsSet("type") || m.target != nil
+	switch {
+	case m.target != nil && m.keep > 0:
+		return nil, usagef("a target sets the size, and --keep the loss: give one of them")
+	case !typed && (c.Bool("pure") || c.Bool("allow-requantize")):
+		return nil, usagef("--pure and --allow-requantize are for --type and targets; without them all tensors keep their types")
+	}
+	if !typed {
+		m.plan.FileType, m.plan.KeepOrder = "COPY", true
+	}
+	if _, err := splitLimit(c); err != nil {
+		return nil, err
+	}
+	if m.output == "" {
+		return m, nil
+	}
+	return m, outputs.CheckModel(m.inputs(), m.output, c.Bool("keep-split") || c.IsSet("split-max-size"))
+}
+
+// inputs are all files that are read.
+func (m *merge) inputs() []string {
+	inputs := []string{m.c.String("model"), m.c.String("source"), m.c.String("imatrix"), m.c.String("calibration"), m.c.String("check-data")}
+	for _, a := range m.adapters {
+		inputs = append(inputs, a.Path)
+	}
+	return inputs
+}
+
+func isFile(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// scaledPath is the path in ADAPTER[:SCALE].
+func scaledPath(arg string) string {
+	if i := strings.LastIndexByte(arg, ':'); i > 0 && !isFile(arg) {
+		if _, err := strconv.ParseFloat(arg[i+1:], 32); err == nil {
+			return arg[:i]
+		}
+	}
+	return arg
+}
+
+// parseScaled reads ADAPTER[:SCALE]. What names a file as it is has no scale.
+func parseScaled(arg string) (*mergedAdapter, error) {
+	a := &mergedAdapter{Path: scaledPath(arg), Scale: 1}
+	if len(a.Path) < len(arg) {
+		s, _ := strconv.ParseFloat(arg[len(a.Path)+1:], 32)
+		if s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
+			return nil, usagef("lora merge: %q: the scale of an adapter is a number other than 0, as in %s:0.5", arg, a.Path)
+		}
+		a.Scale = float32(s)
+	}
+	return a, source.Found("", a.Path)
+}
+
+// openAdapters reads all adapters and makes one of them.
+func (m *merge) openAdapters() error {
+	if err := m.checkMemory(); err != nil {
+		return err
+	}
+	var scaled []lora.Scaled
+	for _, a := range m.adapters {
+		var err error
+		if a.adapter, err = lora.Open(a.Path); err != nil {
+			return fmt.Errorf("adapter: %w", err)
+		}
+		if a.SHA256, err = sumOfAdapter(m.c, a.Path); err != nil {
+			return err
+		}
+		scaled = append(scaled, lora.Scaled{Adapter: a.adapter, Strength: a.Scale})
+	}
+	var err error
+	if m.weights, err = lora.Combine(scaled...); err != nil {
+		return fmt.Errorf("adapter %s: %w", m.adapterPaths(), err)
+	}
+	return nil
+}
+
+func (m *merge) adapterPaths() string {
+	var paths []string
+	for _, a := range m.adapters {
+		paths = append(paths, a.Path)
+	}
+	return strings.Join(paths, ", ")
+}
+
+// checkMemory refuses adapters that are larger than the memory: they are held as float32, as
+// they are and combined.
+func (m *merge) checkMemory() error {
+	var bytes int64
+	for _, a := range m.adapters {
+		f, err := gguf.Open(a.Path, gguf.WithoutData())
+		if err != nil {
+			return fmt.Errorf("adapter: %w", err)
+		}
+		for _, t := range f.Tensors() {
+			bytes += 2 * 4 * int64(t.Elements())
+		}
+		f.Close()
+	}
+	b := budget.New("lora merge", m.c.Bool("force"), m.con.sayText)
+	d := budget.Demand{Need: memory.Need{Own: bytes}, Of: "the adapters"}
+	if b.Fits(d) {
+		return nil
+	}
+	return b.TooSmall(d, "merge them one after the other, or adapters on fewer experts")
+}
+
+// sumOfAdapter identifies the tensors of an adapter.
+func sumOfAdapter(c *cli.Context, path string) (string, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("adapter: %w", err)
+	}
+	defer f.Close()
+	id, err := lora.Identify(c.Context, f, nil)
+	return id.SHA256, err
+}
+
+// add makes the sum of base and adapters. The caller closes the source of the weights, which is
+// nil without --source.
+func (m *merge) add() (unquantized source.Model, err error) {
+	var from gguf.Model
+	if path := m.c.String("source"); path != "" {
+		if unquantized, err = openModel(m.c, path); err != nil {
+			return nil, fmt.Errorf("--source: %w", err)
+		}
+		from = unquantized
+	}
+	if m.sum, err = lora.Add(m.base, m.weights, from); err == nil {
+		err = m.sum.CheckSource(m.c.Context, m.c.Int("threads"))
+	}
+	if err != nil {
+		if unquantized != nil {
+			unquantized.Close()
+		}
+		return nil, fmt.Errorf("adapter %s: %w", m.adapterPaths(), err)
+	}
+	if n := len(m.sum.Idle); n > 0 {
+		m.con.say("%d pairs are all zero and change nothing: %s", n, abbreviate(m.sum.Idle, 8))
+	}
+	return unquantized, nil
+}
+
+// identify compares the base with those that the adapters were trained on.
+func (m *merge) identify() (err error) {
+	bar := m.con.progress()
+	defer bar.Done()
+	var total int64
+	for _, t := range m.base.Tensors() {
+		total += t.Size()
+	}
+	bar.Start(total, "bytes", "identifying the base")
+	if m.identity, err = lora.Identify(m.c.Context, m.base, bar.Set); err != nil {
+		return fmt.Errorf("%s: %w", m.c.String("model"), err)
+	}
+	for _, a := range m.adapters {
+		trained, ok := lora.Recorded(a.adapter.Extra)
+		if !ok {
+			m.con.detail("%s does not say on which model it was trained", a.Path)
+			continue
+		}
+		switch m.identity.RelationTo(trained) {
+		case lora.SameBase:
+			a.Base = "same"
+		case lora.SameModel:
+			a.Base = "other quantization"
+			bar.Note("%s was trained on the same model in another quantization, as far as names tell: on %s, and this is %s", a.Path, describeBase(trained), describeBase(m.identity))
+		case lora.OtherModel:
+			a.Base = "other model"
+			if !m.c.Bool("force-base") {
+				return fmt.Errorf("adapter %s: %w: it was trained on %s, and this is %s; --force-base merges it all the same", a.Path, lora.ErrMismatch, describeBase(trained), describeBase(m.identity))
+			}
+			bar.Note("warning: %s was trained on %s, and this is %s; merged all the same", a.Path, describeBase(trained), describeBase(m.identity))
+		}
+	}
+	return nil
+}
+
+// describeBase tells a base by its name and the beginning of its hash.
+func describeBase(b lora.Base) string {
+	return fmt.Sprintf("%s (%s, tensors %.8s)", printable.Quote(cmp.Or(b.Name, "a model without a name")), printable.Text(cmp.Or(b.Architecture, "architecture unknown")), printable.Text(b.SHA256))
+}
+
+// makePlan chooses the types and measures what they keep.
+func (m *merge) makePlan(calibration string) (plan *quantize.Plan, err error) {
+	if m.target != nil && m.output != "" && !m.c.Bool("dry-run") {
+		if err := checkSpace(need{m.output, m.target.DataBytes(m.base)}); err != nil {
+			return nil, err
+		}
+	}
+	m.plan.Stored = m.sum.Stored()
+	if plan, err = makePlan(m.c, m.con, m.base, m.sum.Model(), m.plan, m.target, calibration); err != nil {
+		return nil, fmt.Errorf("%s: %w", m.c.String("model"), err)
+	}
+	for _, remark := range plan.Remarks {
+		m.con.say("%s", remark)
+	}
+	for _, note := range plan.Notes() {
+		m.con.say("%s", note)
+	}
+	return plan, nil
+}
+
+// measure finds out what is kept, and raises types.
+func (m *merge) measure(plan *quantize.Plan) (err error) {
+	bar := m.con.progress()
+	defer bar.Done()
+	measuring := lora.Measuring{Threads: m.c.Int("threads"), Candidates: quantize.CandidateTypes(m.plan.Importance != nil)}
+	measured := func(label string) func(tensor string, done, total int64) {
+		begun := false
+		return func(tensor string, done, total int64) {
+			if !begun {
+				bar.Start(total, "weights", label)
+				begun = true
+			}
+			bar.Remark("%s", printable.Text(tensor))
+			bar.Set(done)
+		}
+	}
+	measuring.Progress = measured("measuring what is kept")
+	if m.survivals, err = m.sum.Survival(m.c.Context, plan, measuring); err != nil || m.keep == 0 {
+		return err
+	}
+	before := plan.ToBytes()
+	measuring.Progress = measured("trying types")
+	if m.raised, err = m.sum.Keep(m.c.Context, plan, m.survivals, m.keep, measuring); err != nil {
+		return err
+	}
+	bar.Note("--keep %g: %d of %d changed tensors got types of more bits, %s more in all", m.keep, m.raised, len(m.survivals), printable.Bytes(plan.ToBytes()-before))
+	return nil
+}
+
+// finish measures, writes, checks and reports.
+func (m *merge) finish(plan *quantize.Plan) error {
+	plan.SetMetadata(m.plan.Metadata)
+	if m.c.Bool("dry-run") {
+		if err := m.measure(plan); err != nil {
+			return err
+		}
+		return m.report(plan, nil, 0)
+	}
+	write, err := writeOptions(m.c, plan, m.base)
+	if err != nil {
+		return err
+	}
+	if err := checkModel(m.inputs(), m.output, m.sum.Merged(plan), write); err != nil {
+		return err
+	}
+	if err := m.measure(plan); err != nil {
+		return err
+	}
+	merged := m.sum.Merged(plan)
+	if m.keep > 0 { // which made it larger
+		if err := checkModel(m.inputs(), m.output, merged, write); err != nil {
+			return err
+		}
+	}
+	start := time.Now()
+	files, err := writeModel(m.c, m.con, merged, m.output, write)
+	if err != nil {
+		return err
+	}
+	seconds := time.Since(start).Seconds()
+	for _, line := range plan.Misplaced() {
+		m.con.say("%s", line)
+	}
+	m.con.say("%s: %s, %d of %d tensors changed, written in %.1f s", strings.Join(files, ", "), printable.Bytes(plan.ToBytes()), len(m.survivals), len(plan.Tensors), seconds)
+	if m.check != nil {
+		if err := m.check.compare(files[0]); err != nil {
+			return fmt.Errorf("%s is written, but --check-data: %w", strings.Join(files, ", "), err)
+		}
+	}
+	return m.report(plan, files, seconds)
+}
+
+// metadata is what the merged model says of where it comes from.
+func (m *merge) metadata() (kvs []gguf.KV) {
+	set := func(key string, v gguf.Value) { kvs = append(kvs, gguf.KV{Key: key, Value: v}) }
+	var files, names, hashes []string
+	var scales []float32
+	for _, a := range m.adapters {
+		file := filepath.Base(a.Path)
+		name, _ := a.adapter.Extra.Str("general.name")
+		files, hashes, scales = append(files, file), append(hashes, a.SHA256), append(scales, a.Scale)
+		names = append(names, cmp.Or(name, strings.TrimSuffix(file, filepath.Ext(file))))
+	}
+	base := cmp.Or(m.identity.Name, strings.TrimSuffix(filepath.Base(m.c.String("model")), ".gguf"))
+	set("general.name", cmp.Or(m.c.String("name"), strings.Join(append([]string{base}, names...), " + ")))
+	set("qtool.merge.version", buildVersion().Version)
+	set("qtool.merge.base.name", m.identity.Name)
+	set("qtool.merge.base.sha256", m.identity.SHA256)
+	set("qtool.merge.adapters", files)
+	set("qtool.merge.adapter_sha256", hashes)
+	set("qtool.merge.scales", scales)
+	if source := m.c.String("source"); source != "" {
+		set("qtool.merge.source", filepath.Base(source))
+	}
+	for i, a := range m.adapters {
+		for _, kv := range a.adapter.Extra.All() {
+			if key, ok := strings.CutPrefix(kv.Key, "qtool."); ok {
+				set(fmt.Sprintf("qtool.merge.adapter.%d.%s", i+1, key), kv.Value)
+			}
+		}
+	}
+	return kvs
+}
