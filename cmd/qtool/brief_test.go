@@ -40,6 +40,8 @@ var brief = []string{
 	"finetune --model MOE --data T --seq 32 --steps 2 --experts top:2 --router-aux-loss 0.1 --checkpointing --adapter moe.gguf",
 	"finetune --model MOE --data T --seq 32 --steps 1 --full full.gguf",
 	"generate M --lora a.gguf --prompt a -n 2",
+	"lora merge --model M --keep 0.9 --type Q4_0 --check-data T --context 32 --chunks 2 a.gguf a.gguf:-0.5 merged.gguf",
+	"lora merge --model MOE --source MOE moe.gguf merged.gguf",
 	"bench gemm --tokens 4 --types F32,Q4_0 --time 1ms",
 	"bench train --layers 1 --dim 64 --heads 2 --kv-heads 1 --ff 64 --vocab 64 --seq 8 --steps 1",
 	"bench train --layers 1 --dim 64 --heads 2 --kv-heads 1 --ff 64 --vocab 64 --seq 8 --steps 1 --forward",

@@ -78,6 +78,8 @@ func TestNothingIsWrittenOfAnInputThatChanges(t *testing.T) {
 	}
 	model, shards, importance := m(), split(), filepath.Join(t.TempDir(), "i.gguf")
 	qtool(t, "imatrix", model, "--data", text, "-c", "16", "-o", importance)
+	adapter, source := filepath.Join(t.TempDir(), "a.gguf"), m()
+	writeTinyAdapter(t, tiny(fixtures.Shape{}), adapter)
 	dir := t.TempDir()
 	out := filepath.Join(dir, "out.gguf")
 	for _, c := range []struct {
@@ -92,6 +94,8 @@ func TestNothingIsWrittenOfAnInputThatChanges(t *testing.T) {
 		{importance, []string{"quantize", "--type", "Q5_0", "--imatrix", importance, model, out}},
 		{shards[1], []string{"quantize", "--type", "Q8_0", "--keep-split", shards[0], out}},
 		{filepath.Join(folder, "model.safetensors"), []string{"quantize", "--type", "Q8_0", folder, out}},
+		{model, []string{"lora", "merge", "--model", model, adapter, out}},
+		{source, []string{"lora", "merge", "--model", model, "--source", source, adapter, out}},
 		{model, []string{"split", "--max-tensors", "3", model, out}},
 		{shards[len(shards)-1], []string{"join", shards[0], out}},
 		{model, []string{"imatrix", model, "--data", text, "-c", "16", "--save-every", "0", "-o", out}},

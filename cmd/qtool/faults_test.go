@@ -42,6 +42,8 @@ func writers(t *testing.T) map[string]writer {
 	if err := gguf.WriteFile(context.Background(), split, tiny(fixtures.Shape{}), gguf.WithSplitTensors(9)); err != nil {
 		t.Fatal(err)
 	}
+	adapter := filepath.Join(inputs, "a.gguf")
+	writeTinyAdapter(t, tiny(fixtures.Shape{}), adapter)
 	if err := os.WriteFile(data, []byte(strings.Repeat("All work and no play. ", 12)), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +74,12 @@ func writers(t *testing.T) map[string]writer {
 				return []string{"join", filepath.Join(inputs, "split-00001-of-00003.gguf"), filepath.Join(dir, "m.gguf")}
 			},
 			targets: []string{"m.gguf"},
+		},
+		"lora merge": {
+			args: func(dir string) []string {
+				return []string{"lora", "merge", "--model", m, "--type", "Q4_0", "--keep", "0.9", adapter, filepath.Join(dir, "m.gguf")}
+			},
+			targets: []string{"m.gguf"}, old: true,
 		},
 		"imatrix": {
 			args: func(dir string) []string {

@@ -31,6 +31,8 @@ func FuzzCommandsOnAdapters(f *testing.F) {
 		"finetune --threads 1 --model IN/m.gguf --init-adapter IN/a.gguf --data IN/t.txt --steps 1 --seq 16 --adapter OUT/b.gguf",
 		"finetune --threads 1 --model IN/a.gguf --data IN/t.txt --steps 1 --seq 16 --adapter OUT/b.gguf",
 		"quantize --threads 1 --type Q8_0 IN/a.gguf OUT/b.gguf",
+		"lora merge --threads 1 --model IN/m.gguf IN/a.gguf IN/seed.gguf:2 OUT/b.gguf",
+		"lora merge --threads 1 --model IN/m.gguf --type Q4_0 --keep 0.5 --check-data IN/t.txt -c 16 IN/a.gguf OUT/b.gguf",
 	}
 	addPrograms(f, len(seeds), len(commands), forgeries+1)
 	f.Fuzz(func(t *testing.T, seed, command byte, edits []byte) {

@@ -27,11 +27,13 @@ func tinyFile(t *testing.T, s fixtures.Shape) string {
 
 func TestInterruptedCommandsLeaveNothingAndExitWith130(t *testing.T) {
 	m := tinyFile(t, fixtures.Shape{})
-	out := filepath.Join(filepath.Dir(m), "out")
+	out, adapter := filepath.Join(filepath.Dir(m), "out"), filepath.Join(t.TempDir(), "a.gguf")
+	writeTinyAdapter(t, tiny(fixtures.Shape{}), adapter)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	for _, args := range [][]string{
 		{"quantize", m, out},
+		{"lora", "merge", "--model", m, adapter, out},
 		{"logits", m, "--tokens", "1,2,3", "-o", out},
 		{"generate", m, "--prompt", "a"},
 		{"perplexity", m, "--data", m, "--context", "16"},

@@ -34,16 +34,7 @@ func enterWorkshop(t *testing.T) {
 	m := tiny(fixtures.Shape{})
 	check(gguf.WriteFile(ctx, "m.gguf", m))
 	check(gguf.WriteFile(ctx, "s.gguf", m, gguf.WithSplitTensors(12)))
-	d, err := model.Load(m, model.Options{})
-	check(err)
-	a, err := adapt.New(d, adapt.Config{Rank: 2, Alpha: 4, Targets: []string{"attn_q", "ffn_up"}, Seed: 1})
-	check(err)
-	for _, p := range a.Pairs {
-		for i := range p.B.Data {
-			p.B.Data[i] = float32(i%3) - 1
-		}
-	}
-	check(a.WriteFile(ctx, "a.gguf"))
+	writeTinyAdapter(t, m, "a.gguf")
 	i := imatrix.New(16)
 	i.Chunks, i.Datasets = 1, []string{"text.txt"}
 	for _, t := range m.Tensors() {
@@ -64,6 +55,27 @@ func enterWorkshop(t *testing.T) {
 		"text.txt":   strings.Repeat("one two three ", 8), "ids.txt": "1,2,3",
 	} {
 		check(os.WriteFile(name, []byte(text), 0o666))
+	}
+}
+
+// writeTinyAdapter writes an adapter on some weights of m, all of whose values are known.
+func writeTinyAdapter(t *testing.T, m gguf.Model, path string) {
+	t.Helper()
+	d, err := model.Load(m, model.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := adapt.New(d, adapt.Config{Rank: 2, Alpha: 4, Targets: []string{"attn_q", "ffn_up"}, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range a.Pairs {
+		for i := range p.B.Data {
+			p.B.Data[i] = float32(i%3) - 1
+		}
+	}
+	if err := a.WriteFile(context.Background(), path); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -101,6 +113,7 @@ var (
 		"imatrix % --data text.txt -c 16 -o out.gguf", "generate % --prompt one -n 2", "generate % --prompt one -n 2 --json",
 		"generate hf --lora % --prompt one -n 2", "perplexity % --data text.txt --context 16",
 		"perplexity hf --baseline % --data text.txt --context 16",
+		"lora merge --model % a.gguf out.gguf", "lora merge --model m.gguf --source % --check-data text.txt --context 16 a.gguf out.gguf",
 		"logits % --tokens 1,2 -o out.npy", "tokenize % one", "tokenize --json % one",
 		"finetune --model % --data data.jsonl --steps 1 --seq 16 --rank 2 --targets attn_q --adapter out.gguf",
 	}
@@ -108,16 +121,19 @@ var (
 	onAdapters = []string{
 		"inspect %", "inspect --json %", "verify %", "diff % m.gguf", "diff m.gguf %", "quantize --type COPY % out.gguf", "split % out",
 		"generate m.gguf --lora % --prompt one -n 2", "perplexity m.gguf --lora % --data text.txt --context 16",
-		"logits m.gguf --lora % --tokens 1,2 -o out.npy",
+		"logits m.gguf --lora % --tokens 1,2 -o out.npy", "lora merge --model m.gguf a.gguf %:0.5 out.gguf",
+		"lora merge --model m.gguf --type Q4_0 --check-data text.txt --context 16 % out.gguf",
 		"finetune --model m.gguf --data data.jsonl --steps 1 --seq 16 --init-adapter % --adapter out.gguf",
 	}
 	onMatrices = []string{
 		"inspect %", "inspect --all %", "inspect --json %", "verify %", "diff % m.gguf", "imatrix --in-file % -o out.gguf",
 		"quantize --imatrix % m.gguf out.gguf", "quantize --imatrix % --type IQ2_XXS --dry-run m.gguf",
+		"lora merge --model m.gguf --type Q4_0 --imatrix % a.gguf out.gguf",
 	}
 	onData = []string{
 		"finetune --model m.gguf --data % --steps 1 --seq 16 --rank 2 --targets attn_q --adapter out.gguf",
 		"imatrix m.gguf --data % -c 16 -o out.gguf", "perplexity m.gguf --data % --context 16",
+		"lora merge --model m.gguf --check-data % --context 16 a.gguf out.gguf",
 	}
 )
 
