@@ -89,9 +89,14 @@ func sumOf(t *testing.T, base, source gguf.Model, adapters ...lora.Scaled) *lora
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := lora.Add(base, a, source)
+	s, err := lora.Add(base, a)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if source != nil {
+		if err := s.Use(context.Background(), source, 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return s
 }
@@ -455,6 +460,7 @@ func TestWhatDoesNotFitIsNotMerged(t *testing.T) {
 		"a narrow source":      {base, fixtures.TinyLlama(1, fixtures.Shape{Untied: true, FF: 32}), nil},
 		"a quantized source":   {base, quantized(t, base, "Q8_0"), nil},
 		"a source without it":  {base, tied, nil},
+		"an unrelated source":  {base, fixtures.TinyLlama(2, fixtures.Shape{Untied: true}), nil},
 	} {
 		a := adapterOn(t, base, 2, 1)
 		if c.spoil != nil {
@@ -467,7 +473,14 @@ func TestWhatDoesNotFitIsNotMerged(t *testing.T) {
 			}
 			continue
 		}
-		if _, err := lora.Add(c.base, combined, c.source); !errors.Is(err, lora.ErrMismatch) {
+		sum, err := lora.Add(c.base, combined)
+		if c.source == nil {
+			if !errors.Is(err, lora.ErrMismatch) {
+				t.Errorf("%s: %v", name, err)
+			}
+		} else if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if err := sum.Use(context.Background(), c.source, 0); !errors.Is(err, lora.ErrSource) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

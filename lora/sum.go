@@ -20,7 +20,7 @@ import (
 // read.
 type Sum struct {
 	base    gguf.Model
-	from    gguf.Model // what the change is added to: base, or its unquantized source
+	from    gguf.Model // what the change is added to: base, or see [Sum.Use]
 	changes []*change  // in the order of the base
 	byName  map[string]*change
 	// Idle are tensors whose pair is all zero, which stay as they are.
@@ -43,11 +43,13 @@ type change struct {
 // rowSpan are rows that follow each other.
 type rowSpan struct{ first, end int }
 
-// Add makes the sum of a base and an adapter that [Combine] made. source, unless nil, is the
-// unquantized model that the base was made from: changes are added to its weights instead.
-// Add reads no weights. It fails with [ErrMismatch] if the adapter or the source does not fit the
-// base, and with [quantize.ErrUnsupported] if a weight cannot be decoded.
-func Add(base gguf.Model, a *Adapter, source gguf.Model) (*Sum, error) {
+// Add makes the sum of a base and an adapter, such as [Combine] makes. It reads no weights. It
+// fails with [ErrMismatch] if the adapter does not fit the base, with [quantize.ErrUnsupported]
+// if a weight cannot be decoded, and with [ErrUnsupported] if the base is no model.
+func Add(base gguf.Model, a *Adapter) (*Sum, error) {
+	if kind, _ := base.Metadata().Str("general.type"); kind != "" && kind != "model" {
+		return nil, fmt.Errorf("%w: the base is a file of general.type %q; adapters are merged into models", ErrUnsupported, kind)
+	}
 	name, err := arch.Name(base)
 	if err != nil {
 		return nil, err
@@ -56,9 +58,6 @@ func Add(base gguf.Model, a *Adapter, source gguf.Model) (*Sum, error) {
 		return nil, fmt.Errorf("%w: it was made for architecture %q, the base is %q", ErrMismatch, a.Architecture, name)
 	}
 	s := &Sum{base: base, from: base, byName: map[string]*change{}}
-	if source != nil {
-		s.from = source
-	}
 	for i := range a.Pairs {
 		c, err := s.newChange(&a.Pairs[i], a)
 		if err != nil {
@@ -94,11 +93,6 @@ func (s *Sum) newChange(p *Pair, a *Adapter) (*change, error) {
 	}
 	if scale, ok := s.base.Tensor(strings.TrimSuffix(p.Tensor, ".weight") + ".scale"); ok {
 		return nil, fmt.Errorf("%w: %q is multiplied by %q, and a pair on such a weight is not computed", ErrUnsupported, p.Tensor, printable.Text(scale.Name))
-	}
-	if s.from != s.base {
-		if err := c.addTo(s.from); err != nil {
-			return nil, err
-		}
 	}
 	var err error
 	if c.codec, err = quantize.Lookup(c.from.Type); err != nil {
@@ -140,28 +134,11 @@ func (c *change) fit(p *Pair) error {
 	}{{".lora_a", p.A.Shape, a}, {".lora_b", p.B.Shape, b}} {
 		if !gguf.SameShape(half.got, half.want) {
 			return fmt.Errorf("%w: tensor %q has shape %v, %q of shape %v in the base asks for %v",
-				ErrMismatch, p.Tensor+half.name, half.got, p.Tensor, c.stored.Shape, half.want)
+				ErrMismatch, p.Tensor+half.name, half.got, p.Tensor, c.stored.Shape, half.want[:min(3, max(2, len(c.stored.Shape)))])
 		}
 	}
 	c.columns, c.rows = shape[0], shape[1]
 	return nil
-}
-
-// addTo makes the change one of the tensor of the source.
-func (c *change) addTo(source gguf.Model) error {
-	t, ok := source.Tensor(c.stored.Name)
-	switch {
-	case !ok:
-		return fmt.Errorf("%w: the source has no tensor %q", ErrMismatch, c.stored.Name)
-	case !gguf.SameShape(t.Shape, c.stored.Shape):
-		return fmt.Errorf("%w: tensor %q has shape %v in the source and %v in the base", ErrMismatch, t.Name, t.Shape, c.stored.Shape)
-	}
-	switch t.Type {
-	case gguf.F32, gguf.F16, gguf.BF16:
-		c.from = t
-		return nil
-	}
-	return fmt.Errorf("%w: tensor %q is %v in the source, which is to be the unquantized model: F32, F16 or BF16", ErrMismatch, t.Name, t.Type)
 }
 
 // bind takes the values of a pair.

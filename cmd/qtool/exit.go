@@ -19,6 +19,7 @@ import (
 	"qtool/internal/source"
 	"qtool/internal/tokenizer"
 	"qtool/internal/usage"
+	"qtool/lora"
 	"qtool/quantize"
 	"qtool/quantize/imatrix"
 	"qtool/safetensors"
@@ -58,6 +59,7 @@ var codes = []struct {
 	{adapt.ErrUnsupported, exitUnsupported},
 	{errDiffers, exitMismatch},
 	{adapt.ErrMismatch, exitMismatch},
+	{lora.ErrSource, exitMismatch},
 	{adapt.ErrNoEffect, exitMismatch},
 	{adapt.ErrNotFinite, exitMismatch},
 	{gguf.ErrFormat, exitInvalid},

@@ -77,13 +77,15 @@ type merge struct {
 	target   *quantize.Target
 	keep     float64
 
-	base      source.Model
-	identity  lora.Base
-	weights   *lora.Adapter // all adapters in one
-	sum       *lora.Sum
-	check     *mergeCheck // nil without --check-data
-	survivals []lora.Survival
-	raised    int
+	base     source.Model
+	identity lora.Base
+	weights  *lora.Adapter // all adapters in one
+	sum      *lora.Sum
+	// weightsPath is the model whose weights are changed: the base, or --source.
+	weightsPath string
+	check       *mergeCheck // nil without --check-data
+	survivals   []lora.Survival
+	raised      int
 }
 
 // mergedAdapter is an adapter as it is named.
@@ -311,24 +313,25 @@ func sumOfAdapter(c *cli.Context, path string) (string, error) {
 // add makes the sum of base and adapters. The caller closes the source of the weights, which is
 // nil without --source.
 func (m *merge) add() (unquantized source.Model, err error) {
-	var from gguf.Model
-	if path := m.c.String("source"); path != "" {
-		if unquantized, err = openModel(m.c, path); err != nil {
-			return nil, fmt.Errorf("--source: %w", err)
-		}
-		from = unquantized
-	}
-	if m.sum, err = lora.Add(m.base, m.weights, from); err == nil {
-		err = m.sum.CheckSource(m.c.Context, m.c.Int("threads"))
-	}
-	if err != nil {
-		if unquantized != nil {
-			unquantized.Close()
-		}
-		return nil, fmt.Errorf("adapter %s: %w", m.adapterPaths(), err)
+	if m.sum, err = lora.Add(m.base, m.weights); err != nil {
+		return nil, fmt.Errorf("%s on %s: %w", m.adapterPaths(), m.c.String("model"), err)
 	}
 	if n := len(m.sum.Idle); n > 0 {
 		m.con.say("%d pairs are all zero and change nothing: %s", n, abbreviate(m.sum.Idle, 8))
+	}
+	m.weightsPath = m.c.String("model")
+	path := m.c.String("source")
+	if path == "" {
+		return nil, nil
+	}
+	m.weightsPath = path
+	if unquantized, err = openModel(m.c, path); err == nil {
+		if err = m.sum.Use(m.c.Context, unquantized, m.c.Int("threads")); err != nil {
+			unquantized.Close()
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--source %s: %w", path, err)
 	}
 	return unquantized, nil
 }
@@ -410,13 +413,16 @@ func (m *merge) measure(plan *quantize.Plan) (err error) {
 		}
 	}
 	measuring.Progress = measured("measuring what is kept")
-	if m.survivals, err = m.sum.Survival(m.c.Context, plan, measuring); err != nil || m.keep == 0 {
-		return err
+	if m.survivals, err = m.sum.Survival(m.c.Context, plan, measuring); err != nil {
+		return fmt.Errorf("%s: %w", m.weightsPath, err)
+	}
+	if m.keep == 0 {
+		return nil
 	}
 	before := plan.ToBytes()
 	measuring.Progress = measured("trying types")
 	if m.raised, err = m.sum.Keep(m.c.Context, plan, m.survivals, m.keep, measuring); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", m.weightsPath, err)
 	}
 	bar.Note("--keep %g: %d of %d changed tensors got types of more bits, %s more in all", m.keep, m.raised, len(m.survivals), printable.Bytes(plan.ToBytes()-before))
 	return nil
