@@ -82,7 +82,7 @@ type entry struct {
 // listing is what lies in a folder.
 type listing struct {
 	entries                            []entry
-	hidden, unknown, about, linkedAway []string
+	hidden, unknown, about, linkedAway []string // names of files that are not read
 }
 
 // folder adds the files of a folder.
@@ -90,6 +90,9 @@ func (s *Set) folder(source Source) error {
 	all, err := list(source.Path)
 	if err != nil {
 		return err
+	}
+	if all.isModel() {
+		return fatal{Bad(Place{Path: source.Path}, "it is the folder of a model; give the data to train on, and the model as --model")}
 	}
 	where := printable.Text(source.Path)
 	tables := slices.ContainsFunc(all.entries, func(e entry) bool { return !e.isText() })
@@ -136,6 +139,17 @@ func (l listing) documents() []entry {
 		}
 	}
 	return texts
+}
+
+// isModel is whether a folder is a model of Hugging Face.
+func (l listing) isModel() bool {
+	if !slices.Contains(l.about, "config.json") {
+		return false
+	}
+	tokenizer := slices.ContainsFunc(l.entries, func(e entry) bool { return strings.HasPrefix(e.name, "tokenizer") })
+	return tokenizer || slices.ContainsFunc(l.unknown, func(name string) bool {
+		return strings.HasPrefix(name, "tokenizer") || path.Ext(name) == ".safetensors"
+	})
 }
 
 func (l listing) summary() string {

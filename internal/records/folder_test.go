@@ -115,6 +115,7 @@ func TestFoldersWithoutDataAreRefusedWithWhatTheyHave(t *testing.T) {
 		"it has dataset_info.json":            {"dataset_info.json": "{}"},
 		"it is an Arrow or Feather file":      {"data-00000-of-00001.arrow": "\xff\xff\xff\xff\x10\x01\x00\x00", "state.json": "{}"},
 		"it has test.jsonl, validation.jsonl": {"test.jsonl": "{}", "validation.jsonl": "{}"},
+		"it is the folder of a model":         {"config.json": "{}", "model.safetensors": "", "tokenizer.json": "{}", "vocab.txt": "x"},
 		"it is an image":                      {"a.png": "\x89PNG\r\n\x1a\n"},
 	} {
 		if _, err := Find([]Source{{writeFiles(t, files), 1}}); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), says) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
@@ -40,9 +39,19 @@ type Record struct {
 func (r *Record) Clone() *Record {
 	c := *r
 	c.Text = bytes.Clone(r.Text)
-	c.Fields = maps.Clone(r.Fields)
-	for key, value := range c.Fields {
-		c.Fields[key] = json.RawMessage(bytes.Clone(value))
+	if r.Fields == nil {
+		return &c
+	}
+	size := 0
+	for _, value := range r.Fields {
+		size += len(value)
+	}
+	all := make([]byte, 0, size)
+	c.Fields = make(Object, len(r.Fields))
+	for key, value := range r.Fields {
+		from := len(all)
+		all = append(all, value...)
+		c.Fields[key] = all[from:len(all):len(all)]
 	}
 	return &c
 }
@@ -158,6 +167,7 @@ type scan struct {
 	bad     *BadRecords
 	visit   func(*Record) error
 	rec     Record
+	parser  jsontext.Parser
 }
 
 // all visits all records.
@@ -190,7 +200,7 @@ func (s *scan) object(at Place, body []byte) error {
 	if s.rec.Fields == nil {
 		s.rec.Fields = Object{}
 	}
-	if err := jsontext.Object(body, s.rec.Fields); err != nil {
+	if err := s.parser.Object(body, s.rec.Fields); err != nil {
 		return s.badRecord(Bad(at, "%v", err))
 	}
 	s.rec.At = at

@@ -343,6 +343,11 @@ func TestTextKeepsCharactersAndLinesWhole(t *testing.T) {
 	for i := 0; text.Len() < 3*textPiece; i++ {
 		fmt.Fprintf(&text, "%d 名前\r\nline 🙂\r\n", i)
 	}
+	for begin, n := text.String()[:60], 0; n < len(begin); n++ {
+		if got, rest := wholeCharacters([]byte(begin[:n])), begin[:n]; strings.ToValidUTF8(rest[:got], "?") != rest[:got] || got < n-3 {
+			t.Errorf("%d of %q", got, rest)
+		}
+	}
 	last := false
 	var got strings.Builder
 	r := Reader{}
@@ -425,4 +430,33 @@ func writeFiles(t *testing.T, content map[string]string) string {
 		}
 	}
 	return dir
+}
+
+func TestALineBeyondTheLimitIsRefusedNotStored(t *testing.T) {
+	for name, prefix := range map[string]string{"d.jsonl": `{"text":"`, "d.json": `[{"text":"`, "d.csv": "text\n\""} {
+		endless := &repeat{prefix: prefix}
+		_, err := (&Reader{}).ReadStream(endless, name, func(*Record) error { return nil })
+		if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "longer than 64 MiB") {
+			t.Errorf("%s: %v", prefix, err)
+		}
+		if endless.given > 2*maxRecord {
+			t.Errorf("%s: %d bytes were read", prefix, endless.given)
+		}
+	}
+}
+
+// repeat is an endless file.
+type repeat struct {
+	prefix string
+	given  int
+}
+
+func (r *repeat) Read(p []byte) (int, error) {
+	n := copy(p, r.prefix)
+	r.prefix = r.prefix[n:]
+	for ; n < len(p); n++ {
+		p[n] = 'x'
+	}
+	r.given += n
+	return n, nil
 }

@@ -14,26 +14,54 @@ import (
 // maxDepth is how deep arrays and objects may lie in each other.
 const maxDepth = 500
 
+// Parser reads one object after another.
+type Parser struct {
+	names map[string]string // keys that were met, so that each is one string
+	keys  [][]byte          // memory of a scanner
+}
+
+// maxNames is how many keys a parser remembers, and maxName how long they may be.
+const (
+	maxNames = 256
+	maxName  = 64
+)
+
 // Object checks that b, which is UTF-8, is one JSON object and takes its fields into
 // fields, which it clears first; their values are parts of b. It is stricter than the
 // grammar in two ways, since a reader would else have to choose silently: no key may stand
 // twice in an object, and no string may hold half of a surrogate pair.
-func Object(b []byte, fields map[string]json.RawMessage) error {
+func (p *Parser) Object(b []byte, fields map[string]json.RawMessage) error {
 	clear(fields)
 	if len(b) == 0 || b[0] != '{' {
 		return fmt.Errorf("expected a JSON object, found %s", Excerpt(b))
 	}
-	s := scanner{b: b, fields: fields}
+	s := scanner{parser: p, b: b, fields: fields, keys: p.keys[:0]}
 	err := s.object()
 	if err == nil {
 		if s.blanks(); s.at < len(b) {
 			err = s.fault("%s follows the object; expected one object", s.here())
 		}
 	}
+	p.keys = s.keys
 	if err != nil {
 		return fmt.Errorf("it is not valid JSON: %w", err)
 	}
 	return nil
+}
+
+// name is key as a string.
+func (p *Parser) name(key []byte) string {
+	if name, ok := p.names[string(key)]; ok {
+		return name
+	}
+	name := string(key)
+	if len(p.names) < maxNames && len(name) <= maxName {
+		if p.names == nil {
+			p.names = map[string]string{}
+		}
+		p.names[name] = name
+	}
+	return name
 }
 
 // Excerpt is the beginning of b, quoted if not all of it can be printed.
@@ -47,6 +75,7 @@ func Excerpt(b []byte) string {
 
 // scanner goes through one JSON text.
 type scanner struct {
+	parser *Parser
 	b      []byte
 	at     int
 	depth  int
@@ -148,7 +177,7 @@ func (s *scanner) object() error {
 			return s.fault("expected a key in quotes, found %s", s.here())
 		}
 		begin := s.at
-		key, err := s.text()
+		key, err := s.key()
 		if err != nil {
 			return err
 		}
@@ -165,7 +194,7 @@ func (s *scanner) object() error {
 			return err
 		}
 		if outermost {
-			s.fields[string(key)] = s.b[begin:s.at]
+			s.fields[s.parser.name(key)] = s.b[begin:s.at]
 		}
 	}
 	s.keys = s.keys[:open]
@@ -205,37 +234,45 @@ func (k *keySet) add(key []byte) bool {
 	return true
 }
 
-// text passes over a string and returns its characters, which are part of b unless it has
+// key passes over a string and returns its characters, which are part of b unless it has
 // escapes.
-func (s *scanner) text() ([]byte, error) {
+func (s *scanner) key() ([]byte, error) {
 	begin := s.at
+	escaped, err := s.text()
+	switch {
+	case err != nil:
+		return nil, err
+	case !escaped:
+		return s.b[begin+1 : s.at-1], nil
+	}
+	var text string
+	if err := json.Unmarshal(s.b[begin:s.at], &text); err != nil {
+		return nil, s.fault("%v", err)
+	}
+	return []byte(text), nil
+}
+
+// text passes over a string, and says whether it has escapes.
+func (s *scanner) text() (escaped bool, err error) {
 	s.at++
-	escaped := false
 	for {
 		s.at += PlainLength(s.b[s.at:])
 		if s.at >= len(s.b) {
-			return nil, s.fault("a string does not end (is it cut short?)")
+			return false, s.fault("a string does not end (is it cut short?)")
 		}
 		switch c := s.b[s.at]; {
 		case c == '"':
 			s.at++
-			if !escaped {
-				return s.b[begin+1 : s.at-1], nil
-			}
-			var text string
-			if err := json.Unmarshal(s.b[begin:s.at], &text); err != nil {
-				return nil, s.fault("%v", err)
-			}
-			return []byte(text), nil
+			return escaped, nil
 		case c == '\\':
 			escaped = true
 			if err := s.escape(); err != nil {
-				return nil, err
+				return false, err
 			}
 		case c == '\n' || c == '\r':
-			return nil, s.fault("a string does not end in its line; write a line feed as \\n")
+			return false, s.fault("a string does not end in its line; write a line feed as \\n")
 		default:
-			return nil, s.fault("a string holds the control character 0x%02x; write it as \\u%04x", c, c)
+			return false, s.fault("a string holds the control character 0x%02x; write it as \\u%04x", c, c)
 		}
 	}
 }
