@@ -5,9 +5,9 @@ import (
 	"os"
 
 	"qtool/internal/atomicfile"
-	"qtool/internal/dataset"
 	"qtool/internal/loop"
 	"qtool/internal/outputs"
+	"qtool/internal/records"
 	"qtool/internal/usage"
 )
 
@@ -17,9 +17,10 @@ import (
 func (f *tuning) checkFiles(context.Context) (err error) {
 	var data []string
 	if f.Data != "" {
-		if data, err = dataset.Files(f.Data); err != nil {
+		if f.set, err = f.findData(); err != nil {
 			return err
 		}
+		data = f.set.Paths()
 	}
 	if f.RunDir != "" {
 		if err := f.checkRunDir(append([]string{f.Init}, data...)); err != nil {
@@ -29,10 +30,21 @@ func (f *tuning) checkFiles(context.Context) (err error) {
 	if err := outputs.Check(append([]string{f.Model, f.Init}, data...), f.output()); err != nil {
 		return err
 	}
-	if err := dataset.Check(data); err != nil {
-		return err
+	if f.set != nil {
+		if err := f.set.Check(); err != nil {
+			return err
+		}
 	}
 	return f.openInit()
+}
+
+// findData lists the files of the data.
+func (f *tuning) findData() (*records.Set, error) {
+	source, err := records.ParseSource(f.Data)
+	if err != nil {
+		return nil, err
+	}
+	return records.Find([]records.Source{source})
 }
 
 // checkRunDir refuses a run directory that cannot be written to, or whose files are also

@@ -34,7 +34,7 @@ func (f *tuning) readData(context.Context) error {
 		data, err = dataset.Read(strings.NewReader(fixtures.FineTuneJSONL), "embedded.jsonl", tok, opts)
 	} else {
 		f.report.Data = f.Data
-		data, eval, err = dataset.Load(f.Data, tok, opts)
+		data, eval, err = dataset.Load(f.set, f.Stdin, tok, opts)
 	}
 	if err != nil {
 		return err

@@ -25,6 +25,7 @@ import (
 	"qtool/internal/loop"
 	"qtool/internal/model"
 	"qtool/internal/nn"
+	"qtool/internal/records"
 	"qtool/internal/source"
 	"qtool/internal/tokenizer"
 	"qtool/internal/usage"
@@ -51,6 +52,7 @@ type tuning struct {
 	heldOut []dataset.Row // to be evaluated
 	// withheld are rows of all that is held out, of which heldOut is a sample.
 	withheld []dataset.Row
+	set      *records.Set // of Data; nil for the embedded ones
 	report   Report
 	metrics  *loop.Metrics // nil without --run-dir, or if it cannot be written
 	lock     *flock.Flock  // of the run directory

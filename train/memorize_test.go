@@ -14,6 +14,7 @@ import (
 	"qtool/internal/infer"
 	"qtool/internal/kernel/product"
 	"qtool/internal/model"
+	"qtool/internal/records"
 	"qtool/internal/sharedtest"
 	"qtool/internal/tokenizer"
 	"qtool/train"
@@ -90,7 +91,11 @@ func recited(t *testing.T, base, adapter, data string) {
 	}
 	pool := product.NewPool(1)
 	defer pool.Close()
-	d, _, err := dataset.Load(data, dataset.ForTokenizer(tok), dataset.Options{Seq: 256, Template: dataset.FromChat(chat.ChatML())})
+	set, err := records.Find([]records.Source{{Path: data, Weight: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, _, err := dataset.Load(set, nil, dataset.ForTokenizer(tok), dataset.Options{Seq: 256, Template: dataset.FromChat(chat.ChatML())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"io"
 	"slices"
 
 	"qtool/gguf"
@@ -32,9 +33,10 @@ type Job struct {
 	Model string
 	Base  gguf.Model
 	Pre   string // the pre-tokenizer of a folder; "" to find it
-	// Data is the path of the data. "" is what suits the base that the package carries, and
-	// goes with that alone.
-	Data string
+	// Data is the path of the data, perhaps with a weight (a.jsonl:2). "" is what suits the
+	// base that the package carries, and goes with that alone. Stdin is what "-" stands for.
+	Data  string
+	Stdin io.Reader
 
 	// Adapter or Full is the file to write: an adapter, or the model, all of whose weights
 	// are trained.

@@ -5,17 +5,19 @@ import (
 	"fmt"
 
 	"qtool/internal/chat"
+	"qtool/internal/records"
 )
 
 // builder collects examples under the rules for length.
 type builder struct {
-	opts    *Options
-	parser  parser
-	enc     encoder
-	data    Data
-	tally   tally
-	prose   *prose // the plain text at hand
-	tooLong TooLongError
+	opts      *Options
+	parser    parser
+	enc       encoder
+	data      Data
+	tally     tally
+	prose     *prose // the plain text at hand
+	proseFrom int    // its first example
+	tooLong   TooLongError
 }
 
 func newBuilder(o *Options, forms []form, tok Tokenizer) *builder {
@@ -23,8 +25,29 @@ func newBuilder(o *Options, forms []form, tok Tokenizer) *builder {
 }
 
 // add takes one record. With SkipBad, one that cannot be used is counted.
-func (b *builder) add(at place, o object, strings bool) error {
-	return b.skip(b.take(at, o, strings))
+func (b *builder) add(r *records.Record) error {
+	kept := len(b.data.Examples)
+	err := b.skip(b.take(r.At, object(r.Fields), r.Strings))
+	b.repeat(kept, r.Weight)
+	return err
+}
+
+// repeat notes how often the examples from an index on are to be seen.
+func (b *builder) repeat(from int, weight float64) {
+	if weight == 1 {
+		return
+	}
+	for i := range b.data.Examples[from:] {
+		b.data.Examples[from+i].Repeat = float32(weight)
+	}
+}
+
+// unread counts records that could not be read at all.
+func (b *builder) unread(bad records.BadRecords) {
+	b.tally.Bad += bad.Records
+	for _, err := range bad.First {
+		name(&b.tally.BadAt, err)
+	}
 }
 
 // skip passes an error on, unless it is about one record and such are to be skipped.
@@ -154,27 +177,31 @@ func (b *builder) windows() windows {
 
 // continueProse takes the next piece of a plain text file, which is one record, no
 // markup, and always cut into windows.
-func (b *builder) continueProse(at place, piece []byte) error {
+func (b *builder) continueProse(r *records.Record) error {
 	if b.prose == nil {
-		if err := b.needVocabulary(at); err != nil {
+		if err := b.needVocabulary(r.At); err != nil {
 			return err
 		}
 		if b.opts.TrainOn.mode == learnAfter {
-			return bad(at, "a plain text has no answers to find with --train-on %v; give the data as records", b.opts.TrainOn)
+			return bad(r.At, "a plain text has no answers to find with --train-on %v; give the data as records", b.opts.TrainOn)
 		}
 		b.prose = &prose{tok: b.enc.tok, windows: b.windows()}
+		b.proseFrom = len(b.data.Examples)
 	}
-	b.prose.add(piece)
+	b.prose.add(r.Text)
+	if r.Last {
+		b.endProse()
+		b.repeat(b.proseFrom, r.Weight)
+	}
 	return nil
 }
 
-// endProse ends the plain text, if there is one.
+// endProse ends the plain text.
 func (b *builder) endProse() {
-	if b.prose == nil {
-		return
-	}
 	tokens, t := b.prose.end(), &b.tally
-	switch n := b.prose.windows.emitted; {
+	n := b.prose.windows.emitted
+	b.prose = nil
+	switch {
 	case tokens == 0:
 		return
 	case n == 0:
@@ -232,12 +259,11 @@ const mostShown = 16
 
 // finish closes the data, or says why they cannot be trained on.
 func (b *builder) finish(name string) (*Data, error) {
-	b.endProse()
 	switch {
 	case b.opts.long(false) == LongRefuse && b.tooLong.Records > 0, b.tooLong.Records > 0 && len(b.data.Examples) == 0:
 		return nil, &b.tooLong
 	case b.tally.Records == 0 && b.tally.Bad == 0:
-		return nil, empty(name)
+		return nil, records.Empty(name)
 	case b.tally.Records == 0:
 		return nil, fmt.Errorf("%s: %w: none of its %d records can be used: %s", name, ErrEmpty, b.tally.Bad, b.tally.BadAt[0])
 	case len(b.data.Examples) == 0:

@@ -4,59 +4,27 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"qtool/internal/records"
 )
 
 var (
 	// ErrFormat is in the chain of every error about data that cannot be trained on.
-	ErrFormat = errors.New("invalid dataset")
+	ErrFormat = records.ErrFormat
 	// ErrEmpty is in the chain of the error about data without anything to learn from.
-	ErrEmpty = errors.New("empty dataset")
+	ErrEmpty = records.ErrEmpty
 	// ErrTooLong is in the chain of every [TooLongError].
 	ErrTooLong = errors.New("record too long")
 )
 
-// place is where a record begins: a line, or a number of a record in a JSON array.
-type place struct {
-	path   string
-	line   int // from 1; 0 if unknown
-	record int // from 1; used if line is 0
-}
+type (
+	// place is where a record begins.
+	place = records.Place
+	// FormatError says which record is bad and why.
+	FormatError = records.FormatError
+)
 
-func (p place) String() string {
-	switch {
-	case p.line > 0:
-		return fmt.Sprintf("%s:%d", p.path, p.line)
-	case p.record > 0:
-		return fmt.Sprintf("%s: record %d", p.path, p.record)
-	}
-	return p.path
-}
-
-// FormatError says which record is bad and why.
-type FormatError struct {
-	Where  string // "data.jsonl:17", or "data.json: record 17"
-	Reason string // what was expected and found
-	Err    error  // the cause, if another package found it
-}
-
-func (e *FormatError) Error() string {
-	if e.Err != nil {
-		return fmt.Sprintf("%s: %v", e.Where, e.Err)
-	}
-	return fmt.Sprintf("%s: %v: %s", e.Where, ErrFormat, e.Reason)
-}
-
-// Unwrap makes errors.Is(err, ErrFormat) true, and finds the cause.
-func (e *FormatError) Unwrap() []error {
-	if e.Err == nil {
-		return []error{ErrFormat}
-	}
-	return []error{ErrFormat, e.Err}
-}
-
-func bad(at place, format string, args ...any) error {
-	return &FormatError{Where: at.String(), Reason: fmt.Sprintf(format, args...)}
-}
+func bad(at place, format string, args ...any) error { return records.Bad(at, format, args...) }
 
 // TooLongError reports the records that do not fit Options.Seq. It matches
 // [ErrTooLong] and [ErrFormat].

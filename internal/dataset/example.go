@@ -18,6 +18,8 @@ type Example struct {
 	// Labels are the targets of the n positions where they are not the tokens that
 	// follow; else nil.
 	Labels []int32
+	// Repeat is how often an epoch sees it, see [Repeated]; 0 is once.
+	Repeat float32
 	// Record is the record of the data that the example is of, counted from 1, where that
 	// record made several; else 0. What is held out is drawn among records.
 	Record int32

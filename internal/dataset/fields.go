@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"qtool/internal/printable"
+	"qtool/internal/records/jsontext"
 )
 
 // object is a JSON object by key.
@@ -75,7 +75,7 @@ func optional[T any](f *fields, key, kind string) (v T, ok bool, err error) {
 		return v, false, nil
 	}
 	if err := json.Unmarshal(raw, &v); err != nil {
-		return v, false, fmt.Errorf("%q is %s; expected %s", key, excerpt(raw), kind)
+		return v, false, fmt.Errorf("%q is %s; expected %s", key, jsontext.Excerpt(raw), kind)
 	}
 	return v, true, nil
 }
@@ -135,18 +135,6 @@ func (f *fields) weight() (w float32, stated bool, err error) {
 	return w, stated, nil
 }
 
-// parseObject reads the JSON of one record.
-func parseObject(at place, body []byte) (object, error) {
-	if len(body) == 0 || body[0] != '{' {
-		return nil, bad(at, "expected a JSON object, found %s", excerpt(body))
-	}
-	var o object
-	if err := json.Unmarshal(body, &o); err != nil {
-		return nil, bad(at, "it is not valid JSON: %v", err)
-	}
-	return o, nil
-}
-
 func firstKeys(o object) []string {
 	keys := slices.Sorted(maps.Keys(o))
 	if len(keys) > 12 {
@@ -164,12 +152,4 @@ func shortKey(k string) string {
 		return strings.ToValidUTF8(k[:40], "") + "…"
 	}
 	return k
-}
-
-// excerpt is the beginning of b, quoted if not all of it can be printed.
-func excerpt(b []byte) string {
-	if len(b) > 40 {
-		return printable.Text(strings.ToValidUTF8(string(b[:40]), "") + "…")
-	}
-	return printable.Text(string(b))
 }

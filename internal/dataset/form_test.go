@@ -265,7 +265,7 @@ func TestRealFilesOfEveryFormAreReadWhole(t *testing.T) {
 			if !templated && strings.HasPrefix(name, "gsm8k") {
 				continue // long, and of a form that is tested
 			}
-			train, _, err := Load(sharedtest.Path(t, "data/sft/"+name), newFake(), Options{Seq: 1 << 16, Template: chatML, TemplatePairs: templated})
+			train, _, err := load(sharedtest.Path(t, "data/sft/"+name), newFake(), Options{Seq: 1 << 16, Template: chatML, TemplatePairs: templated})
 			if err != nil {
 				t.Error(err)
 				continue

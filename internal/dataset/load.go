@@ -3,10 +3,8 @@ package dataset
 import (
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
-	"qtool/internal/input"
+	"qtool/internal/records"
 )
 
 // Options say how records become examples.
@@ -43,92 +41,44 @@ type Options struct {
 	Threads int
 }
 
-// Data are the examples of one file, in file order.
+// Data are the examples of some files, in their order.
 type Data struct {
 	Examples []Example
 	Report   Report
+	Files    []records.Found // what the files are, and what they held
 }
 
-// Load reads path: a file, or a folder with a file train.jsonl and perhaps
-// valid.jsonl (.json and .txt do too), whose examples are eval. Without valid.*,
-// eval is nil.
+// Load reads the files of a set; eval is nil if none of them is for evaluation. stdin is
+// what [records.Stdin] stands for.
 //
 // Errors match [ErrFormat] for data that cannot be used, [ErrEmpty] if there is
 // none, [chat.ErrUnsupported] if conversations need a template that cannot be
 // rendered.
-func Load(path string, tok Tokenizer, opts Options) (train, eval *Data, err error) {
-	files, err := Files(path)
-	if err != nil {
-		return nil, nil, err
+func Load(set *records.Set, stdin io.Reader, tok Tokenizer, opts Options) (train, eval *Data, err error) {
+	read := func(files []records.File) (*Data, error) {
+		return build(files[0].Path, tok, opts, func(r *records.Reader, visit visitor) (records.Report, error) {
+			r.Stdin = stdin
+			return r.Read(files, visit)
+		})
 	}
-	if train, err = loadFile(files[0], tok, opts); err != nil {
-		return nil, nil, err
-	}
-	if len(files) > 1 {
-		eval, err = loadFile(files[1], tok, opts)
+	if train, err = read(set.Train); err == nil && len(set.Valid) > 0 {
+		eval, err = read(set.Valid)
 	}
 	return train, eval, err
-}
-
-// Files lists the files that [Load] reads: that of the training data, then that of the
-// evaluation data if there is one.
-func Files(path string) ([]string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("opening the data: %w", err)
-	}
-	if !info.IsDir() {
-		return []string{path}, nil
-	}
-	train, valid := inFolder(path, "train"), inFolder(path, "valid")
-	switch {
-	case train == "":
-		return nil, fmt.Errorf("%s: %w: the folder has no train.jsonl, train.json or train.txt", path, ErrFormat)
-	case valid == "":
-		return []string{train}, nil
-	}
-	return []string{train, valid}, nil
-}
-
-// Check fails, as [Load] would, for files that cannot be read or are empty.
-func Check(files []string) error {
-	for _, path := range files {
-		f, err := input.Open(path)
-		if err != nil {
-			return fmt.Errorf("opening the data: %w", err)
-		}
-		f.Close()
-		if f.Size() == 0 {
-			return empty(path)
-		}
-	}
-	return nil
-}
-
-func empty(name string) error { return fmt.Errorf("%s: %w: it holds no records", name, ErrEmpty) }
-
-func inFolder(folder, stem string) string {
-	for _, ext := range []string{".jsonl", ".json", ".txt"} {
-		file := filepath.Join(folder, stem+ext)
-		if _, err := os.Stat(file); err == nil {
-			return file
-		}
-	}
-	return ""
-}
-
-func loadFile(path string, tok Tokenizer, opts Options) (*Data, error) {
-	f, err := input.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("opening the data: %w", err)
-	}
-	defer f.Close()
-	return Read(f, path, tok, opts)
 }
 
 // Read reads the records of one file; name is used in errors, and its ending
 // where the content leaves the format open. See [Load].
 func Read(r io.Reader, name string, tok Tokenizer, opts Options) (*Data, error) {
+	return build(name, tok, opts, func(reader *records.Reader, visit visitor) (records.Report, error) {
+		return reader.ReadStream(r, name, visit)
+	})
+}
+
+type visitor = func(*records.Record) error
+
+// build makes examples of the records that read visits; name stands for all of them.
+func build(name string, tok Tokenizer, opts Options, read func(*records.Reader, visitor) (records.Report, error)) (*Data, error) {
 	if opts.Seq < 2 {
 		return nil, fmt.Errorf("a sequence of %d tokens holds nothing to learn; --seq must be at least 2", opts.Seq)
 	}
@@ -140,11 +90,14 @@ func Read(r io.Reader, name string, tok Tokenizer, opts Options) (*Data, error) 
 	b := fresh()
 	p := newPipeline(b, fresh, opts.Threads)
 	defer p.stop()
-	err = scan(r, name, func(at place, body []byte, l layout) error {
-		if l == plainText {
-			return b.continueProse(at, body)
+	report, err := read(&records.Reader{SkipBad: opts.SkipBad}, func(r *records.Record) error {
+		if r.Fields != nil {
+			return p.add(r)
 		}
-		return p.add(at, body)
+		if err := p.drain(); err != nil {
+			return err
+		}
+		return b.continueProse(r)
 	})
 	// A record before the place where reading failed may be the first bad one.
 	if early := p.drain(); early != nil {
@@ -153,5 +106,10 @@ func Read(r io.Reader, name string, tok Tokenizer, opts Options) (*Data, error) 
 	if err != nil {
 		return nil, err
 	}
-	return b.finish(name)
+	b.unread(report.Bad)
+	data, err := b.finish(name)
+	if err == nil {
+		data.Files = report.Files
+	}
+	return data, err
 }

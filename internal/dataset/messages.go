@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"qtool/internal/printable"
+	"qtool/internal/records/jsontext"
 )
 
 // parseMessages reads a conversation, in the keys of OpenAI or of ShareGPT.
@@ -209,7 +210,7 @@ func readContent(f *fields, key string, m *Message) error {
 		if text := ""; json.Unmarshal(raw, &text) == nil {
 			p.Text = &text
 		} else if json.Unmarshal(raw, &p) != nil {
-			return fmt.Errorf("%q has the part %s; expected {\"type\":\"text\",\"text\":…}", key, excerpt(raw))
+			return fmt.Errorf("%q has the part %s; expected {\"type\":\"text\",\"text\":…}", key, jsontext.Excerpt(raw))
 		}
 		switch {
 		case p.Text != nil && slices.Contains([]string{"", "text", "input_text", "output_text"}, p.Type):
@@ -291,7 +292,7 @@ func callArguments(raw json.RawMessage) (json.RawMessage, error) {
 		return json.RawMessage("{}"), nil
 	}
 	if !json.Valid([]byte(text)) {
-		return nil, fmt.Errorf("its arguments are %s; expected an object, or a string of JSON", excerpt(raw))
+		return nil, fmt.Errorf("its arguments are %s; expected an object, or a string of JSON", jsontext.Excerpt(raw))
 	}
 	return json.RawMessage(text), nil
 }
@@ -331,7 +332,7 @@ func (m *Message) becomeCall() error {
 		text = slices.Concat([]byte("["), text, []byte("]"))
 	}
 	if err := json.Unmarshal(text, &calls); err != nil || len(calls) == 0 {
-		return fmt.Errorf("it calls a function, but its value is %s; expected JSON of a name and arguments", excerpt([]byte(m.Content)))
+		return fmt.Errorf("it calls a function, but its value is %s; expected JSON of a name and arguments", jsontext.Excerpt([]byte(m.Content)))
 	}
 	m.Role, m.Content = "assistant", ""
 	for _, c := range calls {
@@ -377,11 +378,11 @@ func readArray(f *fields, key string) (list []json.RawMessage, err error) {
 		return nil, nil
 	}
 	if err := json.Unmarshal(raw, &list); err != nil {
-		return nil, fmt.Errorf("%q is %s; expected %s", key, excerpt(raw), kind)
+		return nil, fmt.Errorf("%q is %s; expected %s", key, jsontext.Excerpt(raw), kind)
 	}
 	for _, e := range list {
 		if !bytes.HasPrefix(e, []byte("{")) {
-			return nil, fmt.Errorf("%q holds %s; expected %s", key, excerpt(e), kind)
+			return nil, fmt.Errorf("%q holds %s; expected %s", key, jsontext.Excerpt(e), kind)
 		}
 	}
 	return list, nil

@@ -1,8 +1,9 @@
 package dataset
 
 import (
-	"bytes"
 	"runtime"
+
+	"qtool/internal/records"
 )
 
 // pipeline makes examples of records in several goroutines. What comes out is the same for
@@ -18,17 +19,11 @@ type pipeline struct {
 
 // batch is consecutive records that one goroutine takes.
 type batch struct {
-	records []raw
+	records []*records.Record
 	bytes   int
 	out     *builder
 	err     error
 	done    chan struct{}
-}
-
-// raw is a record as it was read.
-type raw struct {
-	at   place
-	body []byte
 }
 
 // batchBytes is how much a goroutine takes at once.
@@ -41,10 +36,13 @@ func newPipeline(into *builder, fresh func() *builder, threads int) *pipeline {
 	return &pipeline{into: into, fresh: fresh, threads: threads}
 }
 
-// add takes a record; body is copied.
-func (p *pipeline) add(at place, body []byte) error {
-	p.batch.records = append(p.batch.records, raw{at, bytes.Clone(body)})
-	if p.batch.bytes += len(body); p.batch.bytes < batchBytes {
+// add takes a record, which is copied.
+func (p *pipeline) add(r *records.Record) error {
+	p.batch.records = append(p.batch.records, r.Clone())
+	for key, value := range r.Fields {
+		p.batch.bytes += len(key) + len(value)
+	}
+	if p.batch.bytes < batchBytes {
 		return nil
 	}
 	return p.start()
@@ -71,14 +69,7 @@ func (p *pipeline) start() error {
 func (b *batch) work() {
 	defer close(b.done)
 	for _, r := range b.records {
-		o, err := parseObject(r.at, r.body)
-		if err == nil {
-			err = b.out.add(r.at, o, false)
-		} else {
-			err = b.out.skip(err)
-		}
-		if err != nil {
-			b.err = err
+		if b.err = b.out.add(r); b.err != nil {
 			return
 		}
 	}

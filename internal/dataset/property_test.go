@@ -76,7 +76,7 @@ func pair(t *testing.T, tok Tokenizer, prompt, completion string) Example {
 }
 
 func TestAFolderGivesBothSides(t *testing.T) {
-	train, eval, err := Load(sharedtest.Path(t, "data/sft/mlx"), newFake(), Options{Seq: 4096})
+	train, eval, err := load(sharedtest.Path(t, "data/sft/mlx"), newFake(), Options{Seq: 4096})
 	if err != nil || train.Report.Examples != 1000 || eval.Report.Examples != 100 {
 		t.Errorf("folder: %v", err)
 	}

@@ -173,11 +173,6 @@ func TestCharactersAndLineEndsAcrossPiecesStayWhole(t *testing.T) {
 	if got := tok.text(ids(want)); got != "<s>"+strings.ReplaceAll(text, "\r\n", "\n")+"</s>" {
 		t.Errorf("%q", got)
 	}
-	for n := range len(text) {
-		if got, rest := wholeCharacters([]byte(text[:n])), text[:n]; strings.ToValidUTF8(rest[:got], "?") != rest[:got] || got < n-3 {
-			t.Errorf("%d of %q", got, rest)
-		}
-	}
 	long := strings.Repeat("a\r\n", 1<<18) + "b\xff"
 	_, err = Read(iotest.HalfReader(strings.NewReader(long)), "x.txt", tok, Options{Seq: 1000})
 	if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), fmt.Sprintf("x.txt:%d: invalid dataset: byte %d of it is 0xff", 1+1<<18, len(long))) {

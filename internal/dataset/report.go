@@ -139,10 +139,10 @@ func (t *tally) finish(o *Options, tok Tokenizer) {
 	if t.Templated > 0 && o.Template != nil {
 		t.Template = o.Template.String()
 	}
-	note(t.pairs, "%s of prompt and answer went through the chat template, as they will at inference; --chat-template none trains on them as they are", records(t.pairs))
+	note(t.pairs, "%s of prompt and answer went through the chat template, as they will at inference; --chat-template none trains on them as they are", someRecords(t.pairs))
 	note(t.Separate, "%s of conversations with several are examples of their own, because the model meets them after other tokens than those that a common sequence has", answers(t.Separate))
 	note(t.Borders, "%s begin where a token would go across if prompt and answer were one text; each side was tokenized alone, as at inference", answers(t.Borders))
-	note(t.Windowed, "%s were cut into windows of %d tokens", records(t.Windowed), o.Seq)
+	note(t.Windowed, "%s were cut into windows of %d tokens", someRecords(t.Windowed), o.Seq)
 	note(t.Weighted, "%d examples have weights of their own", t.Weighted)
 	t.notesOfTemplate(note)
 	warn(t.TooLong, "%d of the examples are longer than %d tokens and were left out (%s); raise --seq to %d to learn them, or cut them with --long truncate-left, truncate-right or split",
@@ -156,8 +156,8 @@ func (t *tally) finish(o *Options, tok Tokenizer) {
 		}
 		warn(t.Empty, "%s are empty and %s (%s)", answers(t.Empty), what, places(t.EmptyAt, t.Empty))
 	}
-	warn(t.Bad, "%s could not be used and were skipped (%s)", records(t.Bad), strings.Join(t.BadAt, "; "))
-	warn(t.unmark, "%s lack the marker %q of --train-on: nothing of them is learned", records(t.unmark), o.TrainOn.marker)
+	warn(t.Bad, "%s could not be used and were skipped (%s)", someRecords(t.Bad), strings.Join(t.BadAt, "; "))
+	warn(t.unmark, "%s lack the marker %q of --train-on: nothing of them is learned", someRecords(t.unmark), o.TrainOn.marker)
 	t.warnOfKeys(warn)
 	t.warnOfMarkers(o, tok, warn)
 }
@@ -166,7 +166,7 @@ func (t *tally) finish(o *Options, tok Tokenizer) {
 func (t *tally) notesOfTemplate(note func(int, string, ...any)) {
 	for _, code := range slices.Sorted(maps.Keys(t.rewrote)) {
 		s := t.rewrote[code]
-		note(1, "%s: %s (first %s)", records(s.count), s.text, s.at)
+		note(1, "%s: %s (first %s)", someRecords(s.count), s.text, s.at)
 	}
 }
 
@@ -176,8 +176,8 @@ func (t *tally) warnOfKeys(warn func(int, string, ...any)) {
 	warn(len(unknown), "keys that are not known and were not used: %s; leave them out, or pass --ignore-key if that is meant", strings.Join(printable.Texts(unknown), ", "))
 }
 
-func records(n int) string { return plural(n, "record") }
-func answers(n int) string { return plural(n, "answer") }
+func someRecords(n int) string { return plural(n, "record") }
+func answers(n int) string     { return plural(n, "answer") }
 
 func plural(n int, what string) string {
 	if n == 1 {

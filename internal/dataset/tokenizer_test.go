@@ -101,7 +101,7 @@ func TestBOSIsThereOnceWhereTheVocabularyAsksForIt(t *testing.T) {
 func TestGSM8KFitsTheSmallestRealModel(t *testing.T) {
 	tok := realTokenizer(t, "data/stories260k/stories260K.gguf")
 	opts := Options{Seq: 512, Truncate: true}
-	train, _, err := Load(sharedtest.Path(t, "data/sft/gsm8k-train.jsonl"), ForTokenizer(tok), opts)
+	train, _, err := load(sharedtest.Path(t, "data/sft/gsm8k-train.jsonl"), ForTokenizer(tok), opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,6 +89,7 @@ func Shorten(examples []Example, seq int, bos int32) (shorter []Example) {
 			for i := range window.Scored {
 				window.Scored[i].Weight = weight
 			}
+			window.Repeat = ex.Repeat
 			shorter = append(shorter, window)
 		}
 		w.add(ex.IDs...)

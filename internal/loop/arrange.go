@@ -127,6 +127,7 @@ func (l *layouts) layout(seq int, packed bool) layout {
 	if l.eval == nil {
 		learn, n.held = dataset.Split(learn, l.EvalSplit, l.Seed)
 	}
+	learn = dataset.Repeated(learn, l.Seed)
 	n.learned = len(learn)
 	n.rows = n.rowsOf(learn, l.Seed)
 	n.epochs = l.Epochs
