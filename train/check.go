@@ -17,7 +17,7 @@ import (
 func (f *tuning) checkFiles(context.Context) (err error) {
 	var data []string
 	if f.Data != "" {
-		if f.set, err = f.findData(); err != nil {
+		if err = f.findData(); err != nil {
 			return err
 		}
 		data = f.set.Paths()
@@ -38,13 +38,17 @@ func (f *tuning) checkFiles(context.Context) (err error) {
 	return f.openInit()
 }
 
-// findData lists the files of the data.
-func (f *tuning) findData() (*records.Set, error) {
+// findData lists the files of the data, once.
+func (f *tuning) findData() error {
+	if f.set != nil {
+		return nil
+	}
 	source, err := records.ParseSource(f.Data)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return records.Find([]records.Source{source})
+	f.set, err = records.Find([]records.Source{source})
+	return err
 }
 
 // checkRunDir refuses a run directory that cannot be written to, or whose files are also

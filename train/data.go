@@ -33,6 +33,9 @@ func (f *tuning) readData(context.Context) error {
 		f.report.Data = "embedded"
 		data, err = dataset.Read(strings.NewReader(fixtures.FineTuneJSONL), "embedded.jsonl", tok, opts)
 	} else {
+		if err := f.findData(); err != nil {
+			return err
+		}
 		f.report.Data = f.Data
 		data, eval, err = dataset.Load(f.set, f.Stdin, tok, opts)
 	}
