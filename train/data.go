@@ -15,7 +15,10 @@ import (
 func (f *tuning) readData(context.Context) error {
 	opts := dataset.Options{
 		Seq: f.Seq, Context: f.decoder.Context, Truncate: f.Truncate, SplitText: f.SplitText,
-		TextField: f.TextField, PromptField: f.PromptField, CompletionField: f.CompletionField,
+		TextField: f.TextField, PromptField: f.PromptField, CompletionField: f.CompletionField, Threads: f.Threads,
+	}
+	if err := f.DataOptions.options(&opts); err != nil {
+		return err
 	}
 	tok := dataset.Untokenized(f.decoder.Vocabulary)
 	if f.tok != nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"qtool/gguf"
+	"qtool/internal/dataset"
 	"qtool/internal/loop"
 	"qtool/internal/usage"
 	"qtool/train/run"
@@ -58,6 +59,7 @@ type Job struct {
 
 	Packing   Packing // several examples in a row
 	EvalSplit float64 // part of the data to hold out, where there is no evaluation file
+	DataOptions
 	// Keys of JSON records; "" are the usual ones.
 	TextField, PromptField, CompletionField string
 	Truncate                                bool // cut records that are longer than Seq
@@ -125,6 +127,9 @@ func (j *Job) checkRun() error {
 		return usage.Errorf("--rank %d: expected at least 1", j.Rank)
 	case j.Full == "" && j.Init == "" && !(j.Alpha > 0):
 		return usage.Errorf("--alpha %g: expected a positive number", j.Alpha)
+	}
+	if err := j.DataOptions.options(new(dataset.Options)); err != nil {
+		return err
 	}
 	c := j.Config
 	if c.Epochs == 0 {

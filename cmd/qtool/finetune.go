@@ -24,13 +24,14 @@ qtool finetune --model base-q4.gguf --data chats.jsonl --adapter mine.gguf --run
 qtool finetune --model base-q4.gguf --data chats.jsonl --adapter mine.gguf --run-dir night --resume`,
 		Description: `Without --model or --data it uses the small ones it carries in itself.
 
-DATA is plain text, or JSON lines of {"text"}, {"prompt","completion"},
-{"messages":[{"role","content"}]} or {"input_ids","labels"}, or a folder with
+DATA is plain text, or JSON records of {"text"}, {"prompt","completion"},
+{"messages":[{"role","content"}]}, {"conversations"}, {"instruction","input","output"},
+{"question","answer"}, {"input_ids","labels"} and others of docs/data.md, or a folder with
 train.jsonl and valid.jsonl. Answers are learned, questions are not.
 
 A run that does not fit in memory is refused before it begins, with flags that make it
 fit.`,
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			inputFlag(&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the base `MODEL` (default: embedded)"}),
 			preFlag(),
 			inputFlag(&cli.StringFlag{Name: "data", Aliases: []string{"d"}, Usage: "`FILE` or folder to learn from (default: embedded)"}),
@@ -67,12 +68,6 @@ fit.`,
 			&cli.Uint64Flag{Name: "seed", Value: d.Seed, Usage: "decides initial weights, order and split"},
 			&cli.StringFlag{Name: "precision", Value: d.Precision, Usage: "f32, or auto for what the CPU does best"},
 
-			&cli.StringFlag{Name: "text-field", Usage: "key of the text in JSON records"},
-			&cli.StringFlag{Name: "prompt-field", Usage: "key of the prompt"},
-			&cli.StringFlag{Name: "completion-field", Usage: "key of the completion"},
-			&cli.BoolFlag{Name: "truncate", Usage: "cut records that are longer than --seq"},
-			&cli.BoolFlag{Name: "split-text", Usage: "cut longer {\"text\"} records into several"},
-
 			&cli.StringFlag{Name: "sample", Usage: "show the answer to `PROMPT` before and after"},
 			noEscapeFlag("--sample"),
 			&cli.StringFlag{Name: "run-dir", Usage: "keep metrics.jsonl and the checkpoint in `DIR`"},
@@ -82,7 +77,7 @@ fit.`,
 			forceFlag(),
 			&cli.BoolFlag{Name: "plan-only", Usage: "tell from the header of MODEL alone what full rows of --seq tokens would take, and stop"},
 			threadsFlag(), jsonFlag(),
-		},
+		}, dataFlags()...),
 		Action: func(c *cli.Context) error {
 			if _, err := arguments(c); err != nil {
 				return err
@@ -114,8 +109,9 @@ func finetuneJob(c *cli.Context) (*train.Job, error) {
 	j.Rank, j.Alpha, j.MergeOnly = c.Int("rank"), float32(c.Float64("alpha")), c.Bool("merge-only")
 	j.Seq, j.Threads = c.Int("seq"), c.Int("threads")
 	j.Packing, j.EvalSplit = packingOf(c), c.Float64("eval-split")
-	j.TextField, j.PromptField, j.CompletionField = c.String("text-field"), c.String("prompt-field"), c.String("completion-field")
-	j.Truncate, j.SplitText = c.Bool("truncate"), c.Bool("split-text")
+	if err := setData(c, j); err != nil {
+		return nil, err
+	}
 	j.Sample, j.RunDir, j.Resume, j.Force = escaped(c, c.String("sample")), c.String("run-dir"), c.Bool("resume"), c.Bool("force")
 	if c.IsSet("experts") {
 		j.Experts = c.String("experts")

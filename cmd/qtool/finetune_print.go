@@ -24,12 +24,10 @@ func printPlan(con *console, j *train.Job, r *train.Report) {
 	if r.Evaluated.Of > 0 {
 		say("held out  %s; evaluated: %s", printable.Count(r.Evaluated.Of, "example"), evaluatedPart(r.Evaluated))
 	}
-	if n := r.Records.Truncated; n > 0 {
-		say("          %d records were cut to %d tokens", n, r.Seq)
-	}
 	if n := r.Records.Skipped; n > 0 {
 		say("          %d records have nothing to learn", n)
 	}
+	printRecords(con, &r.Records)
 	say("run       %s of %s, %d tokens; lr %g %s, seed %d", printable.Count(p.Steps, "step"), printable.Count(p.RowsPerStep, "row"), p.TotalTokens, j.Config.Rate, j.Config.Schedule, j.Config.Seed)
 	printMemory(con, r)
 }

@@ -85,9 +85,10 @@ func (o *Options) forms() ([]form, error) {
 	return forms, nil
 }
 
-// named is whether the user said how to read records.
-func (o *Options) named() bool {
-	return o.Format != "" || o.TextField != "" || o.PromptField != "" || o.CompletionField != "" || o.MessagesField != ""
+// Check finds options that make no sense.
+func (o *Options) Check() error {
+	_, err := o.forms()
+	return err
 }
 
 // parser reads objects as records.
