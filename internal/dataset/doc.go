@@ -4,10 +4,11 @@
 // never computes a loss.
 //
 //	file -> records -> examples -> split -> rows -> order
-//	        reader.go  encode.go   split.go pack.go sampler.go
-//	        record.go  example.go
+//	        form.go    encode.go   split.go pack.go sampler.go
+//	        keys.go    turns.go
+//	                   long.go
 //
-// What is scored, by kind of record:
+// What is scored, by kind of record (see docs/data.md for all forms):
 //
 //	plain text file            everything; cut into windows of Options.Seq
 //	{"text"}                   everything
@@ -18,7 +19,11 @@
 // Texts, completions and conversations start with BOS if the tokenizer adds one
 // and the text has none; texts and completions end with a scored EOS.
 //
-// A record that does not fit Options.Seq is an error that names it, before any
-// training: cutting ([Options].Truncate) or windows ([Options].SplitText) are for
-// the user to choose. Records of several kinds may stand in one file.
+// What is read and what is scored after it are tokenized each by itself, because that is
+// how inference meets them: the prompt is complete before the first token of the answer
+// is drawn. A key of a record that its form does not read is counted, or refused if it
+// changes what the record means.
+//
+// Records of several forms may stand in one file. Those that do not fit Options.Seq are
+// treated as Options.Long says.
 package dataset
