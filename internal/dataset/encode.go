@@ -94,8 +94,9 @@ func (e *encoder) continued(prompt, answer string, weight float32, n *notices) [
 	return d.examples()
 }
 
-// borderReach is how much text on either side decides whether a token crosses a border.
-const borderReach = 128
+// borderReach is how much text on either side decides whether a token crosses a border, to
+// the end of a word that is not longer still.
+const borderReach = 40
 
 // crossed is whether the tokens of before and after as one text are others than those of
 // each alone.

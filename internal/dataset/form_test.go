@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -90,9 +91,10 @@ func TestWithoutATemplatePromptsAreRaw(t *testing.T) {
 		`{"prompt":"q","completion":" a"}`:                  "<s>q[[ a</s>]]",
 		`{"question":"q","answer":"a"}`:                     "<s>q\n[[a</s>]]",
 		`{"query":"q","response":"a"}`:                      "<s>q\n[[a</s>]]",
-		`{"instruction":"q","output":"a"}`:                  "<s>" + alpacaPrompt("q", "") + "[[a</s>]]",
-		`{"instruction":"q","input":"i","output":"a"}`:      "<s>" + alpacaPrompt("q", "i") + "[[a</s>]]",
-		`{"instruction":"q","context":"i","response":"a"}`:  "<s>" + alpacaPrompt("q", "i") + "[[a</s>]]",
+		`{"instruction":"q","output":"a"}`:                  "<s>" + alpacaPrompt("", "q", "") + "[[a</s>]]",
+		`{"instruction":"q","input":"i","output":"a"}`:      "<s>" + alpacaPrompt("", "q", "i") + "[[a</s>]]",
+		`{"instruction":"q","context":"i","response":"a"}`:  "<s>" + alpacaPrompt("", "q", "i") + "[[a</s>]]",
+		`{"system":"s","instruction":"q","output":"a"}`:     "<s>s\n\n### Instruction:\nq\n\n### Response:\n[[a</s>]]",
 		`{"prompt":"q","completion":"a","weight":0.5}`:      "<s>q[[0.5*a0.5*</s>]]",
 		`{"text":"ab","weight":2}`:                          "<s>[[2*a2*b2*</s>]]",
 		`{"input_ids":[97,98],"labels":[97,98],"weight":3}`: "a[[3*b]]",
@@ -164,6 +166,7 @@ func TestKeysThatChangeTheMeaningAreRefusedByNameAndPlace(t *testing.T) {
 		`{"messages":[{"role":"user","content":"q","tool_calls":[{"name":"f"}]}]}`:                             `only the assistant`,
 		`{"conversations":[{"from":"alien","value":"q"}]}`:                                                     `"from" is "alien"`,
 		`{"conversations":[{"from":"function_call","value":"f(x)"}]}`:                                          `calls a function`,
+		`{"system":"s","messages":[{"role":"system","content":"t"},{"role":"assistant","content":"a"}]}`:       `another one stands in "system"`,
 		`{"prompt":[{"role":"user","content":"q"}],"completion":[{"role":"user","content":"q"}]}`:              `does not end with a message of the assistant`,
 		`{"tools":[{"a":1}],"functions":[{"name":"f"}],"messages":[{"role":"assistant","content":"a"}]}`:       `"tools" and "functions"`,
 		`{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"response":"another"}`: `"response" stands beside`,
@@ -194,6 +197,45 @@ func TestKeysThatSayNothingAreCountedAndUnknownOnesWarnedOf(t *testing.T) {
 	d = read(t, "x.jsonl", `{"text":"a","system":"s","colour":1}`, newFake(), Options{IgnoreKeys: []string{"system", "colour"}})
 	if len(d.Report.Warnings) > 0 || d.Report.UnusedKeys["system"] != 1 {
 		t.Errorf("%+v", d.Report)
+	}
+}
+
+func TestCellsOfATableAreReadAsWhatTheyHold(t *testing.T) {
+	opts := &Options{Seq: 1000, Template: allTemplate{}}
+	forms, err := opts.forms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFake()
+	cells := func(pairs ...string) object {
+		o := object{}
+		for i := 0; i < len(pairs); i += 2 {
+			raw, err := json.Marshal(pairs[i+1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			o[pairs[i]] = raw
+		}
+		return o
+	}
+	b := newBuilder(opts, forms, f)
+	for i, o := range []object{
+		cells("prompt", "q", "completion", "a", "weight", "0.5", "train", "True", "id", "7"),
+		cells("messages", `[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]`, "weight", "", "tools", ""),
+		cells("input_ids", "[97, 98]", "labels", ""),
+	} {
+		if err := b.add(place{"x.csv", i + 2, 0}, o, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"<s>q[[0.5*a0.5*</s>]]", "<s>" + user + "q" + answer + "[[a<|im_end|>]]", "a[[b]]"}
+	if diff := cmp.Diff(want, shown(f, &b.data)); diff != "" {
+		t.Error(diff)
+	}
+	for _, o := range []object{cells("text", "a", "weight", "much"), cells("prompt", "q", "completion", "a", "label", "TRUE"), cells("messages", "hello")} {
+		if err := b.add(place{"x.csv", 9, 0}, o, true); !errors.Is(err, ErrFormat) || !strings.HasPrefix(err.Error(), "x.csv:9: ") {
+			t.Error(err)
+		}
 	}
 }
 

@@ -11,8 +11,7 @@ import (
 // prompted is a record of one question and its answer, whatever its keys are called.
 type prompted struct {
 	question, answer string
-	raw              func(question string) string // the prompt where there is no template
-	history          [][2]string                  // questions and answers before
+	raw              string // the prompt where there is no template
 }
 
 // parsePrompt reads a prompt and a completion: two strings, or two lists of messages.
@@ -20,19 +19,20 @@ func parsePrompt(p *parser, f *fields, keys []string) (record, error) {
 	if isList(f.object[keys[0]]) || isList(f.object[keys[1]]) {
 		return parseMessageLists(p, f, keys)
 	}
-	return p.prompted(f, keys, func(q string) string { return q })
+	return p.prompted(f, keys, "")
 }
 
 // parseQuestion reads a question and an answer. Without a template a line break stands
 // between them.
 func parseQuestion(p *parser, f *fields, keys []string) (record, error) {
-	return p.prompted(f, keys, func(q string) string { return q + "\n" })
+	return p.prompted(f, keys, "\n")
 }
 
 func isList(raw json.RawMessage) bool { return bytes.HasPrefix(raw, []byte("[")) }
 
-func (p *parser) prompted(f *fields, keys []string, raw func(string) string) (record, error) {
-	r := prompted{raw: raw}
+// prompted reads a question and its answer; without a template, between stands between them.
+func (p *parser) prompted(f *fields, keys []string, between string) (record, error) {
+	var r prompted
 	var err error
 	if r.question, err = value[string](f, keys[0], "a string"); err != nil {
 		return nil, err
@@ -40,6 +40,7 @@ func (p *parser) prompted(f *fields, keys []string, raw func(string) string) (re
 	if r.answer, err = value[string](f, keys[1], "a string"); err != nil {
 		return nil, err
 	}
+	r.raw = r.question + between
 	return p.exchange(f, r)
 }
 
@@ -59,7 +60,14 @@ func parseInstruction(p *parser, f *fields, keys []string) (record, error) {
 			return nil, err
 		}
 	}
-	r := prompted{question: instruction, raw: func(string) string { return alpacaPrompt(instruction, about) }}
+	r := prompted{question: instruction}
+	if !p.opts.TemplatePairs {
+		system, err := f.text(p.opts.systemField())
+		if err != nil {
+			return nil, err
+		}
+		r.raw = alpacaPrompt(system, instruction, about)
+	}
 	if about != "" {
 		r.question += "\n\n" + about
 	}
@@ -69,14 +77,20 @@ func parseInstruction(p *parser, f *fields, keys []string) (record, error) {
 	return p.exchange(f, r)
 }
 
-// alpacaPrompt is the prompt that Alpaca was trained with.
-func alpacaPrompt(instruction, about string) string {
-	if about == "" {
-		return "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n" +
-			"### Instruction:\n" + instruction + "\n\n### Response:\n"
+// alpacaPrompt is the prompt that Alpaca was trained with. A system message stands in the
+// place of its first paragraph.
+func alpacaPrompt(system, instruction, about string) string {
+	if about != "" {
+		about = "### Input:\n" + about + "\n\n"
 	}
-	return "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n" +
-		"### Instruction:\n" + instruction + "\n\n### Input:\n" + about + "\n\n### Response:\n"
+	switch {
+	case system != "":
+	case about == "":
+		system = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+	default:
+		system = "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request."
+	}
+	return system + "\n\n### Instruction:\n" + instruction + "\n\n" + about + "### Response:\n"
 }
 
 // exchange makes a record of r: a conversation, or a pair of texts where there is no
@@ -84,7 +98,7 @@ func alpacaPrompt(instruction, about string) string {
 func (p *parser) exchange(f *fields, r prompted) (record, error) {
 	if !p.opts.TemplatePairs {
 		weight, _, err := f.weight()
-		return pairRecord{r.raw(r.question), r.answer, weight}, err
+		return pairRecord{r.raw, r.answer, weight}, err
 	}
 	history, _, err := optional[[][2]string](f, "history", "an array of questions and answers")
 	if err != nil {

@@ -32,6 +32,7 @@ func parseMessages(p *parser, f *fields, keys []string) (record, error) {
 type dialog struct {
 	p       *parser
 	aliases bool // roles may have the names that ShareGPT uses
+	system  bool // the record has a system message of its own beside the messages
 	chatRecord
 }
 
@@ -47,7 +48,7 @@ func (b *dialog) begin(f *fields) (err error) {
 		return err
 	}
 	system, err := f.text(b.p.opts.systemField())
-	if system != "" {
+	if b.system = system != ""; b.system {
 		b.add(Message{Role: "system", Content: system}, 0)
 	}
 	return err
@@ -72,19 +73,22 @@ func (b *dialog) add(m Message, weight float32) {
 // addAll appends messages as they were written. Those of a prompt are not learned.
 func (b *dialog) addAll(turns []object, learned bool) error {
 	for i, turn := range turns {
-		if err := b.addTurn(&fields{object: turn}, len(b.Messages) > 0, learned); err != nil {
+		if err := b.addTurn(&fields{object: turn}, learned); err != nil {
 			return fmt.Errorf("message %d: %w", i+1, err)
 		}
 	}
 	return nil
 }
 
-func (b *dialog) addTurn(f *fields, later, learned bool) error {
+func (b *dialog) addTurn(f *fields, learned bool) error {
 	m, err := b.readMessage(f)
 	if err != nil {
 		return err
 	}
-	if m.Role == "system" && later && b.Messages[0].Role == "system" && len(b.Messages) == 1 && b.Messages[0].Content == m.Content {
+	if m.Role == "system" && b.system {
+		if m.Content != b.Messages[0].Content {
+			return fmt.Errorf("it is a system message, and another one stands in %q beside the messages; leave one of them", b.p.opts.systemField())
+		}
 		return nil // the record says it in both places
 	}
 	weight, stated, err := f.weight()

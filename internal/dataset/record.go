@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // record is one entry of a file in the form it was written.
@@ -108,7 +109,11 @@ func refusePreference(*parser, *fields, []string) (record, error) {
 
 // refuseKTO refuses answers with a verdict of good or bad.
 func refuseKTO(f *fields) error {
-	if v := string(f.object["label"]); v != "true" && v != "false" {
+	raw := string(f.object["label"])
+	if f.strings {
+		raw = strings.ToLower(strings.Trim(raw, `"`))
+	}
+	if raw != "true" && raw != "false" {
 		return nil
 	}
 	return errors.New(`"label" says whether the answer is good, for KTO, which cannot be trained yet; leave out the bad answers and the label`)
