@@ -42,12 +42,10 @@ func (b *builder) repeat(from int, weight float64) {
 	}
 }
 
-// unread counts records that could not be read at all.
-func (b *builder) unread(bad records.BadRecords) {
-	b.tally.Bad += bad.Records
-	for _, err := range bad.First {
-		name(&b.tally.BadAt, err)
-	}
+// unread counts a record that could not be read at all, or used.
+func (b *builder) unread(err error) {
+	b.tally.Bad++
+	name(&b.tally.BadAt, err.Error())
 }
 
 // skip passes an error on, unless it is about one record and such are to be skipped.
@@ -55,8 +53,7 @@ func (b *builder) skip(err error) error {
 	if !b.opts.SkipBad || !errors.Is(err, ErrFormat) && !errors.Is(err, chat.ErrUnsupported) {
 		return err
 	}
-	b.tally.Bad++
-	name(&b.tally.BadAt, err.Error())
+	b.unread(err)
 	return nil
 }
 

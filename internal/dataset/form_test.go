@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"qtool/internal/records"
+
 	"qtool/internal/chat"
 	"qtool/internal/sharedtest"
 )
@@ -224,7 +226,7 @@ func TestCellsOfATableAreReadAsWhatTheyHold(t *testing.T) {
 		cells("messages", `[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]`, "weight", "", "tools", ""),
 		cells("input_ids", "[97, 98]", "labels", ""),
 	} {
-		if err := b.add(place{"x.csv", i + 2, 0}, o, true); err != nil {
+		if err := b.add(&records.Record{At: place{Path: "x.csv", Line: i + 2}, Fields: records.Object(o), Strings: true, Weight: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -233,7 +235,7 @@ func TestCellsOfATableAreReadAsWhatTheyHold(t *testing.T) {
 		t.Error(diff)
 	}
 	for _, o := range []object{cells("text", "a", "weight", "much"), cells("prompt", "q", "completion", "a", "label", "TRUE"), cells("messages", "hello")} {
-		if err := b.add(place{"x.csv", 9, 0}, o, true); !errors.Is(err, ErrFormat) || !strings.HasPrefix(err.Error(), "x.csv:9: ") {
+		if err := b.add(&records.Record{At: place{Path: "x.csv", Line: 9}, Fields: records.Object(o), Strings: true, Weight: 1}); !errors.Is(err, ErrFormat) || !strings.HasPrefix(err.Error(), "x.csv:9: ") {
 			t.Error(err)
 		}
 	}

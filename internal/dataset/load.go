@@ -90,7 +90,7 @@ func build(name string, tok Tokenizer, opts Options, read func(*records.Reader, 
 	b := fresh()
 	p := newPipeline(b, fresh, opts.Threads)
 	defer p.stop()
-	report, err := read(&records.Reader{SkipBad: opts.SkipBad}, func(r *records.Record) error {
+	report, err := read(&records.Reader{SkipBad: opts.SkipBad, OnBad: p.unread}, func(r *records.Record) error {
 		if r.Fields != nil {
 			return p.add(r)
 		}
@@ -106,7 +106,6 @@ func build(name string, tok Tokenizer, opts Options, read func(*records.Reader, 
 	if err != nil {
 		return nil, err
 	}
-	b.unread(report.Bad)
 	data, err := b.finish(name)
 	if err == nil {
 		data.Files = report.Files

@@ -3,6 +3,7 @@ package dataset
 import (
 	"runtime"
 
+	"qtool/internal/panics"
 	"qtool/internal/records"
 )
 
@@ -19,11 +20,17 @@ type pipeline struct {
 
 // batch is consecutive records that one goroutine takes.
 type batch struct {
-	records []*records.Record
+	records []queued
 	bytes   int
 	out     *builder
 	err     error
-	done    chan struct{}
+	done    <-chan *panics.Panic
+}
+
+// queued is a record, or the error about one that could not be read.
+type queued struct {
+	record *records.Record
+	err    error
 }
 
 // batchBytes is how much a goroutine takes at once.
@@ -38,7 +45,7 @@ func newPipeline(into *builder, fresh func() *builder, threads int) *pipeline {
 
 // add takes a record, which is copied.
 func (p *pipeline) add(r *records.Record) error {
-	p.batch.records = append(p.batch.records, r.Clone())
+	p.batch.records = append(p.batch.records, queued{record: r.Clone()})
 	for key, value := range r.Fields {
 		p.batch.bytes += len(key) + len(value)
 	}
@@ -47,6 +54,9 @@ func (p *pipeline) add(r *records.Record) error {
 	}
 	return p.start()
 }
+
+// unread takes the error about a record that could not be read and is passed over.
+func (p *pipeline) unread(err error) { p.batch.records = append(p.batch.records, queued{err: err}) }
 
 // start begins work on the records at hand, once there is room.
 func (p *pipeline) start() error {
@@ -59,17 +69,18 @@ func (p *pipeline) start() error {
 		}
 	}
 	b := p.batch
-	b.out, b.done = p.fresh(), make(chan struct{})
+	b.out = p.fresh()
 	p.running = append(p.running, &b)
 	p.batch = batch{}
-	go b.work()
+	b.done = panics.Go(b.work)
 	return nil
 }
 
 func (b *batch) work() {
-	defer close(b.done)
 	for _, r := range b.records {
-		if b.err = b.out.add(r); b.err != nil {
+		if r.err != nil {
+			b.out.unread(r.err)
+		} else if b.err = b.out.add(r.record); b.err != nil {
 			return
 		}
 	}
@@ -80,7 +91,7 @@ func (b *batch) work() {
 func (p *pipeline) next() error {
 	b := p.running[0]
 	p.running = p.running[1:]
-	<-b.done
+	(<-b.done).Raise()
 	if p.err = b.err; p.err == nil {
 		p.into.append(b.out)
 	}

@@ -62,6 +62,9 @@ type Reader struct {
 	Stdin io.Reader
 	// SkipBad passes over bad records and counts them. Else the first one is an error.
 	SkipBad bool
+	// OnBad, unless nil, gets the error about each record that is passed over, between the
+	// visits of those around it.
+	OnBad func(error)
 }
 
 // Report says what was read.
@@ -148,7 +151,7 @@ func (r *Reader) stream(in io.Reader, f File, report *Report, visit func(*Record
 	}
 	defer s.close()
 	sc := scan{
-		stream: s, found: found, skipBad: r.SkipBad, bad: &report.Bad, visit: visit,
+		stream: s, found: found, skipBad: r.SkipBad, onBad: r.OnBad, bad: &report.Bad, visit: visit,
 		rec: Record{Weight: f.Weight},
 	}
 	err = sc.all()
@@ -164,6 +167,7 @@ type scan struct {
 	*stream
 	found   *Found
 	skipBad bool
+	onBad   func(error)
 	bad     *BadRecords
 	visit   func(*Record) error
 	rec     Record
@@ -224,6 +228,9 @@ func (s *scan) badRecord(err error) error {
 	}
 	s.found.Bad++
 	s.bad.add(err)
+	if s.onBad != nil {
+		s.onBad(err)
+	}
 	return nil
 }
 
