@@ -1,66 +1,115 @@
 package chat
 
 import (
-	"errors"
-	"fmt"
-	"slices"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ardanlabs/jinja"
 )
 
-// ErrUnsupported is in the chain of every error about a template or a
-// conversation that is valid but cannot be rendered yet.
-var ErrUnsupported = errors.New("unsupported chat template")
-
-// ErrConversation is in the chain of every error about messages that make no
-// conversation, such as an unknown role.
-var ErrConversation = errors.New("invalid conversation")
-
-// Message is one turn.
-type Message struct {
-	Role    string // one of [Roles]
-	Content string
-}
-
-// Roles are the roles a message may have.
-func Roles() []string { return []string{"system", "user", "assistant", "tool"} }
-
-// Span is a range of bytes [Start, End) of a rendered text.
-type Span struct{ Start, End int }
-
-// Rendered is a conversation as text.
-type Rendered struct {
-	Text string
-	// Spans are what the assistant must learn to write, in order: the content of
-	// each of its turns with the end-of-turn marker, without the header.
-	Spans []Span
-	// EndOfTurn is the marker that closes a turn. A vocabulary that does not hold
-	// it as one token needs another way to know that the answer is over.
-	EndOfTurn string
-}
-
-// Options of one rendering.
+// Options of a template.
 type Options struct {
-	// Generate appends the header of an assistant turn, for the model to continue.
-	Generate bool
+	Name     string // for the user
+	BOS, EOS string // texts of these tokens, which templates ask for; "" for none
+	// Vars are variables for every conversation, such as enable_thinking.
+	Vars map[string]any
+	// Now is what strftime_now tells; zero for the time of New.
+	Now time.Time
+	// Markers are texts of special tokens of the vocabulary, among which the end of
+	// a turn is sought first. They may be left out.
+	Markers []string
 }
 
-// Template turns messages into text. String names it for the user.
-type Template interface {
-	fmt.Stringer
-	// Render fails with [ErrConversation] or [ErrUnsupported].
-	Render(messages []Message, opts Options) (Rendered, error)
+// Template is a chat template, ready to render conversations. It may be used by
+// several goroutines.
+type Template struct {
+	name     string
+	source   string
+	options  Options
+	now      time.Time
+	lowered  lowered
+	compiled *jinja.Template
+	runs     sync.Pool
+	broken   error    // why it cannot be used
+	endings  sync.Map // endings of turns that were found, by endingKey
 }
 
-func check(messages []Message) error {
-	if len(messages) == 0 {
-		return fmt.Errorf("%w: it has no messages", ErrConversation)
+// New compiles a template in Jinja. It fails with [ErrTemplate].
+func New(source string, o Options) (*Template, error) {
+	body, err := parse(source)
+	if err != nil {
+		return nil, err
 	}
-	for i, m := range messages {
-		if !slices.Contains(Roles(), m.Role) {
-			return fmt.Errorf("%w: message %d has the role %q; expected one of %q", ErrConversation, i+1, m.Role, Roles())
-		}
-		if m.Role == "system" && i > 0 {
-			return fmt.Errorf("%w: message %d is a system message; only the first may be one", ErrConversation, i+1)
-		}
+	low, err := lower(body)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	compiled, err := jinja.Compile(low.source)
+	if err != nil {
+		return nil, templateError(0, "%v", err)
+	}
+	t := &Template{name: o.Name, source: source, options: o, now: o.Now, lowered: low, compiled: compiled}
+	if t.now.IsZero() {
+		t.now = time.Now()
+	}
+	t.runs.New = func() any { return t.newRun() }
+	return t, nil
 }
+
+// String names the template for the user.
+func (t *Template) String() string { return t.name }
+
+// Source is the template in Jinja.
+func (t *Template) Source() string { return t.source }
+
+// newRun binds the functions that the template uses to a state of their own.
+func (t *Template) newRun() *run {
+	r := &run{t: t, env: map[string]jinja.Value{}, namespaces: map[*jinja.Dict]bool{}, filters: filters}
+	for name := range t.lowered.used {
+		if f, ok := lookup(name); ok {
+			goesThrough := strings.HasPrefix(name, "f_") || strings.HasPrefix(name, "is_") || name == "method"
+			r.env[name] = jinja.NewCallable(name, func(args []jinja.Value, kw map[string]jinja.Value) (jinja.Value, error) {
+				if err := r.arguments(args, goesThrough); err != nil {
+					return jinja.None(), err
+				}
+				return f(r, args, kw)
+			})
+		}
+	}
+	return r
+}
+
+// render renders with the variables given; size is about how many bytes they have.
+func (t *Template) render(vars map[string]jinja.Value, size int) (string, error) {
+	r := t.runs.Get().(*run)
+	defer t.runs.Put(r)
+	r.begin(size)
+	env := maps.Clone(r.env)
+	for name, v := range vars {
+		env["v_"+name] = v
+	}
+	if err := r.step(int64(t.lowered.cost)); err != nil {
+		return "", err
+	}
+	text, err := t.compiled.RenderValues(env)
+	if err != nil {
+		return "", explain(err)
+	}
+	return text, nil
+}
+
+// Render renders a conversation; generate appends the header of an assistant's
+// turn, for the model to continue. It fails with [ErrConversation],
+// [ErrUnsupported] or [ErrTemplate].
+func (t *Template) Render(c Conversation, generate bool) (string, error) {
+	d, err := t.data(c)
+	if err != nil {
+		return "", err
+	}
+	return d.render(len(c.Messages), generate)
+}
+
+// blank says whether a text has nothing but white space.
+func blank(s string) bool { return strings.TrimFunc(s, isSpace) == "" }

@@ -47,6 +47,7 @@ var libraries = map[string][]string{
 	"github.com/parquet-go/parquet-go/deprecated":      {"internal/records/parquet"},
 	"github.com/parquet-go/parquet-go/encoding/thrift": {"internal/records/parquet"},
 	"github.com/parquet-go/parquet-go/format":          {"internal/records/parquet"},
+	"github.com/ardanlabs/jinja":                       {"internal/chat"},
 	"golang.org/x/term":                                {"cmd/qtool"},
 	"golang.org/x/exp/constraints":                     {"gguf"},
 	"golang.org/x/sys/cpu":                             {"cmd/qtool", "internal/kernel/simd"},
