@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"qtool/fixtures"
-	"qtool/internal/chat"
 	"qtool/internal/dataset"
 	"qtool/internal/loop"
 	"qtool/internal/printable"
@@ -23,12 +22,9 @@ func (f *tuning) readData(context.Context) error {
 	tok := dataset.Untokenized(f.decoder.Vocabulary)
 	if f.tok != nil {
 		tok = dataset.ForTokenizer(f.tok)
-		bos := ""
-		if id := f.tok.BOS(); id >= 0 {
-			bos = f.tok.Vocab().Tokens[id]
+		if err := f.useTemplate(&opts); err != nil {
+			return err
 		}
-		opts.Template = dataset.FromChat(chat.ForModel(f.tok.Vocab().ChatTemplate, bos))
-		opts.TemplatePairs = f.tok.Vocab().ChatTemplate != ""
 	}
 	var data, eval *dataset.Data
 	var err error

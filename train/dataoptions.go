@@ -1,7 +1,16 @@
 package train
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"qtool/internal/chat"
 	"qtool/internal/dataset"
+	"qtool/internal/input"
+	"qtool/internal/printable"
+	"qtool/internal/tokenizer"
 	"qtool/internal/usage"
 )
 
@@ -17,13 +26,71 @@ type DataOptions struct {
 	TrainOn string
 	// Long is what becomes of records longer than a row: skip, truncate-left,
 	// truncate-right, split or refuse; "" is skip.
-	Long      string
-	KeepEmpty bool // learn empty answers: to stop at once
-	SkipBad   bool // count records that cannot be used instead of failing
+	Long string
+	// ChatTemplate is what conversations, and prompts with their answers, are written with:
+	// the path of a file in Jinja, the name of a template that is built in, one of
+	// [ChatTemplates], or "none", which leaves prompts and answers as they are and refuses
+	// conversations. "" is the base's own; a base without one has ChatML for conversations.
+	ChatTemplate string
+	// TemplateVars are variables of the template, such as enable_thinking.
+	TemplateVars map[string]any
+	KeepEmpty    bool // learn empty answers: to stop at once
+	SkipBad      bool // count records that cannot be used instead of failing
 }
 
 // Formats are the names of forms that records may have.
 var Formats = dataset.Formats()
+
+// ChatTemplates are the names of the templates that are built in.
+var ChatTemplates = chat.Names()
+
+// noTemplate is the ChatTemplate that stands for none.
+const noTemplate = "none"
+
+// maxTemplate is more than any chat template has, in bytes.
+const maxTemplate = 4 << 20
+
+// useTemplate sets the template that conversations, and prompts with their answers, go
+// through.
+func (f *tuning) useTemplate(o *dataset.Options) error {
+	vocab := f.tok.Vocab()
+	text := func(id int32) string {
+		if id == tokenizer.None {
+			return ""
+		}
+		return vocab.Tokens[id]
+	}
+	c := chat.Options{BOS: text(f.tok.BOS()), EOS: text(f.tok.EOS()), Vars: f.TemplateVars}
+	for id := range vocab.Tokens {
+		if f.tok.IsEOG(int32(id)) {
+			c.Markers = append(c.Markers, vocab.Tokens[id])
+		}
+	}
+	o.TemplatePairs = true
+	switch name := f.ChatTemplate; name {
+	case "":
+		o.Template, o.TemplatePairs = chat.ForModel(vocab.ChatTemplate, c), vocab.ChatTemplate != ""
+	case noTemplate:
+		o.TemplatePairs = false
+	default:
+		if t, ok := chat.Named(name, c); ok {
+			o.Template = t
+			return nil
+		}
+		source, err := input.ReadFile(name, maxTemplate)
+		if errors.Is(err, fs.ErrNotExist) {
+			return usage.Errorf("--chat-template %s is no file, and no template that is built in; these are: %s, and none", printable.Text(name), strings.Join(ChatTemplates, ", "))
+		}
+		if err != nil {
+			return fmt.Errorf("--chat-template: %w", err)
+		}
+		c.Name = name
+		if o.Template, err = chat.New(string(source), c); err != nil {
+			return fmt.Errorf("--chat-template %s: %w", printable.Text(name), err)
+		}
+	}
+	return nil
+}
 
 // options are the DataOptions as package dataset has them.
 func (d *DataOptions) options(o *dataset.Options) (err error) {

@@ -95,7 +95,7 @@ func recited(t *testing.T, base, adapter, data string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, _, err := dataset.Load(set, nil, dataset.ForTokenizer(tok), dataset.Options{Seq: 256, Template: dataset.FromChat(chat.ChatML())})
+	d, _, err := dataset.Load(set, nil, dataset.ForTokenizer(tok), dataset.Options{Seq: 256, Template: chat.ChatML(chat.Options{})})
 	if err != nil {
 		t.Fatal(err)
 	}

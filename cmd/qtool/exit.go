@@ -56,6 +56,7 @@ var codes = []struct {
 	{model.ErrUnsupported, exitUnsupported},
 	{tokenizer.ErrUnsupported, exitUnsupported},
 	{chat.ErrUnsupported, exitUnsupported},
+	{chat.ErrTemplate, exitUnsupported},
 	{adapt.ErrUnsupported, exitUnsupported},
 	{errDiffers, exitMismatch},
 	{adapt.ErrMismatch, exitMismatch},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qtool/internal/chat"
 	"qtool/train"
 )
 
@@ -25,6 +26,8 @@ func dataFlags() []cli.Flag {
 		&cli.StringFlag{Name: "long", Usage: "what becomes of records longer than --seq: skip, truncate-left, truncate-right, split, refuse", DefaultText: "skip"},
 		&cli.BoolFlag{Name: "truncate", Usage: "the same as --long truncate-right"},
 		&cli.BoolFlag{Name: "split-text", Usage: "cut longer {\"text\"} records into several"},
+		&cli.StringFlag{Name: "chat-template", Usage: "write conversations, and prompts with answers, with this template: a `FILE` in Jinja, a name (" + strings.Join(train.ChatTemplates, ", ") + "), or none", DefaultText: "the model's own"},
+		&cli.StringSliceFlag{Name: "template-var", Usage: "set a variable of the template, as in enable_thinking=false (`NAME=VALUE`, may be repeated)"},
 		&cli.BoolFlag{Name: "keep-empty", Usage: "learn empty answers too: to stop at once"},
 		&cli.BoolFlag{Name: "skip-bad", Usage: "leave out records that cannot be used, and count them"},
 	}
@@ -38,6 +41,17 @@ func setData(c *cli.Context, j *train.Job) error {
 		Format: c.String("format"), MessagesField: c.String("messages-field"), SystemField: c.String("system-field"), IgnoreKeys: c.StringSlice("ignore-key"),
 		TrainOn: c.String("train-on"), Long: c.String("long"), KeepEmpty: c.Bool("keep-empty"), SkipBad: c.Bool("skip-bad"),
 	}
+	for _, text := range c.StringSlice("template-var") {
+		name, value, err := chat.ParseVar(text)
+		if err != nil {
+			return usagef("--template-var: %v", err)
+		}
+		if j.TemplateVars == nil {
+			j.TemplateVars = map[string]any{}
+		}
+		j.TemplateVars[name] = value
+	}
+	j.ChatTemplate = c.String("chat-template")
 	if j.Truncate && c.IsSet("long") {
 		return usagef("--truncate and --long both say what becomes of long records")
 	}

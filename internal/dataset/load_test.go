@@ -14,7 +14,7 @@ import (
 )
 
 // chatML is the template of tests.
-var chatML = FromChat(chat.ChatML())
+var chatML = chat.ChatML(chat.Options{})
 
 func read(t testing.TB, name, content string, tok Tokenizer, opts Options) *Data {
 	t.Helper()
@@ -236,7 +236,7 @@ func TestDataWithoutAnythingToLearnIsEmpty(t *testing.T) {
 }
 
 func TestATemplateThatCannotBeRenderedMattersOnlyToConversations(t *testing.T) {
-	opts := Options{Seq: 100, Template: FromChat(chat.ForModel("[INST]", ""))}
+	opts := Options{Seq: 100, Template: chat.ForModel("{{ raise_exception('no') }}", chat.Options{})}
 	if _, err := Read(strings.NewReader(`{"text":"a"}`), "d.jsonl", newFake(), opts); err != nil {
 		t.Error(err)
 	}

@@ -170,7 +170,7 @@ func (b *dialog) readMessage(f *fields) (m Message, err error) {
 		return m, err
 	}
 	if m.Role == "function_call" {
-		return m, m.becomeCall()
+		return m, becomeCall(&m)
 	}
 	if m.Name, err = f.text("name"); err != nil {
 		return m, err
@@ -329,7 +329,7 @@ func readCalls(f *fields, m *Message) error {
 }
 
 // becomeCall makes a message of ShareGPT's role function_call one of the assistant.
-func (m *Message) becomeCall() error {
+func becomeCall(m *Message) error {
 	var calls []call
 	text := []byte(strings.TrimSpace(m.Content))
 	if !bytes.HasPrefix(text, []byte("[")) {

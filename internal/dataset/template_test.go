@@ -53,13 +53,13 @@ func (t allTemplate) segments(c Conversation, learn func(int) bool) (s Sequence,
 			read += "(" + m.Name + m.ToolCallID + ")"
 		}
 		if body := t.body(m, i < len(c.Messages)-1); learn(i) {
-			s = append(s, Segment{read, -1}, Segment{body, i})
+			s = append(s, Segment{Text: read, Message: -1}, Segment{Text: body, Message: i})
 			read = "\n"
 		} else {
 			read += body + "\n"
 		}
 	}
-	return append(s, Segment{read, -1}), nil
+	return append(s, Segment{Text: read, Message: -1}), nil
 }
 
 func (t allTemplate) Render(c Conversation, generate bool) (string, error) {
@@ -90,6 +90,6 @@ func (t allTemplate) Sequences(c Conversation, learn func(int) bool) (out Traini
 		}
 		out.Sequences = append(out.Sequences, s)
 	}
-	out.Notes = []Note{{"per-turn", 0, "past answers lose their reasoning"}}
+	out.Notes = []Note{{Code: "per-turn", Text: "past answers lose their reasoning"}}
 	return out, nil
 }
