@@ -26,6 +26,7 @@ type run struct {
 	steps   int64 // left
 	bytes   int64 // left
 	calls   int
+	trace   *trace              // nil for none
 	filters map[string]function // for those that apply others
 	// namespaces are the dicts whose attributes are their keys.
 	namespaces map[*jinja.Dict]bool

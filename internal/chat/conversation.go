@@ -63,8 +63,10 @@ type data struct {
 	messages     []jinja.Value
 	sizes        []int // bytes of the messages before, one more than messages
 	vars         map[string]jinja.Value
-	key          string // tells conversations with other variables apart
-	switched     Note   // says which variable was set for it
+	key          string  // tells conversations with other variables apart
+	switched     Note    // says which variable was set for it
+	prompts      *traced // a rendering that the prompts follow from, nil for none
+	wholes       *traced // the same for renderings that end with an answer
 }
 
 // data checks a conversation and makes it ready for rendering.
@@ -225,9 +227,16 @@ func (d *data) render(n int, generate bool) (string, error) {
 }
 
 func (d *data) renderList(messages []jinja.Value, generate bool) (string, error) {
+	vars, _ := d.variables(messages, generate)
+	return d.t.render(vars, d.sizes[min(len(messages), len(d.sizes)-1)], nil)
+}
+
+// variables are all that a template finds. What it may change is copied, so that
+// it is not there the next time.
+func (d *data) variables(messages []jinja.Value, generate bool) (map[string]jinja.Value, *jinja.List) {
 	vars := maps.Clone(d.vars)
 	list := jinja.NewList(slices.Clip(messages))
-	if d.t.lowered.mutates { // what it changes must not be there the next time
+	if d.t.lowered.mutates {
 		list = deepCopy(list)
 		for name, v := range vars {
 			vars[name] = deepCopy(v)
@@ -235,7 +244,7 @@ func (d *data) renderList(messages []jinja.Value, generate bool) (string, error)
 	}
 	vars["messages"] = list
 	vars["add_generation_prompt"] = jinja.NewBool(generate)
-	return d.t.render(vars, d.sizes[min(len(messages), len(d.sizes)-1)])
+	return vars, list.AsList()
 }
 
 // deepCopy copies lists and dicts all the way down.

@@ -15,7 +15,7 @@ type function func(r *run, args []jinja.Value, kw kwargs) (jinja.Value, error)
 
 // operators are the functions behind operators and statements.
 var operators = map[string]function{
-	"out": concat, "iter": iterate, "unpack": unpack, "macro": macro, "missing": missing, "setattr": setAttribute, "push": push,
+	"out": concat, "iter": iterate, "enter": enter, "leave": leave, "unpack": unpack, "macro": macro, "missing": missing, "setattr": setAttribute, "push": push,
 	"attr": attribute, "item": item, "slice": slice, "method": callMethod,
 	"concat": concat, "list": list, "dict": dict, "chain": chained, "notin": notIn,
 	"add": add, "mul": mul, "mod": mod, "sub": numeric("-"), "div": numeric("/"), "floordiv": numeric("//"), "pow": numeric("**"),
@@ -75,7 +75,8 @@ func concat(r *run, args []jinja.Value, _ kwargs) (jinja.Value, error) {
 }
 
 // iterate gives the list that a loop goes through and counts the loop: args are
-// what is looped over and the cost of the body.
+// what is looped over, the cost of the body, and a third one if the loop calls
+// enter and leave.
 func iterate(r *run, args []jinja.Value, _ kwargs) (jinja.Value, error) {
 	items, err := r.items(args[0])
 	if err != nil {
@@ -83,6 +84,12 @@ func iterate(r *run, args []jinja.Value, _ kwargs) (jinja.Value, error) {
 	}
 	return items, r.step(int64(items.AsList().Len()) * (args[1].AsInt() + loopStep))
 }
+
+// enter begins an iteration, and gives the loop's variable.
+func enter(_ *run, args []jinja.Value, _ kwargs) (jinja.Value, error) { return args[0], nil }
+
+// leave ends a loop.
+func leave(*run, []jinja.Value, kwargs) (jinja.Value, error) { return jinja.None(), nil }
 
 // items is list(v).
 func (r *run) items(v jinja.Value) (jinja.Value, error) {

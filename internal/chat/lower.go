@@ -22,6 +22,7 @@ type lowerer struct {
 	texts   map[string]bool // strings alone
 	fresh   int             // temporaries so far
 	cost    int             // nodes of the loop body or macro at hand
+	inner   int             // loops and macros around the statement at hand
 	mutates bool
 	err     error
 }
@@ -87,7 +88,9 @@ func quote(s string) string {
 func (l *lowerer) apart(f func()) (string, int) {
 	out, cost := l.out, l.cost
 	l.out, l.cost = strings.Builder{}, 0
+	l.inner++
 	f()
+	l.inner--
 	text, inner := l.out.String(), l.cost
 	l.out, l.cost = out, cost
 	return text, inner
@@ -160,6 +163,7 @@ func (l *lowerer) branches(all []branch) {
 // loop, so these are put back.
 func (l *lowerer) loop(s *stmt) {
 	element, items, cond := l.temporary(), l.expr(s.value), ""
+	watched := l.inner == 0 && s.cond == nil // see trace
 	switch {
 	case s.cond != nil && s.targets[0].list != nil:
 		items = l.filteredItems(s, items)
@@ -184,15 +188,26 @@ func (l *lowerer) loop(s *stmt) {
 		for _, name := range set {
 			l.write("{%set ", l.variable(name), "=", kept[name], "%}")
 		}
-		l.write("{%set ", l.variable("loop"), "=loop%}")
+		if watched {
+			l.write("{%set ", l.variable("loop"), "=", l.function("enter"), "(loop)%}")
+		} else {
+			l.write("{%set ", l.variable("loop"), "=loop%}")
+		}
 		l.statements(s.body)
 	})
-	l.write("{%for ", element, " in ", l.function("iter"), "(", items, ",", strconv.Itoa(cost), ")", cond, "%}", body)
+	top := ""
+	if watched {
+		top = ",true"
+	}
+	l.write("{%for ", element, " in ", l.function("iter"), "(", items, ",", strconv.Itoa(cost), top, ")", cond, "%}", body)
 	if s.other != nil {
 		l.write("{%else%}")
 		l.statements(s.other)
 	}
 	l.write("{%endfor%}")
+	if watched {
+		l.write("{%set ", l.temporary(), "=", l.function("leave"), "()%}")
+	}
 }
 
 // filteredItems writes a loop that collects the items that meet the condition of

@@ -94,6 +94,7 @@ type turn struct {
 // turns decides every learned message. A message that needs a variable gets it,
 // and then all messages if that suits them too.
 func (d *data) turns(learned []int) ([]turn, error) {
+	d.follow(learned[len(learned)-1])
 	all := make([]turn, 0, len(learned))
 	var switched *data
 	for _, i := range learned {
@@ -114,6 +115,7 @@ func (d *data) turns(learned []int) ([]turn, error) {
 		return all, nil
 	}
 	same := make([]turn, 0, len(learned))
+	switched.follow(learned[len(learned)-1])
 	for _, i := range learned {
 		one, err := switched.turn(i)
 		if err != nil {
@@ -171,14 +173,42 @@ func (t turn) in(later string) (string, bool) {
 	return later[:len(body)+end], true
 }
 
+// follow makes the renderings for the last message, from which those for the
+// messages before it may follow.
+func (d *data) follow(last int) {
+	d.prompts, d.wholes = nil, nil
+	if prompts, err := d.trace(last, true); err == nil {
+		d.prompts = prompts
+	}
+	if wholes, err := d.trace(last+1, false); err == nil {
+		d.wholes = wholes
+	}
+}
+
+// prompt is what inference sees before message i.
+func (d *data) prompt(i int) (string, error) {
+	if text, ok := d.prompts.of(i); ok {
+		return text, nil
+	}
+	return d.render(i, true)
+}
+
+// upTo is the rendering up to and with message i.
+func (d *data) upTo(i int) (string, error) {
+	if text, ok := d.wholes.of(i + 1); ok {
+		return text, nil
+	}
+	return d.render(i+1, false)
+}
+
 // turn decides what was generated for message i.
 func (d *data) turn(i int) (turn, error) {
 	t := turn{message: i, d: d}
 	var err error
-	if t.prompt, err = d.render(i, true); err != nil {
+	if t.prompt, err = d.prompt(i); err != nil {
 		return t, fmt.Errorf("rendering the prompt of message %d: %w", i+1, err)
 	}
-	if t.full, err = d.render(i+1, false); err != nil {
+	if t.full, err = d.upTo(i); err != nil {
 		return t, fmt.Errorf("rendering message %d: %w", i+1, err)
 	}
 	rest, isPrefix := strings.CutPrefix(t.full, t.prompt)

@@ -74,18 +74,28 @@ func (t *Template) newRun() *run {
 				if err := r.arguments(args, goesThrough); err != nil {
 					return jinja.None(), err
 				}
-				return f(r, args, kw)
+				if r.trace == nil || r.trace.broken {
+					return f(r, args, kw)
+				}
+				r.trace.call(name, args, kw)
+				v, err := f(r, args, kw)
+				if err == nil {
+					r.trace.made(name, args, v, r.calls == 0)
+				}
+				return v, err
 			})
 		}
 	}
 	return r
 }
 
-// render renders with the variables given; size is about how many bytes they have.
-func (t *Template) render(vars map[string]jinja.Value, size int) (string, error) {
+// render renders with the variables given; size is about how many bytes they
+// have. A trace may be nil.
+func (t *Template) render(vars map[string]jinja.Value, size int, watch *trace) (string, error) {
 	r := t.runs.Get().(*run)
 	defer t.runs.Put(r)
 	r.begin(size)
+	r.trace = watch
 	env := maps.Clone(r.env)
 	for name, v := range vars {
 		env["v_"+name] = v

@@ -158,6 +158,7 @@ func (d *data) switchThinking(i int, u undecided) (turn, error) {
 			v = s.on
 		}
 		other := *d
+		other.prompts, other.wholes = nil, nil
 		other.vars = maps.Clone(d.vars)
 		other.vars[s.name] = jinja.FromGoValue(v)
 		other.key += fmt.Sprintf("%s=%v;", s.name, v)

@@ -210,3 +210,35 @@ func (c goldenCase) compare(got Training, err error) string {
 	}
 	return ""
 }
+
+// What follows from one rendering must be what rendering by itself gives.
+func TestRenderingsThatFollowAreThoseByThemselves(t *testing.T) {
+	g := readGoldenTurns(t)
+	followed, all := map[string]int{}, map[string]int{}
+	for name := range g.Templates {
+		template := realTemplate(t, name, g.Templates[name].Vars)
+		for conversation := range g.Templates[name].Cases {
+			d := g.asRecorded(t, template, conversation)
+			last := len(d.messages) - 1
+			d.follow(last)
+			for i := 1; i < last; i++ {
+				if text, ok := d.prompts.of(i); ok {
+					followed[name]++
+					if want, err := d.render(i, true); err != nil || text != want {
+						t.Errorf("%s, %s, prompt of %d: %q, expected %q, %v", name, conversation, i, text, want, err)
+					}
+				}
+				if text, ok := d.wholes.of(i + 1); ok {
+					if want, err := d.render(i+1, false); err != nil || text != want {
+						t.Errorf("%s, %s, up to %d: %q, expected %q, %v", name, conversation, i, text, want, err)
+					}
+				}
+				all[name]++
+			}
+		}
+	}
+	t.Logf("prompts that follow, by template: %v of %v", followed, all)
+	if followed["Qwen-Qwen2.5-7B-Instruct.jinja"] == 0 || followed["meta-llama-Llama-3.2-3B-Instruct.jinja"] == 0 {
+		t.Error("nothing follows in the simplest templates")
+	}
+}
