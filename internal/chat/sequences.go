@@ -187,7 +187,7 @@ func (d *data) follow(last int) {
 
 // prompt is what inference sees before message i.
 func (d *data) prompt(i int) (string, error) {
-	if text, ok := d.prompts.of(i); ok {
+	if text, ok := d.prompts.of(i, d.wholes); ok {
 		return text, nil
 	}
 	return d.render(i, true)
@@ -195,7 +195,7 @@ func (d *data) prompt(i int) (string, error) {
 
 // upTo is the rendering up to and with message i.
 func (d *data) upTo(i int) (string, error) {
-	if text, ok := d.wholes.of(i + 1); ok {
+	if text, ok := d.wholes.of(i+1, d.wholes); ok {
 		return text, nil
 	}
 	return d.render(i+1, false)

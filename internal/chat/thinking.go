@@ -131,7 +131,7 @@ func withoutClosing(extra, answer string) string {
 // insideThinking says whether the prompt opens a block that the answer does not
 // close.
 func (t *turn) insideThinking() bool {
-	return endsOpen.MatchString(t.prompt) && !endOfThinking.MatchString(t.text)
+	return endsOpen.MatchString(t.prompt[max(0, len(t.prompt)-100):]) && !endOfThinking.MatchString(t.text)
 }
 
 // switches are the variables by which templates turn thinking on and off.

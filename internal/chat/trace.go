@@ -1,6 +1,8 @@
 package chat
 
 import (
+	"strings"
+
 	"github.com/ardanlabs/jinja"
 )
 
@@ -148,8 +150,9 @@ type traced struct {
 	n    int
 }
 
-// of returns the rendering of the first k messages, if it follows.
-func (t *traced) of(k int) (string, bool) {
+// of returns the rendering of the first k messages, if it follows. It is cut from
+// within where that has the same text, so that nothing is copied.
+func (t *traced) of(k int, within *traced) (string, bool) {
 	switch {
 	case t == nil:
 		return "", false
@@ -158,7 +161,11 @@ func (t *traced) of(k int) (string, bool) {
 	case t.broken || t.loops != 1 || k <= t.offset || k > t.n || t.first+len(t.starts) != t.n:
 		return "", false
 	}
-	return t.text[:t.starts[k-t.first]] + t.text[t.end:], true
+	at, rest := t.starts[k-t.first], t.text[t.end:]
+	if within != nil && strings.HasPrefix(within.text, t.text[:at]) && strings.HasPrefix(within.text[at:], rest) {
+		return within.text[:at+len(rest)], true
+	}
+	return t.text[:at] + rest, true
 }
 
 // trace renders the first n messages so that shorter renderings may follow.

@@ -222,13 +222,13 @@ func TestRenderingsThatFollowAreThoseByThemselves(t *testing.T) {
 			last := len(d.messages) - 1
 			d.follow(last)
 			for i := 1; i < last; i++ {
-				if text, ok := d.prompts.of(i); ok {
+				if text, ok := d.prompts.of(i, d.wholes); ok {
 					followed[name]++
 					if want, err := d.render(i, true); err != nil || text != want {
 						t.Errorf("%s, %s, prompt of %d: %q, expected %q, %v", name, conversation, i, text, want, err)
 					}
 				}
-				if text, ok := d.wholes.of(i + 1); ok {
+				if text, ok := d.wholes.of(i+1, d.wholes); ok {
 					if want, err := d.render(i+1, false); err != nil || text != want {
 						t.Errorf("%s, %s, up to %d: %q, expected %q, %v", name, conversation, i, text, want, err)
 					}
