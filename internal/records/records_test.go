@@ -107,7 +107,7 @@ var pairs = []pair{
 }
 
 // asEach is the same records in every container.
-func asEach(t *testing.T, pairs []pair) map[string][]byte {
+func asEach(t testing.TB, pairs []pair) map[string][]byte {
 	t.Helper()
 	var lines, table, tabs, rows bytes.Buffer
 	for _, p := range pairs {

@@ -19,6 +19,8 @@ const (
 	maxRatio  = 200
 	maxHeld   = 1 << 30   // of all columns
 	maxWindow = 128 << 20 // of zstd
+	// maxPageValues bounds the time that a page can take: equal values need no bytes.
+	maxPageValues = 1 << 26
 )
 
 func checkCodec(codec format.CompressionCodec) error {

@@ -226,8 +226,8 @@ func (c *column) readDataV2(h *format.DataPageHeaderV2, b []byte, size int) erro
 
 // begin is at the first triple of a page.
 func (c *column) begin(n int32, encoding format.Encoding, b []byte) error {
-	if n < 0 || int64(n) > c.left {
-		return fmt.Errorf("it has %d values, and the column has %d more", n, c.left)
+	if n < 0 || int64(n) > min(c.left, maxPageValues) {
+		return fmt.Errorf("it has %d values, and the column has %d more; expected at most %d", n, c.left, maxPageValues)
 	}
 	c.reps = hybrid{b: c.reps.b, width: widthOf(c.maxRep)}
 	c.defs = hybrid{b: c.defs.b, width: widthOf(c.maxDef)}
