@@ -87,7 +87,10 @@ func TestThePlanOfFinetunePredictsThePeakMemoryOfTheProcess(t *testing.T) {
 			if rest, full := strings.CutPrefix(args, "--full"); full {
 				args, to = rest, []string{"--full", output}
 			}
-			cmd := exec.Command("qtool", append(append(append([]string{"finetune", "--model", base, "--data", data, "--steps", "3", "--json"}, to...), strings.Fields("--seq 256 --eval-tokens 500")...), strings.Fields(args)...)...)
+			if !strings.Contains(args, "--seq") {
+				args += " --seq 256"
+			}
+			cmd := exec.Command("qtool", append(append([]string{"finetune", "--model", base, "--data", data, "--steps", "3", "--eval-tokens", "500", "--json"}, to...), strings.Fields(args)...)...)
 			var out, log bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &log
 			if err := cmd.Start(); err != nil {
