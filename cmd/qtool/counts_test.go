@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -68,13 +69,16 @@ func TestCountsOfAFileCostNothing(t *testing.T) {
 
 func TestFilesThatFailedAreRefusedOrWritten(t *testing.T) {
 	dir := t.TempDir()
-	out := filepath.Join(dir, "out.gguf")
+	out, text := filepath.Join(dir, "out.gguf"), filepath.Join(dir, "text.txt")
+	if err := os.WriteFile(text, []byte("some words to learn"), 0o666); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		file string
 		code int
 		args []string
 	}{
-		{"repro-full-type9.gguf", exitUnsupported, []string{"finetune", "--steps", "1", "--seq", "16", "--full", out, "--model"}},
+		{"repro-full-type9.gguf", exitUnsupported, []string{"finetune", "--data", text, "--steps", "1", "--seq", "16", "--full", out, "--model"}},
 		{"repro-full-type9.gguf", exitUnsupported, []string{"finetune", "--plan-only", "--seq", "16", "--full", out, "--model"}},
 		{"repro-zero-dim-target.gguf", exitDone, []string{"quantize", "--target-bpw", "6"}},
 		{"repro-prune-oom.gguf", exitInvalid, []string{"quantize", "--prune-layers", "0", "--type", "Q8_0"}},
