@@ -105,7 +105,7 @@ func (j *Job) Check() error {
 	case j.Adapter != "" && j.Full != "":
 		return usage.Errorf("--adapter trains pairs, --full all weights: give one of them")
 	case j.Data == "" && !j.demo():
-		return usage.Errorf("--data says what to learn from: a file, or a folder with train.jsonl and perhaps valid.jsonl")
+		return usage.Errorf("--data says what to learn from, a file or a folder: only the small model that is used without --model brings its own")
 	case j.Full != "" && j.Init != "":
 		return usage.Errorf("--full trains no pairs: --init-adapter does not go with it")
 	}

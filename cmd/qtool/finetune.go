@@ -22,12 +22,17 @@ func finetuneCommand() *cli.Command {
 qtool finetune --adapter out.gguf
 qtool finetune --model base-q4.gguf --data chats.jsonl --adapter mine.gguf --run-dir night
 qtool finetune --model base-q4.gguf --data chats.jsonl --adapter mine.gguf --run-dir night --resume`,
-		Description: `Without --model or --data it uses the small ones it carries in itself.
+		Description: `Without --model and --data it uses the small ones it carries in itself. --data alone
+is learned by that small model; --model alone is refused, but for --plan-only.
 
 DATA is plain text, or JSON records of {"text"}, {"prompt","completion"},
 {"messages":[{"role","content"}]}, {"conversations"}, {"instruction","input","output"},
 {"question","answer"}, {"input_ids","labels"} and others of docs/data.md, or a folder with
 train.jsonl and valid.jsonl. Answers are learned, questions are not.
+
+How long rows are, how many examples they hold and how often the data are gone through
+follows from the data, so that small ones get enough optimizer steps; what was chosen is
+said, and flags win.
 
 A run that does not fit in memory is refused before it begins, with flags that make it
 fit.`,
