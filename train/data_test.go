@@ -3,6 +3,7 @@ package train_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -197,6 +198,10 @@ func TestAnEstimateIsOfTheRowsThatARunChooses(t *testing.T) {
 	}
 	if mentions(*notes, r.Chosen) != 2 { // once each
 		t.Errorf("%q", *notes)
+	}
+	j.Data = "missing.jsonl"
+	if _, err := j.Estimate(context.Background()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("data that are not there: %v", err)
 	}
 	j.Data = ""
 	if e, err = j.Estimate(context.Background()); err != nil || e.Seq != train.DefaultSeq {

@@ -48,10 +48,18 @@ func (j *Job) Estimate(ctx context.Context) (*Estimate, error) {
 }
 
 func (f *tuning) estimate(ctx context.Context) (*Estimate, error) {
+	if f.Data != "" {
+		if err := f.findData(); err != nil {
+			return nil, err
+		}
+		if err := f.set.Check(); err != nil {
+			return nil, err
+		}
+	}
 	if err := f.openBase(ctx); err != nil {
 		return nil, err
 	}
-	if f.Data != "" || f.demo() {
+	if f.set != nil || f.demo() {
 		if err := f.readData(ctx); err != nil {
 			return nil, err
 		}

@@ -102,7 +102,10 @@ func chatAside(t *testing.T, dir, file string) {
 // Whatever file a command is given, directly or by a flag.
 func TestAnInputThatIsNoFileIsRefused(t *testing.T) {
 	m := tinyFile(t, fixtures.Shape{})
-	out := filepath.Join(t.TempDir(), "out.gguf")
+	out, text := filepath.Join(t.TempDir(), "out.gguf"), filepath.Join(t.TempDir(), "text.txt")
+	if err := os.WriteFile(text, []byte("some words to learn"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for what, make := range special {
 		x := filepath.Join(t.TempDir(), "x.gguf")
 		if err := make(x); err != nil {
@@ -117,7 +120,7 @@ func TestAnInputThatIsNoFileIsRefused(t *testing.T) {
 			{"quantize", "--target-bpw", "6", "--calibration", x, m, out},
 			{"perplexity", m, "--data", x}, {"imatrix", m, "--data", x, "-o", out}, {"imatrix", "--in-file", x, "-o", out},
 			{"logits", m, "--tokens", "@" + x, "-o", out},
-			{"finetune", "--data", x, "--adapter", out}, {"finetune", "--model", x, "--adapter", out},
+			{"finetune", "--data", x, "--adapter", out}, {"finetune", "--model", x, "--data", text, "--adapter", out},
 			{"finetune", "--init-adapter", x, "--adapter", out},
 		} {
 			if what == "folder of its" && (args[0] == "finetune" || args[len(args)-1] == x || args[1] == x) {
