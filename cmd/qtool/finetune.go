@@ -66,6 +66,7 @@ fit.`,
 			&cli.IntFlag{Name: "steps", Usage: "take just so many steps", DefaultText: "what --epochs needs"},
 			&cli.BoolFlag{Name: "packing", Usage: "put several examples in a row; they do not see each other", DefaultText: "chosen from the data"},
 			&cli.BoolFlag{Name: "no-packing", Usage: "one example a row"},
+			&cli.BoolFlag{Name: "length-buckets", Usage: "put rows of similar lengths into a batch"},
 			&cli.BoolFlag{Name: "checkpointing", Usage: "compute blocks twice to save memory"},
 			&cli.Float64Flag{Name: "eval-split", Value: 0.05, Usage: "part of the data to hold out, where there is no evaluation file"},
 			&cli.IntFlag{Name: "eval-every", Usage: "evaluate every `N` steps too", DefaultText: "only before and after"},
@@ -135,7 +136,7 @@ func finetuneJob(c *cli.Context) (*train.Job, error) {
 		*field = c.Int(flag)
 	}
 	j.Config.Schedule, j.Config.Precision = c.String("lr-schedule"), c.String("precision")
-	j.Config.Seed, j.Config.Checkpointing = c.Uint64("seed"), c.Bool("checkpointing")
+	j.Config.Seed, j.Config.Checkpointing, j.Config.LengthBuckets = c.Uint64("seed"), c.Bool("checkpointing"), c.Bool("length-buckets")
 	for _, t := range c.StringSlice("targets") {
 		j.Targets = append(j.Targets, strings.FieldsFunc(t, func(r rune) bool { return r == ',' || r == ' ' })...)
 	}

@@ -1,11 +1,15 @@
 package loop
 
 import (
+	"context"
+	"errors"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"qtool/fixtures"
 	"qtool/internal/dataset"
 	"qtool/train/run"
 )
@@ -134,5 +138,49 @@ func TestTextsCutAnewKeepAllTheirTargets(t *testing.T) {
 	}
 	if got.Seq != 128 || got.Steps != 120 {
 		t.Errorf("%d steps of windows of %d tokens", got.Steps, got.Seq)
+	}
+}
+
+func TestBucketsHaveRowsOfSimilarLengthsAndGoOnFromACheckpoint(t *testing.T) {
+	c := smallConfig()
+	c.Batch, c.GradAccum, c.Epochs = 3, 1, 2
+	spread := func(buckets bool) (all int) {
+		c.LengthBuckets = buckets
+		r := unevenRun(t, fixtures.TinyLlama(1, fixtures.Shape{}), c, false)
+		for range len(r.Rows) / c.Batch {
+			rows := r.nextRows()
+			all += longest(rows) - min(rows[0].Len(), rows[1].Len(), rows[2].Len())
+		}
+		return all
+	}
+	if mixed, similar := spread(false), spread(true); similar > mixed/4 {
+		t.Errorf("the lengths in the batches of an epoch differ by %d, without buckets by %d", similar, mixed)
+	}
+	whole := unevenRun(t, fixtures.TinyLlama(1, fixtures.Shape{}), c, false)
+	if err := whole.Train(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "checkpoint.gguf")
+	stopped := unevenRun(t, fixtures.TinyLlama(1, fixtures.Shape{}), c, false)
+	stopped.CheckpointPath = path
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped.Report = func(e Event) error {
+		if e.Type == StepEvent && e.Step == 8 { // in the second epoch
+			cancel()
+		}
+		return nil
+	}
+	if err := stopped.Train(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	again := unevenRun(t, fixtures.TinyLlama(1, fixtures.Shape{}), c, false)
+	if _, err := again.Resume(context.Background(), path); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Train(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if !sameBits(values(whole), values(again)) {
+		t.Error("the resumed run has another result")
 	}
 }

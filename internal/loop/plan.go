@@ -62,7 +62,7 @@ func (r *Run) largestBatches() [2][]dataset.Row {
 	var largest [2][]int
 	var batch []int
 	var most [2]size
-	s := dataset.NewSampler(len(r.Rows), r.Config.Seed)
+	s := newSampler(r.Rows, &r.Config)
 	s.Restore(r.sampler.Position())
 	const enough = 1 << 22 // rows to look ahead
 	for step, drawn := r.step, 0; step < r.totalSteps() && drawn < enough; step++ {

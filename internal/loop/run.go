@@ -97,10 +97,22 @@ func newRun(s Setup) (*Run, error) {
 	r := &Run{
 		Setup:   s,
 		learner: newLearner(s.Decoder, s.Params, s.Pool, c),
-		sampler: dataset.NewSampler(len(s.Rows), c.Seed),
+		sampler: newSampler(s.Rows, c),
 	}
 	r.plan = r.makePlan()
 	return r, nil
+}
+
+// newSampler draws rows from the first epoch on.
+func newSampler(rows []dataset.Row, c *Config) *dataset.Sampler {
+	if !c.LengthBuckets {
+		return dataset.NewSampler(len(rows), c.Seed)
+	}
+	lengths := make([]int, len(rows))
+	for i := range rows {
+		lengths[i] = rows[i].Len()
+	}
+	return dataset.NewBucketSampler(lengths, c.Batch, c.Seed)
 }
 
 // checkTokens reports the first id that the vocabulary does not have.

@@ -25,8 +25,12 @@ type Config struct {
 
 	Batch     int `json:"batch"`      // rows that are computed together
 	GradAccum int `json:"grad_accum"` // batches whose gradients make one step
-	Epochs    int `json:"epochs"`     // 0: a job chooses it from the data
-	Steps     int `json:"steps"`      // overrides Epochs unless 0
+	// LengthBuckets puts rows of similar lengths into a batch. Batches are not padded, so that
+	// this saves nothing; steps over rows of one length have gradients of similar noise.
+	LengthBuckets bool `json:"length_buckets,omitempty"`
+
+	Epochs int `json:"epochs"` // 0: a job chooses it from the data
+	Steps  int `json:"steps"`  // overrides Epochs unless 0
 
 	Checkpointing bool   `json:"checkpointing"` // recompute blocks to save memory
 	Seed          uint64 `json:"seed"`
