@@ -143,21 +143,20 @@ func (c *change) fit(p *Pair) error {
 
 // bind takes the values of a pair.
 func (c *change) bind(p *Pair, scale float32) {
-	width := c.columns * c.rank
 	rows, basis := p.B.Values, p.A.Values
 	if p.Tensor == arch.TokenEmbedding {
-		rows = p.A.Values
-		basis = make([]float32, width)
-		for i := range c.columns {
-			for r := range c.rank {
-				basis[r*c.columns+i] = p.B.Values[i*c.rank+r]
-			}
-		}
+		rows, basis = p.A.Values, exchanged(p.B.Values, c.columns, c.rank)
 	}
-	c.factors = rows
 	if scale != 1 {
-		c.factors = scaled(rows, scale)
+		rows = scaled(rows, scale)
 	}
+	c.set(rows, basis)
+}
+
+// set takes factors of all rows and the basis of all matrices, and finds the rows that change.
+func (c *change) set(factors, basis []float32) {
+	c.factors = factors
+	width := c.columns * c.rank
 	for m := 0; m < len(basis); m += width {
 		c.basis = append(c.basis, basis[m:m+width])
 	}
@@ -175,6 +174,17 @@ func (c *change) bind(p *Pair, scale float32) {
 			c.changed = append(c.changed, rowSpan{row, row + 1})
 		}
 	}
+}
+
+// exchanged exchanges rows and columns.
+func exchanged(v []float32, rows, columns int) []float32 {
+	out := make([]float32, len(v))
+	for r := range rows {
+		for c := range columns {
+			out[c*rows+r] = v[r*columns+c]
+		}
+	}
+	return out
 }
 
 func allZero(v []float32) bool {

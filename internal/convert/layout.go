@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"qtool/internal/arch"
+	"qtool/safetensors"
 )
 
 // Layout knows which rows of which weight of a Hugging Face model are which rows of which
@@ -100,15 +101,24 @@ const maxOverlaps = 1 << 17
 
 // LayoutOfFolder reads config.json in dir; weights need not be there. It fails as
 // [Open] does.
-func LayoutOfFolder(dir string) (*Layout, error) {
-	l, err := layoutOfFolder(dir)
+func LayoutOfFolder(dir string) (*Layout, error) { return layoutAt(dir, nil) }
+
+// LayoutOfStored is [LayoutOfFolder] with the weights as folder, that in dir, stores them, where
+// an architecture permits more than one form.
+func LayoutOfStored(dir string, folder *safetensors.Folder) (*Layout, error) {
+	return layoutAt(dir, folder)
+}
+
+func layoutAt(dir string, folder *safetensors.Folder) (*Layout, error) {
+	l, err := layoutOfFolder(dir, folder)
 	if err != nil {
 		return nil, fmt.Errorf("reading the model %s: %w", dir, err)
 	}
 	return l, nil
 }
 
-func layoutOfFolder(dir string) (*Layout, error) {
+// layoutOfFolder takes the usual forms where folder is nil.
+func layoutOfFolder(dir string, folder *safetensors.Folder) (*Layout, error) {
 	c, err := readConfig(filepath.Join(dir, "config.json"))
 	if err != nil {
 		return nil, err
@@ -120,7 +130,11 @@ func layoutOfFolder(dir string) (*Layout, error) {
 	if err := fam.accept(c); err != nil {
 		return nil, err
 	}
-	d, err := readDims(c, unseen(), expertForm{}, fam)
+	held, form := unseen(), expertForm{}
+	if folder != nil {
+		held, form = holdingOf(folder), formOfExperts(folder, c)
+	}
+	d, err := readDims(c, held, form, fam)
 	if err != nil {
 		return nil, err
 	}
@@ -227,7 +241,7 @@ func (x *recipe) overlaps(t *Target, w *Weight, i, n int) {
 	if x.cut.step > 0 {
 		rows.first, rows.step = x.cut.first, x.cut.step
 	}
-	for m := range max(1, t.Matrices) {
+	for m := range max(1, t.Matrices-t.Zeros) {
 		p := Overlap{Matrix: m, Rows: rows, N: t.Out, Transposed: x.transposed}
 		if x.transposed {
 			p.N = t.In

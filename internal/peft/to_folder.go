@@ -167,6 +167,15 @@ type peftWriter struct {
 
 // add makes the pair of w of those on its overlaps, if they have any.
 func (w *peftWriter) add(x *convert.Weight, pairs map[*convert.Target][]*pair) {
+	if stack := onWeight(x, pairs); stack != nil {
+		w.order = append(w.order, x)
+		w.pairs[x] = stack
+	}
+}
+
+// onWeight is a pair for each matrix of x, made of those on its overlaps; nil if there are none.
+// All have the same rank and scale.
+func onWeight(x *convert.Weight, pairs map[*convert.Target][]*pair) []*pair {
 	parts := make([][]placed, max(1, x.Matrices))
 	for _, c := range x.Overlaps {
 		of := pairs[c.Target]
@@ -187,7 +196,7 @@ func (w *peftWriter) add(x *convert.Weight, pairs map[*convert.Target][]*pair) {
 		}
 	}
 	if first < 0 {
-		return
+		return nil
 	}
 	for i, p := range stack {
 		if p == nil {
@@ -198,8 +207,7 @@ func (w *peftWriter) add(x *convert.Weight, pairs map[*convert.Target][]*pair) {
 		p.scaled(stack[first].alpha, stack[first].over)
 		stack[i] = p
 	}
-	w.order = append(w.order, x)
-	w.pairs[x] = stack
+	return stack
 }
 
 // path is that of the module in the model that PEFT wraps.
