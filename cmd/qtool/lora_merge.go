@@ -1,20 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"math"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"qtool/gguf"
-	"qtool/internal/budget"
-	"qtool/internal/memory"
 	"qtool/internal/outputs"
 	"qtool/internal/printable"
 	"qtool/internal/source"
@@ -39,7 +31,9 @@ of it that is in the difference D of the stored weight and W.
 
 --keep raises the types of tensors that keep less. --source takes W from the model before it
 was quantized, which costs no bytes. --check-data measures how far the merged model's
-predictions are from those of the base with its adapters.`,
+predictions are from those of the base with its adapters.
+
+--out-hf writes safetensors in the types of the base, a folder, with all files beside them.`,
 		Flags: append([]cli.Flag{
 			inputFlag(&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the `BASE`: a .gguf file or a Hugging Face folder"}),
 			inputFlag(&cli.StringFlag{Name: "source", Usage: "add the changes to the weights of `MODEL`, from which the base was quantized"}),
@@ -57,6 +51,7 @@ predictions are from those of the base with its adapters.`,
 			&cli.BoolFlag{Name: "keep-split", Usage: "write the same shards that the base has"},
 			&cli.StringFlag{Name: "split-max-size", Usage: "write shards of at most `SIZE`, such as 2G or 1.5GiB"},
 			&cli.BoolFlag{Name: "hashes", Usage: "record hashes of all that is in the file, which qtool verify compares"},
+			&cli.StringFlag{Name: "out-hf", Usage: "write the Hugging Face folder `FOLDER` instead of OUT.gguf; the base must be one as well"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "print what is kept of the changes, and write nothing"},
 			preFlag(),
 			threadsFlag(),
@@ -86,18 +81,6 @@ type merge struct {
 	check       *mergeCheck // nil without --check-data
 	survivals   []lora.Survival
 	raised      int
-}
-
-// mergedAdapter is an adapter as it is named.
-type mergedAdapter struct {
-	Path   string  `json:"path"`
-	Scale  float32 `json:"scale"`
-	SHA256 string  `json:"sha256"`
-	// Base says how the model at hand is related to that which it was trained on; "" if it does
-	// not say.
-	Base string `json:"base,omitempty"`
-
-	adapter *lora.Adapter
 }
 
 func runLoraMerge(c *cli.Context) error {
@@ -138,6 +121,9 @@ func runLoraMerge(c *cli.Context) error {
 	if err := m.identify(); err != nil {
 		return err
 	}
+	if c.IsSet("out-hf") {
+		return m.writeFolder(c.String("out-hf"))
+	}
 	if text != "" {
 		if m.check, err = newMergeCheck(m, text); err != nil {
 			return err
@@ -159,7 +145,7 @@ func runLoraMerge(c *cli.Context) error {
 func newMerge(c *cli.Context) (m *merge, err error) {
 	m = &merge{c: c, con: newConsole(c), keep: c.Float64("keep")}
 	args := c.Args().Slice()
-	if n := len(args); n > 0 && (!c.Bool("dry-run") || n > 1 && !isFile(scaledPath(args[n-1]))) {
+	if n := len(args); n > 0 && !c.IsSet("out-hf") && (!c.Bool("dry-run") || n > 1 && !isFile(scaledPath(args[n-1]))) {
 		m.output, args = args[n-1], args[:n-1]
 	}
 	const usage = "usage: qtool lora merge --model BASE ADAPTER[:SCALE]... OUT.gguf"
@@ -167,7 +153,7 @@ func newMerge(c *cli.Context) (m *merge, err error) {
 	case !c.IsSet("model"):
 		return nil, usagef("lora merge: --model is missing; %s", usage)
 	case len(args) == 0:
-		return nil, usagef("lora merge: an adapter and OUT.gguf are wanted; %s", usage)
+		return nil, usagef("lora merge: an adapter and OUT.gguf (or --out-hf) are wanted; %s", usage)
 	case c.IsSet("keep") && !(m.keep > 0 && m.keep < 1):
 		return nil, usagef("--keep %g: expected a share between 0 and 1, as in 0.9", m.keep)
 	case c.Int("context") < 0 || c.Int("chunks") < 0:
@@ -176,6 +162,11 @@ func newMerge(c *cli.Context) (m *merge, err error) {
 		return nil, usagef("--context and --chunks are for --check-data")
 	case c.IsSet("check-data") && c.Bool("dry-run"):
 		return nil, usagef("--check-data compares the model that is written, and --dry-run writes none")
+	}
+	if c.IsSet("out-hf") {
+		if err := checkFolderFlags(c); err != nil {
+			return nil, err
+		}
 	}
 	for _, arg := range args {
 		a, err := parseScaled(arg)
@@ -216,164 +207,6 @@ func (m *merge) inputs() []string {
 		inputs = append(inputs, a.Path)
 	}
 	return inputs
-}
-
-func isFile(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-// scaledPath is the path in ADAPTER[:SCALE].
-func scaledPath(arg string) string {
-	if i := strings.LastIndexByte(arg, ':'); i > 0 && !isFile(arg) {
-		if _, err := strconv.ParseFloat(arg[i+1:], 32); err == nil {
-			return arg[:i]
-		}
-	}
-	return arg
-}
-
-// parseScaled reads ADAPTER[:SCALE]. What names a file as it is has no scale.
-func parseScaled(arg string) (*mergedAdapter, error) {
-	a := &mergedAdapter{Path: scaledPath(arg), Scale: 1}
-	if len(a.Path) < len(arg) {
-		s, _ := strconv.ParseFloat(arg[len(a.Path)+1:], 32)
-		if s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
-			return nil, usagef("lora merge: %q: the scale of an adapter is a number other than 0, as in %s:0.5", arg, a.Path)
-		}
-		a.Scale = float32(s)
-	}
-	return a, source.Found("", a.Path)
-}
-
-// openAdapters reads all adapters and makes one of them.
-func (m *merge) openAdapters() error {
-	if err := m.checkMemory(); err != nil {
-		return err
-	}
-	var scaled []lora.Scaled
-	for _, a := range m.adapters {
-		var err error
-		if a.adapter, err = lora.Open(a.Path); err != nil {
-			return fmt.Errorf("adapter: %w", err)
-		}
-		if a.SHA256, err = sumOfAdapter(m.c, a.Path); err != nil {
-			return err
-		}
-		scaled = append(scaled, lora.Scaled{Adapter: a.adapter, Strength: a.Scale})
-	}
-	var err error
-	if m.weights, err = lora.Combine(scaled...); err != nil {
-		return fmt.Errorf("adapter %s: %w", m.adapterPaths(), err)
-	}
-	return nil
-}
-
-func (m *merge) adapterPaths() string {
-	var paths []string
-	for _, a := range m.adapters {
-		paths = append(paths, a.Path)
-	}
-	return strings.Join(paths, ", ")
-}
-
-// checkMemory refuses adapters that are larger than the memory: they are held as float32, as
-// they are and combined.
-func (m *merge) checkMemory() error {
-	var bytes int64
-	for _, a := range m.adapters {
-		f, err := gguf.Open(a.Path, gguf.WithoutData())
-		if err != nil {
-			return fmt.Errorf("adapter: %w", err)
-		}
-		for _, t := range f.Tensors() {
-			bytes += 2 * 4 * int64(t.Elements())
-		}
-		f.Close()
-	}
-	b := budget.New("lora merge", m.c.Bool("force"), m.con.sayText)
-	d := budget.Demand{Need: memory.Need{Own: bytes}, Of: "the adapters"}
-	if b.Fits(d) {
-		return nil
-	}
-	return b.TooSmall(d, "merge them one after the other, or adapters on fewer experts")
-}
-
-// sumOfAdapter identifies the tensors of an adapter.
-func sumOfAdapter(c *cli.Context, path string) (string, error) {
-	f, err := gguf.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("adapter: %w", err)
-	}
-	defer f.Close()
-	id, err := lora.Identify(c.Context, f, nil)
-	return id.SHA256, err
-}
-
-// add makes the sum of base and adapters. The caller closes the source of the weights, which is
-// nil without --source.
-func (m *merge) add() (unquantized source.Model, err error) {
-	if m.sum, err = lora.Add(m.base, m.weights); err != nil {
-		return nil, fmt.Errorf("%s on %s: %w", m.adapterPaths(), m.c.String("model"), err)
-	}
-	if n := len(m.sum.Idle); n > 0 {
-		m.con.say("%d pairs are all zero and change nothing: %s", n, abbreviate(m.sum.Idle, 8))
-	}
-	m.weightsPath = m.c.String("model")
-	path := m.c.String("source")
-	if path == "" {
-		return nil, nil
-	}
-	m.weightsPath = path
-	if unquantized, err = openModel(m.c, path); err == nil {
-		if err = m.sum.Use(m.c.Context, unquantized, m.c.Int("threads")); err != nil {
-			unquantized.Close()
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("--source %s: %w", path, err)
-	}
-	return unquantized, nil
-}
-
-// identify compares the base with those that the adapters were trained on.
-func (m *merge) identify() (err error) {
-	bar := m.con.progress()
-	defer bar.Done()
-	var total int64
-	for _, t := range m.base.Tensors() {
-		total += t.Size()
-	}
-	bar.Start(total, "bytes", "identifying the base")
-	if m.identity, err = lora.Identify(m.c.Context, m.base, bar.Set); err != nil {
-		return fmt.Errorf("%s: %w", m.c.String("model"), err)
-	}
-	for _, a := range m.adapters {
-		trained, ok := lora.Recorded(a.adapter.Extra)
-		if !ok {
-			m.con.detail("%s does not say on which model it was trained", a.Path)
-			continue
-		}
-		switch m.identity.RelationTo(trained) {
-		case lora.SameBase:
-			a.Base = "same"
-		case lora.SameModel:
-			a.Base = "other quantization"
-			bar.Note("%s was trained on the same model in another quantization, as far as names tell: on %s, and this is %s", a.Path, describeBase(trained), describeBase(m.identity))
-		case lora.OtherModel:
-			a.Base = "other model"
-			if !m.c.Bool("force-base") {
-				return fmt.Errorf("adapter %s: %w: it was trained on %s, and this is %s; --force-base merges it all the same", a.Path, lora.ErrMismatch, describeBase(trained), describeBase(m.identity))
-			}
-			bar.Note("warning: %s was trained on %s, and this is %s; merged all the same", a.Path, describeBase(trained), describeBase(m.identity))
-		}
-	}
-	return nil
-}
-
-// describeBase tells a base by its name and the beginning of its hash.
-func describeBase(b lora.Base) string {
-	return fmt.Sprintf("%s (%s, tensors %.8s)", printable.Quote(cmp.Or(b.Name, "a model without a name")), printable.Text(cmp.Or(b.Architecture, "architecture unknown")), printable.Text(b.SHA256))
 }
 
 // makePlan chooses the types and measures what they keep.
@@ -469,36 +302,4 @@ func (m *merge) finish(plan *quantize.Plan) error {
 		}
 	}
 	return m.report(plan, files, seconds)
-}
-
-// metadata is what the merged model says of where it comes from.
-func (m *merge) metadata() (kvs []gguf.KV) {
-	set := func(key string, v gguf.Value) { kvs = append(kvs, gguf.KV{Key: key, Value: v}) }
-	var files, names, hashes []string
-	var scales []float32
-	for _, a := range m.adapters {
-		file := filepath.Base(a.Path)
-		name, _ := a.adapter.Extra.Str("general.name")
-		files, hashes, scales = append(files, file), append(hashes, a.SHA256), append(scales, a.Scale)
-		names = append(names, cmp.Or(name, strings.TrimSuffix(file, filepath.Ext(file))))
-	}
-	base := cmp.Or(m.identity.Name, strings.TrimSuffix(filepath.Base(m.c.String("model")), ".gguf"))
-	set("general.name", cmp.Or(m.c.String("name"), strings.Join(append([]string{base}, names...), " + ")))
-	set("qtool.merge.version", buildVersion().Version)
-	set("qtool.merge.base.name", m.identity.Name)
-	set("qtool.merge.base.sha256", m.identity.SHA256)
-	set("qtool.merge.adapters", files)
-	set("qtool.merge.adapter_sha256", hashes)
-	set("qtool.merge.scales", scales)
-	if source := m.c.String("source"); source != "" {
-		set("qtool.merge.source", filepath.Base(source))
-	}
-	for i, a := range m.adapters {
-		for _, kv := range a.adapter.Extra.All() {
-			if key, ok := strings.CutPrefix(kv.Key, "qtool."); ok {
-				set(fmt.Sprintf("qtool.merge.adapter.%d.%s", i+1, key), kv.Value)
-			}
-		}
-	}
-	return kvs
 }
