@@ -261,6 +261,21 @@ func (m *merge) measure(plan *quantize.Plan) (err error) {
 	return nil
 }
 
+// keptWell is a share of all changes below which a merge is worth a word.
+const keptWell = 0.8
+
+// warn says what to do about changes that are mostly lost.
+func (m *merge) warn() {
+	if len(m.survivals) == 0 {
+		return
+	}
+	all := lora.Together(m.survivals)
+	if all.Share() >= keptWell {
+		return
+	}
+	m.con.say("warning: rounding leaves %.0f %% of what the adapters change; --source MODEL, from which the base was quantized, keeps it in as many bytes, --keep 0.9 in more", 100*all.Kept)
+}
+
 // finish measures, writes, checks and reports.
 func (m *merge) finish(plan *quantize.Plan) error {
 	plan.SetMetadata(m.plan.Metadata)
@@ -268,6 +283,7 @@ func (m *merge) finish(plan *quantize.Plan) error {
 		if err := m.measure(plan); err != nil {
 			return err
 		}
+		m.warn()
 		return m.report(plan, nil, 0)
 	}
 	write, err := writeOptions(m.c, plan, m.base)
@@ -286,6 +302,7 @@ func (m *merge) finish(plan *quantize.Plan) error {
 			return err
 		}
 	}
+	m.warn()
 	start := time.Now()
 	files, err := writeModel(m.c, m.con, merged, m.output, write)
 	if err != nil {
