@@ -107,14 +107,15 @@ type parsed struct {
 // parse reads an object as a record of the first form that fits. strings says that all
 // values are strings, as in a table.
 func (p *parser) parse(at place, o object, strings bool) (parsed, error) {
+	p.unused = p.unused[:0]
+	o = p.withoutIgnored(o)
 	i := slices.IndexFunc(p.forms, func(f form) bool { return f.fits(o) })
 	if i < 0 {
 		return parsed{}, bad(at, "%s", p.unknown(o))
 	}
 	form := p.forms[i]
-	p.unused = p.unused[:0]
 	f := &fields{object: o, strings: strings}
-	if err := refuseKTO(f); err != nil && !p.harmless("label") {
+	if err := refuseKTO(f); err != nil {
 		return parsed{}, bad(at, "%v", err)
 	}
 	r, err := form.parse(p, f, form.keys)

@@ -200,6 +200,12 @@ func TestKeysThatSayNothingAreCountedAndUnknownOnesWarnedOf(t *testing.T) {
 	if len(d.Report.Warnings) > 0 || d.Report.UnusedKeys["system"] != 1 {
 		t.Errorf("%+v", d.Report)
 	}
+	const both = `{"tools":[{"a":1}],"messages":[{"role":"user","content":"q","weight":9},{"role":"assistant","content":"a","reasoning":"r","images":[1]}]}`
+	f := newFake()
+	d = read(t, "x.jsonl", both, f, Options{IgnoreKeys: []string{"tools", "weight", "reasoning", "images"}, Template: allTemplate{}})
+	if diff := cmp.Diff([]string{"<s>" + user + "q" + answer + "[[a<|im_end|>]]"}, shown(f, d)); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestCellsOfATableAreReadAsWhatTheyHold(t *testing.T) {

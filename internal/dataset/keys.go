@@ -3,6 +3,7 @@ package dataset
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -46,7 +47,7 @@ var contents = []string{
 // meaning are an error.
 func (p *parser) checkKeys(f *fields, read form, r record) error {
 	for _, key := range f.unread() {
-		known := p.harmless(key)
+		known := slices.Contains(metadata, key)
 		switch {
 		case known:
 		case slices.Contains(meaningful, key) && !sayNothing(key, f.object[key]):
@@ -61,9 +62,20 @@ func (p *parser) checkKeys(f *fields, read form, r record) error {
 	return nil
 }
 
-// harmless is whether a key is about the record and not of it, or may be passed over.
-func (p *parser) harmless(key string) bool {
-	return slices.Contains(metadata, key) || slices.Contains(p.opts.IgnoreKeys, key)
+// withoutIgnored is an object without the keys that the user said may be passed over.
+func (p *parser) withoutIgnored(o object) object {
+	rest := o
+	for _, key := range p.opts.IgnoreKeys {
+		if _, there := o[key]; !there {
+			continue
+		}
+		if len(rest) == len(o) {
+			rest = maps.Clone(o)
+		}
+		delete(rest, key)
+		p.passOver(key, true)
+	}
+	return rest
 }
 
 // passOver notes a key that is not used, once for a record.

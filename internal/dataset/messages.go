@@ -73,7 +73,7 @@ func (b *dialog) add(m Message, weight float32) {
 // addAll appends messages as they were written. Those of a prompt are not learned.
 func (b *dialog) addAll(turns []object, learned bool) error {
 	for i, turn := range turns {
-		if err := b.addTurn(&fields{object: turn}, learned); err != nil {
+		if err := b.addTurn(&fields{object: b.p.withoutIgnored(turn)}, learned); err != nil {
 			return fmt.Errorf("message %d: %w", i+1, err)
 		}
 	}
@@ -101,7 +101,7 @@ func (b *dialog) addTurn(f *fields, learned bool) error {
 		weight = 0
 	}
 	for _, key := range f.unread() {
-		known := b.p.harmless(key)
+		known := slices.Contains(metadata, key)
 		if !known && slices.Contains(meaningfulInMessage, key) && !sayNothing(key, f.object[key]) {
 			return fmt.Errorf("%q is nothing that a message can have here; leave it out, or pass --ignore-key %[1]s if it may be passed over", key)
 		}
