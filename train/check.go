@@ -3,11 +3,13 @@ package train
 import (
 	"context"
 	"os"
+	"slices"
 
 	"qtool/internal/atomicfile"
 	"qtool/internal/loop"
 	"qtool/internal/outputs"
 	"qtool/internal/records"
+	"qtool/internal/source"
 	"qtool/internal/usage"
 )
 
@@ -27,7 +29,7 @@ func (f *tuning) checkFiles(context.Context) (err error) {
 			return err
 		}
 	}
-	if err := outputs.Check(append([]string{f.Model, f.Init}, data...), f.output()); err != nil {
+	if err := outputs.Check(slices.Concat(source.Paths(f.Model), []string{f.Init}, data), f.output()); err != nil {
 		return err
 	}
 	if f.set != nil {

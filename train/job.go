@@ -127,7 +127,7 @@ func (f *tuning) params() []*nn.Param {
 
 func (f *tuning) openBase(context.Context) (err error) {
 	f.report.Model = cmp.Or(f.Model, map[bool]string{true: "embedded", false: "the base"}[f.Base == nil])
-	switch from := (source.Source{Path: f.Model, Pre: f.Pre}); {
+	switch from := (source.Source{Path: f.Model, Pre: f.Pre, Note: func(text string) { f.note("%s", text) }}); {
 	case f.Base != nil:
 		f.base = f.Base
 	case f.Model == "":

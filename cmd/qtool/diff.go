@@ -89,6 +89,9 @@ func runDiff(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	for i := range from {
+		from[i].Adapters = source.LeaveAdapters
+	}
 	a, err := source.Open(from[0])
 	if err != nil {
 		return err

@@ -15,8 +15,8 @@ import (
 	"qtool/internal/input"
 	"qtool/internal/loop"
 	"qtool/internal/model"
+	"qtool/internal/ollama"
 	"qtool/internal/sensitivity"
-	"qtool/internal/source"
 	"qtool/internal/tokenizer"
 	"qtool/internal/usage"
 	"qtool/lora"
@@ -43,7 +43,7 @@ var codes = []struct {
 	code int
 }{
 	{usage.Err, exitUsage},
-	{source.ErrUnsupported, exitUnsupported},
+	{ollama.ErrUnsupported, exitUnsupported},
 	{quantize.ErrRequantize, exitUsage},
 	{quantize.ErrTarget, exitUsage},
 	{quantize.ErrUnknownType, exitUsage},
@@ -64,6 +64,7 @@ var codes = []struct {
 	{adapt.ErrNoEffect, exitMismatch},
 	{adapt.ErrNotFinite, exitMismatch},
 	{gguf.ErrFormat, exitInvalid},
+	{ollama.ErrInvalid, exitInvalid},
 	{gguf.ErrMissing, exitInvalid},
 	{safetensors.ErrFormat, exitInvalid},
 	{convert.ErrInvalid, exitInvalid},

@@ -37,7 +37,7 @@ said, and flags win.
 A run that does not fit in memory is refused before it begins, with flags that make it
 fit.`,
 		Flags: append([]cli.Flag{
-			inputFlag(&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the base `MODEL` (default: embedded)"}),
+			modelFlag(&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the base `MODEL` (default: embedded)"}),
 			preFlag(),
 			inputFlag(&cli.StringFlag{Name: "data", Aliases: []string{"d"}, Usage: "`FILE` or folder to learn from (default: embedded)"}),
 			&cli.StringFlag{Name: "adapter", Aliases: []string{"o"}, Usage: "write the adapter to `OUT.gguf`"},

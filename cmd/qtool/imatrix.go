@@ -229,7 +229,7 @@ func (r *collection) checkMemory(l *loaded) error {
 
 // look finds out what can go wrong before the model is opened, and reads the text.
 func (r *collection) look(path, data string, merge []string) (text string, err error) {
-	if err := outputs.Check([]string{path, data}, r.flags.String("output"), r.progress); err != nil {
+	if err := outputs.Check(append(source.Paths(path), data), r.flags.String("output"), r.progress); err != nil {
 		return "", err
 	}
 	if r.left, err = openProgress(r.progress, r.flags.Bool("resume")); err != nil {

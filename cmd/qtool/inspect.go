@@ -11,6 +11,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/adapt"
 	"qtool/internal/printable"
+	"qtool/internal/source"
 	"qtool/quantize/imatrix"
 )
 
@@ -102,7 +103,7 @@ func runInspect(c *cli.Context) error {
 		return err
 	}
 	var r *inspectReport
-	m, err := openModel(c, args[0])
+	m, err := openToRead(c, args[0])
 	if err != nil {
 		r, err = inspectLegacyImatrix(args[0], err)
 	} else {
@@ -150,8 +151,8 @@ func inspect(path string, m gguf.Model, all bool) (*inspectReport, error) {
 }
 
 func describeFormat(m gguf.Model) formatReport {
-	f, ok := m.(*gguf.File)
-	if !ok {
+	f := source.File(m)
+	if f == nil {
 		return formatReport{Name: "Hugging Face"}
 	}
 	return formatReport{"GGUF", f.Version(), f.ByteOrder().String(), f.Alignment(), f.Paths()}

@@ -52,7 +52,7 @@ func runLogits(c *cli.Context) error {
 	case c.IsSet("tokens") == c.IsSet("prompt"):
 		return usagef("logits: give either --tokens or --prompt")
 	}
-	if err := outputs.Check([]string{args[0], c.String("lora"), idsFile(c.String("tokens"))}, output); err != nil {
+	if err := outputs.Check(append(source.Paths(args[0]), c.String("lora"), idsFile(c.String("tokens"))), output); err != nil {
 		return err
 	}
 	con := newConsole(c)

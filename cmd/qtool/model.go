@@ -36,11 +36,15 @@ func adapterFlag() cli.Flag {
 // loaded, when a text can be cut into tokens. The caller closes what it gets.
 func loadForRun(c *cli.Context, con *console, from source.Source, adapterPath string, check func(*loaded) error) (l *loaded, err error) {
 	var a *adapt.Adapter
+	if adapterPath, err = withOwnAdapter(con, from.Path, adapterPath); err != nil {
+		return nil, err
+	}
 	if adapterPath != "" {
 		if a, err = adapt.Open(adapterPath); err != nil {
 			return nil, fmt.Errorf("adapter: %w", err)
 		}
 	}
+	from.Adapters = source.KeepAdapters // a is the model's own
 	return loadWith(c, con, from, a, "adapter "+adapterPath, check)
 }
 
@@ -63,6 +67,23 @@ func loadWith(c *cli.Context, con *console, from source.Source, a *adapt.Adapter
 	}
 	l.pool = product.NewPool(c.Int("threads"))
 	return l, nil
+}
+
+// withOwnAdapter is the adapter to run a model with: the one that the user names, or the one
+// that Ollama runs the model with.
+func withOwnAdapter(con *console, path, named string) (string, error) {
+	own, err := source.Adapters(path)
+	switch {
+	case err != nil:
+		return "", err
+	case len(own) == 0:
+		return named, nil
+	case len(own) == 1 && named == "":
+		con.say("%s: running with the adapter that it has: %s", path, own[0])
+		return own[0], nil
+	}
+	return "", usagef("%s has %d adapter(s) of its own, and only one can be run with: give its weights %s as MODEL, and with --lora one adapter, such as %s",
+		path, len(own), source.Paths(path)[0], own[0])
 }
 
 func (l *loaded) load(path string, check func(*loaded) error) (err error) {

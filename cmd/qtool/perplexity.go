@@ -34,7 +34,7 @@ to the other is told as llama-perplexity --kl-divergence does; no file of logits
 needed. An adapter given with --lora is MODEL's alone.`,
 		Flags: []cli.Flag{
 			inputFlag(&cli.StringFlag{Name: "data", Aliases: []string{"f"}, Usage: "score the text of `FILE`; \"-\" is standard input"}),
-			inputFlag(&cli.StringFlag{Name: "baseline", Usage: "tell how far MODEL's predictions are from those of the model `M2`"}),
+			modelFlag(&cli.StringFlag{Name: "baseline", Usage: "tell how far MODEL's predictions are from those of the model `M2`"}),
 			adapterFlag(),
 			&cli.IntFlag{Name: "context", Aliases: []string{"c"}, Usage: "windows of `N` tokens", DefaultText: "512, or the model's context if that is less"},
 			&cli.IntFlag{Name: "chunks", Usage: "score `N` windows at most", DefaultText: "all"},

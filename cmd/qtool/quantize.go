@@ -15,6 +15,7 @@ import (
 	"qtool/internal/input"
 	"qtool/internal/outputs"
 	"qtool/internal/printable"
+	"qtool/internal/source"
 	"qtool/quantize"
 )
 
@@ -96,7 +97,7 @@ func runQuantize(c *cli.Context) error {
 	if _, err := splitLimit(c); err != nil {
 		return err
 	}
-	inputs := append([]string{args[0], c.String("imatrix"), c.String("calibration")}, c.StringSlice("tensor-type-file")...)
+	inputs := append(append(source.Paths(args[0]), c.String("imatrix"), c.String("calibration")), c.StringSlice("tensor-type-file")...)
 	if !c.Bool("dry-run") {
 		if err := outputs.CheckModel(inputs, args[1], c.Bool("keep-split") || c.IsSet("split-max-size")); err != nil {
 			return err

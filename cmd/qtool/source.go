@@ -18,6 +18,12 @@ func inputFlag(f *cli.StringFlag) cli.Flag {
 	return f
 }
 
+// modelFlag is a flag that names a model, which must be there.
+func modelFlag(f *cli.StringFlag) cli.Flag {
+	f.Action = func(_ *cli.Context, path string) error { return source.FoundModel("--"+f.Name+": ", path) }
+	return f
+}
+
 // inputsFlag is inputFlag for a flag that may be repeated.
 func inputsFlag(f *cli.StringSliceFlag) cli.Flag {
 	f.Action = func(_ *cli.Context, paths []string) error {
@@ -50,7 +56,7 @@ func modelSources(c *cli.Context, paths ...string) ([]source.Source, error) {
 	pre, folders := c.String("pre"), 0
 	var out []source.Source
 	for _, path := range paths {
-		s := source.Source{Path: path}
+		s := source.Source{Path: path, Note: newConsole(c).sayText}
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			s.Pre, folders = pre, folders+1
 		}
@@ -69,6 +75,17 @@ func openModel(c *cli.Context, path string) (source.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	return source.Open(from)
+}
+
+// openToRead is openModel for what looks at a model and neither runs it nor makes another
+// of it: adapters that Ollama has for it are left out.
+func openToRead(c *cli.Context, path string) (source.Model, error) {
+	from, err := modelSource(c, path)
+	if err != nil {
+		return nil, err
+	}
+	from.Adapters = source.LeaveAdapters
 	return source.Open(from)
 }
 

@@ -47,13 +47,13 @@ func runSplit(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	output, inputs := withSuffix(args[1]), []string{args[0]}
+	output, inputs := withSuffix(args[1]), source.Paths(args[0])
 	if !c.Bool("dry-run") {
 		if err := outputs.CheckModel(inputs, output, true); err != nil {
 			return err
 		}
 	}
-	m, err := openGGUF(args[0])
+	m, err := openToSplit(c, args[0])
 	if err != nil {
 		return err
 	}
@@ -147,6 +147,18 @@ func runJoin(c *cli.Context) error {
 		return err
 	}
 	return reportShards(con, args[1], m, nil)
+}
+
+// openToSplit opens a GGUF file or a model that Ollama keeps.
+func openToSplit(c *cli.Context, path string) (source.Model, error) {
+	if source.IsOllama(path) {
+		return openModel(c, path)
+	}
+	f, err := openGGUF(path)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // openGGUF opens a GGUF file with the type and order of its tensors as they are.

@@ -44,7 +44,7 @@ func runTokenize(c *cli.Context) error {
 		return err
 	}
 	con := newConsole(c)
-	m, err := openModel(c, args[0])
+	m, err := openToRead(c, args[0])
 	if err != nil {
 		return err
 	}

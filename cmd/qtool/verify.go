@@ -80,7 +80,7 @@ func runVerify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := openModel(c, args[0])
+	m, err := openToRead(c, args[0])
 	if err != nil {
 		return err
 	}

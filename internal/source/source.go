@@ -8,16 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"qtool/gguf"
 	"qtool/internal/convert"
+	"qtool/internal/ollama"
 	"qtool/internal/usage"
 )
-
-// ErrUnsupported is in the chain of the error about a model that may be there but cannot
-// be opened.
-var ErrUnsupported = errors.New("unsupported model")
 
 // Model is a model whose files are open.
 type Model interface {
@@ -29,13 +25,20 @@ type Model interface {
 type Source struct {
 	Path string
 	Pre  string // the pre-tokenizer, if it is a folder; "" to find it
+	// Adapters says what to do where the name is one of Ollama's, of a model with adapters.
+	Adapters AdapterRule
+	// Note, unless nil, is told what of the model was left out.
+	Note func(text string)
 }
 
-// Open opens a GGUF file, the first shard of a split one, or a Hugging Face folder.
-func Open(s Source) (Model, error) {
+// Open opens a GGUF file, the first shard of a split one, a Hugging Face folder, or the
+// weights of a model that Ollama keeps on this machine.
+func Open(s Source) (Model, error) { return open(s) }
+
+func open(s Source, opts ...gguf.OpenOption) (Model, error) {
 	path := s.Path
-	if strings.HasPrefix(path, "ollama:") {
-		return nil, &unsupported{path + ": models of Ollama's store cannot be opened yet; give the path of a .gguf file"}
+	if IsOllama(path) {
+		return openOllama(s, opts)
 	}
 	if err := Found("", path); err != nil {
 		return nil, err
@@ -49,16 +52,11 @@ func Open(s Source) (Model, error) {
 	case filepath.Ext(path) == ".safetensors":
 		return nil, usage.Errorf("%s is one file of a Hugging Face model; give its folder, %s", path, filepath.Dir(path))
 	}
-	return opened(gguf.Open(path))
+	return opened(gguf.Open(path, opts...))
 }
 
 // OpenShapes is Open for what needs no data; of a GGUF file none is mapped.
-func OpenShapes(s Source) (Model, error) {
-	if info, err := os.Stat(s.Path); err == nil && info.Mode().IsRegular() {
-		return opened(gguf.Open(s.Path, gguf.WithoutData()))
-	}
-	return Open(s)
-}
+func OpenShapes(s Source) (Model, error) { return open(s, gguf.WithoutData()) }
 
 // opened keeps a nil pointer from becoming an interface that is not nil.
 func opened[M Model](m M, err error) (Model, error) {
@@ -66,6 +64,17 @@ func opened[M Model](m M, err error) (Model, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// FoundModel is [Found] for what may also be the name of a model that Ollama keeps.
+func FoundModel(where, path string) error {
+	if IsOllama(path) {
+		if _, _, err := ollama.Resolve(path); err != nil {
+			return fmt.Errorf("%s%w", where, err)
+		}
+		return nil
+	}
+	return Found(where, path)
 }
 
 // Found is an error, begun with where, if there is nothing at path. "-" is standard input.
@@ -78,8 +87,3 @@ func Found(where, path string) error {
 	}
 	return nil
 }
-
-type unsupported struct{ text string }
-
-func (e *unsupported) Error() string { return e.text }
-func (e *unsupported) Unwrap() error { return ErrUnsupported }
