@@ -22,7 +22,7 @@ var floors = [][]string{
 	{"internal/loop", "internal/adapt", "internal/infer", "internal/peft", "internal/source"},
 	{"internal/sensitivity"},
 	{"internal/model"},
-	{"internal/nn", "internal/dataset", "internal/convert"},
+	{"internal/nn", "internal/dataset", "internal/convert", "internal/ollama/server", "internal/ollama/ollamatest"},
 	{"internal/chat", "internal/ollama", "internal/records", "internal/tokenizer", "quantize/imatrix"},
 	{"quantize", "fixtures", "internal/records/parquet"},
 	{"internal/arch", "fixtures/language", "fixtures/vocabulary"},

@@ -131,11 +131,16 @@ func translateLlama3(t *translation) error {
 // are those of one head; there they are those of the latent vectors that all heads share.
 func translateGLM4MoELite(t *translation) error {
 	t.rename("deepseek2")
-	head, err := t.md.Int(t.key(arch.KeyAttentionKeyLength))
-	latent, latentErr := t.md.Int(t.key(arch.KeyAttentionKVLoraRank))
-	rotated, rotatedErr := t.md.Int(t.key(arch.KeyRopeDimensionCount))
-	for _, err := range []error{err, latentErr, rotatedErr} {
-		if err != nil {
+	var keyLength, valueLength, latent, rotated int
+	for _, size := range []struct {
+		key string
+		n   *int
+	}{
+		{arch.KeyAttentionKeyLength, &keyLength}, {arch.KeyAttentionValueLength, &valueLength},
+		{arch.KeyAttentionKVLoraRank, &latent}, {arch.KeyRopeDimensionCount, &rotated},
+	} {
+		var err error
+		if *size.n, err = t.md.Int(t.key(size.key)); err != nil {
 			return fmt.Errorf("the sizes of its attention are not known: %w", err)
 		}
 	}
@@ -146,8 +151,8 @@ func translateGLM4MoELite(t *translation) error {
 		{arch.KeyAttentionHeadCountKV, 1},
 		{arch.KeyAttentionKeyLength, latent + rotated},
 		{arch.KeyAttentionValueLength, latent},
-		{arch.KeyAttentionKeyLengthMLA, head},
-		{arch.KeyAttentionValueLengthMLA, head},
+		{arch.KeyAttentionKeyLengthMLA, keyLength},
+		{arch.KeyAttentionValueLengthMLA, valueLength},
 	} {
 		if size.n < 1 || size.n > math.MaxInt32 {
 			return fmt.Errorf("%s would be %d", t.key(size.key), size.n)
