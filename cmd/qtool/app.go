@@ -13,7 +13,8 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		Name:      "qtool",
 		Usage:     "quantize and fine-tune language models in GGUF, on any CPU",
 		UsageText: "qtool COMMAND [flags] [arguments]",
-		Description: `MODEL is a .gguf file (of a split model: the first shard) or a Hugging Face folder.
+		Description: `MODEL is a .gguf file (of a split model: the first shard), a Hugging Face folder, or
+ollama:NAME[:TAG], a model that Ollama keeps on this machine.
 
 qtool finetune --adapter out.gguf
 qtool quantize --type Q8_0 model.gguf model-q8.gguf
@@ -36,6 +37,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 corrupt or invalid input,
 			joinCommand(),
 			verifyCommand(),
 			diffCommand(),
+			ollamaCommand(nil),
 			benchCommand(),
 			versionCommand(),
 		},

@@ -17,7 +17,7 @@ import (
 var floors = [][]string{
 	{"cmd/qtool"},
 	{"fixtures/generate", "internal/bench", "internal/modeldoc"},
-	{"train"},
+	{"train", "internal/ollama/create"},
 	{"lora"},
 	{"internal/loop", "internal/adapt", "internal/infer", "internal/peft", "internal/source"},
 	{"internal/sensitivity"},
@@ -40,7 +40,7 @@ var floors = [][]string{
 var libraries = map[string][]string{
 	"github.com/urfave/cli/v2":                         {"cmd/qtool"},
 	"github.com/schollz/progressbar/v3":                {"cmd/qtool"},
-	"github.com/gofrs/flock":                           {"train"},
+	"github.com/gofrs/flock":                           {"train", "internal/ollama/create"},
 	"github.com/klauspost/compress/gzip":               {"internal/records", "internal/records/parquet"},
 	"github.com/klauspost/compress/snappy":             {"internal/records/parquet"},
 	"github.com/klauspost/compress/zstd":               {"internal/records", "internal/records/parquet"},

@@ -2,6 +2,7 @@ package ollama
 
 import (
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -14,7 +15,7 @@ type Files struct {
 
 // Resolve finds a model by name on this machine. s may begin with [Scheme].
 func Resolve(s string) (*Model, *Files, error) {
-	name, err := ParseName(s)
+	name, err := ParseName(strings.TrimPrefix(s, Scheme))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,7 +39,7 @@ func (m *Model) Files() (*Files, error) {
 	case m.Config.Format == "safetensors" || len(m.Manifest.of(kindTensor)) > 0:
 		return nil, fmt.Errorf("%w: it is kept as safetensors, in Ollama's own form for MLX; take the GGUF form of this model, or its folder from Hugging Face", ErrUnsupported)
 	}
-	weights := m.Manifest.of(kindModel)
+	weights := m.Manifest.of(KindModel)
 	if len(weights) == 0 {
 		return nil, fmt.Errorf("%w: its manifest lists no weights", ErrInvalid)
 	}
@@ -47,7 +48,7 @@ func (m *Model) Files() (*Files, error) {
 	if f.Weights, err = m.path(weights[len(weights)-1]); err != nil { // the last counts, as in Ollama
 		return nil, err
 	}
-	for _, l := range m.Manifest.of(kindAdapter) {
+	for _, l := range m.Manifest.of(KindAdapter) {
 		path, err := m.path(l)
 		if err != nil {
 			return nil, err
@@ -62,14 +63,11 @@ func (m *Model) Files() (*Files, error) {
 	return f, nil
 }
 
-// WeightsDigest is the digest of the weights, as manifests write it.
-func (m *Model) WeightsDigest() string {
-	weights := m.Manifest.of(kindModel)
-	if len(weights) == 0 {
-		return ""
-	}
-	return weights[len(weights)-1].Digest
-}
+// Adapters is how many adapters the model runs with.
+func (m *Model) Adapters() int { return len(m.Manifest.of(KindAdapter)) }
+
+// ConfigJSON is the model's configuration as it is in the store.
+func (m *Model) ConfigJSON() []byte { return m.config }
 
 // maxText is the most bytes of a template, system prompt or license.
 const maxText = 1 << 20
@@ -88,10 +86,10 @@ func (m *Model) Texts() (*Texts, error) {
 		name string
 		set  func(string)
 	}{
-		{kindTemplate, func(s string) { t.Template = s }},
-		{kindSystem, func(s string) { t.System = s }},
-		{kindLicense, func(s string) { t.Licenses = append(t.Licenses, s) }},
-		{kindParams, func(s string) { t.Params = []byte(s) }},
+		{KindTemplate, func(s string) { t.Template = s }},
+		{KindSystem, func(s string) { t.System = s }},
+		{KindLicense, func(s string) { t.Licenses = append(t.Licenses, s) }},
+		{KindParams, func(s string) { t.Params = []byte(s) }},
 	} {
 		for _, l := range m.Manifest.of(kind.name) {
 			b, err := m.read(l, maxText)

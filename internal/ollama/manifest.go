@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"qtool/internal/printable"
@@ -14,16 +15,20 @@ import (
 
 // Media types of manifests and their layers.
 const (
-	typeManifest  = "application/vnd.docker.distribution.manifest.v2+json"
-	typeConfig    = "application/vnd.docker.container.image.v1+json"
-	typeImage     = "application/vnd.ollama.image." // and one of the kinds below
-	kindModel     = "model"
-	kindAdapter   = "adapter"
+	typeManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	typeConfig   = "application/vnd.docker.container.image.v1+json"
+	typeImage    = "application/vnd.ollama.image." // and a kind
+)
+
+// Kinds of layers.
+const (
+	KindModel     = "model"
+	KindAdapter   = "adapter"
+	KindTemplate  = "template"
+	KindSystem    = "system"
+	KindParams    = "params"
+	KindLicense   = "license"
 	kindProjector = "projector"
-	kindTemplate  = "template"
-	kindSystem    = "system"
-	kindParams    = "params"
-	kindLicense   = "license"
 	kindTensor    = "tensor"
 )
 
@@ -127,8 +132,13 @@ func (m *Manifest) of(kind string) (list []*Layer) {
 	return list
 }
 
-// size is what all of a model takes.
-func (m *Manifest) size() (n int64) {
+// Without is list without the layers of a kind.
+func Without(list []Layer, kind string) []Layer {
+	return slices.DeleteFunc(list, func(l Layer) bool { return l.kind() == kind })
+}
+
+// Size is what all of a model takes.
+func (m *Manifest) Size() (n int64) {
 	n = m.Config.Size
 	for i := range m.Layers {
 		n += m.Layers[i].Size

@@ -59,8 +59,8 @@ func find(t *testing.T, s Store, name string) (*Files, error) {
 
 func TestAModelIsFoundWithItsAdapters(t *testing.T) {
 	s := Store{t.TempDir(), "test"}
-	add(t, s, "Me/St:Lora", plainConfig, layer{kindModel, "first"}, layer{kindTemplate, "{{ .Prompt }}"}, layer{kindModel, "weights"},
-		layer{kindAdapter, "one"}, layer{kindAdapter, "two"}, layer{kindProjector, "eyes"})
+	add(t, s, "Me/St:Lora", plainConfig, layer{KindModel, "first"}, layer{KindTemplate, "{{ .Prompt }}"}, layer{KindModel, "weights"},
+		layer{KindAdapter, "one"}, layer{KindAdapter, "two"}, layer{kindProjector, "eyes"})
 	for _, name := range []string{"Me/St:Lora", "me/st:lora", "ME/ST:LORA"} {
 		f, err := find(t, s, name)
 		if err != nil {
@@ -83,8 +83,8 @@ func TestTheRecordedManifestIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	adapters := m.of(kindAdapter)
-	if len(m.of(kindModel)) != 1 || len(adapters) != 1 || adapters[0].Size != 73792 || adapters[0].From != "a.gguf" || m.size() != 1259397 {
+	adapters := m.of(KindAdapter)
+	if len(m.of(KindModel)) != 1 || len(adapters) != 1 || adapters[0].Size != 73792 || adapters[0].From != "a.gguf" || m.Size() != 1259397 {
 		t.Errorf("%+v", m)
 	}
 }
@@ -97,11 +97,11 @@ func TestWhatIsNoGGUFIsRefused(t *testing.T) {
 		kind   error
 		says   string
 	}{
-		"safe":    {`{"model_format":"safetensors"}`, []layer{{kindModel, "x"}}, ErrUnsupported, "safetensors"},
-		"tensors": {plainConfig, []layer{{kindModel, "x"}, {kindTensor, "y"}}, ErrUnsupported, "safetensors"},
+		"safe":    {`{"model_format":"safetensors"}`, []layer{{KindModel, "x"}}, ErrUnsupported, "safetensors"},
+		"tensors": {plainConfig, []layer{{KindModel, "x"}, {kindTensor, "y"}}, ErrUnsupported, "safetensors"},
 		"remote":  {`{"model_format":"gguf","remote_host":"https://ollama.com:443"}`, nil, ErrUnsupported, "https://ollama.com:443"},
-		"nothing": {plainConfig, []layer{{kindSystem, "x"}}, ErrInvalid, "no weights"},
-		"config":  {`[`, []layer{{kindModel, "x"}}, ErrInvalid, "configuration"},
+		"nothing": {plainConfig, []layer{{KindSystem, "x"}}, ErrInvalid, "no weights"},
+		"config":  {`[`, []layer{{KindModel, "x"}}, ErrInvalid, "configuration"},
 	} {
 		add(t, s, name, c.config, c.list...)
 		if _, err := find(t, s, name); !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.says) {
@@ -112,9 +112,9 @@ func TestWhatIsNoGGUFIsRefused(t *testing.T) {
 
 func TestADamagedStoreIsAnErrorWithAWayOut(t *testing.T) {
 	s := Store{t.TempDir(), "test"}
-	weights := layer{kindModel, "weights"}
+	weights := layer{KindModel, "weights"}
 	fresh := func() (path string) {
-		add(t, s, "m", plainConfig, weights, layer{kindAdapter, "adapter"})
+		add(t, s, "m", plainConfig, weights, layer{KindAdapter, "adapter"})
 		f, err := find(t, s, "m")
 		if err != nil {
 			t.Fatal(err)
@@ -151,7 +151,7 @@ func TestAStoreOfAnotherUserIsExplained(t *testing.T) {
 	if runtime.GOOS == "windows" || os.Getuid() == 0 {
 		t.Skip("this user may read every folder")
 	}
-	add(t, s, "m", plainConfig, layer{kindModel, "x"})
+	add(t, s, "m", plainConfig, layer{KindModel, "x"})
 	if err := os.Chmod(s.Dir, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -195,9 +195,9 @@ func TestStoresOfEachSystem(t *testing.T) {
 
 func TestAListHasWhatCanBeReadAndWhyNot(t *testing.T) {
 	s := Store{t.TempDir(), "test"}
-	add(t, s, "b", plainConfig, layer{kindModel, "weights"})
-	add(t, s, "me/a:q4", plainConfig, layer{kindModel, "weights"}, layer{kindAdapter, "adapter"})
-	add(t, s, "c", `{"model_format":"safetensors"}`, layer{kindModel, "x"})
+	add(t, s, "b", plainConfig, layer{KindModel, "weights"})
+	add(t, s, "me/a:q4", plainConfig, layer{KindModel, "weights"}, layer{KindAdapter, "adapter"})
+	add(t, s, "c", `{"model_format":"safetensors"}`, layer{KindModel, "x"})
 	broken := filepath.Join(s.manifests(), defaultHost, "library", "a")
 	for path, text := range map[string]string{filepath.Join(broken, "latest"): "{", filepath.Join(broken, ".DS_Store"): "", filepath.Join(s.manifests(), "stray"): ""} {
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
@@ -238,7 +238,7 @@ func TestAFileIsAddedOnceAndOnlyWhole(t *testing.T) {
 		t.Fatal(size, err)
 	}
 	for range 2 {
-		l, err := s.AddFile(ctx, kindAdapter, path, digest, size, nil)
+		l, err := s.AddFile(ctx, KindAdapter, path, digest, size, nil)
 		if err != nil || l.Digest != digest || l.From != "a.gguf" {
 			t.Fatal(l, err)
 		}
@@ -254,12 +254,12 @@ func TestAFileIsAddedOnceAndOnlyWhole(t *testing.T) {
 	if err := os.Remove(blob); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.AddFile(ctx, kindAdapter, path, digest, size, nil); !errors.Is(err, input.ErrChanged) {
+	if _, err := s.AddFile(ctx, KindAdapter, path, digest, size, nil); !errors.Is(err, input.ErrChanged) {
 		t.Error(err)
 	}
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := s.AddFile(ended, kindAdapter, path, digest, size, nil); !errors.Is(err, context.Canceled) {
+	if _, err := s.AddFile(ended, KindAdapter, path, digest, size, nil); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	if left, err := os.ReadDir(filepath.Dir(blob)); err != nil || len(left) != 0 {
