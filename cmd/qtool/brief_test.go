@@ -42,6 +42,9 @@ var brief = []string{
 	"generate M --lora a.gguf --prompt a -n 2",
 	"lora merge --model M --keep 0.9 --type Q4_0 --check-data T --context 32 --chunks 2 a.gguf a.gguf:-0.5 merged.gguf",
 	"lora merge --model MOE --source MOE moe.gguf merged.gguf",
+	"ollama list",
+	"ollama create me/x --model M --adapter a.gguf --via store",
+	"generate ollama:me/x --prompt a -n 2",
 	"bench gemm --tokens 4 --types F32,Q4_0 --time 1ms",
 	"bench train --layers 1 --dim 64 --heads 2 --kv-heads 1 --ff 64 --vocab 64 --seq 8 --steps 1",
 	"bench train --layers 1 --dim 64 --heads 2 --kv-heads 1 --ff 64 --vocab 64 --seq 8 --steps 1 --forward",
@@ -58,6 +61,10 @@ func TestEveryCommandInBrief(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Chdir(t.TempDir())
+	t.Setenv("OLLAMA_MODELS", t.TempDir())
+	if err := storeModel(os.Getenv("OLLAMA_MODELS"), "tiny", ggufConfig, models["M"]); err != nil {
+		t.Fatal(err)
+	}
 	commands := newApp(nil, nil, nil).Commands
 	left := leaves(commands, "")
 	for _, line := range brief {

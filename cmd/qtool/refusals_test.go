@@ -76,6 +76,7 @@ func makeBadFiles(t *testing.T) {
 	write("ids-not.txt", []byte("1,two"))
 	makeBadMetadata(t)
 	makeBadFolders(t, read, write)
+	makeBadStore(t, write)
 }
 
 func makeBadMetadata(t *testing.T) {

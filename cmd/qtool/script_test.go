@@ -38,6 +38,8 @@ func TestScripts(t *testing.T) {
 			"damage":     scriptDamage,
 			"importance": scriptImportance,
 			"copyhashes": scriptCopyHashes,
+			"stored":     scriptStored,
+			"serve":      scriptServe,
 		},
 		Condition: func(name string) (bool, error) {
 			if name == "root" {

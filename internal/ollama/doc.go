@@ -16,5 +16,5 @@ var (
 	// kind that cannot be read.
 	ErrUnsupported = errors.New("unsupported model of Ollama")
 	// ErrNotFound is in the chain of the error about a name that no store has.
-	ErrNotFound = errors.New("no such model of Ollama")
+	ErrNotFound = errors.New("Ollama keeps no model")
 )
