@@ -186,13 +186,14 @@ func didYouMean(known []cli.Flag, name string) string {
 // brackets may be missing.
 func arguments(c *cli.Context, names ...string) ([]string, error) {
 	got := c.Args().Slice()
+	usage := strings.TrimRight(c.Command.HelpName+" "+strings.Join(names, " "), " ")
 	for i, name := range names {
 		if i >= len(got) && !strings.HasPrefix(name, "[") {
-			return nil, usagef("%s: %s is missing; usage: qtool %[1]s %[3]s", c.Command.Name, name, strings.Join(names, " "))
+			return nil, usagef("%s: %s is missing; usage: %s", c.Command.Name, name, usage)
 		}
 	}
 	if len(got) > len(names) {
-		return nil, usagef("%s: unexpected argument %q; usage: qtool %[1]s %[3]s", c.Command.Name, got[len(names)], strings.Join(names, " "))
+		return nil, usagef("%s: unexpected argument %q; usage: %s", c.Command.Name, got[len(names)], usage)
 	}
 	return got, nil
 }
