@@ -9,10 +9,11 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qtool/internal/ollama/create"
 	"qtool/train"
 )
 
-func finetuneCommand() *cli.Command {
+func finetuneCommand(merge create.MergeFunc) *cli.Command {
 	d := train.NewJob().Config
 	return &cli.Command{
 		Name:  "finetune",
@@ -41,6 +42,7 @@ fit.`,
 			preFlag(),
 			inputFlag(&cli.StringFlag{Name: "data", Aliases: []string{"d"}, Usage: "`FILE` or folder to learn from (default: embedded)"}),
 			&cli.StringFlag{Name: "adapter", Aliases: []string{"o"}, Usage: "write the adapter to `OUT.gguf`"},
+			&cli.StringFlag{Name: "ollama", Usage: "after the training, have the running Ollama make the model `NAME` of the result"},
 			&cli.StringFlag{Name: "full", Usage: "train all weights of a small model instead, and write the model to `OUT.gguf`"},
 			inputFlag(&cli.StringFlag{Name: "init-adapter", Usage: "start from the adapter in `FILE`"}),
 
@@ -92,8 +94,15 @@ fit.`,
 			if err == nil && c.Bool("plan-only") {
 				return inFinetune(estimateFinetune(c, job))
 			}
+			var after *ollamaAfter
+			if err == nil {
+				after, err = checkOllamaAfter(c, job, merge)
+			}
 			if err == nil {
 				err = runFinetune(c, job)
+			}
+			if err == nil {
+				err = after.make(c)
 			}
 			return inFinetune(err)
 		},

@@ -115,12 +115,17 @@ func ollamaJob(c *cli.Context, con *console, merge create.MergeFunc) (*create.Jo
 		}
 		j.Licenses = append(j.Licenses, text)
 	}
-	j.Observer = create.Observer{Note: con.sayText, Begin: func(total int64, unit, task string) create.Bar {
+	j.Observer = createObserver(con)
+	return j, nil
+}
+
+// createObserver shows on a console how a model of Ollama is made.
+func createObserver(con *console) create.Observer {
+	return create.Observer{Note: con.sayText, Begin: func(total int64, unit, task string) create.Bar {
 		bar := con.progress()
 		bar.Start(total, unit, task)
 		return bar
 	}}
-	return j, nil
 }
 
 // maxShortText is the most bytes of a template, system prompt or license.

@@ -60,6 +60,17 @@ func (j *Job) openBase() (*base, error) {
 	return b, j.readBase(b, files.Weights)
 }
 
+// CheckBase finds out whether a model of Ollama can be made of the base at all.
+func (j *Job) CheckBase() error {
+	without := *j
+	without.Adapters = nil
+	b, err := without.openBase()
+	if err != nil {
+		return err
+	}
+	return b.missing
+}
+
 // readBase reads the header of the base's GGUF file, and compares adapters with it.
 func (j *Job) readBase(b *base, path string) error {
 	f, err := gguf.Open(path, gguf.WithoutData())
