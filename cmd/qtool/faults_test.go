@@ -47,6 +47,7 @@ func writers(t *testing.T) map[string]writer {
 	if err := os.WriteFile(data, []byte(strings.Repeat("All work and no play. ", 12)), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("OLLAMA_MODELS", "") // to what it was, at the end
 	shards := []string{"m-00001-of-00003.gguf", "m-00002-of-00003.gguf", "m-00003-of-00003.gguf"}
 	finetune := []string{"finetune", "--model", m, "--data", data, "--seq", "48", "--steps", "3", "--save-every", "1",
 		"--eval-every", "3", "--threads", "1", "--resume"}
@@ -98,6 +99,19 @@ func writers(t *testing.T) map[string]writer {
 				return []string{"logits", m, "--tokens", "1,2,3", "-o", filepath.Join(dir, "l.npy")}
 			},
 			targets: []string{"l.npy"}, old: true,
+		},
+		"ollama create": {
+			args: func(dir string) []string {
+				os.Setenv("OLLAMA_MODELS", dir)
+				return []string{"ollama", "create", "me/x", "--model", m, "--via", "store"}
+			},
+			targets: []string{"manifests/registry.ollama.ai/me/x/latest"},
+		},
+		"ollama create --modelfile": {
+			args: func(dir string) []string {
+				return []string{"ollama", "create", "me/x", "--model", m, "--modelfile", filepath.Join(dir, "Modelfile")}
+			},
+			targets: []string{"Modelfile"}, old: true,
 		},
 		"finetune": {
 			args: func(dir string) []string {

@@ -176,7 +176,7 @@ func writeModelfile(con *console, j *create.Job, path string) error {
 	}
 	defer f.Abort()
 	if _, err := io.WriteString(f, text); err != nil {
-		return err
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	if err := f.Commit(); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"qtool/internal/atomicfile"
 	"qtool/internal/input"
+	"qtool/internal/outputs"
 )
 
 // Digest reads a file to its end and returns what Ollama calls it. progress, unless nil,
@@ -115,6 +116,28 @@ func (s Store) add(r io.Reader, digest string, size int64) (Layer, error) {
 	return l, f.Commit()
 }
 
+// CheckWritable finds out before the work whether blobs and the manifest of name can be
+// written.
+func (s Store) CheckWritable(name Name) error {
+	for _, dir := range []string{filepath.Join(s.Dir, blobsFolder), filepath.Dir(filepath.Join(s.manifests(), name.path()))} {
+		err := atomicfile.CheckMkdirAll(dir)
+		if err == nil {
+			_, missing := os.Stat(dir)
+			if missing != nil {
+				continue
+			}
+			err = outputs.Writable(filepath.Join(dir, "sha256-new"))
+		}
+		if unreadable(err) {
+			err = fmt.Errorf("%w; the store %s is %s: run this command as its user, such as sudo -u ollama, or let the server make the model, without --via store", err, s.Dir, s.Owner)
+		}
+		if err != nil {
+			return fmt.Errorf("the store cannot be written to: %w", err)
+		}
+	}
+	return nil
+}
+
 // WriteManifest makes the blobs a model of the given name, in place of one that has the
 // name already. A server sees it at once.
 func (s Store) WriteManifest(name Name, config Layer, list []Layer) error {
@@ -139,7 +162,7 @@ func (s Store) WriteManifest(name Name, config Layer, list []Layer) error {
 	}
 	defer f.Abort()
 	if _, err := f.Write(b); err != nil {
-		return err
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	return f.Commit()
 }

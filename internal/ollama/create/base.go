@@ -79,6 +79,9 @@ func (j *Job) readBase(b *base, path string) error {
 	}
 	defer f.Close()
 	b.files = f.Paths()
+	if kind, _ := f.Metadata().Str("general.type"); kind == "adapter" || kind == "imatrix" || kind == "mmproj" {
+		return fmt.Errorf("the base %s: %w: this file is of general.type %q, not a model", b.name, model.ErrInvalid, kind)
+	}
 	m, _, err := ollama.Translate(f)
 	if err == nil {
 		b.arch, err = arch.Name(m)

@@ -339,6 +339,7 @@ func TestWhatOllamaCannotRunIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		"type TQ1_0":            {write("t.gguf", ternary), nil, ollama.ErrUnsupported},
 		"is a folder":           {dir, nil, usage.Err},
 		"general.type":          {s.base, []string{s.base}, adapt.ErrInvalid},
+		"not a model":           {s.adapter, nil, model.ErrInvalid},
 		"there is no file":      {s.base, []string{"none.gguf"}, nil},
 		"--model is missing":    {"", nil, usage.Err},
 	} {

@@ -25,6 +25,9 @@ func (r *run) store() error {
 		return err
 	}
 	r.report.Store = s.Dir
+	if err := s.CheckWritable(r.Name); err != nil {
+		return err
+	}
 	if _, err := ollama.Find([]ollama.Store{s}, r.Name); err == nil {
 		r.report.Replaced = true
 	}
