@@ -52,7 +52,7 @@ const maxTemplate = 4 << 20
 
 // useTemplate sets the template that conversations, and prompts with their answers, go
 // through.
-func (f *tuning) useTemplate(o *dataset.Options) error {
+func (f *tuning) useTemplate(o *dataset.Options) (err error) {
 	vocab := f.tok.Vocab()
 	text := func(id int32) string {
 		if id == tokenizer.None {
@@ -61,35 +61,45 @@ func (f *tuning) useTemplate(o *dataset.Options) error {
 		return vocab.Tokens[id]
 	}
 	c := chat.Options{BOS: text(f.tok.BOS()), EOS: text(f.tok.EOS()), Vars: f.TemplateVars}
-	for id := range vocab.Tokens {
-		if f.tok.IsEOG(int32(id)) {
-			c.Markers = append(c.Markers, vocab.Tokens[id])
-		}
+	name, source := f.ChatTemplate, vocab.ChatTemplate
+	o.TemplatePairs = name != noTemplate && (name != "" || source != "")
+	if t, ok := chat.Named(name, c); ok {
+		o.Template = t
+		return nil
 	}
-	o.TemplatePairs = true
-	switch name := f.ChatTemplate; name {
-	case "":
-		o.Template, o.TemplatePairs = chat.ForModel(vocab.ChatTemplate, c), vocab.ChatTemplate != ""
-	case noTemplate:
-		o.TemplatePairs = false
-	default:
-		if t, ok := chat.Named(name, c); ok {
-			o.Template = t
-			return nil
-		}
-		source, err := input.ReadFile(name, maxTemplate)
-		if errors.Is(err, fs.ErrNotExist) {
-			return usage.Errorf("--chat-template %s is no file, and no template that is built in; these are: %s, and none", printable.Text(name), strings.Join(ChatTemplates, ", "))
-		}
-		if err != nil {
-			return fmt.Errorf("--chat-template: %w", err)
+	if name != "" && name != noTemplate {
+		if source, err = readTemplate(name); err != nil {
+			return err
 		}
 		c.Name = name
-		if o.Template, err = chat.New(string(source), c); err != nil {
+	}
+	for id, token := range vocab.Tokens {
+		if f.tok.IsCutOut(int32(id)) && strings.Contains(source, token) {
+			c.Markers = append(c.Markers, token)
+		}
+	}
+	switch name {
+	case noTemplate:
+	case "":
+		o.Template = chat.ForModel(source, c)
+	default:
+		if o.Template, err = chat.New(source, c); err != nil {
 			return fmt.Errorf("--chat-template %s: %w", printable.Text(name), err)
 		}
 	}
 	return nil
+}
+
+// readTemplate reads the template that --chat-template names.
+func readTemplate(name string) (string, error) {
+	source, err := input.ReadFile(name, maxTemplate)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", usage.Errorf("--chat-template %s is no file, and no template that is built in; these are: %s, and none", printable.Text(name), strings.Join(ChatTemplates, ", "))
+	}
+	if err != nil {
+		return "", fmt.Errorf("--chat-template: %w", err)
+	}
+	return string(source), nil
 }
 
 // options are the DataOptions as package dataset has them.

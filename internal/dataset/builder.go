@@ -50,7 +50,7 @@ func (b *builder) unread(err error) {
 
 // skip passes an error on, unless it is about one record and such are to be skipped.
 func (b *builder) skip(err error) error {
-	if !b.opts.SkipBad || !errors.Is(err, ErrFormat) && !errors.Is(err, chat.ErrUnsupported) {
+	if !b.opts.SkipBad || !errors.Is(err, ErrFormat) && !errors.Is(err, chat.ErrUnsupported) && !errors.Is(err, chat.ErrTemplate) {
 		return err
 	}
 	b.unread(err)
@@ -70,7 +70,7 @@ func (b *builder) take(at place, o object, strings bool) error {
 	var n notices
 	examples, err := rec.tokenize(&b.enc, &n)
 	switch {
-	case errors.Is(err, chat.ErrUnsupported): // the record may be right
+	case errors.Is(err, chat.ErrUnsupported), errors.Is(err, chat.ErrTemplate): // the record may be right
 		return fmt.Errorf("%s: %w", at, err)
 	case err != nil:
 		return &FormatError{Where: at.String(), Err: err}

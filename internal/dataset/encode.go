@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"qtool/internal/chat"
 )
 
 // encoder tokenizes records.
@@ -21,7 +23,7 @@ type notices struct {
 	empty     int // answers with nothing in them
 	unmarked  bool
 	templated bool // it went through the template
-	notes     []Note
+	notes     []chat.Note
 }
 
 // start is the tokens of a text that begins a document: with BOS, unless it brings its own.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"qtool/internal/chat"
 )
 
 // prompted is a record of one question and its answer, whatever its keys are called.
@@ -109,8 +111,8 @@ func (p *parser) exchange(f *fields, r prompted) (record, error) {
 		return nil, err
 	}
 	for _, h := range append(history, [2]string{r.question, r.answer}) {
-		b.add(Message{Role: "user", Content: h[0]}, 0)
-		b.add(Message{Role: "assistant", Content: h[1]}, b.weight)
+		b.add(chat.Message{Role: "user", Content: h[0]}, 0)
+		b.add(chat.Message{Role: "assistant", Content: h[1]}, b.weight)
 	}
 	return b.record()
 }
@@ -129,7 +131,7 @@ func parseMessageLists(p *parser, f *fields, keys []string) (record, error) {
 			if err != nil {
 				return nil, err
 			}
-			b.add(Message{Role: role, Content: text}, b.weight)
+			b.add(chat.Message{Role: role, Content: text}, b.weight)
 			continue
 		}
 		messages, err := value[[]object](f, key, "a string or an array of messages")

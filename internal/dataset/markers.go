@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"qtool/internal/chat"
 )
 
 // looksMarkup matches what templates write to mark roles and turns.
@@ -14,7 +16,7 @@ func (t *tally) warnOfMarkers(o *Options, tok Tokenizer, warn func(int, string, 
 	if t.Template == "" {
 		return
 	}
-	text, err := o.Template.Render(Conversation{Messages: []Message{
+	text, err := o.Template.Render(chat.Conversation{Messages: []chat.Message{
 		{Role: "user", Content: "question"}, {Role: "assistant", Content: "answer"}, {Role: "user", Content: "question"},
 	}}, true)
 	if err != nil {

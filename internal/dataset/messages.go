@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"qtool/internal/chat"
 	"qtool/internal/printable"
 	"qtool/internal/records/jsontext"
 )
@@ -49,7 +50,7 @@ func (b *dialog) begin(f *fields) (err error) {
 	}
 	system, err := f.text(b.p.opts.systemField())
 	if b.system = system != ""; b.system {
-		b.add(Message{Role: "system", Content: system}, 0)
+		b.add(chat.Message{Role: "system", Content: system}, 0)
 	}
 	return err
 }
@@ -62,7 +63,7 @@ func (o *Options) systemField() string {
 }
 
 // add appends a message. Only the assistant's have a weight.
-func (b *dialog) add(m Message, weight float32) {
+func (b *dialog) add(m chat.Message, weight float32) {
 	if m.Role != "assistant" {
 		weight = 0
 	}
@@ -150,7 +151,7 @@ var aliases = map[string]string{
 }
 
 // readMessage reads the message without what is to be learned of it.
-func (b *dialog) readMessage(f *fields) (m Message, err error) {
+func (b *dialog) readMessage(f *fields) (m chat.Message, err error) {
 	roleKey, contentKey, renamed := "role", "content", b.aliases
 	if _, shareGPT := f.object["from"]; shareGPT {
 		roleKey, contentKey, renamed = "from", "value", true
@@ -198,7 +199,7 @@ type part struct {
 }
 
 // readContent reads a content: a text, or a list of parts that are texts.
-func readContent(f *fields, key string, m *Message) error {
+func readContent(f *fields, key string, m *chat.Message) error {
 	raw := f.get(key)
 	if !bytes.HasPrefix(raw, []byte("[")) {
 		text, err := f.text(key)
@@ -231,7 +232,7 @@ func readContent(f *fields, key string, m *Message) error {
 }
 
 // readReasoning reads what the assistant thought, which goes by several names.
-func readReasoning(f *fields, m *Message) error {
+func readReasoning(f *fields, m *chat.Message) error {
 	for _, key := range []string{"reasoning_content", "reasoning", "thinking"} {
 		text, err := f.text(key)
 		switch {
@@ -259,8 +260,8 @@ type call struct {
 }
 
 // toolCall checks a call.
-func (c call) toolCall() (ToolCall, error) {
-	t := ToolCall{ID: c.ID}
+func (c call) toolCall() (chat.ToolCall, error) {
+	t := chat.ToolCall{ID: c.ID}
 	if c.Type != "" && c.Type != "function" {
 		return t, fmt.Errorf("it is of the type %s; expected function", printable.Quote(c.Type))
 	}
@@ -302,7 +303,7 @@ func callArguments(raw json.RawMessage) (json.RawMessage, error) {
 }
 
 // readCalls reads the calls of a message: tool_calls, or function_call as it was before.
-func readCalls(f *fields, m *Message) error {
+func readCalls(f *fields, m *chat.Message) error {
 	calls, _, err := optional[[]call](f, "tool_calls", "an array of calls, each with a function of a name and arguments")
 	if err != nil {
 		return err
@@ -329,7 +330,7 @@ func readCalls(f *fields, m *Message) error {
 }
 
 // becomeCall makes a message of ShareGPT's role function_call one of the assistant.
-func becomeCall(m *Message) error {
+func becomeCall(m *chat.Message) error {
 	var calls []call
 	text := []byte(strings.TrimSpace(m.Content))
 	if !bytes.HasPrefix(text, []byte("[")) {

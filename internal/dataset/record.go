@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"qtool/internal/chat"
 )
 
 // record is one entry of a file in the form it was written.
@@ -29,7 +31,7 @@ type (
 	// chatRecord is a conversation; weights are those of its messages, 0 where they are
 	// only read.
 	chatRecord struct {
-		Conversation
+		chat.Conversation
 		weight  float32 // of the record
 		weights []float32
 		empty   int // answers that are not learned because there is nothing in them

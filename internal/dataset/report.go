@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"qtool/internal/chat"
 	"qtool/internal/printable"
 	"qtool/train/run"
 )
@@ -144,7 +145,7 @@ func (t *tally) finish(o *Options, tok Tokenizer) {
 	note(t.Borders, "%s begin where a token would go across if prompt and answer were one text; each side was tokenized alone, as at inference", answers(t.Borders))
 	note(t.Windowed, "%s were cut into windows of %d tokens", someRecords(t.Windowed), o.Seq)
 	note(t.Weighted, "%d examples have weights of their own", t.Weighted)
-	t.notesOfTemplate(note)
+	t.notesOfTemplate(note, warn)
 	warn(t.TooLong, "%d of the examples are longer than %d tokens and were left out (%s); raise --seq to %d to learn them, or cut them with --long truncate-left, truncate-right or split",
 		t.TooLong, o.Seq, places(t.TooLongAt, t.TooLong), t.Longest)
 	note(t.Truncated, "%d examples were cut to %d tokens", t.Truncated, o.Seq)
@@ -162,11 +163,18 @@ func (t *tally) finish(o *Options, tok Tokenizer) {
 	t.warnOfMarkers(o, tok, warn)
 }
 
+// wantsCare are the codes of notes about what is probably not meant.
+var wantsCare = []string{chat.LostContent, chat.LostMessage, chat.InsideThinking, chat.StopInside}
+
 // notesOfTemplate adds what the template noted.
-func (t *tally) notesOfTemplate(note func(int, string, ...any)) {
+func (t *tally) notesOfTemplate(note, warn func(int, string, ...any)) {
 	for _, code := range slices.Sorted(maps.Keys(t.rewrote)) {
+		say := note
+		if slices.Contains(wantsCare, code) {
+			say = warn
+		}
 		s := t.rewrote[code]
-		note(1, "%s: %s (first %s)", someRecords(s.count), s.text, s.at)
+		say(1, "%s: %s (first %s)", someRecords(s.count), s.text, s.at)
 	}
 }
 

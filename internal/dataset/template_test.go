@@ -23,7 +23,7 @@ func (t allTemplate) header(role string) string {
 	return "<|im_start|>" + role + "\n"
 }
 
-func (t allTemplate) body(m Message, past bool) string {
+func (t allTemplate) body(m chat.Message, past bool) string {
 	var b strings.Builder
 	if m.Reasoning != "" && !(past && t.forgets) {
 		b.WriteString("{" + m.Reasoning + "}")
@@ -39,7 +39,7 @@ func (t allTemplate) body(m Message, past bool) string {
 }
 
 // segments are the whole conversation, of which those messages that learn wants are generated.
-func (t allTemplate) segments(c Conversation, learn func(int) bool) (s Sequence, err error) {
+func (t allTemplate) segments(c chat.Conversation, learn func(int) bool) (s chat.Sequence, err error) {
 	read := ""
 	if c.Tools != nil {
 		read = "tools=" + string(c.Tools) + "\n"
@@ -53,16 +53,16 @@ func (t allTemplate) segments(c Conversation, learn func(int) bool) (s Sequence,
 			read += "(" + m.Name + m.ToolCallID + ")"
 		}
 		if body := t.body(m, i < len(c.Messages)-1); learn(i) {
-			s = append(s, Segment{Text: read, Message: -1}, Segment{Text: body, Message: i})
+			s = append(s, chat.Segment{Text: read, Message: -1}, chat.Segment{Text: body, Message: i})
 			read = "\n"
 		} else {
 			read += body + "\n"
 		}
 	}
-	return append(s, Segment{Text: read, Message: -1}), nil
+	return append(s, chat.Segment{Text: read, Message: -1}), nil
 }
 
-func (t allTemplate) Render(c Conversation, generate bool) (string, error) {
+func (t allTemplate) Render(c chat.Conversation, generate bool) (string, error) {
 	s, err := t.segments(c, func(int) bool { return false })
 	if err != nil {
 		return "", err
@@ -74,22 +74,22 @@ func (t allTemplate) Render(c Conversation, generate bool) (string, error) {
 	return text, nil
 }
 
-func (t allTemplate) Sequences(c Conversation, learn func(int) bool) (out Training, err error) {
+func (t allTemplate) Sequences(c chat.Conversation, learn func(int) bool) (out chat.Training, err error) {
 	if !t.forgets {
 		s, err := t.segments(c, learn)
-		return Training{Sequences: []Sequence{s}}, err
+		return chat.Training{Sequences: []chat.Sequence{s}}, err
 	}
 	for i := range c.Messages {
 		if !learn(i) {
 			continue
 		}
-		upTo := Conversation{Messages: c.Messages[:i+1], Tools: c.Tools}
+		upTo := chat.Conversation{Messages: c.Messages[:i+1], Tools: c.Tools}
 		s, err := t.segments(upTo, func(j int) bool { return j == i })
 		if err != nil {
 			return out, err
 		}
 		out.Sequences = append(out.Sequences, s)
 	}
-	out.Notes = []Note{{Code: "per-turn", Text: "past answers lose their reasoning"}}
+	out.Notes = []chat.Note{{Code: chat.PerTurn, Text: "past answers lose their reasoning"}}
 	return out, nil
 }

@@ -25,6 +25,9 @@ func (r chatRecord) tokenize(e *encoder, n *notices) ([]Example, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := lost(training.Notes); err != nil {
+		return nil, err
+	}
 	n.notes = append(n.notes, training.Notes...)
 	w := turns{encoder: e, record: r, n: n}
 	for _, s := range training.Sequences {
@@ -34,6 +37,18 @@ func (r chatRecord) tokenize(e *encoder, n *notices) ([]Example, error) {
 	}
 	n.alone += max(0, len(w.examples)-1)
 	return w.examples, nil
+}
+
+// lost refuses what a template leaves out of a conversation, where that changes what is
+// learned: the record says it, so the user means it.
+func lost(notes []chat.Note) error {
+	keys := map[string]string{chat.LostReasoning: "reasoning_content", chat.LostCalls: "tool_calls", chat.LostTools: "tools"}
+	for _, note := range notes {
+		if key, ok := keys[note.Code]; ok {
+			return fmt.Errorf("%w: %s; leave it out of the data, pass --ignore-key %s, or give a template that writes it with --chat-template", chat.ErrUnsupported, note.Text, key)
+		}
+	}
+	return nil
 }
 
 // tokenizeWhole learns the rendered conversation.
@@ -69,7 +84,7 @@ type turns struct {
 // maxWork bounds the text that one record may become by examples of its own.
 const maxWork = 256 << 20
 
-func (w *turns) sequence(s Sequence) error {
+func (w *turns) sequence(s chat.Sequence) error {
 	w.before = prefix{}
 	answered := false // the text so far ends with an answer
 	for i, segment := range s {
