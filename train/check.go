@@ -18,7 +18,7 @@ import (
 // whether data and adapter can be read.
 func (f *tuning) checkFiles(context.Context) (err error) {
 	var data []string
-	if f.Data != "" {
+	if len(f.Data) > 0 {
 		if err = f.findData(); err != nil {
 			return err
 		}
@@ -45,12 +45,23 @@ func (f *tuning) findData() error {
 	if f.set != nil {
 		return nil
 	}
-	source, err := records.ParseSource(f.Data)
+	var sources []records.Source
+	for _, data := range f.Data {
+		source, err := records.ParseSource(data)
+		if err != nil {
+			return err
+		}
+		sources = append(sources, source)
+	}
+	set, err := records.Find(sources)
 	if err != nil {
 		return err
 	}
-	f.set, err = records.Find([]records.Source{source})
-	return err
+	for _, n := range set.Notes {
+		f.note("%s", n)
+	}
+	f.set = set
+	return nil
 }
 
 // checkRunDir refuses a run directory that cannot be written to, or whose files are also

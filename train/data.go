@@ -28,14 +28,14 @@ func (f *tuning) readData(context.Context) error {
 	}
 	var data, eval *dataset.Data
 	var err error
-	if f.Data == "" {
+	if len(f.Data) == 0 {
 		f.report.Data = "embedded"
 		data, err = dataset.Read(strings.NewReader(fixtures.FineTuneJSONL), "embedded.jsonl", tok, opts)
 	} else {
 		if err := f.findData(); err != nil {
 			return err
 		}
-		f.report.Data = f.Data
+		f.report.Data = strings.Join(f.Data, " ")
 		data, eval, err = dataset.Load(f.set, f.Stdin, tok, opts)
 	}
 	if err != nil {

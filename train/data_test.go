@@ -20,7 +20,7 @@ import (
 func jobOn(t *testing.T, data string) (*train.Job, *[]string) {
 	t.Helper()
 	j := train.NewJob()
-	j.Model, j.Data = sharedtest.Path(t, "data/stories260k/stories260K.gguf"), data
+	j.Model, j.Data = sharedtest.Path(t, "data/stories260k/stories260K.gguf"), []string{data}
 	j.Adapter = filepath.Join(t.TempDir(), "adapter.gguf")
 	j.Threads = 2
 	var notes []string
@@ -199,11 +199,11 @@ func TestAnEstimateIsOfTheRowsThatARunChooses(t *testing.T) {
 	if mentions(*notes, r.Chosen) != 2 { // once each
 		t.Errorf("%q", *notes)
 	}
-	j.Data = "missing.jsonl"
+	j.Data = []string{"missing.jsonl"}
 	if _, err := j.Estimate(context.Background()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("data that are not there: %v", err)
 	}
-	j.Data = ""
+	j.Data = nil
 	if e, err = j.Estimate(context.Background()); err != nil || e.Seq != train.DefaultSeq {
 		t.Errorf("without data, rows of %d tokens are estimated, want the most there may be: %v", e.Seq, err)
 	}

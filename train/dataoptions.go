@@ -10,6 +10,7 @@ import (
 	"qtool/internal/dataset"
 	"qtool/internal/input"
 	"qtool/internal/printable"
+	"qtool/internal/records"
 	"qtool/internal/tokenizer"
 	"qtool/internal/usage"
 )
@@ -36,6 +37,12 @@ type DataOptions struct {
 	TemplateVars map[string]any
 	KeepEmpty    bool // learn empty answers: to stop at once
 	SkipBad      bool // count records that cannot be used instead of failing
+}
+
+// DataPath is the path in one of the Data of a [Job], without its weight.
+func DataPath(data string) (string, error) {
+	source, err := records.ParseSource(data)
+	return source.Path, err
 }
 
 // Formats are the names of forms that records may have.

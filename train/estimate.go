@@ -48,7 +48,7 @@ func (j *Job) Estimate(ctx context.Context) (*Estimate, error) {
 }
 
 func (f *tuning) estimate(ctx context.Context) (*Estimate, error) {
-	if f.Data != "" {
+	if len(f.Data) > 0 {
 		if err := f.findData(); err != nil {
 			return nil, err
 		}

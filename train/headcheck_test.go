@@ -38,7 +38,7 @@ func TestTokensThatTheHeadCannotTellApartAreWarnedOf(t *testing.T) {
 	old := filepath.Join(t.TempDir(), "old.gguf")
 	job := func(base gguf.Model, change func(*train.Job)) []string {
 		j := train.NewJob()
-		j.Base, j.Data, j.Adapter, j.EvalSplit, j.Rank = base, data, filepath.Join(t.TempDir(), "a.gguf"), 0, 2
+		j.Base, j.Data, j.Adapter, j.EvalSplit, j.Rank = base, []string{data}, filepath.Join(t.TempDir(), "a.gguf"), 0, 2
 		change(j)
 		return run(t, j).Warnings
 	}

@@ -131,7 +131,7 @@ func (f *tuning) openBase(context.Context) (err error) {
 	case f.Base != nil:
 		f.base = f.Base
 	case f.Model == "":
-		if f.Data != "" {
+		if len(f.Data) > 0 {
 			f.note("no --model: the data are learned by the small model that qtool carries, which is for trying things out")
 		}
 		f.base, err = fixtures.Base()
@@ -409,7 +409,7 @@ const sampleLength = 60
 // sampleTokens are the prompt that is answered before and after; nil if there is none.
 func (f *tuning) sampleTokens() (prompt string, ids []int32) {
 	prompt = f.Sample
-	if prompt == "" && f.Data == "" {
+	if prompt == "" && len(f.Data) == 0 {
 		prompt = fixtures.DemoPrompt
 	}
 	if prompt == "" || f.tok == nil {

@@ -52,7 +52,7 @@ func TestAModelThatLearnedByHeartGeneratesTheScoredTokens(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := train.NewJob()
-			j.Model, j.Data, j.Adapter = stories, c.data, filepath.Join(t.TempDir(), "a.gguf")
+			j.Model, j.Data, j.Adapter = stories, []string{c.data}, filepath.Join(t.TempDir(), "a.gguf")
 			j.Targets, j.Seq, j.EvalSplit = []string{"all", "output"}, 256, 0
 			j.Config.Rate, j.Config.Epochs, j.Config.Batch = 5e-3, c.epochs, 4
 			if _, err := j.Run(context.Background()); err != nil {

@@ -34,9 +34,10 @@ type Job struct {
 	Model string
 	Base  gguf.Model
 	Pre   string // the pre-tokenizer of a folder; "" to find it
-	// Data is the path of the data, perhaps with a weight (a.jsonl:2). "" is what suits the
-	// base that the package carries, and goes with that alone. Stdin is what "-" stands for.
-	Data  string
+	// Data are the paths of the data, files and folders, each perhaps with a weight: the
+	// records of a.jsonl:2 are seen twice in an epoch. None is what suits the base that the
+	// package carries, and goes with that alone. Stdin is what "-" stands for.
+	Data  []string
 	Stdin io.Reader
 
 	// Adapter or Full is the file to write: an adapter, or the model, all of whose weights
@@ -104,7 +105,7 @@ func (j *Job) Check() error {
 		return usage.Errorf("--adapter OUT.gguf says where to write the result")
 	case j.Adapter != "" && j.Full != "":
 		return usage.Errorf("--adapter trains pairs, --full all weights: give one of them")
-	case j.Data == "" && !j.demo():
+	case len(j.Data) == 0 && !j.demo():
 		return usage.Errorf("--data says what to learn from, a file or a folder: only the small model that is used without --model brings its own")
 	case j.Full != "" && j.Init != "":
 		return usage.Errorf("--full trains no pairs: --init-adapter does not go with it")
@@ -142,7 +143,7 @@ func (j *Job) checkRun() error {
 }
 
 // demo reports whether base and data are those that the package carries.
-func (j *Job) demo() bool { return j.Model == "" && j.Base == nil && j.Data == "" }
+func (j *Job) demo() bool { return j.Model == "" && j.Base == nil && len(j.Data) == 0 }
 
 // output is the file to write.
 func (j *Job) output() string {

@@ -40,7 +40,7 @@ fit.`,
 		Flags: append([]cli.Flag{
 			modelFlag(&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the base `MODEL` (default: embedded)"}),
 			preFlag(),
-			inputFlag(&cli.StringFlag{Name: "data", Aliases: []string{"d"}, Usage: "`FILE` or folder to learn from (default: embedded)"}),
+			dataFlag(),
 			&cli.StringFlag{Name: "adapter", Aliases: []string{"o"}, Usage: "write the adapter to `OUT.gguf`"},
 			&cli.StringFlag{Name: "ollama", Usage: "after the training, have the running Ollama make the model `NAME` of the result"},
 			&cli.StringFlag{Name: "full", Usage: "train all weights of a small model instead, and write the model to `OUT.gguf`"},
@@ -120,7 +120,7 @@ func inFinetune(err error) error {
 // finetuneJob is what the flags ask for.
 func finetuneJob(c *cli.Context) (*train.Job, error) {
 	j := train.NewJob()
-	j.Model, j.Data, j.Adapter, j.Full, j.Init = c.String("model"), c.String("data"), c.String("adapter"), c.String("full"), c.String("init-adapter")
+	j.Model, j.Adapter, j.Full, j.Init = c.String("model"), c.String("adapter"), c.String("full"), c.String("init-adapter")
 	j.Rank, j.Alpha, j.MergeOnly = c.Int("rank"), float32(c.Float64("alpha")), c.Bool("merge-only")
 	j.Seq, j.Threads = c.Int("seq"), c.Int("threads")
 	j.Packing, j.EvalSplit = packingOf(c), c.Float64("eval-split")
@@ -162,7 +162,7 @@ func finetuneJob(c *cli.Context) (*train.Job, error) {
 		}
 		j.Pre = base.Pre
 	}
-	if j.Model == "" && j.Data == "" {
+	if j.Model == "" && len(j.Data) == 0 {
 		useDemo(c, j)
 	}
 	return j, checkFinetuneFlags(c, j)

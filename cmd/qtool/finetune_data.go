@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/internal/chat"
+	"qtool/internal/source"
 	"qtool/train"
 )
 
@@ -33,9 +34,30 @@ func dataFlags() []cli.Flag {
 	}
 }
 
+// dataFlag is --data.
+func dataFlag() cli.Flag {
+	return &cli.StringSliceFlag{
+		Name: "data", Aliases: []string{"d"},
+		Usage: "learn from `DATA`: a file, a folder, or - for standard input; DATA:2 is seen twice in an epoch (may be repeated; default: embedded)",
+		Action: func(_ *cli.Context, given []string) error {
+			for _, data := range given {
+				path, err := train.DataPath(data)
+				if err != nil {
+					return err
+				}
+				if err := source.Found("--data: ", path); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
 // setData takes the data flags.
 func setData(c *cli.Context, j *train.Job) error {
 	j.TextField, j.PromptField, j.CompletionField = c.String("text-field"), c.String("prompt-field"), c.String("completion-field")
+	j.Data, j.Stdin = c.StringSlice("data"), c.App.Reader
 	j.Truncate, j.SplitText = c.Bool("truncate"), c.Bool("split-text")
 	j.DataOptions = train.DataOptions{
 		Format: c.String("format"), MessagesField: c.String("messages-field"), SystemField: c.String("system-field"), IgnoreKeys: c.StringSlice("ignore-key"),
