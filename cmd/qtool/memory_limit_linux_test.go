@@ -194,7 +194,7 @@ func TestForceStartsWhatDoesNotFitAndSaysSoOnce(t *testing.T) {
 	// What the user allows is less than what there is: the run goes on to its end.
 	out := filepath.Join(t.TempDir(), "a.gguf")
 	o = end(strings.Join(files("finetune --model M --data T --seq 32 --steps 1 --batch 4 --max-resident 4M --force --adapter "+out), " "))
-	if n := strings.Count(o.stderr, "warning: "); o.code != exitDone || n != 1 {
+	if n := strings.Count(o.stderr, "; started all the same\n"); o.code != exitDone || n != 1 {
 		t.Errorf("exit code %d, %d warnings: %s", o.code, n, o.stderr)
 	}
 	if _, err := os.Stat(out); err != nil {

@@ -16,15 +16,18 @@ import (
 	"qtool/fixtures"
 )
 
-// finetuneArgs is a run of a few dozen quick steps.
-func finetuneArgs(t *testing.T, adapter string, more ...string) []string {
+// finetuneArgs are those of a run of 40 steps.
+func finetuneArgs(t *testing.T, adapter string) []string { return stepArgs(t, adapter, "40") }
+
+// stepArgs are those of a run of some steps.
+func stepArgs(t *testing.T, adapter, steps string, more ...string) []string {
 	t.Helper()
 	data := filepath.Join(t.TempDir(), "data.txt")
 	if err := os.WriteFile(data, []byte(strings.Repeat("All work and no play. ", 40)), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	return append([]string{"finetune", "--model", tinyFile(t, fixtures.Shape{Dim: 64, FF: 128}), "--data", data,
-		"--seq", "48", "--steps", "40", "--lr", "1e-2", "--save-every", "3", "--adapter", adapter}, more...)
+		"--seq", "48", "--steps", steps, "--lr", "1e-2", "--save-every", "3", "--adapter", adapter}, more...)
 }
 
 func TestARunKilledAgainAndAgainEndsWithTheSameBytes(t *testing.T) {
@@ -74,7 +77,7 @@ func TestAnInterruptedFinetuneLeavesWhatItShould(t *testing.T) {
 	folder := t.TempDir()
 	adapter, runDir := filepath.Join(folder, "a.gguf"), filepath.Join(folder, "run")
 	interrupt := func(more ...string) string {
-		cmd := exec.Command("qtool", finetuneArgs(t, adapter, append(more, "--steps", "100000")...)...)
+		cmd := exec.Command("qtool", stepArgs(t, adapter, "100000", more...)...)
 		stderr, err := cmd.StderrPipe()
 		if err != nil {
 			t.Fatal(err)
