@@ -197,8 +197,8 @@ func (r *survivalReader) compare(c *change, t *gguf.Tensor, codec *quantize.Code
 // sampleWeights is about how many weights of a tensor types are tried on first.
 const sampleWeights = 1 << 21
 
-// Keep gives the changed tensors of which less than share survives the type of the fewest bytes
-// with which that much does, and F32 where none does. It changes plan, and what is said of
+// Keep gives the changed tensors of which less than share survives the type of the fewest bytes, at
+// least one bit per weight more than now, with which that much does, and F32 where none does. It changes plan, and what is said of
 // those tensors in survivals. It returns how many tensors it raised.
 func (s *Sum) Keep(ctx context.Context, plan *quantize.Plan, survivals []Survival, share float64, o Measuring) (raised int, err error) {
 	pool := work.NewPool(o.Threads)
@@ -264,7 +264,9 @@ func (c *change) raise(ctx context.Context, pool *work.Pool, plan *quantize.Plan
 	return best, nil
 }
 
-// above are the types that take at least the bytes of typ, in the order of their size; F32 is the last.
+// above are the types of at least one bit per weight more than typ has, in the order of their
+// size; F32 is the last. A type of about as many bits keeps a change too, since weights are rounded
+// to another grid, but adds an error as large as that of the base.
 func (c *change) above(typ gguf.Type, types []gguf.Type) (above []gguf.Type) {
 	bytes := func(t gguf.Type) int64 {
 		n, err := t.RowSize(c.columns)
@@ -274,7 +276,7 @@ func (c *change) above(typ gguf.Type, types []gguf.Type) (above []gguf.Type) {
 		return n
 	}
 	for _, t := range append(slices.Clone(types), gguf.BF16, gguf.F16) {
-		if n := bytes(t); t != typ && t != gguf.F32 && n >= bytes(typ) && n < bytes(gguf.F32) && !slices.Contains(above, t) {
+		if n := bytes(t); t != typ && t != gguf.F32 && n >= bytes(typ)+int64(c.columns/8) && n < bytes(gguf.F32) && !slices.Contains(above, t) {
 			above = append(above, t)
 		}
 	}
