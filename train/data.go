@@ -12,32 +12,11 @@ import (
 )
 
 func (f *tuning) readData(context.Context) error {
-	opts := dataset.Options{
-		Seq: f.Seq, Context: f.decoder.Context, Truncate: f.Truncate, SplitText: f.SplitText,
-		TextField: f.TextField, PromptField: f.PromptField, CompletionField: f.CompletionField, Threads: f.Threads,
-	}
-	if err := f.DataOptions.options(&opts); err != nil {
+	opts, tok, err := f.reading()
+	if err != nil {
 		return err
 	}
-	tok := dataset.Untokenized(f.decoder.Vocabulary)
-	if f.tok != nil {
-		tok = dataset.ForTokenizer(f.tok)
-		if err := f.useTemplate(&opts); err != nil {
-			return err
-		}
-	}
-	var data, eval *dataset.Data
-	var err error
-	if len(f.Data) == 0 {
-		f.report.Data = "embedded"
-		data, err = dataset.Read(strings.NewReader(fixtures.FineTuneJSONL), "embedded.jsonl", tok, opts)
-	} else {
-		if err := f.findData(); err != nil {
-			return err
-		}
-		f.report.Data = strings.Join(f.Data, " ")
-		data, eval, err = dataset.Load(f.set, f.Stdin, tok, opts)
-	}
+	data, eval, err := f.loadData(opts, tok)
 	if err != nil {
 		return err
 	}
@@ -46,13 +25,38 @@ func (f *tuning) readData(context.Context) error {
 	return nil
 }
 
+// reading is how the data are read.
+func (f *tuning) reading() (opts dataset.Options, tok dataset.Tokenizer, err error) {
+	opts = dataset.Options{
+		Seq: f.Seq, Context: f.context, Truncate: f.Truncate, SplitText: f.SplitText,
+		TextField: f.TextField, PromptField: f.PromptField, CompletionField: f.CompletionField, Threads: f.Threads,
+	}
+	if err := f.DataOptions.options(&opts); err != nil {
+		return opts, nil, err
+	}
+	if f.tok == nil {
+		return opts, dataset.Untokenized(f.vocabulary), nil
+	}
+	return opts, dataset.ForTokenizer(f.tok), f.useTemplate(&opts)
+}
+
+// loadData reads the data; eval is nil without an evaluation file.
+func (f *tuning) loadData(opts dataset.Options, tok dataset.Tokenizer) (data, eval *dataset.Data, err error) {
+	if len(f.Data) == 0 {
+		f.report.Data = "embedded"
+		data, err = dataset.Read(strings.NewReader(fixtures.FineTuneJSONL), "embedded.jsonl", tok, opts)
+		return data, nil, err
+	}
+	if err := f.findData(); err != nil {
+		return nil, nil, err
+	}
+	f.report.Data = strings.Join(f.Data, " ")
+	return dataset.Load(f.set, f.Stdin, tok, opts)
+}
+
 // arrange lays the data out in rows, and chooses what was left open of that.
 func (f *tuning) arrange(data, eval *dataset.Data, bos int32) {
-	a := loop.Arrangement{
-		Seq: f.Seq, Shorter: f.chooseSeq, BOS: bos, Packing: f.Packing,
-		Epochs: f.Config.Epochs, Steps: f.Config.Steps, Batch: f.Config.Batch, Accum: f.Config.GradAccum,
-		EvalSplit: f.EvalSplit, EvalTokens: f.Config.EvalTokens, Seed: f.Config.Seed,
-	}
+	a := f.arrangement(bos)
 	made := a.Arrange(data, eval)
 	f.rows, f.heldOut, f.withheld = made.Rows, made.HeldOut, made.Withheld
 	f.Seq, f.Config.Epochs = made.Seq, made.Epochs

@@ -46,10 +46,13 @@ type tuning struct {
 	decoder *model.Decoder
 	budget  *budget.Budget       // the memory that there is
 	tok     *tokenizer.Tokenizer // nil for a model without vocabulary
-	adapter *adapt.Adapter       // nil with --full
-	pool    *product.Pool
-	rows    []dataset.Row
-	heldOut []dataset.Row // to be evaluated
+	// context is the longest sequence that the base was made for, 0 if it does not tell, and
+	// vocabulary how many tokens it has.
+	context, vocabulary int
+	adapter             *adapt.Adapter // nil with --full
+	pool                *product.Pool
+	rows                []dataset.Row
+	heldOut             []dataset.Row // to be evaluated
 	// withheld are rows of all that is held out, of which heldOut is a sample.
 	withheld []dataset.Row
 	set      *records.Set // of Data; nil for the embedded ones
@@ -125,7 +128,16 @@ func (f *tuning) params() []*nn.Param {
 	return f.decoder.Params()
 }
 
-func (f *tuning) openBase(context.Context) (err error) {
+func (f *tuning) openBase(context.Context) error {
+	if err := f.openModel(); err != nil {
+		return err
+	}
+	f.load.TrainWeights = f.Full != ""
+	return f.loadBase()
+}
+
+// openModel opens the base, of which only the header is read if the job is only planned.
+func (f *tuning) openModel() (err error) {
 	f.report.Model = cmp.Or(f.Model, map[bool]string{true: "embedded", false: "the base"}[f.Base == nil])
 	switch from := (source.Source{Path: f.Model, Pre: f.Pre, Note: func(text string) { f.note("%s", text) }}); {
 	case f.Base != nil:
@@ -142,11 +154,7 @@ func (f *tuning) openBase(context.Context) (err error) {
 		f.opened, err = source.Open(from)
 		f.base = f.opened
 	}
-	if err != nil {
-		return err
-	}
-	f.load.TrainWeights = f.Full != ""
-	return f.loadBase()
+	return err
 }
 
 // loadBase makes the decoder and the tokenizer of the open base.
@@ -173,6 +181,7 @@ func (f *tuning) loadBase() error {
 	if f.decoder, err = model.Load(f.base, f.load); err != nil {
 		return fmt.Errorf("loading %s: %w", f.report.Model, err)
 	}
+	f.context, f.vocabulary = f.decoder.Context, f.decoder.Vocabulary
 	if len(f.decoder.Routers()) == 0 && (f.Config.RouterBalance > 0 || f.Config.RouterZ > 0) {
 		return usage.Errorf("--router-aux-loss and --router-z-loss are about experts, and %s has none", f.report.Model)
 	}

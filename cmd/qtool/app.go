@@ -25,6 +25,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 corrupt or invalid input,
 130 interrupted.`,
 		Commands: []*cli.Command{
 			inspectCommand(),
+			dataCommand(),
 			finetuneCommand(nil),
 			quantizeCommand(),
 			loraCommand(),

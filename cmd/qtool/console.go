@@ -82,6 +82,14 @@ func (c *console) text() io.Writer {
 	return c.out
 }
 
+// styled is where text goes that steers the terminal on purpose and is escaped elsewhere.
+func (c *console) styled() io.Writer {
+	if w, ok := c.out.(*printable.Writer); ok {
+		return w.Raw()
+	}
+	return c.out
+}
+
 // isTerminal reports whether v, a reader or a writer, is a terminal.
 func isTerminal(v any) bool {
 	f, ok := unwrapped(v).(interface{ Fd() uintptr })

@@ -9,5 +9,5 @@
 //	             4 unsupported, 5 verification mismatch, 70 out of memory or a mistake
 //	             in the program, 130 interrupted
 //
-// It prints no colours, so NO_COLOR holds by itself.
+// Only data show has colours, on a terminal and without NO_COLOR.
 package main

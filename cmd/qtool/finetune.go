@@ -155,12 +155,8 @@ func finetuneJob(c *cli.Context) (*train.Job, error) {
 			return nil, err
 		}
 	}
-	if c.IsSet("pre") {
-		base, err := modelSource(c, cmp.Or(j.Model, "the embedded base"))
-		if err != nil {
-			return nil, err
-		}
-		j.Pre = base.Pre
+	if err := setPre(c, j); err != nil {
+		return nil, err
 	}
 	if j.Model == "" && len(j.Data) == 0 {
 		useDemo(c, j)
@@ -177,6 +173,16 @@ func packingOf(c *cli.Context) train.Packing {
 		return train.PackingOn
 	}
 	return train.PackingAuto
+}
+
+// setPre takes --pre.
+func setPre(c *cli.Context, j *train.Job) error {
+	if !c.IsSet("pre") {
+		return nil
+	}
+	base, err := modelSource(c, cmp.Or(j.Model, "the embedded base"))
+	j.Pre = base.Pre
+	return err
 }
 
 // useDemo sets what suits the embedded model and data, where the user did not.

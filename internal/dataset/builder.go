@@ -18,6 +18,7 @@ type builder struct {
 	prose     *prose // the plain text at hand
 	proseFrom int    // its first example
 	tooLong   TooLongError
+	at        place // of the record at hand
 }
 
 func newBuilder(o *Options, forms []form, tok Tokenizer) *builder {
@@ -58,6 +59,7 @@ func (b *builder) skip(err error) error {
 }
 
 func (b *builder) take(at place, o object, strings bool) error {
+	b.at = at
 	rec, err := b.parser.parse(at, o, strings)
 	if err != nil {
 		return err
@@ -183,7 +185,7 @@ func (b *builder) continueProse(r *records.Record) error {
 			return bad(r.At, "a plain text has no answers to find with --train-on %v; give the data as records", b.opts.TrainOn)
 		}
 		b.prose = &prose{tok: b.enc.tok, windows: b.windows()}
-		b.proseFrom = len(b.data.Examples)
+		b.proseFrom, b.at = len(b.data.Examples), r.At
 	}
 	b.prose.add(r.Text)
 	if r.Last {
@@ -221,6 +223,9 @@ func (b *builder) keep(ex Example) {
 		t.Weighted++
 	}
 	b.data.Examples = append(b.data.Examples, ex)
+	if b.opts.KeepPlaces {
+		b.data.Places = append(b.data.Places, b.at)
+	}
 }
 
 // compact moves the tokens of all examples into one array, so that they take no more
@@ -247,6 +252,7 @@ func (b *builder) append(o *builder) {
 		}
 	}
 	b.data.Examples = append(b.data.Examples, o.data.Examples...)
+	b.data.Places = append(b.data.Places, o.data.Places...)
 	b.tally.add(&o.tally)
 	b.tooLong.join(&o.tooLong)
 }

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -37,6 +38,11 @@ type Options struct {
 	// SkipBad counts records that cannot be used, instead of failing.
 	SkipBad bool
 
+	// KeepPlaces sets the Places of the data.
+	KeepPlaces bool
+	// First, if not 0, is how many records to read.
+	First int
+
 	// Threads is how many goroutines tokenize; 0 is as many as the program may use.
 	Threads int
 }
@@ -46,6 +52,8 @@ type Data struct {
 	Examples []Example
 	Report   Report
 	Files    []records.Found // what the files are, and what they held
+	// Places are where the records of the examples stand, with [Options].KeepPlaces.
+	Places []records.Place
 }
 
 // Load reads the files of a set; eval is nil if none of them is for evaluation. stdin is
@@ -75,6 +83,9 @@ func Read(r io.Reader, name string, tok Tokenizer, opts Options) (*Data, error) 
 	})
 }
 
+// errEnough ends reading after [Options].First records.
+var errEnough = errors.New("enough was read")
+
 type visitor = func(*records.Record) error
 
 // build makes examples of the records that read visits; name stands for all of them.
@@ -90,7 +101,11 @@ func build(name string, tok Tokenizer, opts Options, read func(*records.Reader, 
 	b := fresh()
 	p := newPipeline(b, fresh, opts.Threads)
 	defer p.stop()
+	left := opts.First
 	report, err := read(&records.Reader{SkipBad: opts.SkipBad, OnBad: p.unread}, func(r *records.Record) error {
+		if left--; left == -1 && opts.First > 0 {
+			return errEnough
+		}
 		if r.Fields != nil {
 			return p.add(r)
 		}
@@ -99,6 +114,9 @@ func build(name string, tok Tokenizer, opts Options, read func(*records.Reader, 
 		}
 		return b.continueProse(r)
 	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
 	// A record before the place where reading failed may be the first bad one.
 	if early := p.drain(); early != nil {
 		err = early
