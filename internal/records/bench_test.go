@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
+	"time"
 
 	parquetgo "github.com/parquet-go/parquet-go"
 
@@ -24,11 +25,21 @@ func benchmark(b *testing.B, name string, content []byte, size int64) {
 	b.SetBytes(size)
 	b.ReportAllocs()
 	r := Reader{}
-	for b.Loop() {
+	begin, n := sharedtest.CPUTime(), 0
+	defer func() { reportCPU(b, begin, int64(n)*size) }()
+	for ; b.Loop(); n++ {
 		report, err := r.ReadStream(bytes.NewReader(content), name, func(*Record) error { return nil })
 		if err != nil || report.Records() < 7000 {
 			b.Fatal(report, err)
 		}
+	}
+}
+
+// reportCPU gives the speed by the time of processors, which other work beside does not
+// change as much.
+func reportCPU(b *testing.B, begin time.Duration, bytes int64) {
+	if spent := sharedtest.CPUTime() - begin; spent > 0 {
+		b.ReportMetric(float64(bytes)/1e6/spent.Seconds(), "MB/cpu-s")
 	}
 }
 
@@ -42,7 +53,9 @@ func BenchmarkEncodingJSON(b *testing.B) {
 	content := gsm8k(b)
 	b.SetBytes(int64(len(content)))
 	b.ReportAllocs()
-	for b.Loop() {
+	begin, n := sharedtest.CPUTime(), 0
+	defer func() { reportCPU(b, begin, int64(n*len(content))) }()
+	for ; b.Loop(); n++ {
 		for line := range bytes.Lines(content) {
 			var o Object
 			if err := json.Unmarshal(line, &o); err != nil {

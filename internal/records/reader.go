@@ -234,7 +234,7 @@ func (s *scan) badRecord(err error) error {
 	return nil
 }
 
-// Compressed names the ways of compression that are read, by ending.
+// compressedEndings are those of the compressions that are read.
 var compressedEndings = []string{".gz", ".gzip", ".zst", ".zstd"}
 
 // plainName is a name without the ending of compression.

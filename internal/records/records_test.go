@@ -340,7 +340,7 @@ func TestCompressionCannotFillTheMemory(t *testing.T) {
 
 func TestTextKeepsCharactersAndLinesWhole(t *testing.T) {
 	var text strings.Builder
-	for i := 0; text.Len() < 3*textPiece; i++ {
+	for i := 0; text.Len() < 3*textChunk; i++ {
 		fmt.Fprintf(&text, "%d 名前\r\nline 🙂\r\n", i)
 	}
 	for begin, n := text.String()[:60], 0; n < len(begin); n++ {

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// textPiece is how much of a text is visited at once.
-const textPiece = 256 << 10
+// textChunk is how much of a text is visited at once.
+const textChunk = 256 << 10
 
 // maxPacked is the most bytes that one compressed text may expand to: it is one record.
 const maxPacked = 1 << 30
@@ -17,7 +17,7 @@ func (s *scan) text() error {
 	at := Place{Path: s.path, Line: 1}
 	var read int64
 	blank := true
-	buf := make([]byte, 0, textPiece)
+	buf := make([]byte, 0, textChunk)
 	for end := false; !end; {
 		n, err := io.ReadFull(s, buf[len(buf):cap(buf)])
 		if end = err == io.EOF || err == io.ErrUnexpectedEOF; err != nil && !end {
