@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,8 +36,8 @@ predictions are from those of the base with its adapters.
 
 --out-hf writes safetensors in the types of the base, a folder, with all files beside them.`,
 		Flags: append([]cli.Flag{
-			inputFlag(&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the `BASE`: a .gguf file or a Hugging Face folder"}),
-			inputFlag(&cli.StringFlag{Name: "source", Usage: "add the changes to the weights of `MODEL`, from which the base was quantized"}),
+			modelFlag(&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "the `BASE`: a .gguf file, a Hugging Face folder or ollama:NAME"}),
+			modelFlag(&cli.StringFlag{Name: "source", Usage: "add the changes to the weights of `MODEL`, from which the base was quantized"}),
 			&cli.Float64Flag{Name: "keep", Usage: "raise the types of tensors until `SHARE` of the change of each survives, as in 0.9"},
 			inputFlag(&cli.StringFlag{Name: "check-data", Usage: "compare the merged model with base and adapters on the text of `FILE`"}),
 			&cli.IntFlag{Name: "context", Aliases: []string{"c"}, Usage: "with --check-data: windows of `N` tokens", DefaultText: "512, or the model's context if that is less"},
@@ -202,7 +203,8 @@ func newMerge(c *cli.Context) (m *merge, err error) {
 
 // inputs are all files that are read.
 func (m *merge) inputs() []string {
-	inputs := []string{m.c.String("model"), m.c.String("source"), m.c.String("imatrix"), m.c.String("calibration"), m.c.String("check-data")}
+	inputs := slices.Concat(source.Paths(m.c.String("model")), source.Paths(m.c.String("source")),
+		[]string{m.c.String("imatrix"), m.c.String("calibration"), m.c.String("check-data")})
 	for _, a := range m.adapters {
 		inputs = append(inputs, a.Path)
 	}
