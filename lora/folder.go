@@ -213,10 +213,10 @@ func CheckFolder(out string) error {
 func empty(out string, made bool) error {
 	entries, err := os.ReadDir(out)
 	for _, e := range entries {
-		err = errors.Join(err, os.Remove(filepath.Join(out, e.Name())))
+		err = errors.Join(err, atomicfile.Remove(filepath.Join(out, e.Name())))
 	}
 	if made && err == nil {
-		err = os.Remove(out)
+		err = atomicfile.Remove(out)
 	}
 	return err
 }
