@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
+	"qtool/internal/convert"
 	"qtool/internal/input"
 	"qtool/internal/outputs"
 	"qtool/internal/printable"
@@ -120,6 +121,11 @@ func runQuantize(c *cli.Context) error {
 		return err
 	}
 	defer m.Close()
+	if folder, ok := m.(*convert.Model); ok {
+		for _, remark := range folder.Remarks() {
+			con.say("%s: %s", args[0], remark)
+		}
+	}
 	if target != nil && !opts.DryRun && len(opts.PruneLayers) == 0 {
 		if err := checkSpace(need{args[1], target.DataBytes(m)}); err != nil {
 			return err

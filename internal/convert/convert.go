@@ -26,8 +26,12 @@ var (
 // routers and biases are F32, as llama.cpp expects.
 type Model struct {
 	gguf.Model
-	folder *safetensors.Folder
+	folder  *safetensors.Folder
+	remarks []string
 }
+
+// Remarks say what the user should know of how the folder was read.
+func (m *Model) Remarks() []string { return m.remarks }
 
 // Close releases the folder's files; tensor data is not readable afterwards.
 func (m *Model) Close() error { return m.folder.Close() }
@@ -67,12 +71,12 @@ func open(dir string, opts Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	model, err := assemble(dir, c, fam, folder, opts)
+	m, err := assemble(dir, c, fam, folder, opts)
 	if err != nil {
 		folder.Close()
 		return nil, err
 	}
-	return &Model{model, folder}, nil
+	return m, nil
 }
 
 func findFamily(c *config) (*family, error) {
@@ -89,7 +93,7 @@ func findFamily(c *config) (*family, error) {
 		strings.Join(printable.Texts(names), ", "), strings.Join(Supported(), ", "))
 }
 
-func assemble(dir string, c *config, fam *family, folder *safetensors.Folder, opts Options) (gguf.Model, error) {
+func assemble(dir string, c *config, fam *family, folder *safetensors.Folder, opts Options) (*Model, error) {
 	if err := checkQuantization(c); err != nil {
 		return nil, err
 	}
@@ -141,7 +145,7 @@ func assemble(dir string, c *config, fam *family, folder *safetensors.Folder, op
 	}
 	w.md.Set("general.quantization_version", uint32(2))
 	vocab.WriteMetadata(w.md)
-	return gguf.Assemble(w.md, tensors, folder), nil
+	return &Model{gguf.Assemble(w.md, tensors, folder), folder, vocab.Remarks}, nil
 }
 
 // refuse makes an error about an option that is not handled, invalid one about

@@ -194,7 +194,7 @@ func VocabFromHF(fsys fs.FS, opts HFOptions) (*Vocab, error) {
 		return nil, err
 	}
 	config.setFlags(v, opts)
-	v.ChatTemplate, v.ChatTemplates = config.chatTemplate, config.chatTemplates
+	v.ChatTemplate, v.ChatTemplates, v.Remarks = config.chatTemplate, config.chatTemplates, config.remarks
 	return v, nil
 }
 

@@ -362,12 +362,16 @@ func TestHFSettingsComeFromTheFilesBeside(t *testing.T) {
 		t.Errorf("templates %q, %q", v.ChatTemplate, v.ChatTemplates)
 	}
 	files := map[string]string{"chat_template.jinja": "jinja", "additional_chat_templates/rag.jinja": "r", "additional_chat_templates/notes.txt": "x"}
-	if v := with(files); v.ChatTemplate != "{{ x }}" || v.ChatTemplates != nil {
-		t.Errorf("tokenizer_config.json does not decide: %q, %q", v.ChatTemplate, v.ChatTemplates)
-	}
-	files["tokenizer_config.json"] = `{}`
-	if v := with(files); v.ChatTemplate != "jinja" || !slices.Equal(v.ChatTemplates, []NamedTemplate{{"rag", "r"}}) {
-		t.Errorf("templates %q, %q", v.ChatTemplate, v.ChatTemplates)
+	for config, differs := range map[string]bool{
+		"": true, `{}`: false, `{"chat_template":"jinja"}`: false, `{"chat_template":[{"name":"default","template":"d"}]}`: true,
+	} {
+		if config != "" {
+			files["tokenizer_config.json"] = config
+		}
+		v := with(files)
+		if v.ChatTemplate != "jinja" || !slices.Equal(v.ChatTemplates, []NamedTemplate{{"rag", "r"}}) || (v.Remarks != nil) != differs && config != "" {
+			t.Errorf("%s: templates %q, %q, remarks %q", config, v.ChatTemplate, v.ChatTemplates, v.Remarks)
+		}
 	}
 	if v := with(map[string]string{"tokenizer_config.json": `{}`, "chat_template.json": `{"chat_template":"j"}`}); v.ChatTemplate != "j" {
 		t.Errorf("template %q", v.ChatTemplate)

@@ -18,6 +18,7 @@ type hfConfig struct {
 	generation hfTokenIDs        // generation_config.json
 
 	chatTemplate  string
+	remarks       []string
 	chatTemplates []NamedTemplate
 
 	addBOS, addEOS *bool // whether they are added, nil if no file says so

@@ -12,27 +12,30 @@ import (
 // A NamedTemplate is a chat template for a special purpose.
 type NamedTemplate struct{ Name, Text string }
 
-// readChatTemplates takes those of tokenizer_config.json, else chat_template.jinja
-// with the folder additional_chat_templates, else chat_template.json.
+// readChatTemplates takes those of tokenizer_config.json, else chat_template.json. A
+// file chat_template.jinja, with the folder additional_chat_templates, wins over
+// both, as in transformers: it is the one that is kept up to date.
 func (c *hfConfig) readChatTemplates(fsys fs.FS) error {
 	if raw := c.tokenizer.ChatTemplate; raw != nil {
 		c.takeTemplates(*raw)
-		return nil
+	} else {
+		var wrapped struct {
+			ChatTemplate json.RawMessage `json:"chat_template"`
+		}
+		if _, err := readJSON(fsys, "chat_template.json", &wrapped); err != nil {
+			return err
+		}
+		c.takeTemplates(wrapped.ChatTemplate)
 	}
 	text, err := readFile(fsys, "chat_template.jinja")
-	if err != nil {
+	if err != nil || text == nil {
 		return err
 	}
-	if text != nil {
-		c.chatTemplate = string(text)
-		return c.readAdditional(fsys)
+	if c.chatTemplate != "" && c.chatTemplate != string(text) {
+		c.remarks = append(c.remarks, "the folder has two chat templates that differ; chat_template.jinja is taken, that of the JSON file is not")
 	}
-	var wrapped struct {
-		ChatTemplate json.RawMessage `json:"chat_template"`
-	}
-	_, err = readJSON(fsys, "chat_template.json", &wrapped)
-	c.takeTemplates(wrapped.ChatTemplate)
-	return err
+	c.chatTemplate = string(text)
+	return c.readAdditional(fsys)
 }
 
 // takeTemplates takes one template or a list of named ones, of which "default" is

@@ -64,6 +64,8 @@ type Vocab struct {
 
 	ChatTemplate  string          // Jinja source, "" if there is none
 	ChatTemplates []NamedTemplate // others, for special purposes
+
+	Remarks []string // what the user should know of how the source was read
 }
 
 // noSpecials is a vocabulary without special tokens.
