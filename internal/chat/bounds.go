@@ -9,7 +9,7 @@ import (
 // of every string and list that is made, and of what is looked through. Both grow
 // with the conversation.
 const (
-	baseSteps     = 20e6
+	baseSteps     = 4e6
 	stepsPerByte  = 200
 	baseBytes     = 64 << 20
 	bytesPerByte  = 256

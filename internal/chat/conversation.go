@@ -2,6 +2,7 @@ package chat
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -63,28 +64,53 @@ type data struct {
 	messages     []jinja.Value
 	sizes        []int // bytes of the messages before, one more than messages
 	vars         map[string]jinja.Value
-	key          string  // tells conversations with other variables apart
-	switched     Note    // says which variable was set for it
-	prompts      *traced // a rendering that the prompts follow from, nil for none
-	wholes       *traced // the same for renderings that end with an answer
+	key          string // tells conversations with other variables apart
+	switched     Note   // says which variable was set for it
+	// textArguments: arguments of calls are JSON in strings.
+	textArguments bool
+	prompts       *traced // a rendering that the prompts follow from, nil for none
+	wholes        *traced // the same for renderings that end with an answer
 }
 
-// data checks a conversation and makes it ready for rendering.
+// data checks a conversation and makes it ready for rendering. Arguments of calls
+// are objects, or texts for the few templates that fail on objects.
 func (t *Template) data(c Conversation) (*data, error) {
+	d, err := t.dataWith(c, t.textArguments.Load())
+	if err != nil || d.textArguments || !hasCalls(c) {
+		return d, err
+	}
+	if _, err := d.render(len(c.Messages), false); errors.As(err, new(failed)) {
+		texts, err := t.dataWith(c, true)
+		if err != nil {
+			return d, nil
+		}
+		if _, err := texts.render(len(c.Messages), false); err == nil {
+			t.textArguments.Store(true)
+			return texts, nil
+		}
+	}
+	return d, nil
+}
+
+func hasCalls(c Conversation) bool {
+	return slices.ContainsFunc(c.Messages, func(m Message) bool { return len(m.ToolCalls) > 0 })
+}
+
+func (t *Template) dataWith(c Conversation, textArguments bool) (*data, error) {
 	if t.broken != nil {
 		return nil, t.broken
 	}
 	if len(c.Messages) == 0 {
 		return nil, fmt.Errorf("%w: it has no messages", ErrConversation)
 	}
-	d := &data{t: t, conversation: c, key: fmt.Sprint(c.Vars), vars: map[string]jinja.Value{"bos_token": jinja.NewString(t.options.BOS), "eos_token": jinja.NewString(t.options.EOS)}}
+	d := &data{t: t, conversation: c, textArguments: textArguments, key: fmt.Sprint(c.Vars), vars: map[string]jinja.Value{"bos_token": jinja.NewString(t.options.BOS), "eos_token": jinja.NewString(t.options.EOS)}}
 	size := len(c.Tools)
 	for i, m := range c.Messages {
 		if !slices.Contains(Roles(), m.Role) && !t.lowered.texts[m.Role] {
 			return nil, fmt.Errorf("%w: message %d has the role %q; expected one of %q", ErrConversation, i+1, m.Role, Roles())
 		}
 		d.sizes = append(d.sizes, size)
-		v, err := t.message(m)
+		v, err := d.message(m)
 		if err != nil {
 			return nil, fmt.Errorf("%w: message %d: %w", ErrConversation, i+1, err)
 		}
@@ -157,20 +183,20 @@ func (t *Template) reasoningKey() string {
 }
 
 // message makes a dict of a message, with the keys that transformers would have.
-func (t *Template) message(m Message) (jinja.Value, error) {
-	v := jinja.NewDict()
-	d := v.AsDict()
+func (d *data) message(m Message) (jinja.Value, error) {
+	v, t := jinja.NewDict(), d.t
+	dict := v.AsDict()
 	set := func(key, text string) {
 		if text != "" {
-			d.Set(key, jinja.NewString(text))
+			dict.Set(key, jinja.NewString(text))
 		}
 	}
-	d.Set("role", jinja.NewString(t.role(m.Role)))
+	dict.Set("role", jinja.NewString(t.role(m.Role)))
 	set("tool_call_id", m.ToolCallID)
 	set("name", m.Name)
-	d.Set("content", jinja.NewString(m.Content))
+	dict.Set("content", jinja.NewString(m.Content))
 	if m.NoContent && m.Content == "" {
-		d.Set("content", jinja.None())
+		dict.Set("content", jinja.None())
 	}
 	set(t.reasoningKey(), m.Reasoning)
 	if len(m.ToolCalls) == 0 {
@@ -178,19 +204,24 @@ func (t *Template) message(m Message) (jinja.Value, error) {
 	}
 	var calls []jinja.Value
 	for i, c := range m.ToolCalls {
-		call, err := toolCall(c)
+		call, err := d.toolCall(c)
 		if err != nil {
 			return v, fmt.Errorf("call %d: %w", i+1, err)
 		}
 		calls = append(calls, call)
 	}
-	d.Set("tool_calls", jinja.NewList(calls))
+	dict.Set("tool_calls", jinja.NewList(calls))
 	return v, nil
 }
 
-func toolCall(c ToolCall) (jinja.Value, error) {
+func (d *data) toolCall(c ToolCall) (jinja.Value, error) {
 	v, f := jinja.NewDict(), jinja.NewDict()
 	arguments, err := callArguments(c.Arguments)
+	if err == nil && d.textArguments && !arguments.IsString() {
+		w := jsonWriter{item: ", ", key: ": ", limit: func(int64) error { return nil }}
+		err = w.value(arguments, 0)
+		arguments = jinja.NewString(w.String())
+	}
 	if err != nil {
 		return v, err
 	}

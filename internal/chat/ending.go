@@ -246,7 +246,7 @@ func (d *data) after(mark string, i int, generate bool, more ...Message) (string
 		list = replaced
 	}
 	for _, m := range more {
-		v, err := d.t.message(m)
+		v, err := d.message(m)
 		if err != nil {
 			return "", false
 		}

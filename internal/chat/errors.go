@@ -55,5 +55,9 @@ func explain(err error) error {
 	case errors.As(err, &r):
 		return fmt.Errorf("%w: it refuses this conversation: %s", ErrUnsupported, r)
 	}
+	var f failed
+	if errors.As(err, &f) {
+		return fmt.Errorf("%w: it fails on this conversation: %w", ErrUnsupported, f)
+	}
 	return fmt.Errorf("%w: it fails on this conversation: %s", ErrUnsupported, printable.Text(err.Error()))
 }

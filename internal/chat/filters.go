@@ -159,17 +159,26 @@ func (r *run) sort(items []jinja.Value, sensitive, reverse bool, key func(jinja.
 	return failed
 }
 
+// maxPath is how many names a path of attributes may have.
+const maxPath = 10
+
 // keyOf is the function behind the argument "attribute": a path with dots.
-func (r *run) keyOf(attribute jinja.Value) func(jinja.Value) jinja.Value {
-	return func(v jinja.Value) jinja.Value {
-		if attribute.IsNone() || attribute.IsUndefined() {
-			return v
+func (r *run) keyOf(attribute jinja.Value) (func(jinja.Value) jinja.Value, error) {
+	if attribute.IsNone() || attribute.IsUndefined() {
+		return func(v jinja.Value) jinja.Value { return v }, nil
+	}
+	var path []jinja.Value
+	for name := range strings.SplitSeq(str(attribute), ".") {
+		key := jinja.NewString(name)
+		if n, err := strconv.Atoi(name); err == nil {
+			key = jinja.NewInt(int64(n))
 		}
-		for _, name := range strings.Split(str(attribute), ".") {
-			key := jinja.NewString(name)
-			if n, err := strconv.Atoi(name); err == nil {
-				key = jinja.NewInt(int64(n))
-			}
+		if path = append(path, key); len(path) > maxPath {
+			return nil, failure("a path of attributes has more than %d names", maxPath)
+		}
+	}
+	return func(v jinja.Value) jinja.Value {
+		for _, key := range path {
 			found, err := item(r, []jinja.Value{v, key}, nil)
 			if err != nil {
 				return jinja.Undefined()
@@ -177,7 +186,7 @@ func (r *run) keyOf(attribute jinja.Value) func(jinja.Value) jinja.Value {
 			v = found
 		}
 		return v
-	}
+	}, nil
 }
 
 func sorted(r *run, args []jinja.Value, kw kwargs) (jinja.Value, error) {
@@ -185,8 +194,12 @@ func sorted(r *run, args []jinja.Value, kw kwargs) (jinja.Value, error) {
 	if err != nil {
 		return items, err
 	}
+	key, err := r.keyOf(argument(args, kw, 3, "attribute", jinja.None()))
+	if err != nil {
+		return items, err
+	}
 	return items, r.sort(items.AsList().Items, argument(args, kw, 2, "case_sensitive", jinja.NewBool(false)).IsTruthy(),
-		argument(args, kw, 1, "reverse", jinja.NewBool(false)).IsTruthy(), r.keyOf(argument(args, kw, 3, "attribute", jinja.None())))
+		argument(args, kw, 1, "reverse", jinja.NewBool(false)).IsTruthy(), key)
 }
 
 func extreme(direction int) function {
@@ -199,8 +212,10 @@ func extreme(direction int) function {
 		if len(all) == 0 {
 			return jinja.Undefined(), nil
 		}
-		err = r.sort(all, argument(args, kw, 1, "case_sensitive", jinja.NewBool(false)).IsTruthy(), direction > 0,
-			r.keyOf(argument(args, kw, 2, "attribute", jinja.None())))
+		key, err := r.keyOf(argument(args, kw, 2, "attribute", jinja.None()))
+		if err == nil {
+			err = r.sort(all, argument(args, kw, 1, "case_sensitive", jinja.NewBool(false)).IsTruthy(), direction > 0, key)
+		}
 		return all[0], err
 	}
 }
@@ -352,7 +367,10 @@ func joinFilter(r *run, args []jinja.Value, kw kwargs) (jinja.Value, error) {
 	}
 	all := items.AsList().Items
 	if by := argument(args, kw, 2, "attribute", jinja.None()); !by.IsNone() {
-		key := r.keyOf(by)
+		key, err := r.keyOf(by)
+		if err != nil {
+			return items, err
+		}
 		all = slices.Clone(all)
 		for i := range all {
 			all[i] = key(all[i])
@@ -381,7 +399,10 @@ func mapFilter(r *run, args []jinja.Value, kw kwargs) (jinja.Value, error) {
 	}
 	all := items.AsList().Items
 	if by, ok := kw["attribute"]; ok && len(args) == 1 {
-		key := r.keyOf(by)
+		key, err := r.keyOf(by)
+		if err != nil {
+			return items, err
+		}
 		for i := range all {
 			if all[i] = key(all[i]); all[i].IsUndefined() {
 				all[i] = argument(nil, kw, 0, "default", all[i])
@@ -447,12 +468,16 @@ func choose(keep, byAttribute bool) function {
 		if err != nil {
 			return items, err
 		}
-		rest, key := args[1:], r.keyOf(jinja.None())
+		rest, by := args[1:], jinja.None()
 		if byAttribute {
 			if len(rest) == 0 {
 				return items, failure("expected the name of an attribute")
 			}
-			key, rest = r.keyOf(rest[0]), rest[1:]
+			by, rest = rest[0], rest[1:]
+		}
+		key, err := r.keyOf(by)
+		if err != nil {
+			return items, err
 		}
 		test := truth
 		if len(rest) > 0 {
@@ -500,13 +525,15 @@ func replaceFilter(r *run, args []jinja.Value, kw kwargs) (jinja.Value, error) {
 	return replaceText(r, s, args[1:], kw)
 }
 
-func sum(_ *run, args []jinja.Value, kw kwargs) (jinja.Value, error) {
+func sum(r *run, args []jinja.Value, kw kwargs) (jinja.Value, error) {
 	if !args[0].IsList() {
 		return args[0], failure("sum takes a list, not %s", typeName(args[0]))
 	}
 	total := argument(args, kw, 2, "start", jinja.NewInt(0))
-	key := (&run{}).keyOf(argument(args, kw, 1, "attribute", jinja.None()))
-	var err error
+	key, err := r.keyOf(argument(args, kw, 1, "attribute", jinja.None()))
+	if err != nil {
+		return total, err
+	}
 	for _, v := range args[0].AsList().Items {
 		if total, err = number2("+", total, key(v)); err != nil {
 			return total, err
@@ -581,7 +608,10 @@ func unique(r *run, args []jinja.Value, kw kwargs) (jinja.Value, error) {
 	if err != nil {
 		return items, err
 	}
-	key := r.keyOf(argument(args, kw, 2, "attribute", jinja.None()))
+	key, err := r.keyOf(argument(args, kw, 2, "attribute", jinja.None()))
+	if err != nil {
+		return items, err
+	}
 	sensitive := argument(args, kw, 1, "case_sensitive", jinja.NewBool(false)).IsTruthy()
 	seen := map[string]bool{}
 	var kept []jinja.Value
@@ -614,7 +644,10 @@ func groupBy(r *run, args []jinja.Value, kw kwargs) (jinja.Value, error) {
 	if err != nil {
 		return items, err
 	}
-	key := r.keyOf(by)
+	key, err := r.keyOf(by)
+	if err != nil {
+		return items, err
+	}
 	var groups []jinja.Value
 	for _, v := range items.AsList().Items {
 		if n := len(groups); n > 0 && equal(groups[n-1].AsList().Items[0], key(v)) {

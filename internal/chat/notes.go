@@ -3,8 +3,6 @@ package chat
 import (
 	"fmt"
 	"strings"
-
-	"github.com/ardanlabs/jinja"
 )
 
 // Note says what a template does to a conversation that the user may not expect.
@@ -63,12 +61,15 @@ func (d *data) toolName() string {
 	if !tools.IsList() {
 		return ""
 	}
-	key := (&run{}).keyOf
-	first := element(tools, 0)
-	for _, path := range []string{"function.name", "name"} {
-		if name := key(jinja.NewString(path))(first); name.IsString() {
-			return name.AsString()
-		}
+	tool := element(tools, 0)
+	if !tool.IsDict() {
+		return ""
+	}
+	if f, ok := tool.AsDict().Get("function"); ok && f.IsDict() {
+		tool = f
+	}
+	if name, ok := tool.AsDict().Get("name"); ok && name.IsString() {
+		return name.AsString()
 	}
 	return ""
 }
@@ -84,6 +85,7 @@ func (d *data) lost(t turn) []Note {
 	if inline := inlineReasoning(content); inline != "" {
 		reasoning = inline
 		_, content, _ = strings.Cut(content, "</think>")
+		content = strings.TrimLeftFunc(content, isSpace)
 	}
 	switch trimmed := strings.TrimFunc(content, isSpace); {
 	case !shown(t.text, content):

@@ -94,7 +94,9 @@ type turn struct {
 // turns decides every learned message. A message that needs a variable gets it,
 // and then all messages if that suits them too.
 func (d *data) turns(learned []int) ([]turn, error) {
-	d.follow(learned[len(learned)-1])
+	if err := d.follow(learned[len(learned)-1]); err != nil {
+		return nil, err
+	}
 	all := make([]turn, 0, len(learned))
 	var switched *data
 	for _, i := range learned {
@@ -115,7 +117,9 @@ func (d *data) turns(learned []int) ([]turn, error) {
 		return all, nil
 	}
 	same := make([]turn, 0, len(learned))
-	switched.follow(learned[len(learned)-1])
+	if err := switched.follow(learned[len(learned)-1]); err != nil {
+		return nil, err
+	}
 	for _, i := range learned {
 		one, err := switched.turn(i)
 		if err != nil {
@@ -175,14 +179,21 @@ func (t turn) in(later string) (string, bool) {
 
 // follow makes the renderings for the last message, from which those for the
 // messages before it may follow.
-func (d *data) follow(last int) {
-	d.prompts, d.wholes = nil, nil
-	if prompts, err := d.trace(last, true); err == nil {
-		d.prompts = prompts
+// It fails only if the template is at fault: what one conversation is refused for
+// may not matter to the others.
+func (d *data) follow(last int) error {
+	var err error
+	if d.prompts, err = d.trace(last, true); errors.Is(err, ErrTemplate) {
+		return err
+	} else if err != nil {
+		d.prompts = nil
 	}
-	if wholes, err := d.trace(last+1, false); err == nil {
-		d.wholes = wholes
+	if d.wholes, err = d.trace(last+1, false); errors.Is(err, ErrTemplate) {
+		return err
+	} else if err != nil {
+		d.wholes = nil
 	}
+	return nil
 }
 
 // prompt is what inference sees before message i.
@@ -234,13 +245,13 @@ func (d *data) turn(i int) (turn, error) {
 // after them.
 func (d *data) replaced(n, i int, m Message, more ...Message) ([]value, error) {
 	list := slices.Clone(d.messages[:n])
-	v, err := d.t.message(m)
+	v, err := d.message(m)
 	if err != nil {
 		return nil, err
 	}
 	list[i] = v
 	for _, m := range more {
-		v, err := d.t.message(m)
+		v, err := d.message(m)
 		if err != nil {
 			return nil, err
 		}

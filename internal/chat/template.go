@@ -4,6 +4,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ardanlabs/jinja"
@@ -34,6 +35,8 @@ type Template struct {
 	runs     sync.Pool
 	broken   error    // why it cannot be used
 	endings  sync.Map // endings of turns that were found, by endingKey
+	// textArguments: the template wants arguments of calls as JSON in strings.
+	textArguments atomic.Bool
 }
 
 // New compiles a template in Jinja. It fails with [ErrTemplate].

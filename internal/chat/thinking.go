@@ -24,7 +24,9 @@ var (
 	closing        = regexp.MustCompile(`^\s*(?:</[^<>\s]*(?i:think|thought|reason)[^<>\s]*>|<[^<>\s]*END[^<>\s]*THINK[^<>\s]*>|\[/THINK\])\s*$`)
 	openThinking   = regexp.MustCompile(`^\s*(?:` + thinkMarker + `|[^<>\[\]]*(?i:reasoning|thinking)[^<>\[\]]*)\s*$`)
 	endsOpen       = regexp.MustCompile(`<[^<>/\s]*(?i:think|thought)[^<>\s]*>\s*$`)
-	endOfThinking  = regexp.MustCompile(`</[^<>\s]*(?i:think|thought)[^<>\s]*>`)
+	endOfThinking  = regexp.MustCompile(`</[^<>\s]*(?i:think|thought)[^<>\s]*>|<[^<>\s]*(?i:end)[^<>\s]*(?i:think)[^<>\s]*>|\[/THINK\]`)
+	// A block at the end of a prompt: what opens it, and what closes it.
+	lastThinking = regexp.MustCompile(`(` + thinkMarker + `)\s*(` + anyMarker + `)?\s*$`)
 )
 
 // undecided says that a turn cannot be told without a variable for thinking.
@@ -50,14 +52,17 @@ func (d *data) beyondThinking(i int, t *turn) (string, error) {
 	reasoning := cmp.Or(m.Reasoning, inlineReasoning(m.Content))
 	reasoned := reasoning != "" && strings.Contains(answer, strings.TrimFunc(reasoning, isSpace))
 	switch {
-	case closing.MatchString(extra), closedThinking.MatchString(extra):
+	case closing.MatchString(extra), closedThinking.MatchString(extra), endsWithBlock(t.prompt, at, true):
 		if reasoned {
 			return "", undecided{i, true, "it has reasoning, and the template's prompt has a closed block of reasoning already"}
+		}
+		if at > 0 && endsWithBlock(t.prompt, at, true) && !closedThinking.MatchString(extra) {
+			return "", undecided{i, true, "the template closes the block of reasoning of its prompt in another way than before the rendered answer"}
 		}
 		t.notes = append(t.notes, Note{ClosedThinking, i, fmt.Sprintf(
 			"the prompt of message %d ends with an empty block of reasoning that the rendered answer lacks; it is learned after that prompt, as at inference", i+1)})
 		return withoutClosing(extra, answer), nil
-	case openThinking.MatchString(extra):
+	case openThinking.MatchString(extra), endsWithBlock(t.prompt, at, false):
 		if reasoned && strings.HasPrefix(strings.TrimLeftFunc(answer, isSpace), strings.TrimFunc(reasoning, isSpace)) {
 			t.notes = append(t.notes, Note{OpeningLeftOut, i, fmt.Sprintf(
 				"the prompt of message %d opens the reasoning, of which the rendered answer lacks the opening; it is learned after that prompt, as at inference", i+1)})
@@ -66,6 +71,14 @@ func (d *data) beyondThinking(i int, t *turn) (string, error) {
 		return "", undecided{i, false, "the template's prompt opens a block of reasoning, and the answer has none"}
 	}
 	return "", fmt.Errorf("%w: message %d: the template shows it after another text than the prompt at inference ends with (%q), so that it does not say what was generated", ErrUnsupported, i+1, excerpt(extra))
+}
+
+// endsWithBlock says whether a prompt ends with a block of reasoning, closed or
+// open, that begins at the latest where prompt and rendering part.
+func endsWithBlock(prompt string, at int, closed bool) bool {
+	from := max(0, len(prompt)-200)
+	m := lastThinking.FindStringSubmatchIndex(prompt[from:])
+	return m != nil && from+m[0] <= at && (m[4] >= 0) == closed && !endOfThinking.MatchString(prompt[from+m[2]:from+m[3]])
 }
 
 // inlineReasoning is what a content has between <think> and </think> at its
@@ -131,7 +144,8 @@ func withoutClosing(extra, answer string) string {
 // insideThinking says whether the prompt opens a block that the answer does not
 // close.
 func (t *turn) insideThinking() bool {
-	return endsOpen.MatchString(t.prompt[max(0, len(t.prompt)-100):]) && !endOfThinking.MatchString(t.text)
+	open := endsOpen.FindString(t.prompt[max(0, len(t.prompt)-100):])
+	return open != "" && !endOfThinking.MatchString(open) && !endOfThinking.MatchString(t.text)
 }
 
 // switches are the variables by which templates turn thinking on and off.

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"qtool/internal/sharedtest"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // goldenTurns is the reference of what the assistant generated; its "about"
@@ -135,7 +137,7 @@ func TestSequencesAreWhatWasGeneratedInEveryRealTemplate(t *testing.T) {
 			for _, turn := range want.Turns {
 				turns++
 				training, err := d.sequences(func(i int) bool { return i == turn.Message })
-				problem := turn.compare(g.text(name, turn.Prompt), ends, training, err)
+				problem := turn.compare(g.text(name, turn.Prompt), ends, conversation != "parts", training, err)
 				if problem != "" && judged[name+", "+conversation] == "" {
 					bad++
 					t.Errorf("%s, %s, message %d: %s", name, conversation, turn.Message, problem)
@@ -152,8 +154,9 @@ func TestSequencesAreWhatWasGeneratedInEveryRealTemplate(t *testing.T) {
 	t.Logf("%d turns, %d wrong", turns, bad)
 }
 
-// compare says how one turn learned by itself differs from the record.
-func (turn goldenTurn) compare(prompt string, ends map[string]bool, got Training, err error) string {
+// compare says how one turn learned by itself differs from the record; joined: the
+// texts are as the notes compare them, not in parts.
+func (turn goldenTurn) compare(prompt string, ends map[string]bool, joined bool, got Training, err error) string {
 	if turn.Completion == nil {
 		switch {
 		case errors.Is(err, ErrUnsupported):
@@ -177,6 +180,9 @@ func (turn goldenTurn) compare(prompt string, ends map[string]bool, got Training
 	for code, recorded := range turn.flags() {
 		if recorded && !has(got, code) && !(code == Trimmed && has(got, LostContent)) {
 			return fmt.Sprintf("no note says %s: %v", code, got.Notes)
+		}
+		if !recorded && has(got, code) && joined {
+			return fmt.Sprintf("a note says %s: %v", code, got.Notes)
 		}
 	}
 	return ""
@@ -211,6 +217,25 @@ func (c goldenCase) compare(got Training, err error) string {
 	return ""
 }
 
+// Arguments as a string, and reasoning under another key, are the same data.
+func TestTheSameInOtherFieldsGivesTheSame(t *testing.T) {
+	g := readGoldenTurns(t)
+	for name := range g.Templates {
+		for conversation, same := range map[string]string{"tools_string": "tools", "thinking_key": "reasoning_content"} {
+			template := realTemplate(t, name, g.Templates[name].Vars)
+			got, gotErr := template.Sequences(g.conversation(t, conversation), everything)
+			want, wantErr := template.Sequences(g.conversation(t, same), everything)
+			if d := cmp.Diff(want, got); d != "" || fmt.Sprint(gotErr) != fmt.Sprint(wantErr) {
+				t.Errorf("%s, %s: %s, %v, %v", name, conversation, d, gotErr, wantErr)
+			}
+			decided := !slices.ContainsFunc(g.Templates[name].Cases[conversation].Turns, func(t goldenTurn) bool { return t.Completion == nil })
+			if conversation == "tools_string" && decided && gotErr != nil {
+				t.Errorf("%s, %s: %v", name, conversation, gotErr)
+			}
+		}
+	}
+}
+
 // What follows from one rendering must be what rendering by itself gives.
 func TestRenderingsThatFollowAreThoseByThemselves(t *testing.T) {
 	g := readGoldenTurns(t)
@@ -220,7 +245,9 @@ func TestRenderingsThatFollowAreThoseByThemselves(t *testing.T) {
 		for conversation := range g.Templates[name].Cases {
 			d := g.asRecorded(t, template, conversation)
 			last := len(d.messages) - 1
-			d.follow(last)
+			if err := d.follow(last); err != nil {
+				t.Fatal(err)
+			}
 			for i := 1; i < last; i++ {
 				if text, ok := d.prompts.of(i, d.wholes); ok {
 					followed[name]++
