@@ -32,6 +32,8 @@ var brief = []string{
 	"generate q4.gguf --prompt a -n 4",
 	"perplexity q6.gguf --baseline M --data T --context 32 --chunks 2",
 	"logits MOE --tokens 1,2,3 -o logits.npy",
+	"data check --model M --data T",
+	"data show --model M --data T --json",
 	"finetune --plan-only --model M --seq 32",
 	"finetune --plan-only --model MOE --seq 32 --checkpointing",
 	"finetune --plan-only --model M --full full.gguf --seq 32",

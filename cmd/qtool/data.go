@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -234,12 +235,21 @@ func (l look) print(con *console, e *train.ShownExample) error {
 	return err
 }
 
-// shownText is a token's text in which a line end is shown and ends a line, and nothing
-// steers the terminal.
+// shownText is a token's text in which a line end is shown and ends a line, bytes of a
+// character that several tokens share are numbers, and nothing steers the terminal.
 func shownText(text string) string {
-	lines := strings.Split(strings.ToValidUTF8(text, "\ufffd"), "\n")
-	for i := range lines {
-		lines[i] = printable.Escape(lines[i])
+	var b strings.Builder
+	for len(text) > 0 {
+		r, n := utf8.DecodeRuneInString(text)
+		switch {
+		case r == '\n':
+			b.WriteString("⏎\n")
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, "<0x%02X>", text[0])
+		default:
+			b.WriteString(printable.Escape(text[:n]))
+		}
+		text = text[n:]
 	}
-	return strings.Join(lines, "⏎\n")
+	return b.String()
 }

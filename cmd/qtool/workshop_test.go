@@ -116,6 +116,7 @@ var (
 		"lora merge --model % a.gguf out.gguf", "lora merge --model m.gguf --source % --check-data text.txt --context 16 a.gguf out.gguf",
 		"logits % --tokens 1,2 -o out.npy", "tokenize % one", "tokenize --json % one",
 		"finetune --model % --data data.jsonl --steps 1 --seq 16 --rank 2 --targets attn_q --adapter out.gguf",
+		"data check --model % --data data.jsonl",
 	}
 	onFiles    = append([]string{"split --max-tensors 5 % out", "quantize --imatrix % hf out.gguf", "imatrix --in-file % -o out.gguf", "ollama create x --model % --modelfile out"}, onModels...)
 	onAdapters = []string{
@@ -135,6 +136,7 @@ var (
 		"finetune --model m.gguf --data % --steps 1 --seq 16 --rank 2 --targets attn_q --adapter out.gguf",
 		"imatrix m.gguf --data % -c 16 -o out.gguf", "perplexity m.gguf --data % --context 16",
 		"lora merge --model m.gguf --check-data % --context 16 a.gguf out.gguf",
+		"data check --model m.gguf --data % --seq 16", "data show --model m.gguf --data % --json",
 	}
 )
 
