@@ -204,7 +204,7 @@ func (f *tuning) openVocabulary() (err error) {
 		}
 	}
 	longest := DefaultSeq
-	if n, err := model.ContextLength(f.base); err == nil {
+	if n, err := model.ContextLength(f.base); err == nil && n > 1 { // files of a vocabulary alone have 1
 		longest, f.context = n, n
 	}
 	if f.Seq == 0 {
