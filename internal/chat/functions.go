@@ -2,6 +2,7 @@ package chat
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -144,6 +145,9 @@ func macro(r *run, args []jinja.Value, _ kwargs) (jinja.Value, error) {
 		}
 		named := make(map[string]jinja.Value, len(kw))
 		for k, v := range kw {
+			if k != "caller" && !slices.Contains(params, k) {
+				return jinja.None(), failure("the macro %s has no argument %s", name, k)
+			}
 			named["v_"+k] = v
 		}
 		if r.calls++; r.calls > maxCalls {

@@ -102,20 +102,35 @@ func (l *lowerer) statements(body []*stmt) {
 	for i := 0; i < len(body); i++ {
 		l.cost++
 		var shown []string
-		for ; i < len(body) && body[i].kind <= stmtOutput; i++ {
+		for mutates := false; i < len(body) && body[i].kind <= stmtOutput && !mutates; i++ {
 			if body[i].kind == stmtText {
 				shown = append(shown, quote(body[i].text))
-			} else {
-				shown = append(shown, l.expr(body[i].value))
+				continue
 			}
+			// What changes a list or dict must not be in the same output as what shows it.
+			if mutates = changes(body[i].value); mutates && shown != nil {
+				break
+			}
+			shown = append(shown, l.expr(body[i].value))
 		}
 		if shown != nil {
 			l.write("{{", l.function("out"), "(", strings.Join(shown, ","), ")}}")
+			i--
+			continue
 		}
-		if i < len(body) {
-			l.statement(body[i])
-		}
+		l.statement(body[i])
 	}
+}
+
+// changes says whether an expression calls a method that changes its value.
+func changes(e *expr) bool {
+	if e == nil {
+		return false
+	}
+	if e.kind == exprCall && e.args[0].kind == exprAttr && slices.Contains(mutators, e.args[0].text) {
+		return true
+	}
+	return slices.ContainsFunc(e.args, changes)
 }
 
 func (l *lowerer) statement(s *stmt) {
