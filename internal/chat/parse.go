@@ -227,7 +227,7 @@ func (p *parser) statement(keyword string) []*stmt {
 		return one(p.callStatement())
 	case "filter":
 		s := &stmt{kind: stmtFilter, value: p.filters(nil, true)}
-		s.body = p.apart("endfilter")
+		s.body = p.isolated("endfilter")
 		return one(s)
 	case "with":
 		return one(p.with())
@@ -269,7 +269,7 @@ func (p *parser) ifStatement() *stmt {
 }
 
 func (p *parser) forStatement() *stmt {
-	s := &stmt{kind: stmtFor, targets: one2(p.target(false))}
+	s := &stmt{kind: stmtFor, targets: single(p.target(false))}
 	p.expect(tokenName, "in")
 	s.value = p.tupleOf(func() *expr { return p.expression(false) }, false)
 	if p.skip(tokenName, "if") {
@@ -291,12 +291,12 @@ func (p *parser) forStatement() *stmt {
 	return s
 }
 
-func one2(t *target) []*target { return []*target{t} }
+func single(t *target) []*target { return []*target{t} }
 
 // target takes a name, or several with commas between; attributes of namespaces
 // where they are allowed.
 func (p *parser) target(attrs bool) *target {
-	single := func() *target {
+	one := func() *target {
 		if p.skip(tokenOp, "(") {
 			t := p.target(attrs)
 			p.expect(tokenOp, ")")
@@ -315,19 +315,19 @@ func (p *parser) target(attrs bool) *target {
 		p.fail("an assignment is nested more than %d deep", maxDepth)
 	}
 	defer func() { p.depth-- }()
-	first := single()
+	first := one()
 	if !p.is(tokenOp, ",") {
 		return first
 	}
 	all := &target{list: []*target{first}}
 	for p.skip(tokenOp, ",") && p.peek().kind == tokenName && !p.is(tokenName, "in") || p.is(tokenOp, "(") {
-		all.list = append(all.list, single())
+		all.list = append(all.list, one())
 	}
 	return all
 }
 
 func (p *parser) setStatement() *stmt {
-	s := &stmt{kind: stmtSet, targets: one2(p.target(true))}
+	s := &stmt{kind: stmtSet, targets: single(p.target(true))}
 	if p.skip(tokenOp, "=") {
 		s.value = p.tuple()
 		p.closeTag()
@@ -338,13 +338,13 @@ func (p *parser) setStatement() *stmt {
 		p.fail("a block is assigned to several names")
 	}
 	s.value = p.filters(nil, false)
-	s.body = p.apart("endset")
+	s.body = p.isolated("endset")
 	return s
 }
 
-// apart takes a block whose body is rendered by itself, so that no loop around
+// isolated takes a block whose body is rendered by itself, so that no loop around
 // can be left from it.
-func (p *parser) apart(end string) []*stmt {
+func (p *parser) isolated(end string) []*stmt {
 	loops := p.loops
 	p.loops = 0
 	body := p.block(end)
@@ -355,7 +355,7 @@ func (p *parser) apart(end string) []*stmt {
 func (p *parser) macro() *stmt {
 	s := &stmt{kind: stmtMacro, text: p.name()}
 	s.params = p.signature()
-	s.body = p.apart("endmacro")
+	s.body = p.isolated("endmacro")
 	return s
 }
 
@@ -385,7 +385,7 @@ func (p *parser) callStatement() *stmt {
 	if p.err == nil && s.value.kind != exprCall {
 		p.fail("a call block needs a call")
 	}
-	s.body = p.apart("endcall")
+	s.body = p.isolated("endcall")
 	return s
 }
 
@@ -399,7 +399,7 @@ func (p *parser) with() *stmt {
 		p.expect(tokenOp, "=")
 		s.values = append(s.values, p.expression(true))
 	}
-	s.body = p.apart("endwith")
+	s.body = p.isolated("endwith")
 	return s
 }
 
