@@ -130,7 +130,7 @@ func TestNothingButTheDataCanBeReached(t *testing.T) {
 			continue
 		}
 		text, err := template.Render(Conversation{Messages: []Message{{Role: "user", Content: "a"}}}, true)
-		if err == nil && strings.Trim(text, "%[](), Undefinednull") != "" && !strings.Contains(text, "<function") {
+		if err == nil && strings.Trim(text, "%[](), Undefiul") != "" && !strings.Contains(text, "<function") {
 			t.Errorf("%s: %q", expression, text)
 		}
 	}

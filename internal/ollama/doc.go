@@ -16,5 +16,6 @@ var (
 	// kind that cannot be read.
 	ErrUnsupported = errors.New("unsupported model of Ollama")
 	// ErrNotFound is in the chain of the error about a name that no store has.
+	//lint:ignore ST1005 Ollama is a name
 	ErrNotFound = errors.New("Ollama keeps no model")
 )

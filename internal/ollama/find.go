@@ -194,7 +194,7 @@ func List(s Store) (list []Listed, err error) {
 		}
 		for _, e := range entries {
 			path, below := filepath.Join(dir, e.Name()), append(slices.Clone(fields), e.Name())
-			switch last := len(below) == len(Name{}.fields()); {
+			switch last := len(below) == nameFields; {
 			case e.IsDir() && !last:
 				if err := walk(path, below); err != nil {
 					return err

@@ -95,8 +95,13 @@ func (n Name) String() string {
 	return s
 }
 
+// nameFields is how many fields a name has.
+const nameFields = 4
+
 // fields are the folders that lead to the manifest, and its file.
-func (n Name) fields() [4]string { return [4]string{n.Host, n.Namespace, n.Model, n.Tag} }
+func (n Name) fields() [nameFields]string {
+	return [nameFields]string{n.Host, n.Namespace, n.Model, n.Tag}
+}
 
 // path is where the manifest is below the folder of manifests.
 func (n Name) path() string {

@@ -16,6 +16,8 @@ import (
 
 // ErrAdapterLost is in the chain of the error about a server that made a model without
 // the adapter that it was given.
+//
+//lint:ignore ST1005 Ollama is a name
 var ErrAdapterLost = errors.New("Ollama left the adapter out")
 
 // run is a job at work.
@@ -73,6 +75,7 @@ func (r *run) withServer() (err error) {
 		return r.by(r.Via)
 	case r.Merge == nil:
 		if len(r.Adapters) > 1 {
+			//lint:ignore ST1005 Ollama is a name
 			return fmt.Errorf("Ollama takes one adapter with a model, and %d are given%s", len(r.Adapters), r.instead())
 		}
 		if err = r.by(Adapter); err != nil && refusesAdapters(err) {

@@ -15,6 +15,8 @@ import (
 )
 
 // ErrUnreachable is in the chain of the error about a server that does not answer.
+//
+//lint:ignore ST1005 Ollama is a name
 var ErrUnreachable = errors.New("Ollama does not answer")
 
 // Error is what a server said about a request that it did not fulfil.

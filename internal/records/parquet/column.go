@@ -158,7 +158,7 @@ func (c *column) readDictionary(h *format.DictionaryPageHeader, b []byte, size i
 	if c.dictionary != nil {
 		return errors.New("it is a second dictionary")
 	}
-	if h.NumValues < 0 || h.Encoding != format.Plain && h.Encoding != format.PlainDictionary {
+	if h.NumValues < 0 || h.Encoding != format.Plain && h.Encoding != plainDictionary {
 		return fmt.Errorf("a dictionary of %d values encoded as %v", h.NumValues, h.Encoding)
 	}
 	var own []byte

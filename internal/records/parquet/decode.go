@@ -28,12 +28,16 @@ type decoder interface {
 	next() (value, error)
 }
 
+// plainDictionary is what early writers call both the encoding of dictionaries and that of
+// values by their place in one.
+const plainDictionary = format.Encoding(2)
+
 // decoderOf reads the values of a data page, which are most at most.
 func (c *column) decoderOf(encoding format.Encoding, b []byte, most uint64) (decoder, error) {
 	switch encoding {
 	case format.Plain:
 		return &plain{c.physical, c.width, b, 0}, nil
-	case format.PlainDictionary, format.RLEDictionary:
+	case plainDictionary, format.RLEDictionary:
 		return c.dictionary.indices(b)
 	case format.RLE:
 		if c.physical == format.Boolean {
