@@ -36,8 +36,8 @@ byte-level vocabulary is called is found by what it does to a text. One that doe
 const tail = `
 ## Targets
 
-A target is a weight that a LoRA pair is bound to, in every layer that has it. Where a file stores a projection in one piece
-(` + "`attn_qkv`" + `, or ` + "`ffn_up`" + ` with the rows of the gate in it), the piece is the target. The embedding and the head
+A target is a weight that a LoRA pair is bound to, in every layer that has it. Where a file stores several projections in one tensor
+(` + "`attn_qkv`, or `ffn_up`" + ` with the rows of the gate in it), that tensor is the target. The embedding and the head
 can be targets only where a model has both: where the head is tied to the embedding, llama.cpp cannot apply a pair to it. The groups of
 ` + "`--targets`" + ` (` + "`attention`, `ffn`, `experts`, `router`, `all`" + `) choose what is honoured; the router, the embedding and the head are trained when they are named.
 ` + "`experts`" + ` are the routed and the shared ones; ` + "`--experts top:N`" + ` or ` + "`--experts 1,5,7`" + ` gives pairs to some of the routed ones only.

@@ -47,7 +47,7 @@ func translateGPTOSS(t *translation) error {
 		}
 		return arch.InLayer(layer, rest)
 	}
-	if gate, ok := t.m.Tensor("blk.0.ffn_gate_exps.weight"); ok && len(gate.Shape) > 1 && gate.Shape[1] <= math.MaxInt32 {
+	if gate, ok := t.m.Tensor(arch.InLayer(0, "ffn_gate_exps.weight")); ok && len(gate.Shape) > 1 && gate.Shape[1] <= math.MaxInt32 {
 		t.suggest(t.key(arch.KeyExpertFeedForwardLength), uint32(gate.Shape[1]))
 	}
 	t.suggest(t.key(arch.KeyRopeScalingType), "yarn")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 	"qtool/internal/ollama"
 )
 
@@ -129,7 +130,7 @@ func (s *Server) base(out stream, req *request) (layers []ollama.Layer, config [
 		config, _ := json.Marshal(m.Config)
 		return m.Manifest.Layers, config, true
 	}
-	arch := ""
+	architecture := ""
 	for _, file := range slices.Sorted(maps.Keys(req.Files)) {
 		digest := req.Files[file]
 		out.status("parsing GGUF")
@@ -138,11 +139,11 @@ func (s *Server) base(out stream, req *request) (layers []ollama.Layer, config [
 			out.fail("%v", err)
 			return nil, nil, false
 		}
-		arch, _ = f.Metadata().Str("general.architecture")
+		architecture, _ = arch.Name(f)
 		layers = append(layers, ollama.Layer{MediaType: "application/vnd.ollama.image.model", Digest: digest, Size: s.size(digest), From: file})
 		f.Close()
 	}
-	config, _ = json.Marshal(ollama.Config{Format: "gguf", Family: arch, Renderer: req.Renderer, Parser: req.Parser})
+	config, _ = json.Marshal(ollama.Config{Format: "gguf", Family: architecture, Renderer: req.Renderer, Parser: req.Parser})
 	return layers, config, true
 }
 
