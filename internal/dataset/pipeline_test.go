@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/parquet-go/parquet-go"
 
 	"qtool/internal/sharedtest"
 )
@@ -106,6 +108,35 @@ func BenchmarkJSONLToTokens(b *testing.B) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// Parquet is counted by the bytes of the same records as JSON lines.
+func BenchmarkParquetToTokens(b *testing.B) {
+	type row struct {
+		Question string `parquet:"question"`
+		Answer   string `parquet:"answer"`
+	}
+	content := sharedtest.Read(b, "data/sft/gsm8k-train.jsonl")
+	var rows []row
+	for line := range bytes.Lines(content) {
+		var r row
+		if err := json.Unmarshal(line, &r); err != nil {
+			b.Fatal(err)
+		}
+		rows = append(rows, r)
+	}
+	var file bytes.Buffer
+	if err := parquet.Write(&file, rows, parquet.Compression(&parquet.Snappy)); err != nil {
+		b.Fatal(err)
+	}
+	tok := ForTokenizer(realTokenizer(b, "data/vocabs/ggml-vocab-qwen2.gguf"))
+	b.SetBytes(int64(len(content)))
+	b.ResetTimer()
+	for range b.N {
+		if _, err := Read(bytes.NewReader(file.Bytes()), "d.parquet", tok, Options{Seq: 4096, Threads: 1}); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
