@@ -169,7 +169,7 @@ func TestLongRecordsAreCutOrSplitOnRequest(t *testing.T) {
 	want := Report{
 		Records: 3, Forms: map[string]int{"text": 1, "prompt-completion": 2}, Examples: 2, Tokens: 20, Scored: 18, Longest: 32, Truncated: 3, AnswersCut: 3, Skipped: 1,
 		Notes:    []string{"3 examples were cut to 10 tokens"},
-		Warnings: []string{"3 of the examples that were cut lost tokens of their answers; raise --seq to 32 to learn them whole"},
+		Warnings: []string{"3 examples lost tokens of answers when cut; raise --seq to 32 to learn them whole"},
 		Shown:    d.Report.Shown,
 	}
 	if diff := cmp.Diff(want, d.Report); diff != "" {

@@ -22,10 +22,10 @@ func longRecords() string {
 }
 
 func TestLongRecordsBecomeWhatThePolicySays(t *testing.T) {
-	const tooLong = "4 of the examples are longer than 12 tokens and were left out (x.jsonl:1: 21 tokens, x.jsonl:2: 23 tokens, x.jsonl:3: 23 tokens, x.jsonl:5: 42 tokens); " +
-		"raise --seq to 42 to learn them, or cut them with --long truncate-left, truncate-right or split"
+	const tooLong = "4 examples longer than 12 tokens were left out (x.jsonl:1: 21 tokens, x.jsonl:2: 23 tokens, x.jsonl:3: 23 tokens, x.jsonl:5: 42 tokens); " +
+		"raise --seq to 42 to learn all, or cut what is long with --long truncate-left, truncate-right or split"
 	lost := func(n int) []string {
-		return []string{fmt.Sprintf("%d of the examples that were cut lost tokens of their answers; raise --seq to 42 to learn them whole", n)}
+		return []string{fmt.Sprintf("%d examples lost tokens of answers when cut; raise --seq to 42 to learn them whole", n)}
 	}
 	for policy, c := range map[string]struct{ want, warnings []string }{
 		"skip":           {[]string{"<s>[[short</s>]]"}, []string{tooLong}},

@@ -141,24 +141,24 @@ func (t *tally) finish(o *Options, tok Tokenizer) {
 		t.Template = o.Template.String()
 	}
 	note(t.pairs, "%s of prompt and answer went through the chat template, as they will at inference; --chat-template none trains on them as they are", someRecords(t.pairs))
-	note(t.Separate, "%s of conversations with several are examples of their own, because the model meets them after other tokens than those that a common sequence has", answers(t.Separate))
-	note(t.Borders, "%s begin where a token would go across if prompt and answer were one text; each side was tokenized alone, as at inference", answers(t.Borders))
-	note(t.Windowed, "%s were cut into windows of %d tokens", someRecords(t.Windowed), o.Seq)
-	note(t.Weighted, "%d examples have weights of their own", t.Weighted)
+	note(t.Separate, "%s of conversations with several became examples of their own: the model meets such an answer after other tokens than a common sequence has before it", answers(t.Separate))
+	note(t.Borders, "%s with a border that a token would cross if prompt and answer were one text; each side was tokenized alone, as at inference", answers(t.Borders))
+	note(t.Windowed, "%s %s cut into windows of %d tokens", someRecords(t.Windowed), were(t.Windowed), o.Seq)
+	note(t.Weighted, "%s with weights other than 1", plural(t.Weighted, "example"))
 	t.notesOfTemplate(note, warn)
-	warn(t.TooLong, "%d of the examples are longer than %d tokens and were left out (%s); raise --seq to %d to learn them, or cut them with --long truncate-left, truncate-right or split",
-		t.TooLong, o.Seq, places(t.TooLongAt, t.TooLong), t.Longest)
-	note(t.Truncated, "%d examples were cut to %d tokens", t.Truncated, o.Seq)
-	warn(t.AnswersCut, "%d of the examples that were cut lost tokens of their answers; raise --seq to %d to learn them whole", t.AnswersCut, t.Longest)
+	warn(t.TooLong, "%s longer than %d tokens %s left out (%s); raise --seq to %d to learn all, or cut what is long with --long truncate-left, truncate-right or split",
+		plural(t.TooLong, "example"), o.Seq, were(t.TooLong), places(t.TooLongAt, t.TooLong), t.Longest)
+	note(t.Truncated, "%s %s cut to %d tokens", plural(t.Truncated, "example"), were(t.Truncated), o.Seq)
+	warn(t.AnswersCut, "%s lost tokens of answers when cut; raise --seq to %d to learn them whole", plural(t.AnswersCut, "example"), t.Longest)
 	if t.Empty > 0 {
-		what := "are not learned; --keep-empty learns them: the model then stops at once"
+		what := "left out; with --keep-empty they teach the model to stop at once"
 		if o.KeepEmpty {
-			what = "teach the model to stop at once"
+			what = "learned: the model will stop at once"
 		}
-		warn(t.Empty, "%s are empty and %s (%s)", answers(t.Empty), what, places(t.EmptyAt, t.Empty))
+		warn(t.Empty, "%s with nothing in them %s %s (%s)", answers(t.Empty), were(t.Empty), what, places(t.EmptyAt, t.Empty))
 	}
-	warn(t.Bad, "%s could not be used and were skipped (%s)", someRecords(t.Bad), strings.Join(t.BadAt, "; "))
-	warn(t.unmark, "%s lack the marker %q of --train-on: nothing of them is learned", someRecords(t.unmark), o.TrainOn.marker)
+	warn(t.Bad, "%s could not be used and %s skipped (%s)", someRecords(t.Bad), were(t.Bad), strings.Join(t.BadAt, "; "))
+	warn(t.unmark, "%s without the marker %q of --train-on: nothing of that is learned", someRecords(t.unmark), o.TrainOn.marker)
 	t.warnOfKeys(warn)
 	t.warnOfMarkers(o, tok, warn)
 }
@@ -185,7 +185,16 @@ func (t *tally) warnOfKeys(warn func(int, string, ...any)) {
 }
 
 func someRecords(n int) string { return plural(n, "record") }
-func answers(n int) string     { return plural(n, "answer") }
+
+// were is the verb for n things.
+func were(n int) string {
+	if n == 1 {
+		return "was"
+	}
+	return "were"
+}
+
+func answers(n int) string { return plural(n, "answer") }
 
 func plural(n int, what string) string {
 	if n == 1 {

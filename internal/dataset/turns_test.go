@@ -21,7 +21,7 @@ func TestAnAnswerThatBeginsWithANewlineIsTokenizedAfterItsHeader(t *testing.T) {
 	if got := ex.IDs[1 : 1+len(header)]; !slices.Equal(got, header) {
 		t.Errorf("the header has the tokens %q", got)
 	}
-	if d.Report.Borders != 1 || len(d.Report.Notes) != 1 || !strings.HasPrefix(d.Report.Notes[0], "1 answer begin") {
+	if d.Report.Borders != 1 || len(d.Report.Notes) != 1 || !strings.HasPrefix(d.Report.Notes[0], "1 answer with a border that") {
 		t.Errorf("%d borders: %q", d.Report.Borders, d.Report.Notes)
 	}
 	if d = read(t, "x.jsonl", `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"the"}]}`, f, Options{}); d.Report.Borders != 0 {
