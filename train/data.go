@@ -11,8 +11,8 @@ import (
 	"qtool/internal/printable"
 )
 
-func (f *tuning) readData(context.Context) error {
-	opts, tok, err := f.reading()
+func (f *tuning) readData(ctx context.Context) error {
+	opts, tok, err := f.reading(ctx)
 	if err != nil {
 		return err
 	}
@@ -21,15 +21,21 @@ func (f *tuning) readData(context.Context) error {
 		return err
 	}
 	f.report.Records = data.Report
+	if eval != nil {
+		for _, text := range eval.Report.Warnings {
+			f.warn("in the evaluation data: %s", text)
+		}
+	}
 	f.arrange(data, eval, tok.BOS())
 	return nil
 }
 
-// reading is how the data are read.
-func (f *tuning) reading() (opts dataset.Options, tok dataset.Tokenizer, err error) {
+// reading is how the data are read, until ctx ends.
+func (f *tuning) reading(ctx context.Context) (opts dataset.Options, tok dataset.Tokenizer, err error) {
 	opts = dataset.Options{
 		Seq: f.Seq, Context: f.context, Truncate: f.Truncate, SplitText: f.SplitText,
 		TextField: f.TextField, PromptField: f.PromptField, CompletionField: f.CompletionField, Threads: f.Threads,
+		Ended: ctx.Err,
 	}
 	if err := f.DataOptions.options(&opts); err != nil {
 		return opts, nil, err

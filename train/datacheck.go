@@ -15,6 +15,7 @@ import (
 	"qtool/internal/model"
 	"qtool/internal/printable"
 	"qtool/internal/tokenizer"
+	"qtool/internal/usage"
 )
 
 // DataCheck is what [Job.CheckData] finds out about data.
@@ -84,7 +85,7 @@ func (j *Job) CheckData(ctx context.Context) (*DataCheck, error) {
 		return nil, err
 	}
 	defer f.close()
-	opts, tok, err := f.reading()
+	opts, tok, err := f.reading(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +152,7 @@ func (j *Job) ShowData(ctx context.Context, records int) ([]ShownExample, error)
 		return nil, err
 	}
 	defer f.close()
-	opts, tok, err := f.reading()
+	opts, tok, err := f.reading(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -172,12 +173,11 @@ func (j *Job) ShowData(ctx context.Context, records int) ([]ShownExample, error)
 
 // forData opens the base as far as data need it.
 func (j *Job) forData() (*tuning, error) {
+	if err := j.checkRun(); err != nil {
+		return nil, err
+	}
 	f := &tuning{Job: *j, planOnly: true}
 	f.report.Model = cmp.Or(f.Model, "embedded")
-	if f.Seq < 0 || f.Seq == 1 {
-		_, err := newTuning(j)
-		return nil, cmp.Or(err, j.checkRun())
-	}
 	if err := f.openModel(); err != nil {
 		return nil, err
 	}
@@ -209,6 +209,9 @@ func (f *tuning) openVocabulary() (err error) {
 	}
 	if f.Seq == 0 {
 		f.Seq, f.chooseSeq = min(longest, DefaultSeq), true
+	}
+	if f.context > 0 && f.Seq > f.context {
+		return usage.Errorf("--seq %d is more than the context of %d that the model was made for", f.Seq, f.context)
 	}
 	return nil
 }

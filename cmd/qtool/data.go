@@ -125,6 +125,11 @@ func printDataCheck(out io.Writer, r *train.DataCheck) error {
 	for _, w := range k.Warnings {
 		say("warning", "%s", w)
 	}
+	if r.HeldOut != nil {
+		for _, w := range r.HeldOut.Warnings {
+			say("warning", "in the evaluation data: %s", w)
+		}
+	}
 	_, err := io.WriteString(out, b.String())
 	return err
 }

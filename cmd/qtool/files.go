@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"qtool/internal/dataset"
@@ -34,6 +35,28 @@ func readInput(ctx context.Context, con *console, path string) (string, error) {
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
+}
+
+// stdinReader is a reader of standard input that fails when ctx ends: reading a terminal
+// cannot be interrupted, so it is left behind.
+type stdinReader struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (r *stdinReader) Read(p []byte) (int, error) {
+	const most = 64 << 10
+	b := make([]byte, min(len(p), most))
+	var n int // as b, what a read that is left behind may still set
+	var err error
+	ended := panics.Go(func() { n, err = r.in.Read(b) })
+	select {
+	case p := <-ended:
+		p.Raise()
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
+	}
+	return copy(p, b[:n]), err
 }
 
 // readText is readInput of a text that a model is to read, which must not be empty.

@@ -57,7 +57,7 @@ func dataFlag() cli.Flag {
 // setData takes the data flags.
 func setData(c *cli.Context, j *train.Job) error {
 	j.TextField, j.PromptField, j.CompletionField = c.String("text-field"), c.String("prompt-field"), c.String("completion-field")
-	j.Data, j.Stdin = c.StringSlice("data"), c.App.Reader
+	j.Data, j.Stdin = c.StringSlice("data"), &stdinReader{ctx: c.Context, in: c.App.Reader}
 	j.Truncate, j.SplitText = c.Bool("truncate"), c.Bool("split-text")
 	j.DataOptions = train.DataOptions{
 		Format: c.String("format"), MessagesField: c.String("messages-field"), SystemField: c.String("system-field"), IgnoreKeys: c.StringSlice("ignore-key"),

@@ -43,6 +43,9 @@ type Options struct {
 	// First, if not 0, is how many records to read.
 	First int
 
+	// Ended, unless nil, is asked before each record; its error ends the reading.
+	Ended func() error
+
 	// Threads is how many goroutines tokenize; 0 is as many as the program may use.
 	Threads int
 }
@@ -105,6 +108,11 @@ func build(name string, tok Tokenizer, opts Options, read func(*records.Reader, 
 	report, err := read(&records.Reader{SkipBad: opts.SkipBad, OnBad: p.unread}, func(r *records.Record) error {
 		if left--; left == -1 && opts.First > 0 {
 			return errEnough
+		}
+		if opts.Ended != nil {
+			if err := opts.Ended(); err != nil {
+				return err
+			}
 		}
 		if r.Fields != nil {
 			return p.add(r)

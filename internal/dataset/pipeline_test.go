@@ -140,3 +140,16 @@ func BenchmarkParquetToTokens(b *testing.B) {
 		}
 	}
 }
+
+func TestReadingEndsWhenItIsAskedTo(t *testing.T) {
+	asked, ended := 0, errors.New("ended")
+	_, err := Read(strings.NewReader(strings.Repeat("{\"text\":\"a\"}\n", 1000)), "x.jsonl", newFake(), Options{Seq: 9, SkipBad: true, Ended: func() error {
+		if asked++; asked > 10 {
+			return ended
+		}
+		return nil
+	}})
+	if !errors.Is(err, ended) || asked != 11 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}
