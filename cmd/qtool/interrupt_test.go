@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"qtool/fixtures"
 	"qtool/gguf"
@@ -53,15 +54,21 @@ func TestInterruptedCommandsLeaveNothingAndExitWith130(t *testing.T) {
 }
 
 func TestWaitingForStandardInputCanBeInterrupted(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	stdin, never := io.Pipe()
-	defer never.Close()
-	code := make(chan int)
-	m := tinyFile(t, fixtures.Shape{})
-	go func() { code <- run(ctx, []string{"tokenize", m}, stdin, io.Discard, io.Discard) }()
-	cancel()
-	if got := <-code; got != exitInterrupted {
-		t.Errorf("exit code %d", got)
+	m, out := tinyFile(t, fixtures.Shape{}), filepath.Join(t.TempDir(), "a.gguf")
+	for _, args := range [][]string{
+		{"tokenize", m},
+		{"data", "check", "--model", m, "--data", "-"},
+		{"finetune", "--model", m, "--data", "-", "--adapter", out},
+	} {
+		ctx, cancel := context.WithCancel(context.Background())
+		stdin, never := io.Pipe()
+		code := make(chan int)
+		go func() { code <- run(ctx, args, stdin, io.Discard, io.Discard) }()
+		time.AfterFunc(100*time.Millisecond, cancel) // the reading may have begun
+		if got := <-code; got != exitInterrupted {
+			t.Errorf("%q: exit code %d", args, got)
+		}
+		never.Close()
 	}
 }
 

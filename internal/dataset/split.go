@@ -9,8 +9,8 @@ import (
 
 // Split holds out about fraction of the examples for evaluation: at least one if
 // fraction is positive and there are two that differ. Equal examples go to the
-// same side, and so do those of one record, so that nothing evaluated was trained on. The order of the examples
-// is kept. The result depends on nothing but the arguments.
+// same side, and so do those of one record, so that nothing evaluated was trained on. The
+// order of the examples is kept. The result depends on nothing but the arguments.
 func Split(examples []Example, fraction float64, seed uint64) (train, eval []Example) {
 	if fraction <= 0 || len(examples) < 2 {
 		return examples, nil

@@ -8,7 +8,8 @@
 //	detect.go   what a file is, by content first and by the ending of its name second
 //	refuse.go   the kinds of files that are known and not read
 //	lines.go, values.go, csv.go, table.go, text.go   one for each container
-//	json.go     one JSON object: checked, and taken into its fields
+//	jsontext    one JSON object: checked, and taken into its fields
+//	parquet     rows of a Parquet file as JSON objects
 //
 // What a record means is not decided here. Files come from anywhere: whatever they hold
 // gives records or an error with a place, and never takes memory out of proportion; no
