@@ -24,8 +24,7 @@ type Budget struct {
 // New asks for the memory that there is. What is started with force although it does not fit
 // is told to warn, once.
 func New(command string, force bool, warn func(text string)) *Budget {
-	held := memory.Held() // gives garbage back first
-	return &Budget{command: command, warn: warn, force: force, Held: held, limits: memory.Ask()}
+	return &Budget{command: command, warn: warn, force: force, Held: memory.HeldNow(), limits: memory.Ask()}
 }
 
 // Allow adds what the user allows the program to have in all.

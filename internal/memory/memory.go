@@ -104,5 +104,18 @@ func Held() int64 {
 	debug.FreeOSMemory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapInuse + m.StackInuse + m.MSpanInuse + m.MCacheInuse + m.BuckHashSys + m.GCSys + m.OtherSys)
+	return int64(m.HeapInuse) + ofRuntime(&m)
+}
+
+// HeldNow is what the program holds at the moment, with garbage and what the heap keeps for
+// later: memory that it will use again before it asks for more. It takes no time, other than [Held].
+func HeldNow() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapSys-m.HeapReleased) + ofRuntime(&m)
+}
+
+// ofRuntime is what is held beside the heap.
+func ofRuntime(m *runtime.MemStats) int64 {
+	return int64(m.StackInuse + m.MSpanInuse + m.MCacheInuse + m.BuckHashSys + m.GCSys + m.OtherSys)
 }
