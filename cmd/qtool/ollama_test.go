@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,20 +98,30 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("OLLAMA_HOST", strings.TrimPrefix(h.URL, "http://"))
 }
 
-// Ollama's own program, where OLLAMA names one, makes a model of what qtool sends it.
-func TestTheRealOllamaMakesTheModel(t *testing.T) {
+// Ollama's own program, where OLLAMA names one, makes models of what qtool sends it, in every
+// way, and they give the answer that was learned.
+func TestTheRealOllamaAnswersAsItWasTaught(t *testing.T) {
 	program := os.Getenv("OLLAMA")
 	if program == "" {
 		t.Skip("OLLAMA names no program of Ollama, so the real one is not tried")
 	}
-	enterWorkshop(t)
-	address := freeAddress(t)
-	store, err := filepath.Abs("models")
-	if err != nil {
+	dir, address := t.TempDir(), freeAddress(t)
+	t.Setenv("OLLAMA_HOST", address)
+	t.Setenv("OLLAMA_MODELS", filepath.Join(dir, "models"))
+	const embedded = "../../fixtures/embedded/"
+	for name, source := range map[string]string{"base.gguf": "base.gguf", "data.jsonl": "finetune.jsonl"} {
+		b, err := os.ReadFile(embedded + source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	if err := os.WriteFile("Modelfile", []byte("FROM ./base.gguf\nTEMPLATE {{ .Prompt }}\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("OLLAMA_HOST", address)
-	t.Setenv("OLLAMA_MODELS", store)
 	serve := exec.Command(program, "serve")
 	serve.Stdout, serve.Stderr = os.Stderr, os.Stderr
 	if err := serve.Start(); err != nil {
@@ -116,18 +129,40 @@ func TestTheRealOllamaMakesTheModel(t *testing.T) {
 	}
 	defer func() { serve.Process.Kill(); serve.Wait() }()
 	awaitServer(t)
+	if b, err := exec.Command(program, "create", "st:base", "-f", "Modelfile").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
 	for _, line := range []string{
-		"ollama create st:base --model m.gguf --via store --template {{.Prompt}}",
-		"ollama create st:adapter --model ollama:st:base --adapter a.gguf",
-		"ollama create st:store --model ollama:st:base --adapter a.gguf --via store",
-		"ollama create st:file --model m.gguf",
+		"finetune --model ollama:st:base --data data.jsonl --epochs 40 --lr 2e-3 --adapter mine.gguf",
+		"ollama create st:adapter --model ollama:st:base --adapter mine.gguf --via adapter",
+		"ollama create st:merge --model ollama:st:base --adapter mine.gguf --via merge",
+		"ollama create st:store --model ollama:st:base --adapter mine.gguf --via store",
+		"ollama create st:file --model base.gguf --adapter mine.gguf",
 		"ollama list",
 		"generate ollama:st:adapter --prompt one -n 2",
 	} {
 		o := end(line)
 		t.Logf("%s\n%s%s", line, o.stdout, o.stderr)
 		if o.code != exitDone {
-			t.Errorf("%s: exit code %d", line, o.code)
+			t.Fatalf("%s: exit code %d", line, o.code)
+		}
+	}
+	for _, name := range []string{"base", "adapter", "merge", "store", "file"} {
+		b, err := json.Marshal(map[string]any{"model": "st:" + name, "prompt": "Question: What is Oscar?\nAnswer:", "raw": true, "stream": false,
+			"options": map[string]any{"temperature": 0, "num_predict": 20, "num_ctx": 256}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.Post("http://"+address+"/api/generate", "application/json", bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer struct{ Response string }
+		err = json.NewDecoder(r.Body).Decode(&answer)
+		r.Body.Close()
+		t.Logf("%s: %q", name, answer.Response)
+		if taught := answer.Response == " Arr! Oscar is an owl, matey!"; err != nil || taught != (name != "base") {
+			t.Errorf("%s answers %q, %v", name, answer.Response, err)
 		}
 	}
 }
