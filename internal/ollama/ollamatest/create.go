@@ -80,13 +80,21 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	if !ok || !s.addAdapters(out, &req, &layers) {
 		return
 	}
+	if slices.ContainsFunc(slices.Collect(maps.Values(req.Files)), func(digest string) bool { return !s.isAdapter(digest) }) {
+		out.status("verifying conversion") // by llama-quantize
+	}
+	made := len(layers)
 	for _, t := range []struct{ kind, text string }{{"template", req.Template}, {"system", req.System}, {"license", strings.Join(req.License, "\n")}, {"params", paramsOf(&req)}} {
 		if t.text != "" {
 			layers = append(layers, s.add(t.kind, []byte(t.text)))
 		}
 	}
-	for _, l := range layers {
-		out.status("using existing layer %s", l.Digest)
+	for i, l := range layers {
+		if i < made {
+			out.status("using existing layer %s", l.Digest)
+		} else {
+			out.status("creating new layer %s", l.Digest)
+		}
 	}
 	out.status("writing manifest")
 	c, err := s.Store.AddConfig(config)
@@ -136,7 +144,7 @@ func (s *Server) base(out stream, req *request) (layers []ollama.Layer, config [
 		out.status("parsing GGUF")
 		f, err := gguf.Open(s.blob(digest))
 		if err != nil {
-			out.fail("%v", err)
+			out.fail("supplied file was not in GGUF format")
 			return nil, nil, false
 		}
 		architecture, _ = arch.Name(f)

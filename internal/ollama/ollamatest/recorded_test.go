@@ -2,15 +2,22 @@ package ollamatest
 
 import (
 	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"qtool/gguf"
 	"qtool/internal/ollama"
 	"qtool/internal/sharedtest"
 )
@@ -22,6 +29,10 @@ const (
 	wrongArch   = "sha256:b068e7803a9f7f91ad2ed0e1bccb6d281f3c775536de91bdc4d516f5672f86bd"
 	baseBlob    = "sha256:f40a10bece340d0e0dda4a908a9aa9bd86cc6a9073fdf7f3303b16ea7bed7bf2"
 	template    = "sha256:b507b9c2f6ca642bffcd06665ea7c91f235fd32daeefdf875a0f938db05fb315"
+	modelFile   = "sha256:abbeab9399d03567ed5a33d79ad5567893efeda633cc83499bc36bbf51b36505"
+	adapterFile = "sha256:92ee9675518b92ff5d40ee3e9cee578f5c2d364d8ff1a79623d4e1cc90d7ed61"
+	otherFile   = "sha256:07a393ab53da7dc138af4fd9b957b7792ac853c61632e2375332cc0b55352d44" // no GGUF
+	newBlob     = "sha256:4f8ba2ff1e93f4c6a65cc79dbad32ba147ca894ba1842a2f855c10bbc060ee95"
 )
 
 // exchange is a recorded request and its answer.
@@ -31,8 +42,14 @@ type exchange struct {
 	answer             string
 }
 
+// readExchange reads one of testdata, recorded from Ollama of 21 August 2026 (fb3076099), or
+// one of the reference data.
 func readExchange(t *testing.T, name string) exchange {
-	text := string(sharedtest.Read(t, "golden/ollama/"+name))
+	b, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		b = sharedtest.Read(t, "golden/ollama/"+name)
+	}
+	text := string(b)
 	request, rest, _ := strings.Cut(text, "\n")
 	head, body, _ := strings.Cut(strings.ReplaceAll(rest, "\r\n", "\n"), "\n\n")
 	x := exchange{method: http.MethodGet, answer: strings.TrimSpace(body)}
@@ -71,11 +88,27 @@ func leveled(s string) string {
 	return folders.ReplaceAllString(hexDigits.ReplaceAllString(s, "DIGEST"), "STORE/blobs/")
 }
 
+// ggufOf is a file of metadata alone.
+func ggufOf(t *testing.T, keys map[string]gguf.Value) []byte {
+	t.Helper()
+	md := &gguf.Metadata{}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		md.Set(key, keys[key])
+	}
+	var b bytes.Buffer
+	if err := gguf.Write(context.Background(), &b, gguf.Assemble(md, nil)); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 // The fake is worth as much as it resembles the real one.
 func TestTheFakeAnswersAsRecorded(t *testing.T) {
 	for _, name := range []string{
 		"create-adapter.txt", "create-bad-name.txt", "create-missing-blob.txt", "create-two-adapters.txt", "create-unknown-base.txt",
 		"create-wrong-arch.txt", "head-missing.txt", "head-present.txt", "post-bad-digest.txt", "post-existing.txt", "post-mismatch.txt", "version.txt",
+		"create-adapter-as-file.txt", "create-file.txt", "create-file-again.txt", "create-file-adapter.txt", "create-file-no-gguf.txt",
+		"create-settings.txt", "post-new.txt",
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := readExchange(t, name)
@@ -94,6 +127,21 @@ func TestTheFakeAnswersAsRecorded(t *testing.T) {
 			})
 			if err != nil {
 				t.Fatal(err)
+			}
+			// The files that the requests of testdata are about, which have digests of their own here.
+			for recorded, b := range map[string][]byte{
+				modelFile: ggufOf(t, map[string]gguf.Value{"general.architecture": "llama", "general.type": "model"}), otherFile: []byte("not a model at all"),
+				adapterFile: ggufOf(t, map[string]gguf.Value{"general.architecture": "llama", "general.type": "adapter"}),
+			} {
+				l, err := s.Store.AddText("model", b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want.body = strings.ReplaceAll(want.body, recorded, l.Digest)
+			}
+			if name == "post-new.txt" {
+				want.body = "new bytes"
+				want.path = strings.Replace(want.path, newBlob, fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(want.body))), 1)
 			}
 			h := s.Start()
 			defer h.Close()
