@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"qtool/gguf"
 	"qtool/internal/arch"
@@ -199,27 +200,9 @@ func pairShapes(t model.Target, rank int) (a, b []int) {
 // pair that does not fit or, unless it is for merging only, that llama.cpp would
 // not honour; d is then unchanged.
 func (a *Adapter) Attach(d *model.Decoder) error {
-	if a.Architecture != d.Architecture {
-		return fmt.Errorf("%w: it was made for architecture %q, the base is %q", ErrMismatch, a.Architecture, d.Architecture)
-	}
-	targets := map[string]model.Target{}
-	for _, t := range d.Targets() {
-		targets[t.Tensor] = t
-	}
-	for _, p := range a.Pairs {
-		t, ok := targets[p.Tensor]
-		if reason := whyNot(d, t, p.Tensor, ok, a.MergeOnly); reason != "" {
-			return fmt.Errorf("%w: it has a pair for %q: %s", ErrMismatch, p.Tensor, reason)
-		}
-		a, b := p.shapes(t)
-		for _, half := range []struct {
-			*nn.Param
-			want []int
-		}{{p.A, a}, {p.B, b}} {
-			if !gguf.SameShape(half.Shape, half.want) {
-				return fmt.Errorf("%w: tensor %q has shape %v, the base asks for %v", ErrMismatch, half.Name, half.Shape, half.want)
-			}
-		}
+	targets := targetsByName(d)
+	if err := a.fit(d, targets, first); err != nil {
+		return err
 	}
 	a.base = d.Source()
 	Detach(d)
@@ -230,18 +213,79 @@ func (a *Adapter) Attach(d *model.Decoder) error {
 	return nil
 }
 
+// Misfits are all reasons why [Adapter.Attach] refuses d.
+func (a *Adapter) Misfits(d *model.Decoder) (faults []*Fault) {
+	a.fit(d, targetsByName(d), collect(&faults))
+	return faults
+}
+
+func targetsByName(d *model.Decoder) map[string]model.Target {
+	targets := map[string]model.Target{}
+	for _, t := range d.Targets() {
+		targets[t.Tensor] = t
+	}
+	return targets
+}
+
+// fit finds what keeps pairs from being bound to d.
+func (a *Adapter) fit(d *model.Decoder, targets map[string]model.Target, found judge) error {
+	if a.Architecture != d.Architecture {
+		f := &Fault{Code: OtherArch, Key: arch.KeyArchitecture, Text: fmt.Sprintf("it was made for architecture %q, the base is %q", a.Architecture, d.Architecture), kind: ErrMismatch}
+		if err := found(f); err != nil {
+			return err
+		}
+	}
+	for _, p := range a.Pairs {
+		t, ok := targets[p.Tensor]
+		if code, reason := whyNot(d, t, p.Tensor, ok, a.MergeOnly); reason != "" {
+			f := &Fault{Code: code, Tensor: p.Tensor, Text: fmt.Sprintf("it has a pair for %q: %s", p.Tensor, reason), kind: ErrMismatch}
+			if err := found(f); err != nil {
+				return err
+			}
+		}
+		if ok {
+			if err := p.fit(t, found); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// fit compares the shapes of p with those that a target asks for.
+func (p *Pair) fit(t model.Target, found judge) error {
+	a, b := p.shapes(t)
+	for _, half := range []struct {
+		*nn.Param
+		want []int
+	}{{p.A, a}, {p.B, b}} {
+		if gguf.SameShape(half.Shape, half.want) {
+			continue
+		}
+		code := WrongShape
+		if slices.Equal(half.Shape[:2], half.want[:2]) {
+			code = WrongExperts
+		}
+		f := &Fault{Code: code, Tensor: half.Name, Text: fmt.Sprintf("tensor %q has shape %v, the base asks for %v", half.Name, half.Shape, half.want), kind: ErrMismatch}
+		if err := found(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // whyNot is why a pair cannot be bound to tensor, which is target t if found; ""
 // if it can.
-func whyNot(d *model.Decoder, t model.Target, tensor string, found, mergeOnly bool) string {
+func whyNot(d *model.Decoder, t model.Target, tensor string, found, mergeOnly bool) (Code, string) {
 	switch reason := d.NoTarget(arch.ShortName(tensor)); {
 	case !found && reason != "":
-		return reason
+		return NeverTarget, reason
 	case !found:
-		return "the base has no such weight for pairs"
+		return NoSuchTensor, "the base has no such weight for pairs"
 	case t.Refused != "" && !mergeOnly:
-		return t.Refused
+		return NotHonoured, t.Refused
 	}
-	return ""
+	return "", ""
 }
 
 // Detach removes all pairs from d.

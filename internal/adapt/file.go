@@ -2,6 +2,7 @@ package adapt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -83,67 +84,128 @@ func checkHashes(m gguf.Model) error {
 }
 
 // FromModel reads an adapter out of a GGUF-shaped model; it keeps nothing of m.
-// What llama.cpp refuses or ignores matches [ErrInvalid].
-func FromModel(m gguf.Model) (*Adapter, error) { return fromModel(m, false) }
+// What llama.cpp refuses or ignores matches [ErrInvalid]; errors about the adapter are a [*Fault].
+func FromModel(m gguf.Model) (*Adapter, error) { return fromModel(m, false, first) }
 
 // FromModelSparse is FromModel that holds, of a stack of experts, only those whose
 // pair is not all zero.
-func FromModelSparse(m gguf.Model) (*Adapter, error) { return fromModel(m, true) }
+func FromModelSparse(m gguf.Model) (*Adapter, error) { return fromModel(m, true, first) }
 
-func fromModel(m gguf.Model, sparse bool) (*Adapter, error) {
+// Examine is FromModel that goes on after a fault and returns all of them, those against the
+// hashes of the file too. The adapter has the pairs without one, and is nil if m has none of the
+// marks of an adapter. An error is about reading m.
+func Examine(m gguf.Model) (*Adapter, []*Fault, error) {
+	var faults []*Fault
+	found := collect(&faults)
+	if err := checkHashes(m); errors.Is(err, gguf.ErrFormat) {
+		found(&Fault{Code: DamagedHash, Text: err.Error(), kind: ErrInvalid})
+	} else if err != nil {
+		return nil, nil, err
+	}
+	if kind, _ := m.Metadata().Str(keyType); kind != "adapter" && !slices.ContainsFunc(m.Tensors(), isHalf) {
+		found(notAn(keyType, "adapter", kind))
+		return nil, faults, nil
+	}
+	a, err := fromModel(m, false, found)
+	return a, faults, err
+}
+
+func isHalf(t *gguf.Tensor) bool {
+	return strings.HasSuffix(t.Name, suffixA) || strings.HasSuffix(t.Name, suffixB)
+}
+
+// notAn is the fault of a metadata key that says what a file is.
+func notAn(key, want, got string) *Fault {
+	code := NotAnAdapter
+	if key == keyAdapterType {
+		code = NotLoRA
+	}
+	return &Fault{Code: code, Key: key, Text: fmt.Sprintf("metadata key %q must be %q and is %q", key, want, got), kind: ErrInvalid}
+}
+
+func fromModel(m gguf.Model, sparse bool, found judge) (*Adapter, error) {
 	a := &Adapter{Extra: m.Metadata().Clone()}
-	for _, want := range [][2]string{{keyType, "adapter"}, {keyAdapterType, "lora"}} {
-		if v, err := m.Metadata().Str(want[0]); err != nil || v != want[1] {
-			return nil, fmt.Errorf("%w: metadata key %q must be %q and is %q", ErrInvalid, want[0], want[1], v)
-		}
-	}
-	var err error
-	if a.Architecture, err = m.Metadata().Str(arch.KeyArchitecture); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	if v, ok := m.Metadata().Get(keyAlpha); ok {
-		alpha, isFloat := v.(float32)
-		if !isFloat {
-			return nil, fmt.Errorf("%w: metadata key %q must be a float32 and is %T", ErrInvalid, keyAlpha, v)
-		}
-		if !(math.Abs(float64(alpha)) <= math.MaxFloat32) {
-			return nil, fmt.Errorf("%w: metadata key %q is %g", ErrInvalid, keyAlpha, alpha)
-		}
-		a.Alpha = alpha
-	}
-	if m.Metadata().Has(keyInvocation) {
-		return nil, fmt.Errorf("%w: it is an activated LoRA, which works only after its invocation tokens (%s)", ErrUnsupported, keyInvocation)
-	}
-	if a.MergeOnly, err = gguf.Or(m.Metadata().Bool(keyMergeOnly))(false); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	if err := a.readMetadata(m.Metadata(), found); err != nil {
+		return nil, err
 	}
 	for _, key := range []string{keyType, arch.KeyArchitecture, keyAdapterType, keyAlpha, keyMergeOnly} {
 		a.Extra.Delete(key)
 	}
 	gguf.DropHashes(a.Extra) // they are of this file
-	if err := a.readPairs(m, sparse); err != nil {
+	if err := a.readPairs(m, sparse, found); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
-func (a *Adapter) readPairs(m gguf.Model, sparse bool) error {
-	pairs := map[string]*Pair{}
+func (a *Adapter) readMetadata(md *gguf.Metadata, found judge) error {
+	for _, want := range [][2]string{{keyType, "adapter"}, {keyAdapterType, "lora"}} {
+		if v, err := md.Str(want[0]); err != nil || v != want[1] {
+			if err := found(notAn(want[0], want[1], v)); err != nil {
+				return err
+			}
+		}
+	}
+	fault := func(code Code, key string, kind error, format string, args ...any) error {
+		return found(&Fault{Code: code, Key: key, Text: fmt.Sprintf(format, args...), kind: kind})
+	}
+	var err error
+	if a.Architecture, err = md.Str(arch.KeyArchitecture); err != nil {
+		if err := fault(NoArchitecture, arch.KeyArchitecture, ErrInvalid, "%v", err); err != nil {
+			return err
+		}
+	}
+	if v, ok := md.Get(keyAlpha); ok {
+		switch alpha, isFloat := v.(float32); {
+		case !isFloat:
+			err = fault(BadAlpha, keyAlpha, ErrInvalid, "metadata key %q must be a float32 and is %T", keyAlpha, v)
+		case !(math.Abs(float64(alpha)) <= math.MaxFloat32):
+			err = fault(BadAlpha, keyAlpha, ErrInvalid, "metadata key %q is %g", keyAlpha, alpha)
+		default:
+			a.Alpha, err = alpha, nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if md.Has(keyInvocation) {
+		if err := fault(Activated, keyInvocation, ErrUnsupported, "it is an activated LoRA, which works only after its invocation tokens (%s)", keyInvocation); err != nil {
+			return err
+		}
+	}
+	if a.MergeOnly, err = gguf.Or(md.Bool(keyMergeOnly))(false); err != nil {
+		return fault(BadMergeOnly, keyMergeOnly, ErrInvalid, "%v", err)
+	}
+	return nil
+}
+
+// readPairs reads all pairs, and keeps those without a fault.
+func (a *Adapter) readPairs(m gguf.Model, sparse bool, found judge) error {
+	pairs, faulty := map[string]*Pair{}, map[string]bool{}
+	var order []*Pair
 	for _, t := range m.Tensors() {
 		base, isA := strings.CutSuffix(t.Name, suffixA)
 		if !isA {
 			var isB bool
 			if base, isB = strings.CutSuffix(t.Name, suffixB); !isB {
-				return fmt.Errorf("%w: tensor %q is neither %s nor %s", ErrInvalid, t.Name, suffixA, suffixB)
+				f := &Fault{Code: UnexpectedTensor, Tensor: t.Name, Text: fmt.Sprintf("tensor %q is neither %s nor %s", t.Name, suffixA, suffixB), kind: ErrInvalid}
+				if err := found(f); err != nil {
+					return err
+				}
+				continue
 			}
 		}
 		p := pairs[base]
 		if p == nil {
 			p = &Pair{Tensor: base}
 			pairs[base] = p
-			a.Pairs = append(a.Pairs, p)
+			order = append(order, p)
 		}
-		param, err := readParam(t)
+		param, fault, err := readParam(t)
+		if err == nil && fault != nil {
+			faulty[base] = true
+			err = found(fault)
+		}
 		if err != nil {
 			return err
 		}
@@ -156,25 +218,35 @@ func (a *Adapter) readPairs(m gguf.Model, sparse bool) error {
 			p.dropIdle()
 		}
 	}
-	for _, p := range a.Pairs {
-		if err := p.complete(); err != nil {
-			return err
+	for _, p := range order {
+		if faulty[p.Tensor] {
+			continue
+		}
+		if fault := p.complete(); fault != nil {
+			if err := found(fault); err != nil {
+				return err
+			}
+			continue
 		}
 		p.LoRAPair.Scale = a.Scale(p.Rank)
+		a.Pairs = append(a.Pairs, p)
 	}
-	if len(a.Pairs) == 0 {
-		return fmt.Errorf("%w: it has no pairs", ErrInvalid)
+	if len(order) == 0 {
+		return found(&Fault{Code: NoPairs, Text: "it has no pairs", kind: ErrInvalid})
 	}
 	return nil
 }
 
 // complete checks that both halves are there and agree on the rank.
-func (p *Pair) complete() error {
+func (p *Pair) complete() *Fault {
+	fault := func(code Code, format string, args ...any) *Fault {
+		return &Fault{Code: code, Tensor: p.Tensor, Text: fmt.Sprintf(format, args...), kind: ErrInvalid}
+	}
 	if p.A == nil || p.B == nil {
-		return fmt.Errorf("%w: %q has only one half of its pair", ErrInvalid, p.Tensor)
+		return fault(LoneHalf, "%q has only one half of its pair", p.Tensor)
 	}
 	if strings.HasSuffix(p.Tensor, "_norm.weight") {
-		return fmt.Errorf("%w: it has a pair for %q, and llama.cpp ignores pairs on norms", ErrInvalid, p.Tensor)
+		return fault(OnNorm, "it has a pair for %q, and llama.cpp ignores pairs on norms", p.Tensor)
 	}
 	p.Rank = p.B.Shape[0]
 	rankOfA := p.A.Shape[1]
@@ -182,36 +254,44 @@ func (p *Pair) complete() error {
 		rankOfA = p.A.Shape[0]
 	}
 	if p.Rank < 1 || rankOfA != p.Rank {
-		return fmt.Errorf("%w: the halves of %q have shapes %v and %v, which do not share a rank", ErrInvalid, p.Tensor, p.A.Shape, p.B.Shape)
+		return fault(RanksDiffer, "the halves of %q have shapes %v and %v, which do not share a rank", p.Tensor, p.A.Shape, p.B.Shape)
 	}
 	return nil
 }
 
-func readParam(t *gguf.Tensor) (*nn.Param, error) {
-	if err := checkHalfShape(t.Name, t.Shape); err != nil {
-		return nil, err
+// readParam reads a half. One with a fault is not nil, but holds no values.
+func readParam(t *gguf.Tensor) (*nn.Param, *Fault, error) {
+	p := &nn.Param{Name: t.Name, Shape: t.Shape}
+	if fault := checkHalfShape(t.Name, t.Shape); fault != nil {
+		return p, fault, nil
 	}
 	data, err := quantize.Decode(t)
-	if err != nil {
-		return nil, err
+	if errors.Is(err, quantize.ErrUnsupported) {
+		return p, &Fault{Code: BadType, Tensor: t.Name, Text: err.Error(), kind: ErrUnsupported}, nil
 	}
-	p := &nn.Param{Name: t.Name, Shape: t.Shape, Data: data}
-	return p, checkHalfValues(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.Data = data
+	return p, checkHalfValues(p), nil
 }
 
-func checkHalfShape(name string, shape []int) error {
+func checkHalfShape(name string, shape []int) *Fault {
+	fault := func(format string, args ...any) *Fault {
+		return &Fault{Code: BadShape, Tensor: name, Text: fmt.Sprintf(format, args...), kind: ErrInvalid}
+	}
 	if len(shape) < 2 || len(shape) > 3 {
-		return fmt.Errorf("%w: tensor %q has %d dimensions, a half of a pair has 2 or 3", ErrInvalid, name, len(shape))
+		return fault("tensor %q has %d dimensions, a half of a pair has 2 or 3", name, len(shape))
 	}
 	if slices.Min(shape) < 1 {
-		return fmt.Errorf("%w: tensor %q has shape %v, which holds nothing", ErrInvalid, name, shape)
+		return fault("tensor %q has shape %v, which holds nothing", name, shape)
 	}
 	return nil
 }
 
-func checkHalfValues(p *nn.Param) error {
+func checkHalfValues(p *nn.Param) *Fault {
 	if i := vector.FirstNotFinite(p.Data); i >= 0 {
-		return fmt.Errorf("%w: element %d of tensor %q is %g", ErrInvalid, i, p.Name, p.Data[i])
+		return &Fault{Code: NotFinite, Tensor: p.Name, Text: fmt.Sprintf("element %d of tensor %q is %g", i, p.Name, p.Data[i]), kind: ErrInvalid}
 	}
 	return nil
 }
@@ -222,18 +302,21 @@ func NewPair(tensor string, a, b *nn.Param) (*Pair, error) {
 	p := &Pair{Tensor: tensor, LoRAPair: nn.LoRAPair{A: a, B: b}}
 	a.Name, b.Name = tensor+suffixA, tensor+suffixB
 	for _, half := range []*nn.Param{a, b} {
-		if err := checkHalfShape(half.Name, half.Shape); err != nil {
-			return nil, err
+		if fault := checkHalfShape(half.Name, half.Shape); fault != nil {
+			return nil, fault
 		}
 		t := gguf.Tensor{Shape: half.Shape}
 		if n := t.Elements(); n != len(half.Data) {
 			return nil, fmt.Errorf("%w: tensor %q of shape %v has %d values, not %d", ErrInvalid, half.Name, half.Shape, n, len(half.Data))
 		}
-		if err := checkHalfValues(half); err != nil {
-			return nil, err
+		if fault := checkHalfValues(half); fault != nil {
+			return nil, fault
 		}
 	}
-	return p, p.complete()
+	if fault := p.complete(); fault != nil {
+		return nil, fault
+	}
+	return p, nil
 }
 
 // Model is the adapter as the GGUF that llama.cpp loads, all halves F32. It
