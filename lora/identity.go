@@ -1,6 +1,7 @@
 package lora
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,19 +10,28 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/arch"
+	"qtool/internal/printable"
 )
 
 // Base identifies the model that an adapter was trained on.
 type Base struct {
-	Architecture string
-	Name         string
-	FileType     int    // llama.cpp's number, -1 if the file does not say
-	SHA256       string // of the tensors in file order: name, type, shape, data; in hexadecimal
+	Architecture string `json:"architecture"`
+	Name         string `json:"name"`
+	FileType     int    `json:"file_type"` // llama.cpp's number, -1 if the file does not say
+	SHA256       string `json:"sha256"`    // of the tensors in file order: name, type, shape, data; in hexadecimal
 }
 
-// Identify reads all tensor data of m. progress, unless nil, gets the bytes read
-// so far.
-func Identify(ctx context.Context, m gguf.Model, progress func(done int64)) (Base, error) {
+// String tells a base by its name and the beginning of its hash.
+func (b Base) String() string {
+	s := fmt.Sprintf("%s (%s", printable.Quote(cmp.Or(b.Name, "a model without a name")), printable.Text(cmp.Or(b.Architecture, "architecture unknown")))
+	if b.SHA256 != "" {
+		s += fmt.Sprintf(", tensors %.8s", printable.Text(b.SHA256))
+	}
+	return s + ")"
+}
+
+// describeBase is what the metadata of m say.
+func describeBase(m gguf.Model) Base {
 	md := m.Metadata()
 	b := Base{FileType: -1}
 	b.Architecture, _ = md.Str(arch.KeyArchitecture)
@@ -29,6 +39,13 @@ func Identify(ctx context.Context, m gguf.Model, progress func(done int64)) (Bas
 	if n, err := md.Int("general.file_type"); err == nil {
 		b.FileType = n
 	}
+	return b
+}
+
+// Identify reads all tensor data of m. progress, unless nil, gets the bytes read
+// so far.
+func Identify(ctx context.Context, m gguf.Model, progress func(done int64)) (Base, error) {
+	b := describeBase(m)
 	hash := sha256.New()
 	chunk := make([]byte, 1<<20)
 	var done int64

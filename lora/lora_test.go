@@ -59,13 +59,13 @@ func TestAnAdapterMadeOfValuesReadsBackAndChangesItsBase(t *testing.T) {
 		if b.Pairs[0].Rank() != 3 {
 			t.Errorf("rank %d", b.Pairs[0].Rank())
 		}
-		if change, err := lora.Verify(context.Background(), base, b, []int32{1, 2, 3}); err != nil || change == 0 {
-			t.Errorf("changes logits by %g: %v", change, err)
+		if v := verdictOf(t, b, base); v.Err() != nil || !(v.Probe.LargestChange > 0) {
+			t.Errorf("changes logits by %+v: %v", v.Probe, v.Err())
 		}
 		clear(b.Pairs[0].B.Values)
 		b.Pairs = b.Pairs[:1]
-		if _, err := lora.Verify(context.Background(), base, b, []int32{1, 2, 3}); !errors.Is(err, lora.ErrNoEffect) {
-			t.Errorf("an adapter of zeros: %v", err)
+		if v := verdictOf(t, b, base); !errors.Is(v.Err(), lora.ErrNoEffect) {
+			t.Errorf("an adapter of zeros: %v", v.Err())
 		}
 	}
 }

@@ -132,6 +132,11 @@ func written(t *testing.T, m gguf.Model, opts ...gguf.WriteOption) *gguf.File {
 
 func logitsOf(t *testing.T, m gguf.Model, a *lora.Adapter) []float32 {
 	t.Helper()
+	return logitsFor(t, m, a, []int32{1, 5, 2, 9, 3, 7, 4, 4, 8, 6})
+}
+
+func logitsFor(t *testing.T, m gguf.Model, a *lora.Adapter, tokens []int32) []float32 {
+	t.Helper()
 	d, err := model.Load(m, model.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +157,7 @@ func logitsOf(t *testing.T, m gguf.Model, a *lora.Adapter) []float32 {
 	pool := product.NewPool(1)
 	defer pool.Close()
 	tape := nn.NewTape(pool)
-	batch := model.NewBatch([]int32{1, 5, 2, 9, 3, 7, 4, 4, 8, 6}, []int{0})
+	batch := model.NewBatch(tokens, []int{0})
 	return d.Logits(tape, d.Hidden(tape, batch, nil, false)).Data
 }
 

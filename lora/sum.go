@@ -47,8 +47,8 @@ type rowSpan struct{ first, end int }
 // fails with [ErrMismatch] if the adapter does not fit the base, with [quantize.ErrUnsupported]
 // if a weight cannot be decoded, and with [ErrUnsupported] if the base is no model.
 func Add(base gguf.Model, a *Adapter) (*Sum, error) {
-	if kind, _ := base.Metadata().Str("general.type"); kind != "" && kind != "model" {
-		return nil, fmt.Errorf("%w: the base is a file of general.type %q; adapters are merged into models", ErrUnsupported, kind)
+	if err := checkBase(base); err != nil {
+		return nil, err
 	}
 	name, err := arch.Name(base)
 	if err != nil {
@@ -78,8 +78,25 @@ func Add(base gguf.Model, a *Adapter) (*Sum, error) {
 	return s, nil
 }
 
-// newChange finds the tensor of a pair and checks that both fit.
+// checkBase refuses a file that says it is no model.
+func checkBase(base gguf.Model) error {
+	if kind, _ := base.Metadata().Str("general.type"); kind != "" && kind != "model" {
+		return fmt.Errorf("%w: the base is a file of general.type %q; adapters are merged into models", ErrUnsupported, kind)
+	}
+	return nil
+}
+
+// newChange is the change that a pair makes.
 func (s *Sum) newChange(p *Pair, a *Adapter) (*change, error) {
+	c, err := s.fitted(p)
+	if err == nil {
+		c.bind(p, a.Scale(c.rank))
+	}
+	return c, err
+}
+
+// fitted finds the tensor of a pair and checks that both fit. It does not take the values.
+func (s *Sum) fitted(p *Pair) (*change, error) {
 	t, ok := s.base.Tensor(p.Tensor)
 	if !ok {
 		return nil, fmt.Errorf("%w: it has a pair for %q, and %s", ErrMismatch, p.Tensor, s.whyMissing(p.Tensor))
@@ -98,7 +115,6 @@ func (s *Sum) newChange(p *Pair, a *Adapter) (*change, error) {
 	if c.codec, err = quantize.Lookup(c.from.Type); err != nil {
 		return nil, fmt.Errorf("tensor %q: %w", p.Tensor, err)
 	}
-	c.bind(p, a.Scale(c.rank))
 	return c, nil
 }
 

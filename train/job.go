@@ -502,7 +502,8 @@ func (f *tuning) verify(ctx context.Context) error {
 	a, err := adapt.FromModelSparse(f.adapter.Model())
 	if err == nil {
 		tokens := f.rows[0].Docs[0].Tokens()
-		f.report.LogitChange, err = adapt.Verify(ctx, f.base, f.load, a, tokens[:min(len(tokens), 32)], f.pool)
+		e, verifyErr := adapt.Verify(ctx, f.base, f.load, a, tokens[:min(len(tokens), 32)], f.pool)
+		f.report.LogitChange, err = e.Largest, verifyErr
 	}
 	if err != nil {
 		return fmt.Errorf("the trained adapter is not written: %w", err)

@@ -206,11 +206,16 @@ func (a *Adapter) Attach(d *model.Decoder) error {
 	}
 	a.base = d.Source()
 	Detach(d)
+	a.bind(targets)
+	return nil
+}
+
+// bind gives the targets their pairs, which fit.
+func (a *Adapter) bind(targets map[string]model.Target) {
 	for _, p := range a.Pairs {
 		p.LoRAPair.Scale = a.Scale(p.Rank)
 		targets[p.Tensor].Linear.Pair = &p.LoRAPair
 	}
-	return nil
 }
 
 // Misfits are all reasons why [Adapter.Attach] refuses d.

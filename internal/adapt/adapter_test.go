@@ -131,8 +131,8 @@ func TestAFreshAdapterChangesNothingAndAStirredOneDoes(t *testing.T) {
 			t.Errorf("%v: a fresh adapter: %v", targets, err)
 		}
 		stir(a)
-		if change, err := Verify(t.Context(), base, model.Options{}, a, []int32{1, 2, 3}, pool); err != nil || !(change > 0) {
-			t.Errorf("%v: a stirred adapter: %g, %v", targets, change, err)
+		if e, err := Verify(t.Context(), base, model.Options{}, a, []int32{1, 2, 3}, pool); err != nil || !(e.Largest > 0) {
+			t.Errorf("%v: a stirred adapter: %+v, %v", targets, e, err)
 		}
 	}
 }

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"qtool/gguf"
+	"qtool/internal/infer"
 	"qtool/internal/kernel/product"
-	"qtool/internal/kernel/vector"
 	"qtool/internal/model"
-	"qtool/internal/nn"
 )
 
 // ErrNoEffect is in the chain of the error about an adapter that fits its base
@@ -22,41 +20,34 @@ var ErrNoEffect = errors.New("adapter has no effect")
 var ErrNotFinite = errors.New("adapter spoils the logits")
 
 // Verify binds a to a fresh decoder of base, loaded with opt, and compares the
-// logits for tokens with and without it. It returns the largest change of a
-// logit. Errors match [ErrMismatch], [ErrNoEffect] or [ErrNotFinite], or are that of ctx.
-func Verify(ctx context.Context, base gguf.Model, opt model.Options, a *Adapter, tokens []int32, pool *product.Pool) (change float64, err error) {
+// logits for tokens with and without it. Errors match [ErrMismatch], [ErrNoEffect] or
+// [ErrNotFinite], or are that of ctx.
+func Verify(ctx context.Context, base gguf.Model, opt model.Options, a *Adapter, tokens []int32, pool *product.Pool) (infer.Effect, error) {
 	d, err := model.Load(base, opt)
 	if err != nil {
-		return 0, err
+		return infer.Effect{}, err
 	}
-	if err := d.CheckTokens(tokens); err != nil {
-		return 0, err
+	return a.Effect(ctx, d, tokens, pool, nil)
+}
+
+// Effect is [Verify] on a decoder that is there, which has no pairs afterwards. progress is
+// that of [infer.Session.Effect].
+func (a *Adapter) Effect(ctx context.Context, d *model.Decoder, tokens []int32, pool *product.Pool, progress func(done, total int)) (infer.Effect, error) {
+	if err := a.Attach(d); err != nil {
+		return infer.Effect{}, err
 	}
-	batch := model.NewBatch(tokens, []int{0})
-	var plain, adapted []float32
-	logits := func() []float32 {
-		tape := nn.NewTape(pool)
-		return d.Logits(tape, d.Hidden(tape, batch, nil, false)).Data
-	}
-	err = pool.Within(ctx, func() error {
-		plain = logits()
-		if err := a.Attach(d); err != nil {
-			return err
+	targets := targetsByName(d)
+	e, err := infer.NewSession(d, nil, pool).Effect(ctx, tokens, func(with bool) {
+		Detach(d)
+		if with {
+			a.bind(targets)
 		}
-		adapted = logits()
-		return nil
-	})
-	if err != nil {
-		return 0, err
+	}, progress)
+	switch {
+	case errors.Is(err, infer.ErrChangeNotFinite):
+		return e, fmt.Errorf("%w: with it some are not finite numbers", ErrNotFinite)
+	case err == nil && e.Largest == 0:
+		return e, fmt.Errorf("%w: every logit over %d tokens is the same with and without it", ErrNoEffect, len(tokens))
 	}
-	if i := vector.FirstNotFinite(adapted); i >= 0 {
-		return 0, fmt.Errorf("%w: with it one is %g", ErrNotFinite, adapted[i])
-	}
-	for i, v := range adapted {
-		change = max(change, math.Abs(float64(v)-float64(plain[i])))
-	}
-	if change == 0 {
-		return 0, fmt.Errorf("%w: every logit over %d tokens is the same with and without it", ErrNoEffect, len(tokens))
-	}
-	return change, nil
+	return e, err
 }

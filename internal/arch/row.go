@@ -160,7 +160,7 @@ func (r *Row) WhyRefused(weight string) string {
 		return reason
 	}
 	if !slices.Contains(r.Targets, weight) {
-		return passedBy
+		return PassedBy
 	}
 	return ""
 }

@@ -21,9 +21,9 @@ var (
 
 // Reasons why llama.cpp does not apply a pair.
 const (
-	passedBy = "llama.cpp multiplies it without looking for adapters, and ignores the pair"
-	// glmCrash is that of the matrices that GLM multiplies in full precision.
-	glmCrash = "llama.cpp asks for full precision there, and stops with an assertion when an adapter is added"
+	PassedBy = "llama.cpp multiplies it without looking for adapters, and ignores the pair"
+	// GLMCrash is that of the matrices that GLM multiplies in full precision.
+	GLMCrash = "llama.cpp asks for full precision there, and stops with an assertion when an adapter is added"
 )
 
 // refuse gives the same reason to all names.
@@ -140,7 +140,7 @@ var glm4 = Row{
 	Norms:         prePostNorms,
 	FusedGateUp:   true,
 	Targets:       slices.Concat(endTargets, []string{"attn_q", "attn_k", "attn_v", "attn_qkv", "ffn_up"}),
-	Refused:       refuse(glmCrash, "attn_output", "ffn_down"),
+	Refused:       refuse(GLMCrash, "attn_output", "ffn_down"),
 	PreTokenizers: []string{"glm4"},
 }
 
@@ -217,7 +217,7 @@ var glm4moe = Row{
 	ChoiceBias: true,
 	Targets: slices.Concat(endTargets, []string{"attn_q", "attn_k", "attn_v", "attn_qkv", "ffn_gate", "ffn_up"},
 		expertTargets, []string{"ffn_gate_shexp", "ffn_up_shexp"}),
-	Refused:       refuse(glmCrash, "attn_output", "ffn_down", "ffn_down_shexp"),
+	Refused:       refuse(GLMCrash, "attn_output", "ffn_down", "ffn_down_shexp"),
 	PreTokenizers: []string{"glm4"},
 }
 
@@ -258,7 +258,7 @@ var deepseek2 = Row{
 	ChoiceBias: true,
 	Targets: slices.Concat([]string{"token_embd", "attn_output", "ffn_gate_up_exps"},
 		ffnTargets, expertTargets, sharedTargets),
-	Refused:       refuse(passedBy, latentTargets...),
+	Refused:       refuse(PassedBy, latentTargets...),
 	PreTokenizers: []string{"deepseek-llm", "deepseek-v3", "gigachat", "kanana2", "youtu"},
 }
 
@@ -278,5 +278,5 @@ var longcatFlash = Row{
 	Experts:    true,
 	ChoiceBias: true,
 	Targets:    slices.Concat([]string{"token_embd", "attn_output"}, ffnTargets),
-	Refused:    refuse(passedBy, slices.Concat(latentTargets, expertTargets)...),
+	Refused:    refuse(PassedBy, slices.Concat(latentTargets, expertTargets)...),
 }

@@ -27,6 +27,14 @@ func TestMemoryIsPredictedAsItIsTaken(t *testing.T) {
 		if got := s.tape.PeakBytes(); got < predicted.Activations || got > predicted.Activations+4*line {
 			t.Errorf("%s: %d bytes of activations, %d predicted", family, got, predicted.Activations)
 		}
+		effect := NewSession(d, nil, pool).EffectMemory(tokens, 0)
+		s = NewSession(d, nil, pool)
+		if _, err := s.Effect(t.Context(), make([]int32, tokens), func(bool) {}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.tape.PeakBytes(); got > effect.Activations+effect.Results || effect.Activations > got {
+			t.Errorf("%s: %d bytes for an effect, %+v predicted", family, got, effect)
+		}
 		half := NewSession(d, nil, pool).LogitsMemory(tokens/2, 0)
 		if predicted.Cache == 0 || predicted.Cache != 2*half.Cache {
 			t.Errorf("%s: caches of %d bytes for %d tokens, %d for half of them", family, predicted.Cache, tokens, half.Cache)
