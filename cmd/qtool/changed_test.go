@@ -94,6 +94,8 @@ func TestNothingIsWrittenOfAnInputThatChanges(t *testing.T) {
 		{importance, []string{"quantize", "--type", "Q5_0", "--imatrix", importance, model, out}},
 		{shards[1], []string{"quantize", "--type", "Q8_0", "--keep-split", shards[0], out}},
 		{filepath.Join(folder, "model.safetensors"), []string{"quantize", "--type", "Q8_0", folder, out}},
+		{model, []string{"lora", "verify", "--model", model, adapter}},
+		{model, []string{"lora", "inspect", "--model", model, adapter}},
 		{model, []string{"lora", "merge", "--model", model, adapter, out}},
 		{source, []string{"lora", "merge", "--model", model, "--source", source, adapter, out}},
 		{model, []string{"split", "--max-tensors", "3", model, out}},

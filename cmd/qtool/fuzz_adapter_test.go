@@ -33,6 +33,10 @@ func FuzzCommandsOnAdapters(f *testing.F) {
 		"quantize --threads 1 --type Q8_0 IN/a.gguf OUT/b.gguf",
 		"lora merge --threads 1 --model IN/m.gguf IN/a.gguf IN/seed.gguf:2 OUT/b.gguf",
 		"lora merge --threads 1 --model IN/m.gguf --type Q4_0 --keep 0.5 --check-data IN/t.txt -c 16 IN/a.gguf OUT/b.gguf",
+		"lora verify --threads 1 --model IN/m.gguf IN/a.gguf:0.5",
+		"lora verify --threads 1 --json --model IN/m.gguf --prompt a IN/a.gguf",
+		"lora inspect --threads 1 --model IN/m.gguf IN/a.gguf",
+		"lora inspect --threads 1 --all --json IN/a.gguf",
 	}
 	addPrograms(f, len(seeds), len(commands), forgeries+1)
 	f.Fuzz(func(t *testing.T, seed, command byte, edits []byte) {

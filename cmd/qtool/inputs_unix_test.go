@@ -114,7 +114,7 @@ func TestAnInputThatIsNoFileIsRefused(t *testing.T) {
 		for _, args := range [][]string{
 			{"inspect", x}, {"verify", x}, {"diff", m, x}, {"quantize", x, out}, {"split", x, out}, {"join", x, out},
 			{"generate", x, "--prompt", "a"}, {"tokenize", x, "a"},
-			{"generate", m, "--prompt", "a", "--lora", x},
+			{"generate", m, "--prompt", "a", "--lora", x}, {"lora", "verify", "--model", m, x}, {"lora", "inspect", x},
 			{"quantize", "--imatrix", x, m, out},
 			{"quantize", "--tensor-type-file", x, m, out},
 			{"quantize", "--target-bpw", "6", "--calibration", x, m, out},

@@ -35,6 +35,8 @@ func TestInterruptedCommandsLeaveNothingAndExitWith130(t *testing.T) {
 	for _, args := range [][]string{
 		{"quantize", m, out},
 		{"lora", "merge", "--model", m, adapter, out},
+		{"lora", "verify", "--model", m, adapter},
+		{"lora", "inspect", adapter},
 		{"logits", m, "--tokens", "1,2,3", "-o", out},
 		{"generate", m, "--prompt", "a"},
 		{"perplexity", m, "--data", m, "--context", "16"},

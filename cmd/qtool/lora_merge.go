@@ -170,7 +170,7 @@ func newMerge(c *cli.Context) (m *merge, err error) {
 		}
 	}
 	for _, arg := range args {
-		a, err := parseScaled(arg)
+		a, err := parseScaled("lora merge", arg)
 		if err != nil {
 			return nil, err
 		}

@@ -14,7 +14,6 @@ import (
 	"qtool/gguf"
 	"qtool/internal/budget"
 	"qtool/internal/memory"
-	"qtool/internal/printable"
 	"qtool/internal/source"
 	"qtool/lora"
 )
@@ -46,13 +45,13 @@ func scaledPath(arg string) string {
 	return arg
 }
 
-// parseScaled reads ADAPTER[:SCALE]. What names a file as it is has no scale.
-func parseScaled(arg string) (*mergedAdapter, error) {
+// parseScaled reads ADAPTER[:SCALE] of a command. What names a file as it is has no scale.
+func parseScaled(command, arg string) (*mergedAdapter, error) {
 	a := &mergedAdapter{Path: scaledPath(arg), Scale: 1}
 	if len(a.Path) < len(arg) {
 		s, _ := strconv.ParseFloat(arg[len(a.Path)+1:], 32)
 		if s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
-			return nil, usagef("lora merge: %q: the scale of an adapter is a number other than 0, as in %s:0.5", arg, a.Path)
+			return nil, usagef("%s: %q: the scale of an adapter is a number other than 0, as in %s:0.5", command, arg, a.Path)
 		}
 		a.Scale = float32(s)
 	}
@@ -61,7 +60,11 @@ func parseScaled(arg string) (*mergedAdapter, error) {
 
 // openAdapters reads all adapters and makes one of them.
 func (m *merge) openAdapters() error {
-	if err := m.checkMemory(); err != nil {
+	var paths []string
+	for _, a := range m.adapters {
+		paths = append(paths, a.Path)
+	}
+	if err := checkAdapterMemory(m.c, m.con, "lora merge", "merge them one after the other, or adapters on fewer experts", paths...); err != nil {
 		return err
 	}
 	var scaled []lora.Scaled
@@ -90,12 +93,12 @@ func (m *merge) adapterPaths() string {
 	return strings.Join(paths, ", ")
 }
 
-// checkMemory refuses adapters that are larger than the memory: they are held as float32, as
-// they are and combined.
-func (m *merge) checkMemory() error {
+// checkAdapterMemory refuses, with an advice, adapters that are larger than the memory: they are
+// held as float32, as they are and changed.
+func checkAdapterMemory(c *cli.Context, con *console, command, advice string, paths ...string) error {
 	var bytes int64
-	for _, a := range m.adapters {
-		f, err := gguf.Open(a.Path, gguf.WithoutData())
+	for _, path := range paths {
+		f, err := gguf.Open(path, gguf.WithoutData())
 		if err != nil {
 			return fmt.Errorf("adapter: %w", err)
 		}
@@ -104,12 +107,12 @@ func (m *merge) checkMemory() error {
 		}
 		f.Close()
 	}
-	b := budget.New("lora merge", m.c.Bool("force"), m.con.sayText)
+	b := budget.New(command, c.Bool("force"), con.sayText)
 	d := budget.Demand{Need: memory.Need{Own: bytes}, Of: "the adapters"}
 	if b.Fits(d) {
 		return nil
 	}
-	return b.TooSmall(d, "merge them one after the other, or adapters on fewer experts")
+	return b.TooSmall(d, advice)
 }
 
 // sumOfAdapter identifies the tensors of an adapter.
@@ -172,21 +175,16 @@ func (m *merge) identify() (err error) {
 			a.Base = "same"
 		case lora.SameModel:
 			a.Base = "other quantization"
-			bar.Note("%s was trained on the same model in another quantization, as far as names tell: on %s, and this is %s", a.Path, describeBase(trained), describeBase(m.identity))
+			bar.Note("%s was trained on the same model in another quantization, as far as names tell: on %v, and this is %v", a.Path, trained, m.identity)
 		case lora.OtherModel:
 			a.Base = "other model"
 			if !m.c.Bool("force-base") {
-				return fmt.Errorf("adapter %s: %w: it was trained on %s, and this is %s; --force-base merges it all the same", a.Path, lora.ErrMismatch, describeBase(trained), describeBase(m.identity))
+				return fmt.Errorf("adapter %s: %w: it was trained on %v, and this is %v; --force-base merges it all the same", a.Path, lora.ErrMismatch, trained, m.identity)
 			}
-			bar.Note("warning: %s was trained on %s, and this is %s; merged all the same", a.Path, describeBase(trained), describeBase(m.identity))
+			bar.Note("warning: %s was trained on %v, and this is %v; merged all the same", a.Path, trained, m.identity)
 		}
 	}
 	return nil
-}
-
-// describeBase tells a base by its name and the beginning of its hash.
-func describeBase(b lora.Base) string {
-	return fmt.Sprintf("%s (%s, tensors %.8s)", printable.Quote(cmp.Or(b.Name, "a model without a name")), printable.Text(cmp.Or(b.Architecture, "architecture unknown")), printable.Text(b.SHA256))
 }
 
 // metadata is what the merged model says of where it comes from.

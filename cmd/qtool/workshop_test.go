@@ -113,6 +113,7 @@ var (
 		"imatrix % --data text.txt -c 16 -o out.gguf", "generate % --prompt one -n 2", "generate % --prompt one -n 2 --json",
 		"generate hf --lora % --prompt one -n 2", "perplexity % --data text.txt --context 16",
 		"perplexity hf --baseline % --data text.txt --context 16",
+		"lora verify --model % a.gguf", "lora inspect --model % a.gguf",
 		"lora merge --model % a.gguf out.gguf", "lora merge --model m.gguf --source % --check-data text.txt --context 16 a.gguf out.gguf",
 		"logits % --tokens 1,2 -o out.npy", "tokenize % one", "tokenize --json % one",
 		"finetune --model % --data data.jsonl --steps 1 --seq 16 --rank 2 --targets attn_q --adapter out.gguf",
@@ -124,6 +125,7 @@ var (
 		"generate m.gguf --lora % --prompt one -n 2", "perplexity m.gguf --lora % --data text.txt --context 16",
 		"logits m.gguf --lora % --tokens 1,2 -o out.npy", "lora merge --model m.gguf a.gguf %:0.5 out.gguf",
 		"lora merge --model m.gguf --type Q4_0 --check-data text.txt --context 16 % out.gguf",
+		"lora verify --model m.gguf %", "lora verify --model m.gguf --json %:0.5", "lora inspect %", "lora inspect --model m.gguf --json %",
 		"ollama create x --model m.gguf --adapter % --modelfile out",
 		"finetune --model m.gguf --data data.jsonl --steps 1 --seq 16 --init-adapter % --adapter out.gguf",
 	}
@@ -136,6 +138,7 @@ var (
 		"finetune --model m.gguf --data % --steps 1 --seq 16 --rank 2 --targets attn_q --adapter out.gguf",
 		"imatrix m.gguf --data % -c 16 -o out.gguf", "perplexity m.gguf --data % --context 16",
 		"lora merge --model m.gguf --check-data % --context 16 a.gguf out.gguf",
+		"lora verify --model m.gguf --data % a.gguf",
 		"data check --model m.gguf --data % --seq 16", "data show --model m.gguf --data % --json",
 	}
 )
