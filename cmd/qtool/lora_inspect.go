@@ -98,13 +98,14 @@ func runLoraInspect(c *cli.Context) error {
 // measure computes the spectra.
 func (r *loraInspectReport) measure(c *cli.Context, con *console, a *lora.Adapter) error {
 	var base gguf.Model
+	unchanged := func() error { return nil }
 	if r.Model != "" {
 		m, err := openToRead(c, r.Model)
 		if err != nil {
 			return err
 		}
 		defer m.Close()
-		base = m
+		base, unchanged = m, m.Unchanged
 	}
 	bar := con.progress()
 	defer bar.Done()
@@ -114,6 +115,9 @@ func (r *loraInspectReport) measure(c *cli.Context, con *console, a *lora.Adapte
 			return fmt.Errorf("%s on %s: %w", r.Adapter, r.Model, err)
 		}
 		return fmt.Errorf("%s: %w", r.Adapter, err)
+	}
+	if err := unchanged(); err != nil {
+		return err
 	}
 	r.All = lora.GroupSpectra(r.Pairs, func(string) string { return "all" })[0]
 	r.Layers = lora.GroupSpectra(r.Pairs, layerName)
