@@ -30,7 +30,7 @@ var floors = [][]string{
 	{"internal/kernel/product", "internal/kernel/_asm"},
 	{"internal/kernel/coding", "internal/kernel/kerneltest"},
 	{"internal/kernel/vector", "internal/work"},
-	{"internal/budget", "internal/outputs"},
+	{"internal/budget", "internal/outputs", "internal/torchfile"},
 	{"gguf", "safetensors", "internal/records/jsontext"},
 	{"internal/atomicfile/faulty"},
 	{"internal/atomicfile", "internal/codebook", "internal/crash", "internal/ggml", "internal/half", "internal/input", "internal/kernel/simd", "internal/memory", "internal/mmap", "internal/panics", "internal/printable", "internal/sharedtest", "internal/splitmix", "internal/usage", "train/run"},
