@@ -3,6 +3,7 @@ package convert
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"qtool/internal/arch"
@@ -14,12 +15,20 @@ import (
 type Layout struct {
 	Arch    string // general.architecture
 	Inside  bool   // the language model is a part of one that sees images
+	// Outlined says that it was made of an [Outline]: it has only the weights that this knows,
+	// which nothing was compared with.
+	Outlined bool
 	Targets []*Target
 	Weights []*Weight // in the order of the targets
+	// Fused are the weights in which transformers 5 holds the experts that are modules of their
+	// own in Weights, which are marked PerExpert.
+	Fused []*Weight
 
 	byName map[string]*Target
 	// modules are the weights of a module of the folder's model, by its path.
 	modules map[string][]*Weight
+	// unsized is why a tensor or a module is not known of an outline.
+	unsized map[string]string
 }
 
 // Target finds a target by the name of its tensor; nil if there is none.
@@ -65,6 +74,7 @@ type Weight struct {
 	RowsLast      bool // a stack is kept as [matrices, in, out], not [matrices, out, in]
 	Embedding     bool // it is looked up
 	Parameter     bool // the module is no linear layer
+	PerExpert     bool // it is one expert's, and [Layout.Fused] has it with the others
 	Overlaps      []*Overlap
 }
 
@@ -151,6 +161,21 @@ func layoutOfFolder(dir string, folder *safetensors.Folder) (*Layout, error) {
 
 // newLayout takes apart what the family's recipes say.
 func newLayout(fam *family, c *config, d *dims) (*Layout, error) {
+	list, err := layoutRecipes(fam, c, d)
+	if err != nil {
+		return nil, err
+	}
+	l := &Layout{Arch: fam.arch, byName: map[string]*Target{}, modules: map[string][]*Weight{}}
+	known := map[string]*Weight{}
+	for _, x := range list {
+		l.add(x, known)
+	}
+	l.addFusedExperts()
+	return l, nil
+}
+
+// layoutRecipes are those of weights that pairs may change.
+func layoutRecipes(fam *family, c *config, d *dims) ([]*recipe, error) {
 	if each := d.experts + d.heads + 8; d.blocks > maxOverlaps/each {
 		return nil, invalid("%s gives %d layers of %d heads and %d experts, more than any model has", c.where, d.blocks, d.heads, d.experts)
 	}
@@ -160,15 +185,9 @@ func newLayout(fam *family, c *config, d *dims) (*Layout, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	l := &Layout{Arch: fam.arch, byName: map[string]*Target{}, modules: map[string][]*Weight{}}
-	known := map[string]*Weight{}
-	for _, x := range list.list {
-		if len(x.shape) >= 2 && strings.HasSuffix(x.name, ".weight") && x.values == nil {
-			l.add(x, known)
-		}
-	}
-	l.addFusedExperts()
-	return l, nil
+	return slices.DeleteFunc(list.list, func(x *recipe) bool {
+		return len(x.shape) < 2 || !strings.HasSuffix(x.name, ".weight") || x.values != nil
+	}), nil
 }
 
 // add makes a target of a recipe, with the weights that it is made of.
@@ -179,13 +198,7 @@ func (l *Layout) add(x *recipe, known map[string]*Weight) {
 	}
 	l.Targets = append(l.Targets, t)
 	l.byName[t.Name] = t
-	sources := x.sources
-	switch {
-	case x.packed:
-		sources = []string{strings.TrimSuffix(x.sources[0], "_blocks")}
-	case x.name == arch.Output: // a pair on the head is none on the embedding, also where they are tied
-		sources = []string{headTensor}
-	}
+	sources := x.weights()
 	for i, source := range sources {
 		w := known[source]
 		if w == nil {
@@ -196,6 +209,17 @@ func (l *Layout) add(x *recipe, known map[string]*Weight) {
 		}
 		x.overlaps(t, w, i, len(sources))
 	}
+}
+
+// weights are the names of the folder's weights that pairs are on.
+func (x *recipe) weights() []string {
+	switch {
+	case x.packed:
+		return []string{strings.TrimSuffix(x.sources[0], "_blocks")}
+	case x.name == arch.Output: // a pair on the head is none on the embedding, also where they are tied
+		return []string{headTensor}
+	}
+	return x.sources
 }
 
 // newWeight finds the shape of a source.
@@ -270,8 +294,11 @@ func (l *Layout) addFusedExperts() {
 		n := len(gate.Overlaps) // without an expert of zeros
 		both := &Weight{Module: module, Param: "gate_up_proj", In: gate.In, Out: 2 * gate.Out, Matrices: n, Parameter: true}
 		one := &Weight{Module: module, Param: "down_proj", In: down.In, Out: down.Out, Matrices: n, Parameter: true}
-		l.modules[module] = append(l.modules[module], both, one)
+		l.modules[module], l.Fused = append(l.modules[module], both, one), append(l.Fused, both, one)
 		for e := range n {
+			for _, t := range []*Target{gate, up, down} {
+				t.Overlaps[e].Weight.PerExpert = true
+			}
 			both.Overlaps = append(both.Overlaps,
 				&Overlap{Target: gate, Matrix: e, Weight: both, WeightMatrix: e, Rows: RowMap{step: 1}, N: gate.Out},
 				&Overlap{Target: up, Matrix: e, Weight: both, WeightMatrix: e, Rows: RowMap{first: gate.Out, step: 1}, N: up.Out})

@@ -22,11 +22,22 @@ type peftScales struct {
 	old bool
 }
 
-// notPairs are fields that make an adapter more than pairs on weights.
-var notPairs = []string{
-	"modules_to_save", "trainable_token_indices", "layer_replication", "alora_invocation_tokens", "use_dora", "lora_bias", "fan_in_fan_out",
-	"use_qalora", "use_bdlora", "arrow_config", "velora_config", "kasa_config", "monteclora_config",
+// notPairs are fields that make an adapter more than pairs on weights, and what that is.
+// fan_in_fan_out is none of them: a layer that stores its weight as [in, out] has the same halves.
+var notPairs = []struct{ field, means string }{
+	{"use_dora", "it is DoRA, which also scales every row of the changed weights"},
+	{"modules_to_save", "it holds whole weights that were trained"},
+	{"trainable_token_indices", "it holds new rows of the embedding"},
+	{"lora_bias", "its pairs have biases"},
+	{"layer_replication", "it is for a model whose layers are repeated"},
+	{"alora_invocation_tokens", "it is an activated LoRA, which works only after its invocation tokens"},
+	{"use_qalora", "its A is on groups of columns"}, {"use_bdlora", "its halves are blocks on a diagonal"},
+	{"arrow_config", "it chooses between several adapters"}, {"velora_config", "its pairs are of another kind"},
+	{"kasa_config", "its pairs are of another kind"}, {"monteclora_config", "its pairs are of another kind"},
 }
+
+// wayOut is for what neither an adapter in GGUF nor qtool lora merge, which adds pairs, can express.
+const wayOut = "GGUF has no place for that, and qtool lora merge adds pairs alone: merge it with the library that made it (PEFT: merge_and_unload, then save_pretrained; mlx-lm: mlx_lm.fuse), and give that folder to qtool quantize"
 
 // readScales checks that the adapter adds scale · B · A to weights, and nothing else.
 func readScales(fields map[string]any) (*peftScales, error) {
@@ -34,18 +45,18 @@ func readScales(fields map[string]any) (*peftScales, error) {
 	if kind := c.text("peft_type", ""); kind != "LORA" {
 		return nil, refuse("its peft_type is %q; LORA is converted", kind)
 	}
-	for _, field := range notPairs {
-		if v := fields[field]; !isNothing(v) {
-			return nil, refuse("%s has %s, so that the adapter is more than pairs of matrices on weights", peftConfig, field)
+	for _, not := range notPairs {
+		if v := fields[not.field]; !isNothing(v) {
+			return nil, refuse("%s (%s of %s); %s", not.means, not.field, adapterConfig, wayOut)
 		}
 	}
 	if bias := c.text("bias", "none"); bias != "none" {
-		return nil, refuse("it changes biases (bias %q)", bias)
+		return nil, refuse("it changes biases (bias %q of %s); %s", bias, adapterConfig, wayOut)
 	}
 	if begin, ok := fields["init_lora_weights"].(string); ok {
 		for _, changes := range []string{"pissa", "olora", "corda", "loftq", "lora_ga"} {
 			if strings.HasPrefix(strings.ToLower(begin), changes) {
-				return nil, refuse("its beginning (init_lora_weights %q) changed the weights of the base, so that it does not fit the original; let PEFT save it as an ordinary one", begin)
+				return nil, refuse("its beginning (init_lora_weights %q) changed the weights of the base, so that it does not fit the original; let PEFT save it as an ordinary one (save_pretrained with path_initial_model_for_weight_conversion)", begin)
 			}
 		}
 	}
@@ -82,7 +93,7 @@ func field[V any](r *reader, key, want string, def V) V {
 		return v
 	default:
 		if r.err == nil {
-			r.err = invalid("reading %s%s: field %q: expected %s, found %s", peftConfig, r.where, key, want, printable.Text(fmt.Sprint(v)))
+			r.err = invalid("reading %s%s: field %q: expected %s, found %s", adapterConfig, r.where, key, want, printable.Text(fmt.Sprint(v)))
 		}
 	}
 	return def
@@ -98,7 +109,7 @@ func (r *reader) number(key string, def float64) float64 {
 	}
 	f, err := n.Float64()
 	if err != nil && r.err == nil {
-		r.err = invalid("reading %s%s: field %q: expected a number, found %s", peftConfig, r.where, key, printable.Text(n.String()))
+		r.err = invalid("reading %s%s: field %q: expected a number, found %s", adapterConfig, r.where, key, printable.Text(n.String()))
 	}
 	return f
 }
@@ -178,7 +189,7 @@ func newPatterns[V any](values map[string]V) (patterns[V], error) {
 	for _, key := range keys {
 		regex, err := regexp.Compile(`^(.*\.)?(` + key + `)$`)
 		if err != nil {
-			return p, refuse("a pattern of %s, %q, is not understood: %v", peftConfig, key, err)
+			return p, refuse("a pattern of %s, %q, is not understood: %v", adapterConfig, key, err)
 		}
 		p.regexes = append(p.regexes, regexValue[V]{regex, values[key]})
 	}
@@ -223,11 +234,11 @@ func peftName(name string) (module, half string, depth int, err error) {
 	}
 	switch {
 	case strings.Contains(name, "lora_magnitude_vector"):
-		err = refuse("the tensor %q is a magnitude of DoRA, which is no pair", name)
+		err = refuse("the tensor %q is a magnitude of DoRA, which is no pair; %s", name, wayOut)
 	case strings.HasSuffix(name, ".bias"):
-		err = refuse("the tensor %q changes a bias", name)
+		err = refuse("the tensor %q changes a bias; %s", name, wayOut)
 	default:
-		err = refuse("the tensor %q is no half of a LoRA pair: a whole weight that was trained (modules_to_save), or a vocabulary that grew", name)
+		err = refuse("the tensor %q is no half of a LoRA pair: a whole weight that was trained (modules_to_save), or a vocabulary that grew; %s", name, wayOut)
 	}
 	return "", "", 0, err
 }

@@ -1,6 +1,7 @@
 package peft
 
 import (
+	"math"
 	"slices"
 
 	"qtool/internal/convert"
@@ -11,6 +12,10 @@ type pair struct {
 	rank, in, out int
 	a, b          []float32 // rank x in, out x rank
 	alpha, over   float64
+
+	// What happened on the way: the factor of b, 0 for none; ranks of several pairs; ranks of zeros.
+	folded         float32
+	joined, padded bool
 }
 
 // placed is a pair on some rows of a matrix: its i-th row is row at(i) there.
@@ -60,6 +65,37 @@ func (p *pair) transposed() *pair {
 	return &pair{rank: p.rank, in: p.out, out: p.in, a: exchanged(p.b, p.out, p.rank), b: exchanged(p.a, p.rank, p.in), alpha: p.alpha, over: p.over}
 }
 
+// zeroPair changes nothing.
+func zeroPair(rank, in, out int, alpha, over float64) *pair {
+	return &pair{rank: rank, in: in, out: out, a: make([]float32, rank*in), b: make([]float32, out*rank), alpha: alpha, over: over}
+}
+
+// trimmed is p without the last ranks that are zero in both halves, of which one stays.
+func (p *pair) trimmed() *pair {
+	rank := p.rank
+	for ; rank > 1 && allZero(p.a[(rank-1)*p.in:][:p.in]); rank-- {
+		for i := range p.out {
+			if p.b[i*p.rank+rank-1] != 0 {
+				return p.cutTo(rank)
+			}
+		}
+	}
+	return p.cutTo(rank)
+}
+
+// cutTo is p with its first ranks alone, at the same scale.
+func (p *pair) cutTo(rank int) *pair {
+	if rank == p.rank {
+		return p
+	}
+	q := *p
+	q.rank, q.a, q.b = rank, p.a[:rank*p.in], make([]float32, 0, p.out*rank)
+	for i := range p.out {
+		q.b = append(q.b, p.b[i*p.rank:][:rank]...)
+	}
+	return &q
+}
+
 // exchanged exchanges rows and columns.
 func exchanged(v []float32, rows, columns int) []float32 {
 	out := make([]float32, len(v))
@@ -88,14 +124,15 @@ func joined(out int, parts []placed) *pair {
 			continue
 		}
 		begins = append(begins, j.rank)
+		j.joined = i > 0
 		j.rank += p.rank
 		j.a = append(j.a, p.a...)
 	}
 	j.b = make([]float32, out*j.rank)
 	for i, p := range parts {
-		factor := float32(1)
-		if p.alpha*j.over != j.alpha*p.over {
-			factor = float32(p.alpha * j.over / (p.over * j.alpha))
+		factor := p.factorTo(j.alpha, j.over)
+		if factor != 1 {
+			j.folded = factor
 		}
 		for row := range p.out {
 			to := j.b[p.at(row)*j.rank+begins[i]:][:p.rank]
@@ -107,10 +144,20 @@ func joined(out int, parts []placed) *pair {
 	return j
 }
 
+// factorTo is what b is multiplied by where the scale becomes alpha/over: 1 where the scales
+// differ by no more than float32 holds.
+func (p *pair) factorTo(alpha, over float64) float32 {
+	const ulp = 1.0 / (1 << 23)
+	if factor := p.alpha * over / (p.over * alpha); math.Abs(factor-1) > ulp {
+		return float32(factor)
+	}
+	return 1
+}
+
 // scaled multiplies b so that the scale becomes alpha/over.
 func (p *pair) scaled(alpha, over float64) {
-	if p.alpha*over != alpha*p.over {
-		factor := float32(p.alpha * over / (p.over * alpha))
+	if factor := p.factorTo(alpha, over); factor != 1 {
+		p.folded = factor
 		for i := range p.b {
 			p.b[i] *= factor
 		}
@@ -118,12 +165,13 @@ func (p *pair) scaled(alpha, over float64) {
 	p.alpha, p.over = alpha, over
 }
 
-// padded is p with more ranks, which change nothing.
-func (p *pair) padded(rank int) *pair {
+// widened is p with more ranks, which change nothing.
+func (p *pair) widened(rank int) *pair {
 	if p.rank == rank {
 		return p
 	}
 	q := *p
+	q.padded = true
 	q.rank, q.a, q.b = rank, make([]float32, rank*p.in), make([]float32, p.out*rank)
 	copy(q.a, p.a)
 	for i := range p.out {

@@ -70,7 +70,7 @@ func TestScalesOfPEFTHoldWhateverTheirSpelling(t *testing.T) {
 		"a negative alpha": {map[string]any{"lora_alpha": -4}, map[string]float64{"blk.0.attn_q.weight": -4}},
 	} {
 		c.config["peft_type"], c.config["r"] = "LORA", 4
-		m, err := ToGGUF(l, onModules(c.config, 4, modules))
+		m, err := ToGGUF(l, onModules(c.config, 4, modules), nil)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -87,7 +87,7 @@ func TestPairsOfDifferentRanksKeepTheirScales(t *testing.T) {
 	config := map[string]any{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "rank_pattern": map[string]any{"v_proj": 2}}
 	p := onModules(config, 4, map[string][2]int{"model.layers.0.self_attn.q_proj": {32, 48}})
 	p.Tensors = append(p.Tensors, onModules(config, 2, map[string][2]int{"model.layers.0.self_attn.v_proj": {32, 24}}).Tensors...)
-	m, err := ToGGUF(l, p)
+	m, err := ToGGUF(l, p, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,11 +97,11 @@ func TestPairsOfDifferentRanksKeepTheirScales(t *testing.T) {
 			t.Errorf("%s changes by %g, want 8", name, got)
 		}
 	}
-	back, err := FromGGUF(l, m, "")
+	back, err := FromGGUF(l, m, Options{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := ToGGUF(l, &Adapter{Config: reread(back.Config), Tensors: back.Tensors})
+	again, err := ToGGUF(l, &Adapter{Config: reread(back.Config), Tensors: back.Tensors}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestExpertsWithoutAPairGetZerosAndLowerRanksAreFilledUp(t *testing.T) {
 	config := map[string]any{"peft_type": "LORA", "r": 2, "lora_alpha": 2}
 	p := onModules(config, 2, map[string][2]int{expert + "1.w3": {32, 40}})
 	p.Tensors = append(p.Tensors, onModules(config, 1, map[string][2]int{expert + "3.w3": {32, 40}}).Tensors...)
-	m, err := ToGGUF(l, p)
+	m, err := ToGGUF(l, p, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestAPairOnAPieceBecomesOneOnTheWhole(t *testing.T) {
 	l := layoutOf(t, written(t, fixtures.TinyFolder(1, "GraniteMoeSharedForCausalLM", fixtures.FolderOptions{})))
 	for _, name := range []string{"blk.0.ffn_up_shexp.weight", "blk.0.ffn_up_exps.weight"} {
 		adapter := randomAdapter(l, 2, func(n string) bool { return n == name })
-		p, err := FromGGUF(l, adapter, "")
+		p, err := FromGGUF(l, adapter, Options{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,11 +158,11 @@ func TestAPairOnAPieceBecomesOneOnTheWhole(t *testing.T) {
 	})
 	a, _ := both.Tensor("blk.0.ffn_gate_shexp.weight.lora_a")
 	up, _ := both.Tensor("blk.0.ffn_up_shexp.weight.lora_a")
-	if p, err := FromGGUF(l, both, ""); err != nil || p.Tensors[0].Shape[0] != 4 {
+	if p, err := FromGGUF(l, both, Options{}, nil); err != nil || p.Tensors[0].Shape[0] != 4 {
 		t.Errorf("two pairs of rank 2 became %+v, %v", p.Tensors[0], err)
 	}
 	up.Data = a.Data
-	if p, err := FromGGUF(l, both, ""); err != nil || p.Tensors[0].Shape[0] != 2 {
+	if p, err := FromGGUF(l, both, Options{}, nil); err != nil || p.Tensors[0].Shape[0] != 2 {
 		t.Errorf("two pairs that share A became %+v, %v", p.Tensors[0], err)
 	}
 }
@@ -193,7 +193,7 @@ func TestOneTensorOfSeveralWeightsGetsTheRanksOfAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := foldersPEFT(f, 2, func(name string) bool { return strings.Contains(name, "q_proj") || strings.Contains(name, "v_proj") })
-	adapter, err := ToGGUF(l, p)
+	adapter, err := ToGGUF(l, p, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestStacksOfOlderPEFTHaveTheirHalvesExchanged(t *testing.T) {
 	f := fixtures.TinyFolder(1, "GraniteMoeForCausalLM", fixtures.FolderOptions{})
 	l := layoutOf(t, written(t, f))
 	straight := foldersPEFT(f, 2, func(name string) bool { return strings.Contains(name, "put_linear") })
-	want, err := ToGGUF(l, straight)
+	want, err := ToGGUF(l, straight, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestStacksOfOlderPEFTHaveTheirHalvesExchanged(t *testing.T) {
 			&safetensors.Tensor{Name: a.Name, DType: a.DType, Shape: []int{rank * experts, out}, Data: na},
 			&safetensors.Tensor{Name: b.Name, DType: b.DType, Shape: []int{in, rank * experts}, Data: nb})
 	}
-	got, err := ToGGUF(l, old)
+	got, err := ToGGUF(l, old, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,11 +276,11 @@ func TestWhatIsMoreThanPairsIsRefusedWithItsReason(t *testing.T) {
 		"nothing":        {func(p *Adapter) { p.Tensors = nil }, "no pairs"},
 	} {
 		p := onModules(map[string]any{"peft_type": "LORA", "r": 2, "lora_alpha": 4}, 2, map[string][2]int{q: {32, 32}})
-		if _, err := ToGGUF(l, p); err != nil {
+		if _, err := ToGGUF(l, p, nil); err != nil {
 			t.Fatal(err)
 		}
 		c.change(p)
-		if _, err := ToGGUF(l, p); !isMarked(err) || !strings.Contains(err.Error(), c.says) {
+		if _, err := ToGGUF(l, p, nil); !isMarked(err) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: the error is of no kind or does not say %q: %v", name, c.says, err)
 		}
 	}
@@ -288,7 +288,7 @@ func TestWhatIsMoreThanPairsIsRefusedWithItsReason(t *testing.T) {
 
 func TestAFolderThatIsNoAdapterIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Open(dir); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), peftConfig) {
+	if _, err := Open(dir); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), adapterConfig) {
 		t.Errorf("an empty folder: %v", err)
 	}
 	write := func(name, text string) {
@@ -296,7 +296,7 @@ func TestAFolderThatIsNoAdapterIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(peftConfig, "{}")
+	write(adapterConfig, "{}")
 	if _, err := Open(dir); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), peftWeights) {
 		t.Errorf("no weights: %v", err)
 	}
@@ -317,11 +317,11 @@ func TestAnAdapterInGGUFThatCannotBeSaidInPEFTIsRefused(t *testing.T) {
 	v := values(t, adapter, b.Name)
 	v[len(v)-1] = 1 // of the expert of zeros
 	b.Data = gguf.Float32s(v)
-	if _, err := FromGGUF(l, adapter, ""); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "computes nothing") {
+	if _, err := FromGGUF(l, adapter, Options{}, nil); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "computes nothing") {
 		t.Errorf("a pair on the expert that computes nothing: %v", err)
 	}
 	other := layoutOf(t, written(t, fixtures.TinyFolder(1, "Qwen2ForCausalLM", fixtures.FolderOptions{})))
-	if _, err := FromGGUF(other, adapter, ""); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "longcat") {
+	if _, err := FromGGUF(other, adapter, Options{}, nil); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "longcat") {
 		t.Errorf("an adapter of another architecture: %v", err)
 	}
 }

@@ -92,7 +92,7 @@ func TestAnAdapterOfEveryArchitectureComesBackFromPEFT(t *testing.T) {
 				},
 			} {
 				want := randomAdapter(l, 3, keep)
-				p, err := FromGGUF(l, want, "a/base")
+				p, err := FromGGUF(l, want, Options{Base: "a/base"}, nil)
 				if err != nil {
 					t.Fatalf("%s from %s: %v", name, from, err)
 				}
@@ -104,7 +104,7 @@ func TestAnAdapterOfEveryArchitectureComesBackFromPEFT(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := ToGGUF(l, read)
+				got, err := ToGGUF(l, read, nil)
 				if err != nil {
 					t.Fatalf("%s from %s, %s: %v", name, from, chosen, err)
 				}
@@ -292,7 +292,7 @@ func adapterDoesTheSame(t *testing.T, seed uint64, name string, fused bool) {
 		l := layoutOf(t, written(t, f))
 		keep := func(name string) bool { return !sightless.MatchString(name) }
 		p := foldersPEFT(f, 2, keep)
-		adapter, err := ToGGUF(l, p)
+		adapter, err := ToGGUF(l, p, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -334,7 +334,7 @@ func TestAConvertedAdapterTakesEffectUnmerged(t *testing.T) {
 			p := foldersPEFT(f, 2, func(name string) bool {
 				return !sightless.MatchString(name) && !strings.Contains(name, "kv_b_proj") && (untied || !strings.Contains(name, "embed"))
 			})
-			m, err := ToGGUF(layoutOf(t, written(t, f)), p)
+			m, err := ToGGUF(layoutOf(t, written(t, f)), p, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -381,13 +381,13 @@ func TestReferenceAdaptersComeBackFromPEFT(t *testing.T) {
 			continue
 		}
 		compared++
-		p, err := FromGGUF(l, adapter, "")
+		p, err := FromGGUF(l, adapter, Options{}, nil)
 		if err != nil {
 			t.Errorf("%s: %v", filepath.Base(file), err)
 			continue
 		}
 		p.Config = reread(p.Config)
-		back, err := ToGGUF(l, p)
+		back, err := ToGGUF(l, p, nil)
 		if err != nil {
 			t.Errorf("%s: %v", filepath.Base(file), err)
 			continue

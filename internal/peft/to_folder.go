@@ -15,9 +15,9 @@ import (
 	"qtool/safetensors"
 )
 
-// FromGGUF gives an adapter in GGUF, whose halves are F32, F16 or BF16, as PEFT has it, all
-// F32: the inverse of [ToGGUF], so that the way there and back is exact where B is not zero.
-// base is what base_model_name_or_path says, "" for nothing.
+// FromGGUF gives an adapter in GGUF, whose halves are F32, F16 or BF16, as a folder: the inverse
+// of [ToGGUF], so that the way there and back is exact where B is not zero and nothing is in the
+// report. r, unless nil, is told what was done.
 //
 // A weight that GGUF has in several tensors gets one pair for all that have one: where
 // they share A, with the rows of each B one after the other; else with the ranks of all, and
@@ -25,44 +25,81 @@ import (
 // holds q, k and v has zeros in the rows of k and v. Experts whose pair is all zero
 // get none, where each is a module of its own. Modules are named as in the folder; those of
 // a language model in one that sees images as transformers 4.52 and later do.
-func FromGGUF(l *convert.Layout, adapter gguf.Model, base string) (*Adapter, error) {
-	p, err := fromGGUF(l, adapter, base)
+func FromGGUF(l *convert.Layout, adapter gguf.Model, o Options, r *Report) (*Adapter, error) {
+	if r == nil {
+		r = &Report{}
+	}
+	p, err := fromGGUF(l, adapter, &o, r)
 	if err == nil { // all of it is in memory
 		err = adapter.Unchanged()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("converting the adapter to PEFT: %w", err)
+		return nil, fmt.Errorf("converting the adapter to %v: %w", o.Form, err)
 	}
 	return p, nil
 }
 
-func fromGGUF(l *convert.Layout, adapter gguf.Model, base string) (*Adapter, error) {
+func fromGGUF(l *convert.Layout, adapter gguf.Model, o *Options, r *Report) (*Adapter, error) {
 	pairs, err := readTargets(l, adapter)
 	if err != nil {
 		return nil, err
 	}
+	for _, t := range l.Targets {
+		if of, ok := pairs[t]; ok && !slices.ContainsFunc(of, func(p *pair) bool { return p != nil }) {
+			r.Idle = append(r.Idle, t.Name)
+		}
+	}
+	base := o.Base
+	if base == "" {
+		base = baseOf(adapter.Metadata())
+	}
+	var p *Adapter
+	if o.Form == MLX {
+		p, err = toMLX(l, pairs, base, o, r)
+	} else {
+		p, err = toPEFT(l, pairs, base, o, r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.Metadata[storedKey], err = storedText(adapter.Metadata())
+	return p, err
+}
+
+// toPEFT gives the pairs as PEFT has them.
+func toPEFT(l *convert.Layout, pairs map[*convert.Target][]*pair, base string, o *Options, r *Report) (*Adapter, error) {
 	w := &peftWriter{inside: l.Inside, pairs: map[*convert.Weight][]*pair{}}
 	for _, x := range l.Weights {
-		w.add(x, pairs)
+		if !o.Parameters || !x.PerExpert {
+			w.add(x, pairs)
+		}
+	}
+	if o.Parameters {
+		for _, x := range l.Fused {
+			w.add(x, pairs)
+		}
 	}
 	if len(w.order) == 0 {
 		return nil, invalid("it has no pair that changes the model")
 	}
-	return &Adapter{Config: w.config(l, base), Tensors: w.tensors()}, nil
+	p := &Adapter{Config: w.config(l, base), Metadata: map[string]string{"format": "pt"}}
+	var err error
+	p.Tensors, err = w.tensors(o, r)
+	return p, err
 }
 
 // readTargets reads the pair of each matrix; nil where it is all zero.
 func readTargets(l *convert.Layout, adapter gguf.Model) (map[*convert.Target][]*pair, error) {
 	md := adapter.Metadata()
-	for key, want := range map[string]string{"general.type": "adapter", "adapter.type": "lora", arch.KeyArchitecture: l.Arch} {
+	for key, want := range map[string]string{keyType: "adapter", keyAdapterType: "lora", arch.KeyArchitecture: l.Arch} {
 		if v, err := md.Str(key); err != nil || v != want {
 			return nil, invalid("metadata key %q must be %q and is %q", key, want, v)
 		}
 	}
-	if md.Has("adapter.alora.invocation_tokens") {
+	if md.Has(keyInvocation) {
 		return nil, refuse("it is an activated LoRA, which works only after its invocation tokens")
 	}
-	alpha, err := gguf.Or(md.Float("adapter.lora.alpha"))(0)
+	alpha, err := gguf.Or(md.Float(keyAlpha))(0)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -77,6 +114,9 @@ func readTargets(l *convert.Layout, adapter gguf.Model) (map[*convert.Target][]*
 			continue
 		}
 		t, b := l.Target(name), (*gguf.Tensor)(nil)
+		if reason := l.Unsized(name); t == nil && reason != "" {
+			return nil, needsBase("for the pair on %q: %s", name, reason)
+		}
 		if t == nil {
 			return nil, refuse("it has a pair on %q, which the model does not have", name)
 		}
@@ -200,10 +240,9 @@ func onWeight(x *convert.Weight, pairs map[*convert.Target][]*pair) []*pair {
 	}
 	for i, p := range stack {
 		if p == nil {
-			p = &pair{rank: rank, in: x.In, out: x.Out, alpha: stack[first].alpha, over: stack[first].over}
-			p.a, p.b = make([]float32, rank*p.in), make([]float32, p.out*rank)
+			p = zeroPair(rank, x.In, x.Out, stack[first].alpha, stack[first].over)
 		}
-		p = p.padded(rank)
+		p = p.widened(rank)
 		p.scaled(stack[first].alpha, stack[first].over)
 		stack[i] = p
 	}
@@ -228,14 +267,16 @@ func (w *peftWriter) name(x *convert.Weight) string {
 
 // tensors lists both halves of every pair. Of the parameters of one module that which is
 // listed first lies inside.
-func (w *peftWriter) tensors() []*safetensors.Tensor {
+func (w *peftWriter) tensors(o *Options, r *Report) ([]*safetensors.Tensor, error) {
 	around := map[string]int{}
 	for _, x := range w.order {
 		around[x.Module]++
 	}
 	var out []*safetensors.Tensor
-	put := func(name string, v []float32, shape ...int) {
-		out = append(out, &safetensors.Tensor{Name: name, DType: safetensors.F32, Shape: shape, Data: gguf.Float32s(v)})
+	put := func(name string, v []float32, shape ...int) error {
+		t, err := o.tensor(name, v, shape, r)
+		out = append(out, t)
+		return err
 	}
 	for _, x := range w.order {
 		around[x.Module]--
@@ -252,15 +293,19 @@ func (w *peftWriter) tensors() []*safetensors.Tensor {
 				}
 			}
 		}
+		r.note(w.name(x), stack)
+		halves := [2]string{".lora_A.weight", ".lora_B.weight"}
 		if x.Embedding {
-			put(prefix+".lora_embedding_A", a, rank, x.In)
-			put(prefix+".lora_embedding_B", b, x.Out, rank)
-			continue
+			halves = [2]string{".lora_embedding_A", ".lora_embedding_B"}
 		}
-		put(prefix+".lora_A.weight", a, rank*n, x.In)
-		put(prefix+".lora_B.weight", b, x.Out, rank*n)
+		if err := put(prefix+halves[0], a, rank*n, x.In); err != nil {
+			return nil, err
+		}
+		if err := put(prefix+halves[1], b, x.Out, rank*n); err != nil {
+			return nil, err
+		}
 	}
-	return out
+	return out, nil
 }
 
 // config is adapter_config.json. The rank and the alpha that most pairs have are those of
@@ -333,7 +378,7 @@ func (w *peftWriter) shortened(modules []string, l *convert.Layout) []string {
 	}
 	short := map[string]bool{}
 	for _, m := range modules {
-		if name := last(m); missing[name] == 0 && !w.inside {
+		if name := last(m); missing[name] == 0 && !w.inside && !l.Outlined {
 			m = name
 		}
 		short[m] = true
