@@ -6,7 +6,7 @@ func loraCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "lora",
 		Usage:       "work on LoRA adapters",
-		UsageText:   "qtool lora inspect|verify|merge [flags]",
-		Subcommands: []*cli.Command{loraInspectCommand(), loraVerifyCommand(), loraMergeCommand()},
+		UsageText:   "qtool lora COMMAND [flags]",
+		Subcommands: []*cli.Command{loraInspectCommand(), loraVerifyCommand(), loraMergeCommand(), loraConvertCommand()},
 	}
 }

@@ -65,6 +65,14 @@ var families = func() map[string]*family {
 // Supported lists the Hugging Face architectures that Open takes, sorted.
 func Supported() []string { return slices.Sorted(maps.Keys(families)) }
 
+// ArchitectureOf is the GGUF architecture that a Hugging Face one becomes; "" if it is not known.
+func ArchitectureOf(class string) string {
+	if f := families[class]; f != nil {
+		return f.arch
+	}
+	return ""
+}
+
 // Sources lists the Hugging Face architectures that become a GGUF architecture.
 func Sources(architecture string) []string {
 	var names []string

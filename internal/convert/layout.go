@@ -13,13 +13,13 @@ import (
 // Layout knows which rows of which weight of a Hugging Face model are which rows of which
 // GGUF tensor. That is all that carries LoRA pairs from one form to the other.
 type Layout struct {
-	Arch    string // general.architecture
-	Inside  bool   // the language model is a part of one that sees images
+	Arch   string // general.architecture
+	Inside bool   // the language model is a part of one that sees images
 	// Outlined says that it was made of an [Outline]: it has only the weights that this knows,
 	// which nothing was compared with.
 	Outlined bool
-	Targets []*Target
-	Weights []*Weight // in the order of the targets
+	Targets  []*Target
+	Weights  []*Weight // in the order of the targets
 	// Fused are the weights in which transformers 5 holds the experts that are modules of their
 	// own in Weights, which are marked PerExpert.
 	Fused []*Weight

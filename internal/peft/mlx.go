@@ -21,17 +21,20 @@ type mlxPart struct {
 	matrices int // without experts of zeros
 }
 
+// mlxProjections are the modules of a SwitchGLU, by the tensors that hold the same.
+var mlxProjections = map[string]string{"ffn_gate_exps.weight": "gate_proj", "ffn_up_exps.weight": "up_proj", "ffn_down_exps.weight": "down_proj"}
+
 // mlxStacks are the modules of mlx-lm that hold the experts of a layer, by their paths: a
 // SwitchGLU, which has gate, up and down apart, as GGUF has them.
 func mlxStacks(l *convert.Layout) map[string]mlxPart {
 	stacks := map[string]mlxPart{}
 	for _, t := range l.Targets {
 		_, name, _ := arch.SplitLayer(t.Name)
-		projections := map[string][]string{
-			"ffn_gate_exps.weight": {"gate_proj"}, "ffn_up_exps.weight": {"up_proj"}, "ffn_down_exps.weight": {"down_proj"},
-			"ffn_gate_up_exps.weight": {"gate_proj", "up_proj"},
-		}[name]
-		if projections == nil || len(t.Overlaps) == 0 {
+		projections := []string{mlxProjections[name]}
+		if name == "ffn_gate_up_exps.weight" {
+			projections = []string{"gate_proj", "up_proj"}
+		}
+		if projections[0] == "" || len(t.Overlaps) == 0 {
 			continue
 		}
 		inner, module := ".switch_mlp.", t.Overlaps[0].Weight.Module

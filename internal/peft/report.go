@@ -23,8 +23,6 @@ type Report struct {
 	Idle []string
 	// Rounded is how many values the storage type does not hold as they were.
 	Rounded int
-	// Left are metadata keys of the source that the result cannot hold.
-	Left []string
 }
 
 // Folded is a pair whose B was multiplied.

@@ -339,6 +339,9 @@ func noWeight(l *convert.Layout, module string) error {
 	if l.Outlined && strings.Contains(module, ".experts") {
 		return needsBase("for the pair on %q: GGUF has all experts of a layer in one tensor, and the adapter does not tell how many there are", module)
 	}
+	if strings.HasSuffix(module, "lm_head") && l.Target(arch.Output) == nil && !l.Outlined {
+		return refuse("it has a pair on %q, and the head of this model is its embedding: neither llama.cpp nor a merged model can change one without the other", module)
+	}
 	return refuse("it has a pair on %q, which the %s architecture has no weight for", module, l.Arch)
 }
 
