@@ -287,14 +287,18 @@ func (v *loraConversion) sayChanges(r *convertReport) {
 		for _, f := range r.Folded {
 			names = append(names, fmt.Sprintf("%s by %g", f.Name, f.Factor))
 		}
-		v.con.say("%s has one scale for all pairs of a rank, so that B of %s was multiplied: %s", r.To, printable.Count(n, "pair"), abbreviate(names, 4))
+		one := "one alpha for all pairs, whose scale is alpha/rank"
+		if v.options.Form == lora.MLX {
+			one = "one scale for all pairs"
+		}
+		v.con.say("%s has %s: B of %s was multiplied (%s)", r.To, one, printable.Count(n, "pair"), abbreviate(names, 4))
 	}
 	for _, what := range []struct {
 		names []string
 		text  string
 	}{
 		{r.Joined, "have the ranks of several pairs, since what was apart is one weight there"},
-		{r.Padded, "got ranks of zeros, since all matrices of a weight share one rank"},
+		{r.Padded, "got ranks of zeros, to be of the same rank as others"},
 		{r.Idle, "change nothing and were left out"},
 	} {
 		if n := len(what.names); n > 0 {

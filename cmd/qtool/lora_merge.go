@@ -25,7 +25,9 @@ qtool lora merge --model model-q4_k_m.gguf mine.gguf merged.gguf
 qtool lora merge --model model-q4_k_m.gguf --keep 0.9 --check-data text.txt mine.gguf merged.gguf
 qtool lora merge --model model-q4_k_m.gguf --source model-f16.gguf style.gguf:0.5 facts.gguf merged.gguf
 qtool lora merge --model model-f16.gguf --type Q4_K_M --imatrix imatrix.gguf mine.gguf merged.gguf`,
-		Description: `The changed weights W + SCALE·alpha/rank·B·A are stored in the type that W has, or
+		Description: `ADAPTER is a .gguf file, or a folder of PEFT or mlx-lm as lora convert reads it.
+
+The changed weights W + SCALE·alpha/rank·B·A are stored in the type that W has, or
 in that of --type or a target; all others are copied. Storing them loses something: what is
 kept of the adapter's change ΔW is printed for every kind of tensor, as the share ⟨D,ΔW⟩/‖ΔW‖²
 of it that is in the difference D of the stored weight and W.
@@ -105,13 +107,16 @@ func runLoraMerge(c *cli.Context) error {
 	}
 	defer importance.Close()
 	m.plan.Inputs, m.plan.Importance = importance.inputs(), importance.weights
-	if err := m.openAdapters(); err != nil {
+	if err := m.checkMemory(); err != nil {
 		return err
 	}
 	if m.base, err = openModel(c, c.String("model")); err != nil {
 		return err
 	}
 	defer m.base.Close()
+	if err := m.openAdapters(); err != nil {
+		return err
+	}
 	unquantized, err := m.add()
 	if err != nil {
 		return err

@@ -60,20 +60,13 @@ func parseScaled(command, arg string) (*mergedAdapter, error) {
 
 // openAdapters reads all adapters and makes one of them.
 func (m *merge) openAdapters() error {
-	var paths []string
-	for _, a := range m.adapters {
-		paths = append(paths, a.Path)
-	}
-	if err := checkAdapterMemory(m.c, m.con, "lora merge", "merge them one after the other, or adapters on fewer experts", paths...); err != nil {
-		return err
-	}
 	var scaled []lora.Scaled
 	for _, a := range m.adapters {
 		var err error
-		if a.adapter, err = lora.Open(a.Path); err != nil {
+		if a.adapter, err = lora.OpenFor(a.Path, m.base); err != nil {
 			return fmt.Errorf("adapter: %w", err)
 		}
-		if a.SHA256, err = sumOfAdapter(m.c, a.Path); err != nil {
+		if a.SHA256, err = sumOfAdapter(m.c, a); err != nil {
 			return err
 		}
 		scaled = append(scaled, lora.Scaled{Adapter: a.adapter, Strength: a.Scale})
@@ -93,19 +86,25 @@ func (m *merge) adapterPaths() string {
 	return strings.Join(paths, ", ")
 }
 
+// checkMemory refuses adapters that are larger than the memory.
+func (m *merge) checkMemory() error {
+	var paths []string
+	for _, a := range m.adapters {
+		paths = append(paths, a.Path)
+	}
+	return checkAdapterMemory(m.c, m.con, "lora merge", "merge them one after the other, or adapters on fewer experts", paths...)
+}
+
 // checkAdapterMemory refuses, with an advice, adapters that are larger than the memory: they are
 // held as float32, as they are and changed.
 func checkAdapterMemory(c *cli.Context, con *console, command, advice string, paths ...string) error {
 	var bytes int64
 	for _, path := range paths {
-		f, err := gguf.Open(path, gguf.WithoutData())
+		n, err := lora.Values(path)
 		if err != nil {
 			return fmt.Errorf("adapter: %w", err)
 		}
-		for _, t := range f.Tensors() {
-			bytes += 2 * 4 * int64(t.Elements())
-		}
-		f.Close()
+		bytes += 2 * 4 * n
 	}
 	b := budget.New(command, c.Bool("force"), con.sayText)
 	d := budget.Demand{Need: memory.Need{Own: bytes}, Of: "the adapters"}
@@ -115,9 +114,21 @@ func checkAdapterMemory(c *cli.Context, con *console, command, advice string, pa
 	return b.TooSmall(d, advice)
 }
 
-// sumOfAdapter identifies the tensors of an adapter.
-func sumOfAdapter(c *cli.Context, path string) (string, error) {
-	f, err := gguf.Open(path)
+// sumOfAdapter identifies the tensors of an adapter: as they are in its file, or as what its
+// folder becomes.
+func sumOfAdapter(c *cli.Context, a *mergedAdapter) (string, error) {
+	if form, err := lora.FormOf(a.Path); err != nil || form != lora.GGUF {
+		if err != nil {
+			return "", fmt.Errorf("adapter: %w", err)
+		}
+		m, err := a.adapter.Model()
+		if err != nil {
+			return "", fmt.Errorf("adapter: %w", err)
+		}
+		id, err := lora.Identify(c.Context, m, nil)
+		return id.SHA256, err
+	}
+	f, err := gguf.Open(a.Path)
 	if err != nil {
 		return "", fmt.Errorf("adapter: %w", err)
 	}
