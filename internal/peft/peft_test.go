@@ -16,6 +16,7 @@ import (
 	"qtool/gguf"
 	"qtool/internal/convert"
 	"qtool/internal/sharedtest"
+	"qtool/internal/torchfile"
 	"qtool/safetensors"
 )
 
@@ -300,9 +301,9 @@ func TestAFolderThatIsNoAdapterIsRefused(t *testing.T) {
 	if _, err := Open(dir); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), peftWeights) {
 		t.Errorf("no weights: %v", err)
 	}
-	write("adapter_model.bin", "")
-	if _, err := Open(dir); !errors.Is(err, ErrUnsupported) {
-		t.Errorf("pickled weights: %v", err)
+	write(torchWeights, "\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
+	if _, err := Open(dir); !errors.Is(err, torchfile.ErrUnsupported) || !strings.Contains(err.Error(), "before PyTorch 1.6") {
+		t.Errorf("weights in the legacy form: %v", err)
 	}
 	if err := (&Adapter{Config: map[string]any{"peft_type": "LORA"}}).Write(context.Background(), filepath.Join(dir, "nowhere")); err == nil {
 		t.Error("an adapter was written into a folder that is not there")
