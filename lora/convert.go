@@ -170,9 +170,9 @@ func isDir(path string) bool {
 
 // OpenFolder reads an adapter of PEFT or mlx-lm for the model of a layout. Rows of B are put in
 // the order that GGUF has, scales are those that [Adapter.Scale] gives; see [Conversion]. Errors
-// match [ErrUnsupported] if the folder holds more than pairs, or pairs on weights that the model
-// does not have, and [ErrInvalid] if its files are broken or do not fit the model; without a
-// layout [ErrNeedsBase] where it takes the model to tell.
+// match [ErrUnsupported] if the folder holds more than pairs, [ErrMismatch] if pairs are on weights
+// that the model does not have, or of another size, and [ErrInvalid] if its files are broken;
+// without a layout [ErrNeedsBase] where it takes the model to tell.
 func OpenFolder(dir string, l *Layout) (*Adapter, *Conversion, error) {
 	p, err := peft.Open(dir)
 	if err != nil {
@@ -319,7 +319,7 @@ func (e *kindError) Unwrap() []error { return []error{e.kind, e.err} }
 // ofPeft gives errors of the packages that read folders the kinds of this one.
 func ofPeft(err error) error {
 	for _, k := range []struct{ of, kind error }{
-		{peft.ErrUnsupported, ErrUnsupported}, {torchfile.ErrUnsupported, ErrUnsupported},
+		{peft.ErrMismatch, ErrMismatch}, {peft.ErrUnsupported, ErrUnsupported}, {torchfile.ErrUnsupported, ErrUnsupported},
 		{peft.ErrInvalid, ErrInvalid}, {torchfile.ErrInvalid, ErrInvalid}, {safetensors.ErrFormat, ErrInvalid}, {input.ErrNotRegular, ErrInvalid},
 	} {
 		if errors.Is(err, k.of) {

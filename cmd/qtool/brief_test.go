@@ -48,6 +48,8 @@ var brief = []string{
 	"lora verify moe.gguf --model MOE --data T --json",
 	"lora merge --model M --keep 0.9 --type Q4_0 --check-data T --context 32 --chunks 2 a.gguf a.gguf:-0.5 merged.gguf",
 	"lora merge --model MOE --source MOE moe.gguf merged.gguf",
+	"lora convert --base MOE moe.gguf peft",
+	"lora convert --base MOE --to mlx --outtype bf16 peft mlx",
 	"ollama list",
 	"ollama create me/x --model M --adapter a.gguf --via store",
 	"generate ollama:me/x --prompt a -n 2",

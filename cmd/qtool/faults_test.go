@@ -48,6 +48,8 @@ func writers(t *testing.T) map[string]writer {
 	if err := os.WriteFile(data, []byte(strings.Repeat("All work and no play. ", 12)), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	folder := filepath.Join(inputs, "mlx")
+	qtool(t, "lora", "convert", "--base", m, "--to", "mlx", adapter, folder)
 	t.Setenv("OLLAMA_MODELS", "") // to what it was, at the end
 	shards := []string{"m-00001-of-00003.gguf", "m-00002-of-00003.gguf", "m-00003-of-00003.gguf"}
 	finetune := []string{"finetune", "--model", m, "--data", data, "--seq", "48", "--steps", "2", "--save-every", "1",
@@ -82,6 +84,20 @@ func writers(t *testing.T) map[string]writer {
 				return []string{"lora", "merge", "--model", m, "--type", "Q4_0", "--keep", "0.9", adapter, filepath.Join(dir, "m.gguf")}
 			},
 			targets: []string{"m.gguf"}, old: true,
+		},
+		"lora convert": {
+			args: func(dir string) []string {
+				return []string{"lora", "convert", "--base", m, folder, filepath.Join(dir, "a.gguf")}
+			},
+			targets: []string{"a.gguf"}, old: true,
+		},
+		"lora convert to a folder": {
+			args: func(dir string) []string {
+				out := filepath.Join(dir, "peft")
+				os.RemoveAll(out) // which must be new
+				return []string{"lora", "convert", "--base", m, adapter, out}
+			},
+			targets: []string{filepath.Join("peft", "adapter_config.json"), filepath.Join("peft", "adapter_model.safetensors")}, set: true,
 		},
 		"imatrix": {
 			args: func(dir string) []string {

@@ -32,6 +32,8 @@ func FuzzCommandsOnAdapters(f *testing.F) {
 		"finetune --threads 1 --model IN/a.gguf --data IN/t.txt --steps 1 --seq 16 --adapter OUT/b.gguf",
 		"quantize --threads 1 --type Q8_0 IN/a.gguf OUT/b.gguf",
 		"lora merge --threads 1 --model IN/m.gguf IN/a.gguf IN/seed.gguf:2 OUT/b.gguf",
+		"lora convert --base IN/m.gguf IN/a.gguf OUT/peft",
+		"lora convert --base IN/m.gguf --to mlx --outtype f16 IN/a.gguf OUT/mlx",
 		"lora merge --threads 1 --model IN/m.gguf --type Q4_0 --keep 0.5 --check-data IN/t.txt -c 16 IN/a.gguf OUT/b.gguf",
 		"lora verify --threads 1 --model IN/m.gguf IN/a.gguf:0.5",
 		"lora verify --threads 1 --json --model IN/m.gguf --prompt a IN/a.gguf",

@@ -37,6 +37,7 @@ func TestInterruptedCommandsLeaveNothingAndExitWith130(t *testing.T) {
 		{"lora", "merge", "--model", m, adapter, out},
 		{"lora", "verify", "--model", m, adapter},
 		{"lora", "inspect", adapter},
+		{"lora", "convert", "--base", m, adapter, out},
 		{"logits", m, "--tokens", "1,2,3", "-o", out},
 		{"generate", m, "--prompt", "a"},
 		{"perplexity", m, "--data", m, "--context", "16"},

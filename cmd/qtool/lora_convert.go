@@ -109,7 +109,12 @@ func runLoraConvert(c *cli.Context) error {
 		return v.needsBase(err)
 	}
 	saved, err := a.Save(c.Context, v.out, layout, v.options)
-	if err != nil {
+	switch {
+	case errors.Is(err, lora.ErrMismatch):
+		return fmt.Errorf("%s on %s: %w", v.in, v.base, err)
+	case errors.Is(err, lora.ErrUnsupported):
+		return fmt.Errorf("%s: %w", v.in, err)
+	case err != nil:
 		return v.needsBase(err)
 	}
 	return v.report(a, read, saved)

@@ -119,14 +119,14 @@ var (
 		"finetune --model % --data data.jsonl --steps 1 --seq 16 --rank 2 --targets attn_q --adapter out.gguf",
 		"data check --model % --data data.jsonl",
 	}
-	onFiles    = append([]string{"split --max-tensors 5 % out", "quantize --imatrix % hf out.gguf", "imatrix --in-file % -o out.gguf", "ollama create x --model % --modelfile out"}, onModels...)
+	onFiles    = append([]string{"split --max-tensors 5 % out", "lora convert --base % --to mlx a.gguf out", "quantize --imatrix % hf out.gguf", "imatrix --in-file % -o out.gguf", "ollama create x --model % --modelfile out"}, onModels...)
 	onAdapters = []string{
 		"inspect %", "inspect --json %", "verify %", "diff % m.gguf", "diff m.gguf %", "quantize --type COPY % out.gguf", "split % out",
 		"generate m.gguf --lora % --prompt one -n 2", "perplexity m.gguf --lora % --data text.txt --context 16",
 		"logits m.gguf --lora % --tokens 1,2 -o out.npy", "lora merge --model m.gguf a.gguf %:0.5 out.gguf",
 		"lora merge --model m.gguf --type Q4_0 --check-data text.txt --context 16 % out.gguf",
 		"lora verify --model m.gguf %", "lora verify --model m.gguf --json %:0.5", "lora inspect %", "lora inspect --model m.gguf --json %",
-		"ollama create x --model m.gguf --adapter % --modelfile out",
+		"ollama create x --model m.gguf --adapter % --modelfile out", "lora convert --base m.gguf % out", "lora convert --outtype bf16 % out.gguf",
 		"finetune --model m.gguf --data data.jsonl --steps 1 --seq 16 --init-adapter % --adapter out.gguf",
 	}
 	onMatrices = []string{

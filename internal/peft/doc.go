@@ -13,11 +13,14 @@ import (
 
 var (
 	// ErrUnsupported is in the chain of every error about an adapter that is valid but more
-	// than pairs on weights, or on weights that the model does not have.
+	// than pairs on weights, or that another form cannot express.
 	ErrUnsupported = errors.New("unsupported adapter")
 	// ErrInvalid is in the chain of every error about an adapter whose files are broken or
 	// contradict each other.
 	ErrInvalid = errors.New("invalid adapter")
+	// ErrMismatch is in the chain of every error about an adapter that is valid but does not fit
+	// the model.
+	ErrMismatch = errors.New("adapter does not fit the base model")
 	// ErrNeedsBase is in the chain of every error about a weight of which only the model tells
 	// the size or the order of rows; see [convert.LayoutOfOutline].
 	ErrNeedsBase = errors.New("the base model is needed")
@@ -27,6 +30,7 @@ var (
 func refuse(format string, args ...any) error  { return mark(ErrUnsupported, format, args) }
 func invalid(format string, args ...any) error { return mark(ErrInvalid, format, args) }
 
+func mismatch(format string, args ...any) error  { return mark(ErrMismatch, format, args) }
 func needsBase(format string, args ...any) error { return mark(ErrNeedsBase, format, args) }
 
 func mark(kind error, format string, args []any) error {

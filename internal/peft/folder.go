@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -85,7 +84,7 @@ func Open(dir string) (*Adapter, error) {
 func open(dir string) (*Adapter, error) {
 	fields, err := convert.ReadJSON(filepath.Join(dir, adapterConfig))
 	if os.IsNotExist(err) {
-		return nil, fmt.Errorf("%w: it holds no %s, so it is no adapter of PEFT or mlx-lm: %w", ErrInvalid, adapterConfig, err)
+		return nil, invalid("it holds no %s, so it is no adapter of PEFT or mlx-lm", adapterConfig)
 	}
 	if err != nil {
 		return nil, err
@@ -109,7 +108,7 @@ func open(dir string) (*Adapter, error) {
 		p.Tensors, p.Metadata, p.file = f.Tensors(), f.Metadata, f
 		return p, nil
 	}
-	return nil, fmt.Errorf("%w: it holds none of %s (PEFT) and %s (mlx-lm): %w", ErrInvalid, peftWeights+", "+torchWeights, mlxWeights, fs.ErrNotExist)
+	return nil, invalid("it holds none of %s, %s (PEFT) and %s (mlx-lm)", peftWeights, torchWeights, mlxWeights)
 }
 
 // openTorch reads the form that PEFT wrote before safetensors.

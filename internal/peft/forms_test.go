@@ -274,7 +274,7 @@ func TestMetadataOfTheAdapterComeBackFromAFolder(t *testing.T) {
 	}
 	// Metadata of another model, or that somebody tampered with.
 	other := layoutOf(t, written(t, fixtures.TinyFolder(1, "Qwen2ForCausalLM", fixtures.FolderOptions{})))
-	if _, err := ToGGUF(other, p, nil); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), `"qwen3"`) {
+	if _, err := ToGGUF(other, p, nil); !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), `"qwen3"`) {
 		t.Error(err)
 	}
 	for _, text := range []string{"!", "R0dVRg=="} {

@@ -101,7 +101,7 @@ func (p *Adapter) metadataFor(architecture string) (*gguf.Metadata, error) {
 		md = md.Clone()
 	}
 	if was, err := md.Str(arch.KeyArchitecture); err == nil && was != architecture {
-		return nil, invalid("it was made for the architecture %q, and the model is of %q", was, architecture)
+		return nil, mismatch("it was made for the architecture %q, and the model is of %q", was, architecture)
 	}
 	for _, key := range decided {
 		md.Delete(key)

@@ -172,7 +172,7 @@ func (e *entry) mlxMatrix(l *convert.Layout, scale float64) (*convert.Weight, *p
 	in, rank, out := e.a.Shape[0], e.a.Shape[1], e.b.Shape[1]
 	i := slices.IndexFunc(found, func(w *convert.Weight) bool { return w.Matrices == 0 && w.In == in && w.Out == out })
 	if i < 0 {
-		return nil, nil, invalid("the pair on %q is of %d columns and %d rows, the weights there are of %s", e.module, in, out, shapesOf(found))
+		return nil, nil, mismatch("the pair on %q is of %d columns and %d rows, the weights there are of %s", e.module, in, out, shapesOf(found))
 	}
 	a, b, err := e.values()
 	if err != nil {
@@ -191,7 +191,7 @@ func (e *entry) mlxStack(part mlxPart, scale float64) ([]*pair, error) {
 	}
 	rank, in, out := e.a.Shape[1], e.a.Shape[2], e.b.Shape[1]
 	if e.a.Shape[0] != part.matrices || e.b.Shape[0] != part.matrices || in != t.In || out != part.out {
-		return nil, invalid("the pair on %q is of %d experts of %d columns and %d rows, the weights there are %d of %d and %d",
+		return nil, mismatch("the pair on %q is of %d experts of %d columns and %d rows, the weights there are %d of %d and %d",
 			e.module, e.a.Shape[0], in, out, part.matrices, t.In, part.out)
 	}
 	a, b, err := e.values()

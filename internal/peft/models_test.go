@@ -69,5 +69,5 @@ func decoderLogits(d *model.Decoder) []float32 {
 }
 
 func isMarked(err error) bool {
-	return errors.Is(err, ErrInvalid) || errors.Is(err, ErrUnsupported) || errors.Is(err, convert.ErrInvalid) || errors.Is(err, convert.ErrUnsupported)
+	return errors.Is(err, ErrMismatch) || errors.Is(err, ErrInvalid) || errors.Is(err, ErrUnsupported) || errors.Is(err, convert.ErrInvalid) || errors.Is(err, convert.ErrUnsupported)
 }

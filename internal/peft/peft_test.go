@@ -322,7 +322,7 @@ func TestAnAdapterInGGUFThatCannotBeSaidInPEFTIsRefused(t *testing.T) {
 		t.Errorf("a pair on the expert that computes nothing: %v", err)
 	}
 	other := layoutOf(t, written(t, fixtures.TinyFolder(1, "Qwen2ForCausalLM", fixtures.FolderOptions{})))
-	if _, err := FromGGUF(other, adapter, Options{}, nil); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "longcat") {
+	if _, err := FromGGUF(other, adapter, Options{}, nil); !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), "longcat") {
 		t.Errorf("an adapter of another architecture: %v", err)
 	}
 }

@@ -91,10 +91,13 @@ func toPEFT(l *convert.Layout, pairs map[*convert.Target][]*pair, base string, o
 // readTargets reads the pair of each matrix; nil where it is all zero.
 func readTargets(l *convert.Layout, adapter gguf.Model) (map[*convert.Target][]*pair, error) {
 	md := adapter.Metadata()
-	for key, want := range map[string]string{keyType: "adapter", keyAdapterType: "lora", arch.KeyArchitecture: l.Arch} {
+	for key, want := range map[string]string{keyType: "adapter", keyAdapterType: "lora"} {
 		if v, err := md.Str(key); err != nil || v != want {
 			return nil, invalid("metadata key %q must be %q and is %q", key, want, v)
 		}
+	}
+	if v, err := md.Str(arch.KeyArchitecture); err != nil || v != l.Arch {
+		return nil, mismatch("it was made for the architecture %q, and the model is of %q", v, l.Arch)
 	}
 	if md.Has(keyInvocation) {
 		return nil, refuse("it is an activated LoRA, which works only after its invocation tokens")
@@ -118,7 +121,7 @@ func readTargets(l *convert.Layout, adapter gguf.Model) (map[*convert.Target][]*
 			return nil, needsBase("for the pair on %q: %s", name, reason)
 		}
 		if t == nil {
-			return nil, refuse("it has a pair on %q, which the model does not have", name)
+			return nil, mismatch("it has a pair on %q, which the model does not have", name)
 		}
 		b, ok := adapter.Tensor(name + ".lora_b")
 		if !ok {
@@ -143,7 +146,7 @@ func readTarget(t *convert.Target, a, b *gguf.Tensor, alpha float64) ([]*pair, e
 		wantA, wantB = append(wantA, n), append(wantB, n)
 	}
 	if rank < 1 || !gguf.SameShape(a.Shape, wantA) || !gguf.SameShape(b.Shape, wantB) {
-		return nil, invalid("the halves of the pair on %q have shapes %v and %v, the weight asks for %v and %v", t.Name, a.Shape, b.Shape, wantA, wantB)
+		return nil, mismatch("the halves of the pair on %q have shapes %v and %v, the weight asks for %v and %v", t.Name, a.Shape, b.Shape, wantA, wantB)
 	}
 	as, err := ggufFloats(a)
 	if err != nil {

@@ -26,8 +26,9 @@ import (
 // have the difference in B. So it is with rsLoRA, patterns of ranks and alphas, and the one
 // scale of mlx-lm.
 //
-// What is more than pairs on weights (DoRA, biases, modules_to_save, activated LoRA),
-// or is on a weight that the model does not have, is refused with [ErrUnsupported].
+// What is more than pairs on weights (DoRA, biases, modules_to_save, activated LoRA) is refused
+// with [ErrUnsupported], pairs on weights that the model does not have, or of another size, with
+// [ErrMismatch].
 func ToGGUF(l *convert.Layout, p *Adapter, r *Report) (gguf.Model, error) {
 	if r == nil {
 		r = &Report{}
@@ -328,7 +329,7 @@ func weightOf(l *convert.Layout, e *entry, s *peftScales) (w *convert.Weight, ex
 	if second != nil {
 		return second, true, nil
 	}
-	return nil, false, invalid("the pair on %q is of %d columns and %d rows, the weights there are of %s", e.module, in, out, shapesOf(found))
+	return nil, false, mismatch("the pair on %q is of %d columns and %d rows, the weights there are of %s", e.module, in, out, shapesOf(found))
 }
 
 // noWeight is the error about a module that the layout does not have.
@@ -342,7 +343,7 @@ func noWeight(l *convert.Layout, module string) error {
 	if strings.HasSuffix(module, "lm_head") && l.Target(arch.Output) == nil && !l.Outlined {
 		return refuse("it has a pair on %q, and the head of this model is its embedding: neither llama.cpp nor a merged model can change one without the other", module)
 	}
-	return refuse("it has a pair on %q, which the %s architecture has no weight for", module, l.Arch)
+	return mismatch("it has a pair on %q, which the %s architecture has no weight for", module, l.Arch)
 }
 
 func shapesOf(weights []*convert.Weight) string {
