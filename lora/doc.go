@@ -1,5 +1,6 @@
-// Package lora holds LoRA adapters as files: opening and writing them, choosing what they
-// change, and finding out whether they fit a base model and have an effect.
+// Package lora holds LoRA adapters as files: opening and writing them, in GGUF and in the folders
+// of PEFT and mlx-lm, choosing what they change, and finding out whether they fit a base model and
+// have an effect.
 //
 // It takes and gives only public types; pairs that are bound to a decoder are those of
 // internal/adapt. It never accepts a pair that inference would ignore without a word.
