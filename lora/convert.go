@@ -291,7 +291,7 @@ func (a *Adapter) Save(ctx context.Context, path string, l *Layout, o FileOption
 	}
 	if err := p.Write(ctx, path); err != nil {
 		if errors.Is(before, fs.ErrNotExist) {
-			err = errors.Join(err, atomicfile.Remove(path))
+			err = errors.Join(err, empty(path, true))
 		}
 		return nil, err
 	}
