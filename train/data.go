@@ -2,10 +2,13 @@ package train
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"io"
 	"strings"
 
 	"qtool/fixtures"
+	"qtool/internal/chat"
 	"qtool/internal/dataset"
 	"qtool/internal/loop"
 	"qtool/internal/printable"
@@ -43,7 +46,9 @@ func (f *tuning) reading(ctx context.Context) (opts dataset.Options, tok dataset
 	if f.tok == nil {
 		return opts, dataset.Untokenized(f.vocabulary), nil
 	}
-	return opts, dataset.ForTokenizer(f.tok), f.useTemplate(&opts)
+	err = f.useTemplate(&opts)
+	f.template, _ = opts.Template.(*chat.Template)
+	return opts, dataset.ForTokenizer(f.tok), err
 }
 
 // loadData reads the data; eval is nil without an evaluation file.
@@ -57,7 +62,12 @@ func (f *tuning) loadData(opts dataset.Options, tok dataset.Tokenizer) (data, ev
 		return nil, nil, err
 	}
 	f.report.Data = strings.Join(f.Data, " ")
-	return dataset.Load(f.set, f.Stdin, tok, opts)
+	stdin := f.Stdin
+	if stdin != nil {
+		f.stdinHash = sha256.New()
+		stdin = io.TeeReader(stdin, f.stdinHash)
+	}
+	return dataset.Load(f.set, stdin, tok, opts)
 }
 
 // arrange lays the data out in rows, and chooses what was left open of that.

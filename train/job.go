@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash"
 	"math"
 	"runtime/debug"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"qtool/internal/arch"
 	"qtool/internal/atomicfile"
 	"qtool/internal/budget"
+	"qtool/internal/chat"
 	"qtool/internal/dataset"
 	"qtool/internal/infer"
 	"qtool/internal/kernel/product"
@@ -56,12 +58,16 @@ type tuning struct {
 	// withheld are rows of all that is held out, of which heldOut is a sample.
 	withheld []dataset.Row
 	set      *records.Set // of Data; nil for the embedded ones
-	report   Report
-	metrics  *loop.Metrics // nil without --run-dir, or if it cannot be written
-	lock     *flock.Flock  // of the run directory
-	held     *atomicfile.Reservation
-	session  *loop.Run
-	steps    *task // while steps are taken, else nil
+	// template is what conversations are written with; nil if there is none.
+	template  *chat.Template
+	stdinHash hash.Hash     // of what was read of Stdin
+	training  lora.Training // as far as it is known
+	report    Report
+	metrics   *loop.Metrics // nil without --run-dir, or if it cannot be written
+	lock      *flock.Flock  // of the run directory
+	held      *atomicfile.Reservation
+	session   *loop.Run
+	steps     *task // while steps are taken, else nil
 }
 
 func (f *tuning) close() {
@@ -99,7 +105,8 @@ func (j *Job) Run(ctx context.Context) (*Report, error) {
 	const garbagePercent = 20
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	for _, stage := range []func(context.Context) error{
-		f.checkFiles, f.openBase, f.lockRunDir, f.readData, f.checkMemory, f.makeAdapter, f.checkHead, f.prepare, f.before, f.train, f.after, f.verify, f.write,
+		f.checkFiles, f.openBase, f.lockRunDir, f.readData, f.identifyInputs, f.checkMemory, f.makeAdapter, f.checkHead, f.prepare, f.before, f.train, f.after,
+		f.recordTraining, f.verify, f.write,
 	} {
 		if err := stage(ctx); err != nil {
 			return nil, err

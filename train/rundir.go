@@ -86,7 +86,7 @@ func (f *tuning) openRunDir(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		f.report.Steps = f.session.Step()
+		f.report.Steps, f.report.LastLoss = f.session.Step(), f.session.LastLoss()
 		if from.Damage != nil {
 			f.note("%v", from.Damage)
 			f.note("going on from the checkpoint before it, %s", loop.PreviousCheckpoint(f.checkpoint()))

@@ -15,6 +15,7 @@ import (
 	"qtool/internal/budget"
 	"qtool/internal/memory"
 	"qtool/internal/source"
+	"qtool/internal/version"
 	"qtool/lora"
 )
 
@@ -211,7 +212,7 @@ func (m *merge) metadata() (kvs []gguf.KV) {
 	}
 	base := cmp.Or(m.identity.Name, strings.TrimSuffix(filepath.Base(m.c.String("model")), ".gguf"))
 	set("general.name", cmp.Or(m.c.String("name"), strings.Join(append([]string{base}, names...), " + ")))
-	set("qtool.merge.version", buildVersion().Version)
+	set("qtool.merge.version", version.String())
 	set("qtool.merge.base.name", m.identity.Name)
 	set("qtool.merge.base.sha256", m.identity.SHA256)
 	set("qtool.merge.adapters", files)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/cpu"
 
 	"qtool/internal/kernel/simd"
+	"qtool/internal/version"
 )
 
 func versionCommand() *cli.Command {
@@ -69,13 +70,10 @@ func (r versionReport) String() string {
 }
 
 func buildVersion() versionReport {
-	r := versionReport{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	r := versionReport{Version: version.String(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return r
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		r.Version = v
 	}
 	for _, s := range info.Settings {
 		switch {

@@ -21,10 +21,13 @@ const systemFirst = `{% set system = messages[0].content if messages and message
 // alternating refuses what a format of questions and answers cannot write.
 const alternating = `{% if m.role not in ('user', 'assistant') %}{{ raise_exception('this format has no messages of the role ' + m.role) }}{% endif %}`
 
+// DefaultName is the name of the template that [ChatML] gives.
+const DefaultName = "chatml"
+
 // named are formats of well-known families, by the names that --chat-template
 // takes. They write plain conversations.
 var named = map[string]string{
-	"chatml": chatMLSource,
+	DefaultName: chatMLSource,
 	"llama2": systemFirst + `{% for m in rest %}` + alternating +
 		`{% if m.role == 'user' %}{{ bos_token + '[INST] ' + ('<<SYS>>\n' + system + '\n<</SYS>>\n\n' if loop.first and system else '') + m.content + ' [/INST]' }}` +
 		`{% else %}{{ ' ' + m.content + ' ' + eos_token }}{% endif %}{% endfor %}`,

@@ -33,7 +33,7 @@ var floors = [][]string{
 	{"internal/budget", "internal/outputs", "internal/torchfile"},
 	{"gguf", "safetensors", "internal/records/jsontext"},
 	{"internal/atomicfile/faulty"},
-	{"internal/atomicfile", "internal/codebook", "internal/crash", "internal/ggml", "internal/half", "internal/input", "internal/kernel/simd", "internal/memory", "internal/mmap", "internal/panics", "internal/printable", "internal/sharedtest", "internal/splitmix", "internal/usage", "train/run"},
+	{"internal/atomicfile", "internal/codebook", "internal/crash", "internal/ggml", "internal/half", "internal/input", "internal/kernel/simd", "internal/memory", "internal/mmap", "internal/panics", "internal/printable", "internal/sharedtest", "internal/splitmix", "internal/usage", "internal/version", "train/run"},
 }
 
 // libraries are the modules of others, each with the packages that may import it: a

@@ -195,7 +195,7 @@ func (r *Run) resume(ctx context.Context, m gguf.Model) error {
 	now.restore(r.trained)
 	r.good, r.step = good, p.Step
 	g := r.guard
-	g.average, g.skipped, g.recent, g.failures, g.rollbacks, g.looked = p.Average, p.Skipped, p.Recent, p.Failures, p.Rollbacks, p.Looked
+	g.average, g.last, g.skipped, g.recent, g.failures, g.rollbacks, g.looked = p.Average, p.Last, p.Skipped, p.Recent, p.Failures, p.Rollbacks, p.Looked
 	return nil
 }
 

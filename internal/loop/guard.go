@@ -13,6 +13,7 @@ import (
 // only a reason to look: what decides is the loss of rows that were computed before.
 type guard struct {
 	average float64 // of the losses of applied steps, moving
+	last    float64 // loss of the last applied step
 	bound   float64 // twice the loss of guessing: far worse than knowing nothing
 	skipped int     // steps in a row whose loss or gradient was not finite
 	// recent are the last rows whose loss was finite, as indices into Setup.Rows: the
@@ -63,7 +64,7 @@ func (g *guard) looksBad(loss float64) bool {
 
 // applied counts a step: its loss, and the rows that it was computed on.
 func (g *guard) applied(loss float64, rows []int) {
-	g.skipped = 0
+	g.skipped, g.last = 0, loss
 	if g.average == 0 {
 		g.average = loss
 	} else {

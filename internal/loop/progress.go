@@ -22,6 +22,7 @@ type progress struct {
 	Step        int              `json:"step"`
 	Updates     int              `json:"updates"`
 	Average     float64          `json:"average_loss"`
+	Last        float64          `json:"last_loss"` // 0 in those of versions that did not write it
 	Skipped     int              `json:"skipped_in_a_row"`
 	Recent      []int            `json:"recent_rows"`
 	Failures    int              `json:"rollbacks_to_good_step"`
@@ -40,7 +41,7 @@ func (r *Run) progress() progress {
 	g := r.guard
 	return progress{
 		Step: r.step, Updates: r.trained.updates,
-		Average: g.average, Skipped: g.skipped, Recent: g.recent, Failures: g.failures, Rollbacks: g.rollbacks, Looked: g.looked,
+		Average: g.average, Last: g.last, Skipped: g.skipped, Recent: g.recent, Failures: g.failures, Rollbacks: g.rollbacks, Looked: g.looked,
 		GoodStep: r.good.step, GoodUpdates: r.good.updates,
 		Position: r.sampler.Position(), Steps: r.totalSteps(), Config: r.Config, Loads: r.loads,
 	}
@@ -65,6 +66,7 @@ func (p *progress) check(r *Run) error {
 		{"good_updates", p.GoodUpdates, p.GoodUpdates >= 0 && p.GoodUpdates <= min(p.GoodStep, p.Updates)},
 		{"looked_for_good", p.Looked, p.Looked >= p.GoodStep && p.Looked <= p.Step},
 		{"average_loss", p.Average, p.Average >= 0 && finite(p.Average)},
+		{"last_loss", p.Last, p.Last >= 0 && finite(p.Last)},
 		{"skipped_in_a_row", p.Skipped, p.Skipped >= 0 && p.Skipped < skipLimit && p.Skipped <= p.Step},
 		{"rollbacks_to_good_step", p.Failures, p.Failures >= 0 && p.Failures < failureLimit && p.Failures <= p.Rollbacks},
 		{"rollbacks", p.Rollbacks, p.Rollbacks <= p.Step},

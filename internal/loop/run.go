@@ -135,6 +135,10 @@ func checkTokens(d *model.Decoder, rows []dataset.Row) error {
 // Step is the number of steps done so far; above 0 after a resume.
 func (r *Run) Step() int { return r.step }
 
+// LastLoss is the loss of the last step that was applied, of this or an earlier session; 0 if it
+// is not known.
+func (r *Run) LastLoss() float64 { return r.guard.last }
+
 // rowsPerStep is how many rows a full step takes.
 func (r *Run) rowsPerStep() int { return r.Config.Batch * r.Config.GradAccum }
 
