@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qtool/internal/followup"
 	"qtool/internal/ollama/create"
 	"qtool/train"
 )
@@ -98,11 +99,15 @@ fit.`,
 			if err == nil {
 				after, err = checkOllamaAfter(c, job, merge)
 			}
+			var next []followup.Line
 			if err == nil {
-				err = runFinetune(c, job)
+				next, err = runFinetune(c, job)
 			}
 			if err == nil {
 				err = after.make(c)
+			}
+			if err == nil {
+				sayNext(newConsole(c), next)
 			}
 			return inFinetune(err)
 		},
@@ -220,21 +225,28 @@ func checkFinetuneFlags(c *cli.Context, j *train.Job) error {
 	return nil
 }
 
-// runFinetune does the job and prints the report as data or as text.
-func runFinetune(c *cli.Context, j *train.Job) error {
+// runFinetune does the job, prints the report as data or as text, and tells what can be done
+// next.
+func runFinetune(c *cli.Context, j *train.Job) (next []followup.Line, err error) {
 	con := newConsole(c)
 	j.Observer = finetuneObserver(con, j)
 	r, err := j.Run(c.Context)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	next = followup.Trained{
+		Model: j.Model, Pre: c.String("pre"), Adapter: j.Adapter, Full: j.Full, MergeOnly: r.MergeOnly, Ollama: c.IsSet("ollama"),
+	}.Lines()
 	if con.json {
-		return con.printJSON(r)
+		return next, con.printJSON(struct {
+			*train.Report
+			Next []followup.Line `json:"next"`
+		}{r, next})
 	}
 	var b bytes.Buffer
 	printFinetune(&b, r)
 	_, err = con.out.Write(b.Bytes())
-	return err
+	return next, err
 }
 
 // estimateFinetune prints what the job would take.

@@ -8,6 +8,7 @@ import (
 	"qtool/internal/ollama"
 	"qtool/internal/ollama/create"
 	"qtool/internal/ollama/server"
+	"qtool/internal/shell"
 	"qtool/train"
 )
 
@@ -62,11 +63,11 @@ func (a *ollamaAfter) make(c *cli.Context) error {
 	}
 	r, err := a.job.Run(c.Context, a.client)
 	if err != nil {
-		result := "--model " + a.job.Model
+		again := []string{"qtool", "ollama", "create", a.job.Name.String(), "--model", shell.Path(a.job.Model)}
 		for _, path := range a.job.Adapters {
-			result += " --adapter " + path
+			again = append(again, "--adapter", shell.Path(path))
 		}
-		return fmt.Errorf("the training is done and its result written, but no model of Ollama was made; try again with: qtool ollama create %s %s: %w", a.job.Name, result, err)
+		return fmt.Errorf("the training is done and its result written, but no model of Ollama was made: %w; try again with: %s", err, shell.Line(again...))
 	}
 	if a.con.json { // stdout has the report of the training alone
 		a.con.say("created %s; chat with it: ollama run %[1]s", r.Name)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"qtool/internal/followup"
 	"qtool/internal/printable"
 	"qtool/train"
 )
@@ -99,6 +100,23 @@ func printFinetune(w io.Writer, r *train.Report) {
 	fmt.Fprintf(w, "written        %s\n", r.Output)
 	if r.MergeOnly {
 		fmt.Fprintf(w, "               for merging into the base only: llama.cpp does not honour all of its pairs\n")
+	}
+}
+
+// sayNext prints command lines that can be pasted, and what is to be known of them. With
+// --json they are in the report.
+func sayNext(con *console, lines []followup.Line) {
+	if con.json {
+		return
+	}
+	con.say("next, ready to paste:")
+	for _, l := range lines {
+		if l.Note != "" {
+			con.say("# %s: %s", l.For, l.Note)
+		}
+		if l.Command != "" {
+			con.say("%s", l.Command)
+		}
 	}
 }
 

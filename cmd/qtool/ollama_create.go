@@ -16,6 +16,7 @@ import (
 	"qtool/internal/ollama/server"
 	"qtool/internal/outputs"
 	"qtool/internal/printable"
+	"qtool/internal/shell"
 	"qtool/internal/source"
 )
 
@@ -184,6 +185,6 @@ func writeModelfile(con *console, j *create.Job, path string) error {
 	if con.json {
 		return con.printJSON(map[string]string{"modelfile": path})
 	}
-	fmt.Fprintf(con.out, "wrote %s\nmake the model: ollama create %s -f %s\n", path, j.Name, path)
+	fmt.Fprintf(con.out, "wrote %s\nmake the model: %s\n", path, shell.Line("ollama", "create", j.Name.String(), "-f", shell.Path(path)))
 	return nil
 }

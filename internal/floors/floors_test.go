@@ -16,7 +16,7 @@ import (
 // floors below its own, and no other one of the module. Tests may import what they want.
 var floors = [][]string{
 	{"cmd/qtool"},
-	{"fixtures/generate", "internal/bench", "internal/modeldoc"},
+	{"fixtures/generate", "internal/bench", "internal/followup", "internal/modeldoc"},
 	{"train", "internal/ollama/create"},
 	{"lora"},
 	{"internal/loop", "internal/adapt", "internal/peft", "internal/source"},
@@ -33,7 +33,7 @@ var floors = [][]string{
 	{"internal/budget", "internal/outputs", "internal/torchfile"},
 	{"gguf", "safetensors", "internal/records/jsontext"},
 	{"internal/atomicfile/faulty"},
-	{"internal/atomicfile", "internal/codebook", "internal/crash", "internal/ggml", "internal/half", "internal/input", "internal/kernel/simd", "internal/memory", "internal/mmap", "internal/panics", "internal/printable", "internal/sharedtest", "internal/splitmix", "internal/usage", "internal/version", "train/run"},
+	{"internal/atomicfile", "internal/codebook", "internal/crash", "internal/ggml", "internal/half", "internal/input", "internal/kernel/simd", "internal/memory", "internal/mmap", "internal/panics", "internal/printable", "internal/sharedtest", "internal/shell", "internal/splitmix", "internal/usage", "internal/version", "train/run"},
 }
 
 // libraries are the modules of others, each with the packages that may import it: a

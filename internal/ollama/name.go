@@ -119,3 +119,27 @@ func (n Name) Compare(other Name) int {
 	}
 	return 0
 }
+
+// NameFor is a name for a model that is made of a file, after the name of that; taken is a
+// name that it must not be, such as that of the base.
+func NameFor(path string, taken Name) Name {
+	text := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	var b strings.Builder
+	for _, r := range strings.ToLower(text) {
+		word := r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z'
+		switch {
+		case word || b.Len() > 0 && (r == '-' || r == '.'):
+			b.WriteRune(r)
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+	}
+	const most = 64
+	model := b.String()
+	model = strings.TrimRight(model[:min(len(model), most)], "-.")
+	n := Name{defaultHost, defaultNamespace, cmp.Or(model, "mine"), defaultTag}
+	if strings.EqualFold(n.Model, taken.Model) {
+		n.Model += "-tuned"
+	}
+	return n
+}

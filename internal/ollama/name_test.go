@@ -64,3 +64,15 @@ func FuzzNamesStayInTheirFolder(f *testing.F) {
 		}
 	})
 }
+
+func TestNamesForFilesAreNamesAndNotTheBase(t *testing.T) {
+	for path, want := range map[string]string{
+		"mine.gguf": "mine:latest", "a/My Adapter (v2).gguf": "my-adapter-v2:latest", "-x.gguf": "x:latest", "日本.gguf": "mine:latest", "v1.0.gguf": "v1.0:latest",
+		"": "mine:latest", "..gguf": "mine:latest", "Qwen3.gguf": "qwen3-tuned:latest", "é" + strings.Repeat("a-", 100): strings.Repeat("a-", 31) + "a:latest",
+	} {
+		n := NameFor(path, Name{Model: "qwen3"})
+		if again, err := ParseName(n.String()); n.String() != want || err != nil || again != n {
+			t.Errorf("%s: %v, want %s (%v)", path, n, want, err)
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"qtool/internal/model"
 	"qtool/internal/ollama"
 	"qtool/internal/printable"
+	"qtool/internal/shell"
 	"qtool/internal/source"
 	"qtool/internal/usage"
 )
@@ -41,7 +42,7 @@ func (j *Job) openBase() (*base, error) {
 			return nil, err
 		}
 		if info, err := os.Stat(j.Model); err == nil && info.IsDir() {
-			return nil, usage.Errorf("%s is a folder, and Ollama takes GGUF: write one first, with qtool quantize %[1]s %s.gguf", j.Model, filepath.Base(j.Model))
+			return nil, usage.Errorf("%s is a folder, and Ollama takes GGUF: write one first, with: %s", j.Model, shell.Line("qtool", "quantize", shell.Path(j.Model), shell.Path(filepath.Base(j.Model)+".gguf")))
 		}
 		return b, j.readBase(b, j.Model)
 	}
