@@ -59,5 +59,6 @@ func (c *change) addTo(source gguf.Model) (err error) {
 		return fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
 	c.from = t
-	return nil
+	c.fromFactors, err = factorsOf(source, t)
+	return err
 }

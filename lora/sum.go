@@ -2,17 +2,16 @@ package lora
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 
 	"qtool/gguf"
 	"qtool/internal/arch"
 	"qtool/internal/kernel/vector"
-	"qtool/internal/printable"
 	"qtool/quantize"
 )
 
@@ -29,15 +28,18 @@ type Sum struct {
 
 // change is what an adapter does to one tensor.
 type change struct {
-	stored  *gguf.Tensor // of the base
-	from    *gguf.Tensor // that the change is added to
-	codec   *quantize.Codec
-	columns int
-	rank    int
-	rows    int         // of one matrix
-	factors []float32   // rank of each row, of all matrices
-	basis   [][]float32 // of each matrix: rank rows of columns
-	changed []rowSpan
+	stored *gguf.Tensor    // of the base
+	from   *gguf.Tensor    // that the change is added to
+	codec  *quantize.Codec // of from
+	// Factors of the stored values of each matrix; nil where there is no separate scale. The
+	// scale of the base stays as it is: what is stored is the sum divided by it.
+	storedFactors, fromFactors []float32
+	columns                    int
+	rank                       int
+	rows                       int         // of one matrix
+	factors                    []float32   // rank of each row, of all matrices
+	basis                      [][]float32 // of each matrix: rank rows of columns
+	changed                    []rowSpan
 }
 
 // rowSpan are rows that follow each other.
@@ -89,10 +91,18 @@ func checkBase(base gguf.Model) error {
 // newChange is the change that a pair makes.
 func (s *Sum) newChange(p *Pair, a *Adapter) (*change, error) {
 	c, err := s.fitted(p)
-	if err == nil {
-		c.bind(p, a.Scale(c.rank))
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	c.bind(p, a.Scale(c.rank))
+	for _, span := range c.changed {
+		for m := span.first / c.rows; m <= (span.end-1)/c.rows; m++ {
+			if factor(c.storedFactors, m) == 0 {
+				return nil, fmt.Errorf("%w: matrix %d of %q is multiplied by a scale of 0, so that nothing can be added to it", ErrUnsupported, m, p.Tensor)
+			}
+		}
+	}
+	return c, nil
 }
 
 // fitted finds the tensor of a pair and checks that both fit. It does not take the values.
@@ -108,14 +118,35 @@ func (s *Sum) fitted(p *Pair) (*change, error) {
 	if err := c.fit(p); err != nil {
 		return nil, err
 	}
-	if scale, ok := s.base.Tensor(strings.TrimSuffix(p.Tensor, ".weight") + ".scale"); ok {
-		return nil, fmt.Errorf("%w: %q is multiplied by %q, and a pair on such a weight is not computed", ErrUnsupported, p.Tensor, printable.Text(scale.Name))
-	}
 	var err error
+	if c.storedFactors, err = factorsOf(s.base, t); err != nil {
+		return nil, err
+	}
+	c.fromFactors = c.storedFactors
 	if c.codec, err = quantize.Lookup(c.from.Type); err != nil {
 		return nil, fmt.Errorf("tensor %q: %w", p.Tensor, err)
 	}
 	return c, nil
+}
+
+// factorsOf are the factors of a weight's separate scale; nil if it has none.
+func factorsOf(m gguf.Model, t *gguf.Tensor) ([]float32, error) {
+	scale, err := arch.ScaleOf(m, t)
+	if err != nil && !errors.Is(err, gguf.ErrFormat) {
+		err = fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	if scale == nil || err != nil {
+		return nil, err
+	}
+	return arch.Factors(scale)
+}
+
+// factor is that of a matrix.
+func factor(factors []float32, matrix int) float32 {
+	if factors == nil {
+		return 1
+	}
+	return factors[matrix]
 }
 
 // whyMissing says what the base has in place of a tensor.
@@ -226,19 +257,65 @@ type rowScratch struct {
 
 var rowScratches = sync.Pool{New: func() any { return new(rowScratch) }}
 
-// row computes one row before the change and the change.
+// row computes one row before the change, and the change.
 func (c *change) row(s *rowScratch, row int) (weight, delta []float32, err error) {
+	if err := c.read(s, row); err != nil {
+		return nil, nil, err
+	}
+	multiply(s.weight, factor(c.fromFactors, row/c.rows))
+	return s.weight, s.delta, nil
+}
+
+// sum computes one row of the sum as the base stores it: divided by the base's scale.
+func (c *change) sum(s *rowScratch, row int) ([]float32, error) {
+	if err := c.read(s, row); err != nil {
+		return nil, err
+	}
+	from, stored := factor(c.fromFactors, row/c.rows), factor(c.storedFactors, row/c.rows)
+	if c.from == c.stored { // divided by it already
+		from = stored
+	}
+	switch {
+	case from == stored && (stored == 0 || stored == 1): // where it is 0, so is the change
+		for i, d := range s.delta {
+			s.weight[i] += d
+		}
+	case from == stored:
+		for i, d := range s.delta {
+			s.weight[i] += d / stored
+		}
+	case stored == 0:
+		clear(s.weight)
+	default:
+		for i, d := range s.delta {
+			s.weight[i] = (s.weight[i]*from + d) / stored
+		}
+	}
+	return s.weight, nil
+}
+
+// read fills s with the values of a row as they are stored, and with its change.
+func (c *change) read(s *rowScratch, row int) error {
 	size := int(c.from.RowBytes())
 	s.raw = slices.Grow(s.raw[:0], size)[:size]
 	s.weight = slices.Grow(s.weight[:0], c.columns)[:c.columns]
 	s.delta = slices.Grow(s.delta[:0], c.columns)[:c.columns]
 	off := int64(row) * int64(size)
 	if n, err := c.from.Data.ReadAt(s.raw, off); n < size {
-		return nil, nil, fmt.Errorf("reading tensor %q at byte %d: got %d of %d bytes: %w", c.from.Name, off, n, size, err)
+		return fmt.Errorf("reading tensor %q at byte %d: got %d of %d bytes: %w", c.from.Name, off, n, size, err)
 	}
 	c.codec.DecodeRow(s.weight, s.raw)
 	c.delta(s.delta, row)
-	return s.weight, s.delta, nil
+	return nil
+}
+
+func multiply(v []float32, factor float32) {
+	if factor == 1 {
+		return
+	}
+	for i := range v {
+		v[i] *= factor
+	}
 }
 
 // sumData is the sum as the data of an F32 tensor.
@@ -257,12 +334,9 @@ func (d sumData) ReadAt(p []byte, off int64) (int, error) {
 		if off < 0 || row >= d.from.Rows() {
 			return n, io.EOF
 		}
-		weight, delta, err := d.row(s, row)
+		weight, err := d.sum(s, row)
 		if err != nil {
 			return n, err
-		}
-		for i := range weight {
-			weight[i] += delta[i]
 		}
 		if skip > 0 || int64(len(p)-n) < size {
 			k, _ := gguf.Float32s(weight).ReadAt(p[n:], skip) // ends with the row

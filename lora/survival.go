@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"qtool/gguf"
+	"qtool/internal/arch"
 	"qtool/internal/work"
 	"qtool/quantize"
 )
@@ -178,6 +179,7 @@ func (r *survivalReader) compare(c *change, t *gguf.Tensor, codec *quantize.Code
 	r.values = slices.Grow(r.values[:0], c.columns)[:c.columns]
 	for row := rows.first; row < rows.end; row++ {
 		codec.DecodeRow(r.values, r.raw[int64(row-rows.first)*size:][:size])
+		multiply(r.values, factor(c.storedFactors, row/c.rows))
 		weight, delta, err := c.row(&r.rowScratch, row)
 		if err != nil {
 			return m, err
@@ -199,19 +201,20 @@ const sampleWeights = 1 << 21
 
 // Keep gives the changed tensors of which less than share survives the type of the fewest bytes, at
 // least one bit per weight more than now, with which that much does, and F32 where none does. It changes plan, and what is said of
-// those tensors in survivals. It returns how many tensors it raised.
+// those tensors in survivals. It returns how many tensors it raised. A head with a separate scale
+// keeps its type, since llama.cpp knows such a scale beside NVFP4 alone.
 func (s *Sum) Keep(ctx context.Context, plan *quantize.Plan, survivals []Survival, share float64, o Measuring) (raised int, err error) {
 	pool := work.NewPool(o.Threads)
 	defer pool.Close()
 	var done, total int64
 	for i := range survivals {
-		if survivals[i].Share() < share {
+		if survivals[i].Share() < share && !s.pinned(survivals[i].Tensor) {
 			total += s.byName[survivals[i].Tensor].changedWeights()
 		}
 	}
 	for i := range survivals {
 		of := &survivals[i]
-		if of.Share() >= share {
+		if of.Share() >= share || s.pinned(of.Tensor) {
 			continue
 		}
 		c := s.byName[of.Tensor]
@@ -225,6 +228,11 @@ func (s *Sum) Keep(ctx context.Context, plan *quantize.Plan, survivals []Surviva
 		}
 	}
 	return raised, nil
+}
+
+// pinned reports whether a tensor can have no other type.
+func (s *Sum) pinned(tensor string) bool {
+	return tensor == arch.Output && s.byName[tensor].storedFactors != nil
 }
 
 // raise tries types in the order of their size.

@@ -150,6 +150,11 @@ func (p *Plan) check(t *gguf.Tensor, to gguf.Type) (bytes int64, err error) {
 	if to == t.Type {
 		return t.Size(), nil
 	}
+	if own, _ := arch.ScaleNames(t.Name); t.Name == arch.Output && to != gguf.NVFP4 {
+		if _, scaled := p.source.Tensor(own); scaled {
+			return 0, fmt.Errorf("%w %v: it comes with %q, which llama.cpp knows only beside NVFP4; leave it as it is with --tensor-type \"^output=NVFP4\"", ErrUnsupported, to, own)
+		}
+	}
 	if _, err := LookupEncoder(to); err != nil {
 		return 0, err
 	}

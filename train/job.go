@@ -242,6 +242,28 @@ func (f *tuning) newAdapter(ctx context.Context) (err error) {
 	if f.adapter, err = adapt.New(f.decoder, c); err != nil {
 		return usage.Errorf("%v", err)
 	}
+	return f.sayScaled()
+}
+
+// sayScaled says which weights get no pairs because this base stores them with scales.
+func (f *tuning) sayScaled() error {
+	if f.MergeOnly {
+		return nil
+	}
+	all, err := adapt.Select(f.decoder, f.Targets, true)
+	if err != nil {
+		return usage.Errorf("%v", err)
+	}
+	var names []string
+	reason := ""
+	for _, t := range all {
+		if name := arch.ShortName(t.Tensor); t.Scaled && !slices.Contains(names, name) {
+			names, reason = append(names, name), t.Refused
+		}
+	}
+	if len(names) > 0 {
+		f.note("no pairs on %s: %s; --merge-only trains them too, to merge the adapter into the base", strings.Join(names, ", "), reason)
+	}
 	return nil
 }
 

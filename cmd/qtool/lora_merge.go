@@ -265,6 +265,15 @@ func (m *merge) measure(plan *quantize.Plan) (err error) {
 		return fmt.Errorf("%s: %w", m.weightsPath, err)
 	}
 	bar.Note("--keep %g: %d of %d changed tensors got types of more bits, %s more in all", m.keep, m.raised, len(m.survivals), printable.Bytes(plan.ToBytes()-before))
+	var less []string
+	for _, s := range m.survivals {
+		if s.Share() < m.keep {
+			less = append(less, s.Tensor)
+		}
+	}
+	if len(less) > 0 {
+		bar.Note("%d tensors keep less all the same, and can have no other type: %s", len(less), abbreviate(less, 8))
+	}
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"qtool/fixtures"
 	"qtool/fixtures/vocabulary"
 	"qtool/gguf"
+	"qtool/internal/scaledtest"
 	"qtool/internal/adapt"
 	"qtool/internal/model"
 	"qtool/quantize/imatrix"
@@ -82,7 +83,8 @@ func tiny(s fixtures.Shape) gguf.Model {
 }
 
 // scriptModel writes a tiny model: model FILE [untied] [moe] [deep] [wide] [novocab]
-// [shards]. The rows of a wide one divide into blocks of 256.
+// [shards] [nvfp4]. The rows of a wide one divide into blocks of 256. That of nvfp4 has weights
+// with separate scales, and FILE.plain.gguf is the same with F32 weights.
 func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
 	has := func(word string) bool { return slices.Contains(args[1:], word) }
 	s := fixtures.Shape{Untied: has("untied")}
@@ -98,6 +100,13 @@ func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
 	m := tiny(s)
 	if has("novocab") {
 		m = fixtures.TinyLlama(1, s)
+	}
+	if has("nvfp4") {
+		var plain gguf.Model
+		var err error
+		m, plain, err = scaledtest.NVFP4(m)
+		ts.Check(err)
+		ts.Check(gguf.WriteFile(context.Background(), ts.MkAbs(args[0]+".plain.gguf"), plain))
 	}
 	var opts []gguf.WriteOption
 	if has("shards") {

@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"internal/sensitivity"},
 	{"internal/model"},
 	{"internal/nn", "internal/dataset", "internal/convert", "internal/ollama/server", "internal/ollama/ollamatest"},
-	{"internal/chat", "internal/ollama", "internal/records", "internal/tokenizer", "quantize/imatrix"},
+	{"internal/chat", "internal/ollama", "internal/records", "internal/scaledtest", "internal/tokenizer", "quantize/imatrix"},
 	{"quantize", "fixtures", "internal/records/parquet"},
 	{"internal/arch", "fixtures/language", "fixtures/vocabulary"},
 	{"internal/kernel/product", "internal/kernel/_asm"},

@@ -23,6 +23,7 @@ type Decoder struct {
 
 	targets   []Target
 	noTargets map[string]string // the weights, by short name, that take no pairs, and why
+	dropped   map[string]bool   // tensors of the source that trained weights hold
 	params    []*nn.Param       // while full weights are trained
 	source    source
 
@@ -38,6 +39,8 @@ type Target struct {
 	// Refused is why llama.cpp does not apply a pair here; "" if it does. Such a
 	// pair can only be merged.
 	Refused string
+	// Scaled says that Refused is for this base alone, whose weight has a separate scale.
+	Scaled bool
 }
 
 // Shape is the extent of A and B of the target's LoRA pair, without the rank: A is

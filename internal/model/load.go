@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -63,7 +64,7 @@ func Load(src gguf.Model, opt Options) (*Decoder, error) {
 func load(src gguf.Model, row *architecture, opt Options) (d *Decoder, err error) {
 	err = refused(func() {
 		c := configOf(src, row)
-		b := &binder{src: src, arch: row, opt: opt, used: map[string]bool{}, d: &Decoder{Config: *c, source: source{src}, noTargets: map[string]string{}}}
+		b := &binder{src: src, arch: row, opt: opt, used: map[string]bool{}, d: &Decoder{Config: *c, source: source{src}, noTargets: map[string]string{}, dropped: map[string]bool{}}}
 		b.bind()
 		b.checkLeftover()
 		d = b.d
@@ -209,8 +210,23 @@ func (b *binder) noTarget(reason string, names ...string) {
 	}
 }
 
+// Why a feed-forward weight with a scale gets no pair.
+const (
+	scaledNVFP4 = "it is NVFP4 with a separate scale, and llama.cpp dies on a pair on such a weight"
+	scaledLast  = "it has a separate scale, by which llama.cpp would multiply the pair too"
+)
+
+func scaleName(weight string) string { own, _ := arch.ScaleNames(weight); return own }
+
 func (b *binder) target(tensor string, l *nn.Linear, transposed bool) {
-	b.d.targets = append(b.d.targets, Target{Tensor: tensor, Linear: l, Transposed: transposed, Refused: b.arch.WhyRefused(arch.ShortName(tensor))})
+	t := Target{Tensor: tensor, Linear: l, Transposed: transposed, Refused: b.arch.WhyRefused(arch.ShortName(tensor))}
+	if t.Refused == "" && arch.ScaledLast(arch.ShortName(tensor)) && b.has(scaleName(tensor)) {
+		t.Refused, t.Scaled = scaledLast, true
+		if w, _ := b.src.Tensor(tensor); w.Type == gguf.NVFP4 {
+			t.Refused = scaledNVFP4
+		}
+	}
+	b.d.targets = append(b.d.targets, t)
 }
 
 // linear binds name.weight and, where the architecture may have one, name.bias.
@@ -280,8 +296,14 @@ func (b *binder) train(p *nn.Param) {
 // weight binds a matrix or a stack of experts in the type it has.
 func (b *binder) weight(name string, in, out, experts int) *nn.Weight {
 	t := b.tensor(name, in, out, experts)
+	factors := b.factorsOf(t, experts)
 	if b.opt.TrainWeights {
 		p := b.trainedMatrix(t, in, out, experts)
+		if !b.opt.Shapes {
+			for e, f := range factors {
+				multiply(p.Data[e*in*out:][:in*out], f)
+			}
+		}
 		if experts == 1 {
 			p.Shape = []int{in, out}
 		}
@@ -296,9 +318,60 @@ func (b *binder) weight(name string, in, out, experts int) *nn.Weight {
 	refuseBecause(err)
 	matrices := make([]product.Matrix, experts)
 	for e := range matrices {
-		matrices[e] = all.Slice(e*out, (e+1)*out)
+		if factors == nil {
+			matrices[e] = all.Slice(e*out, (e+1)*out)
+			continue
+		}
+		matrices[e], err = scaledMatrix(t, data[int64(e*out)*t.RowBytes():], out, in, factors[e])
+		refuseBecause(err)
 	}
 	return nn.FrozenWeight(name, matrices...)
+}
+
+// factorsOf are what the stored values of each matrix of t are multiplied by; nil if t has no
+// scale. With Options.Shapes, which reads no data, they are 1.
+func (b *binder) factorsOf(t *gguf.Tensor, experts int) []float32 {
+	scale, err := arch.ScaleOf(b.src, t)
+	switch {
+	case errors.Is(err, gguf.ErrFormat):
+		refuseAs(ErrInvalid, "%v", err)
+	case err != nil:
+		refuseAs(ErrUnsupported, "%v", err)
+	case scale == nil:
+		return nil
+	}
+	own, ofInput := arch.ScaleNames(t.Name)
+	b.used[own], b.used[ofInput] = true, true
+	if bias := strings.TrimSuffix(t.Name, ".weight") + ".bias"; arch.ScaledLast(arch.ShortName(t.Name)) && b.has(bias) {
+		refuseAs(ErrUnsupported, "tensor %q has both a scale and a bias, and llama.cpp would multiply %q by the scale too", t.Name, bias)
+	}
+	if b.opt.TrainWeights { // what is trained holds the factors
+		b.d.dropped[own], b.d.dropped[ofInput] = true, true
+	}
+	if b.opt.Shapes {
+		return slices.Repeat([]float32{1}, experts)
+	}
+	factors, err := arch.Factors(scale)
+	refuseBecause(asInvalid(err))
+	return factors
+}
+
+// scaledMatrix views data as rows of t's type whose values are multiplied by factor.
+func scaledMatrix(t *gguf.Tensor, data []byte, rows, cols int, factor float32) (product.Matrix, error) {
+	codec, err := quantize.Lookup(t.Type)
+	if err != nil {
+		return product.Matrix{}, fmt.Errorf("tensor %q: %w", t.Name, err)
+	}
+	return product.EncodedMatrix(data, rows, cols, int(t.RowBytes()), func(dst []float32, src []byte) {
+		codec.DecodeRow(dst, src)
+		multiply(dst, factor)
+	}), nil
+}
+
+func multiply(v []float32, factor float32) {
+	for i := range v {
+		v[i] *= factor
+	}
 }
 
 // trainedMatrix decodes a matrix that is trained. With Options.Shapes it is a blank.

@@ -40,7 +40,7 @@ func (d *Decoder) SourceBytes() (n int64) {
 func (d *Decoder) Source() gguf.Source { return d.source.Model }
 
 // Snapshot is the model with its trained weights, as F32 in their own memory; the
-// other tensors are those of the source.
+// other tensors are those of the source, without scales that trained weights hold.
 func (d *Decoder) Snapshot() gguf.Model {
 	trained := map[string]*nn.Param{}
 	for _, p := range d.params {
@@ -50,6 +50,9 @@ func (d *Decoder) Snapshot() gguf.Model {
 	md.Set("general.file_type", uint32(0)) // all F32
 	var tensors []*gguf.Tensor
 	for _, t := range d.source.Tensors() {
+		if d.dropped[t.Name] {
+			continue
+		}
 		if p, ok := trained[t.Name]; ok {
 			t = gguf.Float32Tensor(t.Name, t.Shape, p.Data)
 		}
