@@ -21,29 +21,12 @@ type Scaled struct {
 // fails with [ErrMismatch] if they are not for one base, and with [ErrInvalid] if a pair is
 // none or becomes too large.
 func Combine(adapters ...Scaled) (*Adapter, error) {
-	to := &Adapter{}
-	var order []string
-	parts := map[string][]scaledPair{}
-	for i, a := range adapters {
-		if _, err := a.bound(); err != nil { // which checks the pairs
-			return nil, err
-		}
-		if i == 0 {
-			to.Architecture = a.Architecture
-		} else if a.Architecture != to.Architecture {
-			return nil, fmt.Errorf("%w: one adapter is for architecture %q, another for %q", ErrMismatch, to.Architecture, a.Architecture)
-		}
-		to.MergeOnly = to.MergeOnly || a.MergeOnly
-		for j := range a.Pairs {
-			p := &a.Pairs[j]
-			if len(parts[p.Tensor]) == 0 {
-				order = append(order, p.Tensor)
-			}
-			parts[p.Tensor] = append(parts[p.Tensor], scaledPair{p, a.Strength * a.Scale(p.Rank())})
-		}
+	to, all, err := grouped(adapters)
+	if err != nil {
+		return nil, err
 	}
-	for _, tensor := range order {
-		p, err := combined(parts[tensor])
+	for _, pairs := range all {
+		p, err := combined(pairs)
 		if err != nil {
 			return nil, err
 		}
@@ -52,10 +35,39 @@ func Combine(adapters ...Scaled) (*Adapter, error) {
 	return to, nil
 }
 
+// grouped is an adapter without pairs for the base of all, and their pairs by tensor, in the order
+// in which tensors appear.
+func grouped(adapters []Scaled) (to *Adapter, pairs [][]scaledPair, err error) {
+	to = &Adapter{}
+	place := map[string]int{}
+	for i, a := range adapters {
+		if _, err := a.bound(); err != nil { // which checks the pairs
+			return nil, nil, err
+		}
+		if i == 0 {
+			to.Architecture = a.Architecture
+		} else if a.Architecture != to.Architecture {
+			return nil, nil, fmt.Errorf("%w: one adapter is for architecture %q, another for %q", ErrMismatch, to.Architecture, a.Architecture)
+		}
+		to.MergeOnly = to.MergeOnly || a.MergeOnly
+		for j := range a.Pairs {
+			p := &a.Pairs[j]
+			k, ok := place[p.Tensor]
+			if !ok {
+				k, pairs = len(pairs), append(pairs, nil)
+				place[p.Tensor] = k
+			}
+			pairs[k] = append(pairs[k], scaledPair{p, a.Strength * a.Scale(p.Rank()), i})
+		}
+	}
+	return to, pairs, nil
+}
+
 // scaledPair is a pair with the factor of its change.
 type scaledPair struct {
 	*Pair
 	scale float32
+	owner int // the number of its adapter
 }
 
 // combined is the sum of pairs on one tensor.
