@@ -106,7 +106,9 @@ func Blend(ctx context.Context, o Blending, adapters ...Scaled) (*Adapter, []Fit
 		var p Pair
 		var fit Fit
 		err := b.pool.Within(ctx, func() (err error) {
-			p, fit, err = b.pair(ctx, pairs)
+			if p, fit, err = b.pair(ctx, pairs); err == nil {
+				err = fit.compareSum(&p, pairs)
+			}
 			return err
 		})
 		if err != nil {
@@ -120,6 +122,21 @@ func Blend(ctx context.Context, o Blending, adapters ...Scaled) (*Adapter, []Fit
 	to.foldScales()
 	_, err = to.bound() // which finds values beyond float32
 	return to, fits, err
+}
+
+// compareSum measures how far p, with the scale 1, is from the sum of the pairs.
+func (f *Fit) compareSum(p *Pair, pairs []scaledPair) error {
+	sum, err := combined(pairs)
+	if err != nil {
+		return err
+	}
+	difference, err := combined([]scaledPair{{p, 1, 0}, {&sum, -1, 0}})
+	if err != nil {
+		return err
+	}
+	f.Blended = len(pairs)
+	f.measureSum(max(0, difference.energy()), sum.energy())
+	return nil
 }
 
 // blending is one run of Blend.

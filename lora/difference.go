@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"qtool/gguf"
@@ -72,122 +73,155 @@ func (d *difference) fill(worker int, dst []float32, first, end int, sums *energ
 	if sums == nil {
 		return nil
 	}
-	for i, w := range s.base {
-		c, w := float64(dst[i]), float64(w)
-		sums.changes += c * c
-		sums.weights += w * w
+	columns := len(dst) / (end - first)
+	for row := range end - first {
+		var of energies
+		for i, w := range s.base[row*columns:][:columns] {
+			c, w := float64(dst[row*columns+i]), float64(w)
+			of.changes += c * c
+			of.weights += w * w
+		}
+		if of.changes > 0 {
+			of.row = of.changes / of.weights // infinite for a row of zeros
+		}
+		sums.join(of)
 	}
 	return nil
 }
 
 const (
-	// noiseSample is about how many weights of a tensor are quantized again to learn how large
-	// the error of quantization is.
-	noiseSample = 1 << 17
+	// noiseSample is about how many weights of a matrix are quantized again to learn what the error of
+	// quantization is like, in whole rows and no fewer than noiseRows.
+	noiseSample = 1 << 18
+	noiseRows   = 64
 	// Differences whose energy is no more than so many times what quantization alone explains may be
 	// nothing else: searches and importance make errors that differ from those of the sample. Where
 	// both tensors are of one type, a weight that moves to the next level counts twice by the
 	// estimate's construction.
 	noiseLimit         = 2
 	noiseLimitSameType = 2.5
-	// A difference without structure has about the singular values of noise.
-	noiseTerms     = 4
-	noiseTermsOver = 1.5
+	// No row differs by so many times more, relative to its weights, than quantization explains
+	// of any row of the sample.
+	noiseRowLimit = 8
+	// The leading singular values of a difference that is only noise hold no more than so many times what
+	// those of the error of quantization hold.
+	noiseTerms      = 4
+	noiseTermsLimit = 1.3
 )
 
-// noise is what of a difference rounding explains, on a sample of rows.
-type noise struct{ changes, rounding, limit float64 }
-
-// share is how much of the energy of the difference rounding explains.
-func (n noise) share() float64 {
-	if n.changes == 0 {
-		return 0
-	}
-	return min(1, n.rounding/n.changes)
+// noise is what of the difference of a matrix rounding explains, on a sample of rows.
+type noise struct {
+	limit           float64
+	columns         int
+	changes, errors []float32 // rows of the difference, and of the error of quantization
+	change, error   energies
 }
 
-// suffices reports whether rounding may be all that there is.
-func (n noise) suffices() bool { return n.changes > 0 && n.changes <= n.limit*n.rounding }
+// share is how much of the energy of the difference rounding explains.
+func (n *noise) share() float64 {
+	if n.change.changes == 0 {
+		return 0
+	}
+	return min(1, n.error.changes/n.change.changes)
+}
 
-// rounding estimates what quantizing the same weights as base and tuned are would make them differ
-// by: the error of storing the tuned weights in the type of the base, and of the base's in that
-// of the tuned. Of one block type, it is twice the error of storing their mean. Weights of one
-// type without blocks, such as BF16, are what they are: all of their difference counts.
-func (d *difference) rounding(pool *product.Pool) (noise, error) {
-	n := noise{limit: noiseLimit}
+// rounding samples what quantizing the same weights as base and tuned are would make them differ
+// by: the error of storing the tuned weights in the type of the base, less that of the base's in the
+// type of the tuned. Of one block type, it is √2 times the error of storing their mean. Weights of
+// one type without blocks, such as BF16, are what they are: all of their difference counts.
+func (d *difference) rounding(pool *product.Pool, rows int) (*noise, error) {
+	n := &noise{limit: noiseLimit, columns: d.base.Shape[0]}
 	same := d.base.Type == d.tuned.Type
-	columns, rows := d.base.Shape[0], d.base.Rows()
-	if same && d.base.Type.BlockElements() == 1 || rows == 0 || columns == 0 {
+	if same && d.base.Type.BlockElements() == 1 {
 		return n, nil
 	}
 	if same {
 		n.limit = noiseLimitSameType
 	}
-	take := min(rows, max(1, noiseSample/columns))
-	errs, found := make([]error, take), make([]noise, take)
+	take := min(rows, max(noiseRows, noiseSample/n.columns))
+	n.changes, n.errors = make([]float32, take*n.columns), make([]float32, take*n.columns)
+	errs, found := make([]error, take), make([][2]energies, take)
 	pool.Run(take, func(worker, i int) {
-		found[i], errs[i] = d.roundingOfRow(worker, i*rows/take)
+		change, e := n.changes[i*n.columns:][:n.columns], n.errors[i*n.columns:][:n.columns]
+		errs[i] = d.roundingOfRow(worker, i*rows/take, change, e, &found[i])
 	})
 	for _, f := range found { // in order, so that bits do not depend on threads
-		n.changes += f.changes
-		n.rounding += f.rounding
+		n.change.join(f[0])
+		n.error.join(f[1])
 	}
 	return n, firstError(errs)
 }
 
-func (d *difference) roundingOfRow(worker, row int) (n noise, err error) {
-	s := &d.scratch[worker]
-	columns := d.base.Shape[0]
-	base, tuned := make([]float32, columns), make([]float32, columns)
-	if err := s.decode(base, d.base, d.codecs[0], row, row+1); err != nil {
-		return n, err
+// roundingOfRow stores the difference of a row, and an error of quantization.
+func (d *difference) roundingOfRow(worker, row int, change, rounding []float32, sums *[2]energies) error {
+	if err := d.fill(worker, change, row, row+1, &sums[0]); err != nil {
+		return err
 	}
-	if err := s.decode(tuned, d.tuned, d.codecs[1], row, row+1); err != nil {
-		return n, err
-	}
-	for i, w := range base {
-		c := float64(tuned[i]) - float64(w)
-		n.changes += c * c
-	}
+	base := d.scratch[worker].base
 	if d.base.Type == d.tuned.Type {
-		for i := range base {
-			base[i] += (tuned[i] - base[i]) / 2
+		mean := make([]float32, len(base))
+		for i, w := range base {
+			mean[i] = w + change[i]/2
 		}
-		n.rounding = 2 * errorOf(d.codecs[0], base)
-		return n, nil
+		addError(rounding, d.codecs[0], mean, math.Sqrt2)
+	} else {
+		tuned := make([]float32, len(base))
+		for i, w := range base {
+			tuned[i] = w + change[i]
+		}
+		addError(rounding, d.codecs[0], tuned, 1)
+		addError(rounding, d.codecs[1], base, -1)
 	}
-	n.rounding = errorOf(d.codecs[0], tuned) + errorOf(d.codecs[1], base)
-	return n, nil
+	for i, e := range rounding {
+		sums[1].changes += float64(e) * float64(e)
+		sums[1].weights += float64(base[i]) * float64(base[i])
+	}
+	if sums[1].changes > 0 {
+		sums[1].row = sums[1].changes / sums[1].weights
+	}
+	return nil
 }
 
-// errorOf is the energy of what storing a row with c changes; 0 if it cannot be stored so.
-func errorOf(c *quantize.Codec, row []float32) (sum float64) {
+// addError adds a multiple of what storing a row with c changes; nothing if it cannot be
+// stored so.
+func addError(dst []float32, c *quantize.Codec, row []float32, times float32) {
 	if !c.CanEncode() || slices.ContainsFunc(row, notFinite) {
-		return 0
+		return
 	}
 	size, err := c.Type().RowSize(len(row))
 	if err != nil {
-		return 0
+		return
 	}
 	stored, back := make([]byte, size), make([]float32, len(row))
 	c.EncodeRow(stored, row, nil)
 	c.DecodeRow(back, stored)
 	for i, v := range row {
-		e := float64(back[i]) - float64(v)
-		sum += e * e
+		dst[i] += times * (back[i] - v)
 	}
-	return sum
 }
 
-// structureless reports whether the leading singular values of a matrix are no larger than those
-// of independent random values with its energy: the largest of rows × columns such values is about
-// (√rows+√columns)² of rows·columns shares (Marchenko and Pastur, 1967).
-func (s *sketch) structureless() (bool, error) {
-	d, err := s.decompose(goal{rank: noiseTerms})
+// explains reports whether rounding may be all of the difference whose energies are all.
+func (n *noise) explains(pool *product.Pool, all energies) (bool, error) {
+	switch {
+	case n.error.changes == 0, n.change.changes > n.limit*n.error.changes, all.row > noiseRowLimit*n.error.row:
+		return false, nil
+	case n.change.changes == 0: // what differs is not in the sample
+		return true, nil
+	}
+	change, err := n.leading(pool, n.changes, n.change)
 	if err != nil {
 		return false, err
 	}
-	edge := math.Sqrt(float64(s.rows)) + math.Sqrt(float64(s.columns))
-	most := noiseTermsOver * float64(len(d.values)) * edge * edge / (float64(s.rows) * float64(s.columns))
-	return d.energy(noiseTerms) <= most*s.all.changes, nil
+	rounding, err := n.leading(pool, n.errors, n.error)
+	return change <= noiseTermsLimit*rounding, err
+}
+
+// leading is the share that the leading singular values of sampled rows hold.
+func (n *noise) leading(pool *product.Pool, rows []float32, all energies) (float64, error) {
+	s := &sketch{pool: pool, rows: len(rows) / n.columns, columns: n.columns, rng: rand.New(rand.NewPCG(0, 0)), held: [][]float32{rows}, all: all}
+	d, err := s.decompose(goal{rank: noiseTerms})
+	if err != nil {
+		return 0, err
+	}
+	return d.energy(noiseTerms) / all.changes, nil
 }

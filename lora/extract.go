@@ -47,8 +47,14 @@ type Fit struct {
 	Noise float64
 	// Short marks a pair that would need a higher rank than is allowed to hold its share.
 	Short bool
+	// FromSum is ‖D' − Σ wᵢ·ΔWᵢ‖/‖Σ wᵢ·ΔWᵢ‖, of a pair that [Blend] makes: how far it is from the
+	// sum of the changes.
+	FromSum float64
+	// Blended is how many pairs it is made of, 1 for one that no other adapter has.
+	Blended int
 
 	energy, held, weights float64 // ‖D‖², ‖D'‖², ‖W‖²
+	off, sum              float64 // the squares that FromSum is made of
 }
 
 // fitOf is the fit of a pair whose decompositions hold so much of the energies.
@@ -63,17 +69,26 @@ func fitOf(tensor string, rank int, held float64, all energies) Fit {
 	return f
 }
 
+// measureSum sets FromSum of the squares of the difference and of the sum.
+func (f *Fit) measureSum(off, sum float64) {
+	if f.off, f.sum = off, sum; sum > 0 {
+		f.FromSum = math.Sqrt(off / sum)
+	}
+}
+
 // FitTogether is the fit of several pairs as if their tensors were one. Its rank is the highest.
 func FitTogether(of []Fit) Fit {
 	var all energies
 	rank, held, rounding := 0, 0.0, 0.0
-	short := false
+	short, off, sum := false, 0.0, 0.0
 	for _, f := range of {
-		all.join(energies{f.energy, f.weights})
+		off, sum = off+f.off, sum+f.sum
+		all.join(energies{changes: f.energy, weights: f.weights})
 		rank, held, rounding = max(rank, f.Rank), held+f.held, rounding+f.Noise*f.energy
 		short = short || f.Short
 	}
 	f := fitOf("", rank, held, all)
+	f.measureSum(off, sum)
 	if f.Short = short; all.changes > 0 {
 		f.Noise = rounding / all.changes
 	}
@@ -232,15 +247,30 @@ func (e *extracting) compareVocabulary() error {
 // harmless are keys of an architecture that change nothing of what is computed.
 var harmless = []string{"context_length", "vocab_size"}
 
-// compareSettings notes what else the tuned model computes otherwise.
+// ofTurns are keys about how text begins and ends, which tuned models often change.
+var ofTurns = []string{
+	"tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token",
+	"tokenizer.ggml.pre", keyTemplate,
+}
+
+const keyTemplate = "tokenizer.chat_template"
+
+// compareSettings notes what else the tuned model computes or is asked otherwise.
 func (e *extracting) compareSettings(name string) {
 	for _, kv := range e.base.Metadata().All() {
 		key, ok := strings.CutPrefix(kv.Key, name+".")
 		other, both := e.tuned.Metadata().Get(kv.Key)
-		if !ok || !both || slices.Contains(harmless, key) || reflect.DeepEqual(kv.Value, other) {
+		if !(ok && !slices.Contains(harmless, key) || slices.Contains(ofTurns, kv.Key)) || !both || reflect.DeepEqual(kv.Value, other) {
+			continue
+		}
+		if kv.Key == keyTemplate {
+			e.out.Settings = append(e.out.Settings, "the tuned model has another chat template than the base")
 			continue
 		}
 		e.out.Settings = append(e.out.Settings, fmt.Sprintf("%s is %.60s in the base and %.60s in the tuned model", kv.Key, fmt.Sprint(kv.Value), fmt.Sprint(other)))
+	}
+	if !e.base.Metadata().Has(keyTemplate) && e.tuned.Metadata().Has(keyTemplate) {
+		e.out.Settings = append(e.out.Settings, "the tuned model has a chat template and the base has none")
 	}
 }
 
@@ -307,11 +337,7 @@ func (e *extracting) tensor(base, tuned *gguf.Tensor) error {
 	if err != nil {
 		return err
 	}
-	rounding, err := d.rounding(e.pool)
-	if err != nil {
-		return err
-	}
-	x := &extracted{extracting: e, name: base.Name, d: d, rounding: rounding}
+	x := &extracted{extracting: e, name: base.Name, d: d}
 	_, x.wanted = e.targets[base.Name]
 	x.wanted = x.wanted && e.scaleOf(base.Name) == ""
 	x.rows, x.count = base.Rows(), 1
@@ -385,14 +411,14 @@ type extracted struct {
 	name        string
 	d           *difference
 	wanted      bool // a pair can be made
-	rounding    noise
-	rows, count int // of one matrix, and how many there are
+	rows, count int  // of one matrix, and how many there are
 
-	of         []*decomposition
-	all        energies
-	held       float64
-	structured bool // a matrix is more than noise
-	short      bool
+	of       []*decomposition
+	all      energies
+	held     float64
+	rounding float64 // what of the changes rounding explains
+	real     bool    // some matrix differs by more than that
+	short    bool
 }
 
 // matrix compares matrix m and decomposes its difference.
@@ -404,17 +430,23 @@ func (x *extracted) matrix(m int) error {
 		return err
 	}
 	x.all.join(s.all)
-	nothing := &decomposition{rows: x.rows, columns: columns}
-	if x.of = append(x.of, nothing); s.all.changes == 0 || !x.wanted {
+	x.of = append(x.of, &decomposition{rows: x.rows, columns: columns})
+	if s.all.changes == 0 {
 		return nil
 	}
-	if x.rounding.suffices() && !x.Noise {
-		random, err := s.structureless()
-		if err != nil || random {
+	rounding, err := x.d.rounding(x.pool, x.rows)
+	if err != nil {
+		return err
+	}
+	x.rounding += rounding.share() * s.all.changes
+	if !x.Noise {
+		if noise, err := rounding.explains(x.pool, s.all); noise || err != nil {
 			return err
 		}
 	}
-	x.structured = true
+	if x.real = true; !x.wanted {
+		return nil
+	}
 	g := goal{rank: x.Rank, share: x.Energy}
 	if g.rank == 0 {
 		g.rank = min(x.rows, columns)
@@ -435,7 +467,7 @@ func (x *extracted) finish(stacked bool) {
 	switch {
 	case x.all.changes == 0:
 		x.out.Unchanged = append(x.out.Unchanged, x.name)
-	case x.rounding.suffices() && !x.structured && !x.Noise:
+	case !x.real:
 		x.out.Noise = append(x.out.Noise, Left{x.name, fmt.Sprintf("stored as %v and %v", x.d.base.Type, x.d.tuned.Type), change})
 	case !x.wanted:
 		x.leave(x.name, x.why(x.name), change)
@@ -448,7 +480,7 @@ func (x *extracted) finish(stacked bool) {
 		a.Pairs = append(a.Pairs, pairOf(x.name, x.of, rank, stacked, 1))
 		a.MergeOnly = a.MergeOnly || x.targets[x.name].Refused != ""
 		f := fitOf(x.name, rank, x.held, x.all)
-		f.Noise, f.Short = x.rounding.share(), x.short
+		f.Noise, f.Short = x.rounding/x.all.changes, x.short
 		x.out.Fits = append(x.out.Fits, f)
 	}
 }

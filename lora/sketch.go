@@ -23,9 +23,14 @@ type rowSource interface {
 }
 
 // energies are sums of squares: of the changes, and of the weights that they change.
-type energies struct{ changes, weights float64 }
+type energies struct {
+	changes, weights float64
+	row              float64 // the largest quotient of both in a row
+}
 
-func (e *energies) join(o energies) { e.changes, e.weights = e.changes+o.changes, e.weights+o.weights }
+func (e *energies) join(o energies) {
+	e.changes, e.weights, e.row = e.changes+o.changes, e.weights+o.weights, max(e.row, o.row)
+}
 
 const (
 	// passWeights is about how many values are multiplied at once, in whole rows. Sums follow
@@ -72,9 +77,12 @@ func streamOf(tensor string, m, purpose int) uint64 {
 	return splitmix.Mix(splitmix.Mix(h.Sum64()+uint64(m)) + uint64(purpose))
 }
 
+// chunk is how many rows are multiplied at once.
+func (s *sketch) chunk() int { return min(max(1, passWeights/s.columns), s.rows) }
+
 // pass gives use the rows of the matrix, chunk by chunk.
 func (s *sketch) pass(sums *energies, use func(first, n int, d []float32)) error {
-	most := min(max(1, passWeights/s.columns), s.rows)
+	most := s.chunk()
 	if s.held != nil {
 		for i, d := range s.held {
 			use(i*most, len(d)/s.columns, d)

@@ -97,7 +97,7 @@ func (s *Sum) newChange(p *Pair, a *Adapter) (*change, error) {
 	c.bind(p, a.Scale(c.rank))
 	for _, span := range c.changed {
 		for m := span.first / c.rows; m <= (span.end-1)/c.rows; m++ {
-			if factor(c.storedFactors, m) == 0 {
+			if scaleAt(c.storedFactors, m) == 0 {
 				return nil, fmt.Errorf("%w: matrix %d of %q is multiplied by a scale of 0, so that nothing can be added to it", ErrUnsupported, m, p.Tensor)
 			}
 		}
@@ -141,8 +141,8 @@ func factorsOf(m gguf.Model, t *gguf.Tensor) ([]float32, error) {
 	return arch.Factors(scale)
 }
 
-// factor is that of a matrix.
-func factor(factors []float32, matrix int) float32 {
+// scaleAt is the factor of a matrix.
+func scaleAt(factors []float32, matrix int) float32 {
 	if factors == nil {
 		return 1
 	}
@@ -262,7 +262,7 @@ func (c *change) row(s *rowScratch, row int) (weight, delta []float32, err error
 	if err := c.read(s, row); err != nil {
 		return nil, nil, err
 	}
-	multiply(s.weight, factor(c.fromFactors, row/c.rows))
+	multiply(s.weight, scaleAt(c.fromFactors, row/c.rows))
 	return s.weight, s.delta, nil
 }
 
@@ -271,7 +271,7 @@ func (c *change) sum(s *rowScratch, row int) ([]float32, error) {
 	if err := c.read(s, row); err != nil {
 		return nil, err
 	}
-	from, stored := factor(c.fromFactors, row/c.rows), factor(c.storedFactors, row/c.rows)
+	from, stored := scaleAt(c.fromFactors, row/c.rows), scaleAt(c.storedFactors, row/c.rows)
 	if c.from == c.stored { // divided by it already
 		from = stored
 	}

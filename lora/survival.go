@@ -179,7 +179,7 @@ func (r *survivalReader) compare(c *change, t *gguf.Tensor, codec *quantize.Code
 	r.values = slices.Grow(r.values[:0], c.columns)[:c.columns]
 	for row := rows.first; row < rows.end; row++ {
 		codec.DecodeRow(r.values, r.raw[int64(row-rows.first)*size:][:size])
-		multiply(r.values, factor(c.storedFactors, row/c.rows))
+		multiply(r.values, scaleAt(c.storedFactors, row/c.rows))
 		weight, delta, err := c.row(&r.rowScratch, row)
 		if err != nil {
 			return m, err

@@ -71,7 +71,7 @@ func runLoraInspect(c *cli.Context) error {
 	if err := checkAdapterFile(args[0]); err != nil {
 		return err
 	}
-	if err := checkAdapterMemory(c, con, "lora inspect", "inspect it on a machine with more memory", args[0]); err != nil {
+	if err := checkAdapterMemory(c, con, 2, "inspect it on a machine with more memory", args[0]); err != nil {
 		return err
 	}
 	a, err := lora.Open(args[0])

@@ -63,11 +63,7 @@ func parseScaled(command, arg string) (*mergedAdapter, error) {
 func (m *merge) openAdapters() error {
 	var scaled []lora.Scaled
 	for _, a := range m.adapters {
-		var err error
-		if a.adapter, err = lora.OpenFor(a.Path, m.base); err != nil {
-			return fmt.Errorf("adapter: %w", err)
-		}
-		if a.SHA256, err = sumOfAdapter(m.c, a); err != nil {
+		if err := a.open(m.c, m.base); err != nil {
 			return err
 		}
 		scaled = append(scaled, lora.Scaled{Adapter: a.adapter, Strength: a.Scale})
@@ -79,36 +75,50 @@ func (m *merge) openAdapters() error {
 	return nil
 }
 
-func (m *merge) adapterPaths() string {
-	var paths []string
-	for _, a := range m.adapters {
+func (m *merge) adapterPaths() string { return adapterPaths(m.adapters) }
+
+func adapterPaths(of []*mergedAdapter) string { return strings.Join(pathsOf(of), ", ") }
+
+// open reads the adapter of a base, which may be nil.
+func (a *mergedAdapter) open(c *cli.Context, base gguf.Model) (err error) {
+	if a.adapter, err = lora.OpenFor(a.Path, base); err != nil {
+		return fmt.Errorf("adapter: %w", err)
+	}
+	a.SHA256, err = sumOfAdapter(c, a)
+	return err
+}
+
+// pathsOf are the paths of adapters.
+func pathsOf(adapters []*mergedAdapter) (paths []string) {
+	for _, a := range adapters {
 		paths = append(paths, a.Path)
 	}
-	return strings.Join(paths, ", ")
+	return paths
 }
 
 // checkMemory refuses adapters that are larger than the memory.
 func (m *merge) checkMemory() error {
-	var paths []string
-	for _, a := range m.adapters {
-		paths = append(paths, a.Path)
-	}
-	return checkAdapterMemory(m.c, m.con, "lora merge", "merge them one after the other, or adapters on fewer experts", paths...)
+	return checkAdapterMemory(m.c, m.con, 2, "merge them one after the other, or adapters on fewer experts", pathsOf(m.adapters)...)
 }
 
-// checkAdapterMemory refuses, with an advice, adapters that are larger than the memory: they are
-// held as float32, as they are and changed.
-func checkAdapterMemory(c *cli.Context, con *console, command, advice string, paths ...string) error {
+// checkAdapterMemory refuses adapters that are larger than the memory: they are held as float32,
+// with what is made of them so many times.
+func checkAdapterMemory(c *cli.Context, con *console, times int64, advice string, paths ...string) error {
 	var bytes int64
 	for _, path := range paths {
 		n, err := lora.Values(path)
 		if err != nil {
 			return fmt.Errorf("adapter: %w", err)
 		}
-		bytes += 2 * 4 * n
+		bytes += times * 4 * n
 	}
-	b := budget.New(command, c.Bool("force"), con.sayText)
-	d := budget.Demand{Need: memory.Need{Own: bytes}, Of: "the adapters"}
+	return checkOwnMemory(c, con, bytes, "the adapters", advice)
+}
+
+// checkOwnMemory refuses what would take more memory than there is.
+func checkOwnMemory(c *cli.Context, con *console, bytes int64, of, advice string) error {
+	b := budget.New("lora "+c.Command.Name, c.Bool("force"), con.sayText)
+	d := budget.Demand{Need: memory.Need{Own: bytes}, Of: of}
 	if b.Fits(d) {
 		return nil
 	}

@@ -88,7 +88,7 @@ func runLoraVerify(c *cli.Context) error {
 	if err := checkAdapterFile(named.Path); err != nil {
 		return err
 	}
-	if err := checkAdapterMemory(c, con, "lora verify", "verify it on a machine with more memory", named.Path); err != nil {
+	if err := checkAdapterMemory(c, con, 2, "verify it on a machine with more memory", named.Path); err != nil {
 		return err
 	}
 	file, err := gguf.Open(named.Path)
