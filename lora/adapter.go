@@ -2,6 +2,7 @@ package lora
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"qtool/gguf"
@@ -64,13 +65,16 @@ func (a *Adapter) Model() (gguf.Model, error) {
 }
 
 // WriteFile writes the adapter with hashes of all that is in it, which [Open] compares.
-// The file appears whole or not at all.
-func (a *Adapter) WriteFile(ctx context.Context, path string) error {
-	bound, err := a.bound()
+// The file appears whole or not at all, and not if what it was made from has changed since.
+func (a *Adapter) WriteFile(ctx context.Context, path string, from ...gguf.Source) error {
+	m, err := a.Model()
 	if err != nil {
 		return err
 	}
-	return bound.WriteFile(ctx, path)
+	if err := gguf.WriteFile(ctx, path, gguf.Assemble(m.Metadata(), m.Tensors(), from...), gguf.WithHashes()); err != nil {
+		return fmt.Errorf("writing adapter: %w", err)
+	}
+	return nil
 }
 
 // fromBound is the public form of an adapter that could be opened. It shares its memory.

@@ -26,11 +26,11 @@ type differenceRows struct {
 	base []float32
 }
 
-// newDifference fails with an error matching [ErrMismatch] if the shapes differ, or
+// newDifference fails with an error matching [ErrUnlike] if the shapes differ, or
 // [quantize.ErrUnsupported] if a type cannot be decoded.
 func newDifference(base, tuned *gguf.Tensor, workers int) (d *difference, err error) {
 	if !gguf.SameShape(base.Shape, tuned.Shape) {
-		return nil, fmt.Errorf("%w: tensor %q has shape %v in the base and %v in the tuned model", ErrMismatch, base.Name, base.Shape, tuned.Shape)
+		return nil, fmt.Errorf("%w: tensor %q has shape %v in the base and %v in the tuned model", ErrUnlike, base.Name, base.Shape, tuned.Shape)
 	}
 	d = &difference{base: base, tuned: tuned, scratch: make([]differenceRows, workers)}
 	for i, t := range []*gguf.Tensor{base, tuned} {

@@ -6,7 +6,11 @@
 // internal/adapt. It never accepts a pair that inference would ignore without a word.
 package lora
 
-import "qtool/internal/adapt"
+import (
+	"errors"
+
+	"qtool/internal/adapt"
+)
 
 var (
 	// ErrInvalid is in the chain of every error about an adapter file that breaks the
@@ -24,4 +28,9 @@ var (
 	// ErrNotFinite is in the chain of the error about an adapter that makes the base
 	// compute infinities or NaN.
 	ErrNotFinite = adapt.ErrNotFinite
+	// ErrUnlike is in the chain of the error about two models whose weights cannot be compared.
+	ErrUnlike = errors.New("the models are not alike")
+	// ErrNoDifference is in the chain of the error about two models that differ in nothing an
+	// adapter could hold.
+	ErrNoDifference = errors.New("there is no difference for an adapter")
 )

@@ -121,8 +121,8 @@ type Extraction struct {
 // highest rank and the rest multiplied into B. Besides the adapter it needs memory for the vectors of
 // one matrix, and up to 512 MiB for its values.
 //
-// It fails with [ErrMismatch] if the models are not of one architecture, shape and vocabulary, with
-// [ErrNoEffect] if there is nothing to put into an adapter, with [quantize.ErrInvalidWeights] if
+// It fails with [ErrUnlike] if the models are not of one architecture, shape and vocabulary, with
+// [ErrNoDifference] if there is nothing to put into an adapter, with [quantize.ErrInvalidWeights] if
 // weights are not finite, and with ctx's error when that ends.
 func Extract(ctx context.Context, base, tuned gguf.Model, o Extracting) (*Extraction, error) {
 	e := &extracting{Extracting: o, base: base, tuned: tuned, out: &Extraction{Adapter: &Adapter{Extra: &gguf.Metadata{}}}}
@@ -134,9 +134,14 @@ func Extract(ctx context.Context, base, tuned gguf.Model, o Extracting) (*Extrac
 	if err := e.pool.Within(ctx, e.run); err != nil {
 		return nil, err
 	}
+	for _, m := range []gguf.Model{base, tuned} {
+		if err := m.Unchanged(); err != nil {
+			return nil, err
+		}
+	}
 	a := e.out.Adapter
 	if len(a.Pairs) == 0 {
-		return nil, fmt.Errorf("%w: %s", ErrNoEffect, e.nothing())
+		return nil, fmt.Errorf("%w: %s", ErrNoDifference, e.nothing())
 	}
 	a.foldScales()
 	return e.out, nil
@@ -181,7 +186,7 @@ func (e *extracting) check() error {
 		}
 	}
 	if names[0] != names[1] {
-		return fmt.Errorf("%w: the base is of architecture %q, the tuned model %q", ErrMismatch, names[0], names[1])
+		return fmt.Errorf("%w: the base is of architecture %q, the tuned model %q", ErrUnlike, names[0], names[1])
 	}
 	e.out.Adapter.Architecture = names[0]
 	if err := e.compareVocabulary(); err != nil {
@@ -225,7 +230,7 @@ func (e *extracting) compareVocabulary() error {
 		return nil // the shapes of the embeddings are compared
 	}
 	if len(a) != len(b) {
-		return fmt.Errorf("%w: the base has a vocabulary of %d tokens, the tuned model one of %d; an adapter cannot add tokens", ErrMismatch, len(a), len(b))
+		return fmt.Errorf("%w: the base has a vocabulary of %d tokens, the tuned model one of %d; an adapter cannot add tokens", ErrUnlike, len(a), len(b))
 	}
 	other, first := 0, ""
 	for i := range a {
@@ -237,7 +242,7 @@ func (e *extracting) compareVocabulary() error {
 	}
 	switch {
 	case other > len(a)/10:
-		return fmt.Errorf("%w: %d of %d tokens of their vocabularies differ; %s", ErrMismatch, other, len(a), first)
+		return fmt.Errorf("%w: %d of %d tokens of their vocabularies differ; %s", ErrUnlike, other, len(a), first)
 	case other > 0:
 		e.out.Settings = append(e.out.Settings, fmt.Sprintf("%d tokens have another text: %s", other, first))
 	}
@@ -287,7 +292,7 @@ func (e *extracting) compareTensors() error {
 			continue
 		}
 		if arch.LayerOf(t.Name) >= 0 && len(t.Shape) > 1 {
-			return fmt.Errorf("%w: the base has %q and the tuned model does not; is it another model?", ErrMismatch, t.Name)
+			return fmt.Errorf("%w: the base has %q and the tuned model does not; is it another model?", ErrUnlike, t.Name)
 		}
 		why := "only the base has it"
 		if t.Name == arch.Output {
@@ -300,7 +305,7 @@ func (e *extracting) compareTensors() error {
 			continue
 		}
 		if arch.LayerOf(t.Name) >= 0 && len(t.Shape) > 1 {
-			return fmt.Errorf("%w: the tuned model has %q and the base does not; is it another model?", ErrMismatch, t.Name)
+			return fmt.Errorf("%w: the tuned model has %q and the base does not; is it another model?", ErrUnlike, t.Name)
 		}
 		why := "only the tuned model has it"
 		if t.Name == arch.Output {

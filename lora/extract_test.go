@@ -282,7 +282,7 @@ func TestWhatIsOnlyQuantizationGetsNoPair(t *testing.T) {
 			}
 		}
 		_, err := lora.Extract(context.Background(), models[0], models[1], lora.Extracting{Rank: 8})
-		if !errors.Is(err, lora.ErrNoEffect) {
+		if !errors.Is(err, lora.ErrNoDifference) {
 			t.Errorf("%v: %v", types, err)
 			continue
 		}
@@ -347,10 +347,10 @@ func TestWhatNoPairCanHoldIsNamed(t *testing.T) {
 	if len(x.Fits) != 1 || x.Fits[0].Tensor != "blk.1.attn_k.weight" || len(x.Settings) != 1 {
 		t.Errorf("%+v, %v", x.Fits, x.Settings)
 	}
-	if _, err := lora.Extract(context.Background(), base, withTensor(base, "output_norm.weight", add), lora.Extracting{Rank: 2}); !errors.Is(err, lora.ErrNoEffect) {
+	if _, err := lora.Extract(context.Background(), base, withTensor(base, "output_norm.weight", add), lora.Extracting{Rank: 2}); !errors.Is(err, lora.ErrNoDifference) {
 		t.Errorf("only a norm changed: %v", err)
 	}
-	if _, err := lora.Extract(context.Background(), base, base, lora.Extracting{Rank: 2}); !errors.Is(err, lora.ErrNoEffect) {
+	if _, err := lora.Extract(context.Background(), base, base, lora.Extracting{Rank: 2}); !errors.Is(err, lora.ErrNoDifference) {
 		t.Errorf("nothing changed: %v", err)
 	}
 }
@@ -374,7 +374,7 @@ func TestModelsThatAreNotAlikeAreNotCompared(t *testing.T) {
 		if name == "other tokens" {
 			from = spoiled(base, "tokenizer.ggml.tokens", []string{"b"})
 		}
-		if _, err := lora.Extract(context.Background(), from, tuned, lora.Extracting{Rank: 2}); !errors.Is(err, lora.ErrMismatch) {
+		if _, err := lora.Extract(context.Background(), from, tuned, lora.Extracting{Rank: 2}); !errors.Is(err, lora.ErrUnlike) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -80,6 +80,8 @@ func TestNothingIsWrittenOfAnInputThatChanges(t *testing.T) {
 	qtool(t, "imatrix", model, "--data", text, "-c", "16", "-o", importance)
 	adapter, source := filepath.Join(t.TempDir(), "a.gguf"), m()
 	writeTinyAdapter(t, tiny(fixtures.Shape{}), adapter)
+	tuned := filepath.Join(t.TempDir(), "tuned.gguf")
+	qtool(t, "lora", "merge", "--model", model, adapter, tuned)
 	dir := t.TempDir()
 	out := filepath.Join(dir, "out.gguf")
 	for _, c := range []struct {
@@ -98,6 +100,7 @@ func TestNothingIsWrittenOfAnInputThatChanges(t *testing.T) {
 		{model, []string{"lora", "inspect", "--model", model, adapter}},
 		{model, []string{"lora", "merge", "--model", model, adapter, out}},
 		{source, []string{"lora", "merge", "--model", model, "--source", source, adapter, out}},
+		{tuned, []string{"lora", "extract", "--base", model, "--tuned", tuned, "--rank", "1", out}},
 		{model, []string{"split", "--max-tensors", "3", model, out}},
 		{shards[len(shards)-1], []string{"join", shards[0], out}},
 		{model, []string{"imatrix", model, "--data", text, "-c", "16", "--save-every", "0", "-o", out}},

@@ -61,6 +61,8 @@ var codes = []struct {
 	{errDiffers, exitMismatch},
 	{adapt.ErrMismatch, exitMismatch},
 	{lora.ErrSource, exitMismatch},
+	{lora.ErrUnlike, exitMismatch},
+	{lora.ErrNoDifference, exitMismatch},
 	{adapt.ErrNoEffect, exitMismatch},
 	{adapt.ErrNotFinite, exitMismatch},
 	{gguf.ErrFormat, exitInvalid},

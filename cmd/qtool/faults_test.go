@@ -45,6 +45,8 @@ func writers(t *testing.T) map[string]writer {
 	}
 	adapter := filepath.Join(inputs, "a.gguf")
 	writeTinyAdapter(t, tiny(fixtures.Shape{}), adapter)
+	tuned := filepath.Join(inputs, "tuned.gguf")
+	qtool(t, "lora", "merge", "--model", m, adapter, tuned)
 	if err := os.WriteFile(data, []byte(strings.Repeat("All work and no play. ", 12)), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +100,24 @@ func writers(t *testing.T) map[string]writer {
 				return []string{"lora", "convert", "--base", m, adapter, out}
 			},
 			targets: []string{filepath.Join("peft", "adapter_config.json"), filepath.Join("peft", "adapter_model.safetensors")}, set: true,
+		},
+		"lora extract": {
+			args: func(dir string) []string {
+				return []string{"lora", "extract", "--base", m, "--tuned", tuned, "--rank", "1", "--targets", "attn_q", filepath.Join(dir, "x.gguf")}
+			},
+			targets: []string{"x.gguf"}, old: true,
+		},
+		"lora resize": {
+			args: func(dir string) []string {
+				return []string{"lora", "resize", "--rank", "1", adapter, filepath.Join(dir, "r.gguf")}
+			},
+			targets: []string{"r.gguf"}, old: true,
+		},
+		"lora combine": {
+			args: func(dir string) []string {
+				return []string{"lora", "combine", "--method", "ties", adapter, adapter, filepath.Join(dir, "c.gguf")}
+			},
+			targets: []string{"c.gguf"}, old: true,
 		},
 		"imatrix": {
 			args: func(dir string) []string {

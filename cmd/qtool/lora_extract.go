@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qtool/gguf"
 	"qtool/internal/outputs"
 	"qtool/internal/printable"
 	"qtool/internal/source"
@@ -101,13 +102,13 @@ func runLoraExtract(c *cli.Context) error {
 	defer bar.Done()
 	x.options.Progress = perTensor(bar, "weights", "decomposing")
 	if x.found, err = lora.Extract(c.Context, x.base, x.tuned, x.options); err != nil {
-		return fmt.Errorf("%s less %s: %w", c.String("tuned"), c.String("base"), err)
+		return fmt.Errorf("comparing %s with %s: %w", c.String("tuned"), c.String("base"), err)
 	}
 	bar.Done()
 	if err := x.identify(); err != nil {
 		return err
 	}
-	if err := writeAdapter(c.Context, x.found.Adapter, x.output); err != nil {
+	if err := writeAdapter(c.Context, x.found.Adapter, x.output, x.base, x.tuned); err != nil {
 		return err
 	}
 	x.remark()
@@ -143,8 +144,8 @@ func openBoth(c *cli.Context, first, second string) (a, b source.Model, err erro
 	return a, b, nil
 }
 
-// writeAdapter writes a, if the disk has room for it.
-func writeAdapter(ctx context.Context, a *lora.Adapter, path string) error {
+// writeAdapter writes a, if the disk has room for it and what it was made from is unchanged.
+func writeAdapter(ctx context.Context, a *lora.Adapter, path string, from ...gguf.Source) error {
 	m, err := a.Model()
 	if err != nil {
 		return err
@@ -156,7 +157,7 @@ func writeAdapter(ctx context.Context, a *lora.Adapter, path string) error {
 	if err := checkSpace(need{path, bytes}); err != nil {
 		return err
 	}
-	return a.WriteFile(ctx, path)
+	return a.WriteFile(ctx, path, from...)
 }
 
 // extraction is one run of lora extract.

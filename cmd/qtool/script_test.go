@@ -18,9 +18,9 @@ import (
 	"qtool/fixtures"
 	"qtool/fixtures/vocabulary"
 	"qtool/gguf"
-	"qtool/internal/scaledtest"
 	"qtool/internal/adapt"
 	"qtool/internal/model"
+	"qtool/internal/scaledtest"
 	"qtool/quantize/imatrix"
 )
 

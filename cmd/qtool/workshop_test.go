@@ -115,6 +115,7 @@ var (
 		"perplexity hf --baseline % --data text.txt --context 16",
 		"lora verify --model % a.gguf", "lora inspect --model % a.gguf",
 		"lora merge --model % a.gguf out.gguf", "lora merge --model m.gguf --source % --check-data text.txt --context 16 a.gguf out.gguf",
+		"lora extract --base % --tuned hf --rank 1 out.gguf", "lora extract --base hf --tuned % --energy 0.5 --rank 1 out.gguf",
 		"logits % --tokens 1,2 -o out.npy", "tokenize % one", "tokenize --json % one",
 		"finetune --model % --data data.jsonl --steps 1 --seq 16 --rank 2 --targets attn_q --adapter out.gguf",
 		"data check --model % --data data.jsonl",
@@ -127,6 +128,8 @@ var (
 		"lora merge --model m.gguf --type Q4_0 --check-data text.txt --context 16 % out.gguf",
 		"lora verify --model m.gguf %", "lora verify --model m.gguf --json %:0.5", "lora inspect %", "lora inspect --model m.gguf --json %",
 		"ollama create x --model m.gguf --adapter % --modelfile out", "lora convert --base m.gguf % out", "lora convert --outtype bf16 % out.gguf",
+		"lora resize --rank 2 % out.gguf", "lora resize --energy 0.5 % out.gguf",
+		"lora combine --method ties --rank 1 a.gguf %:0.5 out.gguf", "lora combine --method linear % a.gguf out.gguf",
 		"finetune --model m.gguf --data data.jsonl --steps 1 --seq 16 --init-adapter % --adapter out.gguf",
 	}
 	onMatrices = []string{
