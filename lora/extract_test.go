@@ -303,6 +303,17 @@ func TestWhatIsOnlyQuantizationGetsNoPair(t *testing.T) {
 			t.Errorf("%v: the change is missed by %g", types, e)
 		}
 	}
+	// So is one of a few rows alone, which the sample of rows may not hold.
+	q8 := quantized(t, f32, "Q8_0")
+	rows := withTensor(f32, "token_embd.weight", func(i int, v float32) float32 {
+		if i/256 == 5 {
+			return v + float32(i%7-3)/100
+		}
+		return v
+	})
+	if x := extract(t, q8, rows, lora.Extracting{Rank: 1}); len(x.Fits) != 1 || x.Fits[0].Tensor != "token_embd.weight" {
+		t.Errorf("%+v", x.Fits)
+	}
 	// On demand, what quantization lost is made a pair.
 	x := extract(t, quantized(t, f32, "Q4_0"), f32, lora.Extracting{Rank: 8, Noise: true})
 	if len(x.Fits) == 0 || x.Fits[0].Noise < 0.5 {

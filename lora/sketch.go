@@ -51,20 +51,17 @@ type sketch struct {
 	rows, columns int
 	rng           *rand.Rand
 
-	held [][]float32 // chunks, unless the matrix is too large
+	hold bool        // chunks are held, which they are not if the matrix is too large
+	held [][]float32 // nil before the first pass
 	all  energies    // of the whole matrix
 }
 
 // newSketch reads the matrix once. The seed is that of the user, and the stream one of the matrix.
 func newSketch(pool *product.Pool, from rowSource, rows, columns int, seed, stream uint64) (*sketch, error) {
 	s := &sketch{pool: pool, from: from, rows: rows, columns: columns, rng: rand.New(rand.NewPCG(seed, stream))}
-	var held [][]float32
-	err := s.pass(&s.all, func(_, _ int, d []float32) {
-		if rows*columns <= heldWeights {
-			held = append(held, slices.Clone(d))
-		}
-	})
-	if s.held = held; err == nil && !(s.all.changes <= math.MaxFloat64) {
+	s.hold = rows*columns <= heldWeights
+	err := s.pass(&s.all, func(int, int, []float32) {})
+	if err == nil && !(s.all.changes <= math.MaxFloat64) {
 		err = fmt.Errorf("%w: its values are not all finite", quantize.ErrInvalidWeights)
 	}
 	return s, err
@@ -90,9 +87,16 @@ func (s *sketch) pass(sums *energies, use func(first, n int, d []float32)) error
 		return nil
 	}
 	piece := max(1, chunkWeights/s.columns)
-	d := make([]float32, most*s.columns)
+	var d []float32
+	var held [][]float32
 	for first := 0; first < s.rows; first += most {
 		n := min(most, s.rows-first)
+		if d == nil || s.hold {
+			d = make([]float32, n*s.columns)
+		}
+		if s.hold {
+			held = append(held, d)
+		}
 		parts := (n + piece - 1) / piece
 		errs, found := make([]error, parts), make([]energies, parts)
 		s.pool.Run(parts, func(worker, i int) {
@@ -113,6 +117,7 @@ func (s *sketch) pass(sums *energies, use func(first, n int, d []float32)) error
 		}
 		use(first, n, d[:n*s.columns])
 	}
+	s.held = held
 	return nil
 }
 

@@ -3,10 +3,51 @@ package lora
 import (
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 
 	"qtool/internal/kernel/product"
 )
+
+// waves is a matrix of rank 4.
+type waves struct{ columns int }
+
+func (w waves) fill(_ int, dst []float32, first, end int, sums *energies) error {
+	for i := range dst {
+		row, c := first+i/w.columns, i%w.columns
+		dst[i] = float32(math.Sin(float64(row)/10)*math.Cos(float64(c)/7) + float64(row*c%3)/100)
+	}
+	for _, v := range dst {
+		if sums != nil {
+			sums.changes += float64(v) * float64(v)
+		}
+	}
+	return nil
+}
+
+// A matrix of several chunks is the same whether it is held between passes or computed again.
+func TestWhatIsNotHeldIsComputedAgain(t *testing.T) {
+	const rows, columns = 1500, 3000
+	var found [2]*decomposition
+	for i, hold := range []bool{true, false} {
+		pool := product.NewPool(1 + i)
+		defer pool.Close()
+		s := &sketch{pool: pool, from: waves{columns}, rows: rows, columns: columns, rng: rand.New(rand.NewPCG(1, 2)), hold: hold}
+		if err := s.pass(&s.all, func(int, int, []float32) {}); err != nil || rows <= s.chunk() || (s.held != nil) != hold {
+			t.Fatalf("%v, chunks of %d rows, %d held", err, s.chunk(), len(s.held))
+		}
+		d, err := s.decompose(goal{rank: 6})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found[i] = d; math.Abs(d.energy(4)/s.all.changes-1) > 1e-5 {
+			t.Errorf("%v of %g", d.values, s.all.changes)
+		}
+	}
+	if !reflect.DeepEqual(found[0], found[1]) {
+		t.Error("they differ")
+	}
+}
 
 // Rows that depend on others, to the last bits or altogether, do not spoil the rest.
 func TestRowsBecomeOrthonormalOrZero(t *testing.T) {
