@@ -41,6 +41,14 @@ func newDifference(base, tuned *gguf.Tensor, workers int) (d *difference, err er
 	return d, nil
 }
 
+// columns is the length of a row.
+func (d *difference) columns() int {
+	if len(d.base.Shape) == 0 { // a single value
+		return 1
+	}
+	return d.base.Shape[0]
+}
+
 // decode stores rows of one of the two tensors in dst.
 func (s *differenceRows) decode(dst []float32, t *gguf.Tensor, c *quantize.Codec, first, end int) error {
 	size := t.RowBytes()
@@ -130,7 +138,7 @@ func (n *noise) share() float64 {
 // type of the tuned. Of one block type, it is √2 times the error of storing their mean. Weights of
 // one type without blocks, such as BF16, are what they are: all of their difference counts.
 func (d *difference) rounding(pool *product.Pool, rows int) (*noise, error) {
-	n := &noise{limit: noiseLimit, columns: d.base.Shape[0]}
+	n := &noise{limit: noiseLimit, columns: d.columns()}
 	same := d.base.Type == d.tuned.Type
 	if same && d.base.Type.BlockElements() == 1 {
 		return n, nil

@@ -353,7 +353,7 @@ func (e *extracting) tensor(base, tuned *gguf.Tensor) error {
 		if err := x.matrix(m); err != nil {
 			return err
 		}
-		if e.done += int64(x.rows) * int64(base.Shape[0]); e.Progress != nil {
+		if e.done += int64(x.rows) * int64(d.columns()); e.Progress != nil {
 			e.Progress(base.Name, e.done, e.total)
 		}
 	}
@@ -428,7 +428,7 @@ type extracted struct {
 
 // matrix compares matrix m and decomposes its difference.
 func (x *extracted) matrix(m int) error {
-	columns := x.d.base.Shape[0]
+	columns := x.d.columns()
 	x.d.first = m * x.rows
 	s, err := newSketch(x.pool, x.d, x.rows, columns, x.Seed, streamOf(x.name, m, 0))
 	if err != nil {
