@@ -18,8 +18,6 @@ require (
 	gonum.org/v1/gonum v0.17.0
 )
 
-require gonum.org/v1/gonum v0.17.0
-
 require (
 	github.com/andybalholm/brotli v1.1.1 // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect

@@ -149,36 +149,75 @@ func narrowed(v []float64) []float32 {
 // rowFactors factors v, of count rows of n values, as l·q by Householder reflections: q has
 // min(count,n) orthonormal rows, l is count × min(count,n) and zero above its diagonal.
 func rowFactors(v []float32, count, n int) (q, l blas64.General) {
-	a := blas64.General{Rows: count, Cols: n, Stride: n, Data: widened(v)}
-	k := min(count, n)
-	tau, size := make([]float64, k), make([]float64, 1)
-	lapack64.Gelqf(a, tau, size, -1)
-	work := make([]float64, int(size[0]))
-	lapack64.Gelqf(a, tau, work, len(work))
-	l = general(count, k)
-	for i := range count {
-		copy(l.Data[i*k:], a.Data[i*n:][:min(i+1, k)])
-	}
+	a, tau := reflected(v, count, n)
+	k := len(tau)
+	l = lower(a, k)
 	q = blas64.General{Rows: k, Cols: n, Stride: n, Data: a.Data[:k*n]}
+	size := make([]float64, 1)
 	lapack64.Orglq(q, tau, size, -1)
-	work = make([]float64, int(size[0]))
+	work := make([]float64, int(size[0]))
 	lapack64.Orglq(q, tau, work, len(work))
 	return q, l
 }
 
+// reflected has l on and below its diagonal, and the reflections that make q of it above.
+func reflected(v []float32, count, n int) (a blas64.General, tau []float64) {
+	a = blas64.General{Rows: count, Cols: n, Stride: n, Data: widened(v)}
+	tau = make([]float64, min(count, n))
+	size := make([]float64, 1)
+	lapack64.Gelqf(a, tau, size, -1)
+	work := make([]float64, int(size[0]))
+	lapack64.Gelqf(a, tau, work, len(work))
+	return a, tau
+}
+
+// lower is what a has in its first k columns, on and below the diagonal.
+func lower(a blas64.General, k int) blas64.General {
+	l := general(a.Rows, k)
+	for i := range a.Rows {
+		copy(l.Data[i*k:], a.Data[i*a.Stride:][:min(i+1, k)])
+	}
+	return l
+}
+
+// singularValues are those of the change B·A that a pair makes to matrix m, without the scale of
+// the adapter: the largest first, as many as can differ from 0.
+func (p *Pair) singularValues(m int) ([]float64, error) {
+	left, right, rows, columns := p.sides(m)
+	k1, k2 := min(p.Rank(), rows), min(p.Rank(), columns)
+	if allZero(left) || allZero(right) {
+		return make([]float64, min(k1, k2)), nil
+	}
+	a1, _ := reflected(left, p.Rank(), rows)
+	a2, _ := reflected(right, p.Rank(), columns)
+	core := general(k1, k2)
+	blas64.Gemm(blas.Trans, blas.NoTrans, 1, lower(a1, k1), lower(a2, k2), 0, core)
+	svd, err := decomposed(core, mat.SVDNone)
+	if err != nil {
+		return nil, fmt.Errorf("the pair of %q: %w", p.Tensor, err)
+	}
+	return svd.Values(nil), nil
+}
+
 // smallSVD decomposes core as u·values·vᵀ.
 func smallSVD(core blas64.General) (u blas64.General, values []float64, v blas64.General, err error) {
-	if slices.ContainsFunc(core.Data, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) {
-		return u, nil, v, errNoDecomposition
-	}
-	var svd mat.SVD
-	if !svd.Factorize(mat.NewDense(core.Rows, core.Cols, core.Data), mat.SVDThin) {
-		return u, nil, v, errNoDecomposition
+	svd, err := decomposed(core, mat.SVDThin)
+	if err != nil {
+		return u, nil, v, err
 	}
 	var left, right mat.Dense
 	svd.UTo(&left)
 	svd.VTo(&right)
 	return left.RawMatrix(), svd.Values(nil), right.RawMatrix(), nil
+}
+
+func decomposed(core blas64.General, kind mat.SVDKind) (*mat.SVD, error) {
+	var svd mat.SVD
+	if slices.ContainsFunc(core.Data, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) ||
+		!svd.Factorize(mat.NewDense(core.Rows, core.Cols, core.Data), kind) {
+		return nil, errNoDecomposition
+	}
+	return &svd, nil
 }
 
 // pairOf is the pair of rank on a tensor whose change, over scale, are the matrices. Terms beyond

@@ -7,10 +7,7 @@ import (
 	"math"
 	"slices"
 
-	"gonum.org/v1/gonum/mat"
-
 	"qtool/gguf"
-	"qtool/internal/arch"
 	"qtool/internal/work"
 	"qtool/quantize"
 )
@@ -124,17 +121,19 @@ func Spectra(ctx context.Context, a *Adapter, base gguf.Model, threads int, prog
 
 func (a *Adapter) spectrum(ctx context.Context, p *Pair) (Spectrum, error) {
 	s := Spectrum{Tensor: p.Tensor, Rank: p.Rank(), Scale: a.Scale(p.Rank())}
-	parts := p.factors()
 	squares, changed := 0.0, 0
-	for _, f := range parts {
+	for m := range p.matrices() {
 		if err := ctx.Err(); err != nil { // stacks of experts take long
 			return s, err
 		}
-		values, err := f.singularValues(s.Scale)
+		values, err := p.singularValues(m)
 		if err != nil {
-			return s, fmt.Errorf("%q: %w", p.Tensor, err)
+			return s, err
 		}
-		if len(parts) == 1 {
+		for i := range values {
+			values[i] *= math.Abs(float64(s.Scale))
+		}
+		if p.matrices() == 1 {
 			s.Values = values
 		} else {
 			s.Experts = append(s.Experts, values)
@@ -183,68 +182,6 @@ func rankOfEnergy(values []float64, share float64) int {
 		}
 	}
 	return len(values)
-}
-
-// factors are matrices whose product is the change of one matrix, without the scale, in the
-// order of the rows and columns of the weight: left is [rows, rank], right [rank, columns], both by rows.
-type factors struct {
-	left, right         []float32
-	rows, rank, columns int
-}
-
-// factors are those of the matrix that p changes, or of each one of a stack.
-func (p *Pair) factors() (parts []factors) {
-	rank := p.Rank()
-	if p.Tensor == arch.TokenEmbedding {
-		rows, columns := p.A.Shape[1], p.B.Shape[1]
-		return []factors{{p.A.Values, exchanged(p.B.Values, columns, rank), rows, rank, columns}}
-	}
-	columns, rows := p.A.Shape[0], p.B.Shape[1]
-	for m := range len(p.A.Values) / (columns * rank) {
-		parts = append(parts, factors{p.B.Values[m*rows*rank:][:rows*rank], p.A.Values[m*columns*rank:][:columns*rank], rows, rank, columns})
-	}
-	return parts
-}
-
-// singularValues are those of scale·left·right, the largest first, as many as can differ from 0.
-func (f *factors) singularValues(scale float32) ([]float64, error) {
-	least := min(f.rows, f.rank, f.columns)
-	if allZero(f.left) || allZero(f.right) {
-		return make([]float64, least), nil
-	}
-	left, right := triangle(dense(f.left, f.rows, f.rank)), triangle(dense(f.right, f.rank, f.columns).T())
-	var core mat.Dense // [min(rows, rank), min(columns, rank)]
-	core.Mul(left, right.T())
-	var svd mat.SVD
-	if !svd.Factorize(&core, mat.SVDNone) {
-		return nil, errors.New("the singular values could not be found")
-	}
-	values := svd.Values(nil)[:least]
-	for i := range values {
-		values[i] *= math.Abs(float64(scale))
-	}
-	return values, nil
-}
-
-func dense(values []float32, rows, columns int) *mat.Dense {
-	wide := make([]float64, len(values))
-	for i, v := range values {
-		wide[i] = float64(v)
-	}
-	return mat.NewDense(rows, columns, wide)
-}
-
-// triangle is R of the thin QR decomposition of m, or m itself if it has fewer rows than columns.
-func triangle(m mat.Matrix) mat.Matrix {
-	rows, columns := m.Dims()
-	if rows <= columns {
-		return m
-	}
-	var qr mat.QR
-	qr.Factorize(m)
-	var r mat.Dense
-	qr.RTo(&r)
-	return r.Slice(0, columns, 0, columns)
 }
 
 // baseNorms are the Frobenius norms of the weights of the pairs; nil without a base.
@@ -297,6 +234,7 @@ func (c *change) squares(ctx context.Context, pool *work.Pool) (sum float64, err
 			}
 			for r := range n {
 				c.codec.DecodeRow(row, raw[r*size:][:size])
+				multiply(row, scaleAt(c.fromFactors, (batch[i]+r)/c.rows))
 				for _, v := range row {
 					sums[i] += float64(v) * float64(v)
 				}

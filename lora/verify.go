@@ -193,9 +193,8 @@ func (x *examination) values() {
 	for i := range x.adapter.Pairs {
 		p := &x.adapter.Pairs[i]
 		changes := 0
-		parts := p.factors()
-		for _, f := range parts {
-			if !allZero(f.left) && !allZero(f.right) {
+		for m := range p.matrices() {
+			if left, right, _, _ := p.sides(m); !allZero(left) && !allZero(right) {
 				changes++
 			}
 		}
@@ -209,8 +208,8 @@ func (x *examination) values() {
 				}
 			}
 			x.note(codeZeroPair, Subject{Tensor: p.Tensor, Text: fmt.Sprintf("%q: %s is all zero", p.Tensor, which)}, nil)
-		case changes < len(parts):
-			x.note(codeIdleExperts, Subject{Tensor: p.Tensor, Text: fmt.Sprintf("%q: %d of %d experts are changed", p.Tensor, changes, len(parts))}, nil)
+		case changes < p.matrices():
+			x.note(codeIdleExperts, Subject{Tensor: p.Tensor, Text: fmt.Sprintf("%q: %d of %d experts are changed", p.Tensor, changes, p.matrices())}, nil)
 		}
 	}
 }
@@ -291,8 +290,10 @@ func (x *examination) fit(bound *adapt.Adapter, d *model.Decoder) bool {
 		code := string(f.Code)
 		_, there := x.base.Tensor(f.Tensor)
 		switch {
-		case f.Code == adapt.NotHonoured && refused[f.Tensor] == arch.GLMCrash:
+		case f.Code == adapt.NotHonoured && (refused[f.Tensor] == arch.GLMCrash || refused[f.Tensor] == arch.NVFP4Crash):
 			code = codeAborts
+		case f.Code == adapt.NotHonoured && refused[f.Tensor] == arch.ScaledTwice:
+			code = codeScaledWeight
 		case f.Code == adapt.NotHonoured:
 			code = codeIgnored
 		case f.Code == adapt.NeverTarget && (f.Tensor == arch.TokenEmbedding || f.Tensor == arch.Output):
@@ -319,7 +320,7 @@ func (x *examination) fit(bound *adapt.Adapter, d *model.Decoder) bool {
 func (x *examination) forgive() {
 	v := x.verdict
 	for i, f := range v.Findings {
-		if f.Code == codeIgnored || f.Code == codeAborts {
+		if f.Code == codeIgnored || f.Code == codeAborts || f.Code == codeScaledWeight {
 			v.Findings[i].Severity = Warning
 			v.Findings[i].Title += ", as the adapter says itself"
 			v.Findings[i].Effects = slices.DeleteFunc(f.Effects, func(e Effect) bool { return e.Place == Qtool })
@@ -338,9 +339,6 @@ func (x *examination) mergeErrors() map[string]error {
 		p := &x.adapter.Pairs[i]
 		if _, err := s.fitted(p); err != nil {
 			errs[p.Tensor] = err
-			if errors.Is(err, ErrUnsupported) {
-				x.note(codeScaledWeight, Subject{Tensor: p.Tensor, Text: err.Error()}, err)
-			}
 		}
 	}
 	return errs

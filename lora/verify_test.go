@@ -201,7 +201,7 @@ func TestEachFaultIsFoundAndToldWithWhatHappensWhere(t *testing.T) {
 		{"head-matrices", latent, with(pair(heads.Name, [2][]int{{heads.Shape[0], 2, heads.Shape[2]}, {2, heads.Shape[1], heads.Shape[2]}}, 1)...), lora.Mismatch, lora.Ignores, lora.Works, "each head", "qtool lora merge"},
 		{"not-a-target", biased, with(pair(bias.Name, [2][]int{{bias.Shape[0], 1}, {1, 1}}, 1)...), lora.Mismatch, lora.Ignores, lora.Works, "no such weight", "qtool lora merge"},
 		{"skipped-block", next, with(pair(skipped, [2][]int{{4, 1}, {1, 4}}, 1)...), lora.Mismatch, lora.Fails, lora.Works, "no such weight", "qtool lora merge"},
-		{"scaled-weight", scaled, func(_ *gguf.Metadata, ts []*gguf.Tensor) []*gguf.Tensor { return ts }, lora.Unsupported, lora.Fails, lora.Fails, "is multiplied by", "NVFP4"},
+		{"scaled-weight", scaled, func(_ *gguf.Metadata, ts []*gguf.Tensor) []*gguf.Tensor { return ts }, lora.Mismatch, lora.Wrong, lora.Works, "multiply the pair too", "qtool lora merge"},
 		{"base-not-computed", foreign, set("general.architecture", "mamba"), lora.Unsupported, lora.Works, lora.Works, "mamba", "names and shapes"},
 		{"no-such-tensor", foreign, func(md *gguf.Metadata, ts []*gguf.Tensor) []*gguf.Tensor {
 			md.Set("general.architecture", "mamba")

@@ -24,6 +24,9 @@ const (
 	PassedBy = "llama.cpp multiplies it without looking for adapters, and ignores the pair"
 	// GLMCrash is that of the matrices that GLM multiplies in full precision.
 	GLMCrash = "llama.cpp asks for full precision there, and stops with an assertion when an adapter is added"
+	// NVFP4Crash and ScaledTwice are those of feed-forward weights with a separate scale.
+	NVFP4Crash  = "it is NVFP4 with a separate scale, and llama.cpp dies on a pair on such a weight"
+	ScaledTwice = "it has a separate scale, by which llama.cpp would multiply the pair too"
 )
 
 // refuse gives the same reason to all names.

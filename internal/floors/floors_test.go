@@ -49,7 +49,6 @@ var libraries = map[string][]string{
 	"github.com/parquet-go/parquet-go/encoding/thrift": {"internal/records/parquet"},
 	"github.com/parquet-go/parquet-go/format":          {"internal/records/parquet"},
 	"github.com/ardanlabs/jinja":                       {"internal/chat"},
-	"gonum.org/v1/gonum/mat":                           {"lora"},
 	"golang.org/x/term":                                {"cmd/qtool"},
 	"gonum.org/v1/gonum/blas":                          {"lora"},
 	"gonum.org/v1/gonum/blas/blas64":                   {"lora"},

@@ -210,20 +210,14 @@ func (b *binder) noTarget(reason string, names ...string) {
 	}
 }
 
-// Why a feed-forward weight with a scale gets no pair.
-const (
-	scaledNVFP4 = "it is NVFP4 with a separate scale, and llama.cpp dies on a pair on such a weight"
-	scaledLast  = "it has a separate scale, by which llama.cpp would multiply the pair too"
-)
-
 func scaleName(weight string) string { own, _ := arch.ScaleNames(weight); return own }
 
 func (b *binder) target(tensor string, l *nn.Linear, transposed bool) {
 	t := Target{Tensor: tensor, Linear: l, Transposed: transposed, Refused: b.arch.WhyRefused(arch.ShortName(tensor))}
 	if t.Refused == "" && arch.ScaledLast(arch.ShortName(tensor)) && b.has(scaleName(tensor)) {
-		t.Refused, t.Scaled = scaledLast, true
+		t.Refused, t.Scaled = arch.ScaledTwice, true
 		if w, _ := b.src.Tensor(tensor); w.Type == gguf.NVFP4 {
-			t.Refused = scaledNVFP4
+			t.Refused = arch.NVFP4Crash
 		}
 	}
 	b.d.targets = append(b.d.targets, t)
