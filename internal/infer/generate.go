@@ -3,11 +3,10 @@ package infer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"qtool/internal/kernel/vector"
-	"qtool/internal/model"
-	"qtool/internal/nn"
 	"qtool/internal/tokenizer"
 )
 
@@ -17,6 +16,8 @@ type GenerateOptions struct {
 	MaxTokens int      // tokens to generate at most; negative is no limit
 	Stop      []string // texts that end the generation and are not shown
 	IgnoreEOS bool     // go on after tokens that end a generation; they are not shown
+	// Ends are tokens that end a generation besides those that do by the vocabulary.
+	Ends []int32
 }
 
 // StopReason says why a generation ended.
@@ -36,6 +37,7 @@ type Generation struct {
 	Reason StopReason
 
 	PromptTokens               int
+	Remembered                 int // tokens of the prompt that had been read before
 	PromptTime, GenerationTime time.Duration
 }
 
@@ -43,22 +45,29 @@ type Generation struct {
 // unless nil, gets the text as it comes, in pieces of whole characters. When ctx
 // ends, Generate returns what there is along with the context's error.
 func (s *Session) Generate(ctx context.Context, prompt []int32, opt GenerateOptions, emit func(text string)) (Generation, error) {
+	return s.newReader(s.longest(len(prompt), opt.MaxTokens), s.Decoder.Context).Generate(ctx, prompt, opt, emit)
+}
+
+// Generate is [Session.Generate] after what the reader remembers: of prompt only the tokens
+// are computed that differ from those it read last.
+func (r *Reader) Generate(ctx context.Context, prompt []int32, opt GenerateOptions, emit func(text string)) (Generation, error) {
 	g := Generation{PromptTokens: len(prompt)}
-	if s.Tokenizer == nil {
+	if r.s.Tokenizer == nil {
 		return g, tokenizer.ErrNoVocab
 	}
 	if err := opt.Check(); err != nil {
 		return g, err
 	}
-	if err := s.check(prompt); err != nil {
+	if err := r.check(prompt); err != nil {
 		return g, fmt.Errorf("prompt: %w", err)
 	}
 	run := &generation{
-		s: s, opt: opt, cache: s.Decoder.NewCache(s.longest(len(prompt), opt.MaxTokens)), sampler: newSampler(opt.Sampling),
-		decoder: s.Tokenizer.NewDecoder(tokenizer.DecodeOptions{}), text: stream{stop: opt.Stop, emit: emit},
+		Reader: r, opt: opt, sampler: newSampler(opt.Sampling),
+		decoder: r.s.Tokenizer.NewDecoder(tokenizer.DecodeOptions{}), text: stream{stop: opt.Stop, emit: emit},
 	}
 	start := time.Now()
-	err := run.feed(ctx, prompt)
+	g.Remembered = r.rewind(prompt)
+	err := r.feed(ctx, prompt[g.Remembered:])
 	g.PromptTime = time.Since(start)
 	if err == nil {
 		start = time.Now()
@@ -68,28 +77,26 @@ func (s *Session) Generate(ctx context.Context, prompt []int32, opt GenerateOpti
 	if g.Reason != StopText {
 		run.finish()
 	}
-	g.Tokens, g.Text = run.tokens, run.text.shown.String()
+	g.Tokens, g.Text = run.generated, run.text.shown.String()
 	return g, err
 }
 
 // generation is the state of one Generate.
 type generation struct {
-	s       *Session
-	opt     GenerateOptions
-	cache   *model.Cache
-	sampler *sampler
-	decoder *tokenizer.Decoder
-	text    stream
-	logits  []float32 // after the last token
-	tokens  []int32
+	*Reader
+	opt       GenerateOptions
+	sampler   *sampler
+	decoder   *tokenizer.Decoder
+	text      stream
+	generated []int32
 }
 
 // loop draws tokens until there is a reason to stop.
 func (g *generation) loop(ctx context.Context, prompt []int32) (StopReason, error) {
 	all := append([]int32(nil), prompt...)
-	for g.opt.MaxTokens < 0 || len(g.tokens) < g.opt.MaxTokens {
-		if len(g.tokens) > 0 {
-			if len(all) > g.s.Decoder.Context {
+	for g.opt.MaxTokens < 0 || len(g.generated) < g.opt.MaxTokens {
+		if len(g.generated) > 0 {
+			if len(all) > g.context {
 				return StopContext, nil
 			}
 			if err := g.feed(ctx, all[len(all)-1:]); err != nil {
@@ -100,8 +107,8 @@ func (g *generation) loop(ctx context.Context, prompt []int32) (StopReason, erro
 			return "", errNotFinite
 		}
 		id := g.sampler.next(g.logits, all)
-		all, g.tokens = append(all, id), append(g.tokens, id)
-		if g.s.Tokenizer.IsEOG(id) {
+		all, g.generated = append(all, id), append(g.generated, id)
+		if g.s.Tokenizer.IsEOG(id) || slices.Contains(g.opt.Ends, id) {
 			if !g.opt.IgnoreEOS {
 				return StopEnd, nil
 			}
@@ -110,19 +117,6 @@ func (g *generation) loop(ctx context.Context, prompt []int32) (StopReason, erro
 		}
 	}
 	return StopLimit, nil
-}
-
-// feed runs tokens and keeps the logits after the last one.
-func (g *generation) feed(ctx context.Context, tokens []int32) error {
-	return g.s.forward(ctx, tokens, g.cache, func(first int, hidden *nn.Var) error {
-		if first+hidden.Rows < len(tokens) {
-			return nil
-		}
-		return g.s.head(hidden, hidden.Rows-1, func(_ int, row []float32) error {
-			g.logits = append(g.logits[:0], row...)
-			return nil
-		})
-	})
 }
 
 // finish shows what was held back in case more would come.

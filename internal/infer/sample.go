@@ -4,24 +4,26 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 )
 
-// Sampling says how the next token is chosen from logits. The zero value takes
-// the most likely one.
+// Sampling says how the next token is chosen from logits. The steps and their order are those
+// of llama.cpp's sampler chain with its default samplers: the repeat penalty, top-k, top-p,
+// min-p, temperature, a draw. Filters see the probabilities at temperature 1 of what is left.
+// The zero value takes the most likely token.
 type Sampling struct {
 	Temperature float64 // 0 takes the most likely token, the lowest id among equals
 	TopK        int     // keep the k most likely; 0 keeps all
-	TopP        float64 // keep the fewest that have this much probability; 0 or 1 keeps all
+	TopP        float64 // keep the fewest most likely that have this much probability, at least one; 1 keeps all
 	MinP        float64 // keep those with this share of the largest probability; 0 keeps all
-	// RepeatPenalty divides positive logits of the last RepeatWindow tokens, and
-	// multiplies negative ones; 0 or 1 changes nothing.
+	// RepeatPenalty divides positive logits of the last RepeatLast tokens, those of the prompt
+	// among them, and multiplies others; 0 or 1 changes nothing.
 	RepeatPenalty float64
+	RepeatLast    int // 0 is none, a negative number all
 	Seed          uint64
 }
 
-// RepeatWindow is the number of tokens that Sampling.RepeatPenalty looks back.
-const RepeatWindow = 64
+// DefaultRepeatLast is the RepeatLast of llama.cpp's tools.
+const DefaultRepeatLast = 64
 
 // Check reports values that make no sense.
 func (s Sampling) Check() error {
@@ -44,8 +46,7 @@ func (s Sampling) Check() error {
 	return nil
 }
 
-// sampler draws tokens. Filters come in llama.cpp's order: repetition, top-k,
-// top-p, min-p, temperature.
+// sampler draws tokens.
 type sampler struct {
 	Sampling
 	rng     *rand.Rand
@@ -58,12 +59,20 @@ func newSampler(s Sampling) *sampler {
 
 // next chooses a token; recent are the tokens so far. logits are changed.
 func (s *sampler) next(logits []float32, recent []int32) int32 {
-	s.penalize(logits, recent[max(0, len(recent)-RepeatWindow):])
+	s.penalize(logits, s.window(recent))
 	if s.Temperature == 0 {
 		return greedy(logits)
 	}
 	s.ranking.set(logits)
 	return s.draw(s.kept())
+}
+
+// window is the end of recent that the penalty is about.
+func (s *sampler) window(recent []int32) []int32 {
+	if s.RepeatLast < 0 {
+		return recent
+	}
+	return recent[max(0, len(recent)-s.RepeatLast):]
 }
 
 // penalize makes each token of recent less likely, once however often it occurs.
@@ -72,9 +81,12 @@ func (s *sampler) penalize(logits []float32, recent []int32) {
 		return
 	}
 	penalty := float32(s.RepeatPenalty)
-	for i, id := range recent {
+	seen := make(map[int32]bool, len(recent))
+	for _, id := range recent {
+		known := seen[id]
+		seen[id] = true
 		switch {
-		case slices.Contains(recent[:i], id):
+		case known:
 		case logits[id] > 0:
 			logits[id] /= penalty
 		default:
@@ -100,7 +112,7 @@ func (s *sampler) kept() int {
 	if s.TopK > 0 {
 		n = min(n, s.TopK)
 	}
-	if s.TopP > 0 && s.TopP < 1 {
+	if s.TopP < 1 {
 		left := s.TopP * r.sum(n, 1)
 		for i := range n {
 			if left -= r.weight(i, 1); left <= 0 {

@@ -131,7 +131,7 @@ func generate(t *testing.T, s *infer.Session, opt infer.GenerateOptions) infer.G
 
 func TestGenerationStopsForTheReasonItGives(t *testing.T) {
 	s := tiny(t, 64)
-	warm := infer.Sampling{Temperature: 1, Seed: 5}
+	warm := infer.Sampling{Temperature: 1, TopP: 1, Seed: 5}
 	full := generate(t, s, infer.GenerateOptions{Sampling: warm, MaxTokens: -1, IgnoreEOS: true})
 	if prompt := full.PromptTokens; full.Reason != infer.StopContext || prompt+len(full.Tokens) != 64+1 {
 		t.Errorf("stopped by %s after %d+%d tokens of 64", full.Reason, prompt, len(full.Tokens))
@@ -148,7 +148,7 @@ func TestGenerationStopsForTheReasonItGives(t *testing.T) {
 	}
 	ended := 0
 	for seed := range uint64(40) {
-		g := generate(t, s, infer.GenerateOptions{Sampling: infer.Sampling{Temperature: 1.5, Seed: seed}, MaxTokens: -1})
+		g := generate(t, s, infer.GenerateOptions{Sampling: infer.Sampling{Temperature: 1.5, TopP: 1, Seed: seed}, MaxTokens: -1})
 		if g.Reason == infer.StopEnd {
 			ended++
 			if last := g.Tokens[len(g.Tokens)-1]; !s.Tokenizer.IsEOG(last) {
@@ -180,7 +180,7 @@ func TestSameSeedGivesTheSameTextAndOthersDoNot(t *testing.T) {
 func TestCancelledGenerationReturnsWhatThereIs(t *testing.T) {
 	s := tiny(t, 1<<16)
 	ctx, cancel := context.WithCancel(context.Background())
-	g, err := s.Generate(ctx, []int32{1, 70}, infer.GenerateOptions{Sampling: infer.Sampling{Temperature: 1}, MaxTokens: -1, IgnoreEOS: true}, func(string) { cancel() })
+	g, err := s.Generate(ctx, []int32{1, 70}, infer.GenerateOptions{Sampling: infer.Sampling{Temperature: 1, TopP: 1}, MaxTokens: -1, IgnoreEOS: true}, func(string) { cancel() })
 	if !errors.Is(err, context.Canceled) || g.Text == "" {
 		t.Errorf("error %v, text %q", err, g.Text)
 	}
