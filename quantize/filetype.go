@@ -52,6 +52,16 @@ func FileTypes() []string {
 	return names
 }
 
+// FileTypeName is the name of a number of general.file_type, "" if it has none.
+func FileTypeName(number int) string {
+	for _, f := range fileTypes {
+		if !f.copies() && int(f.id) == number {
+			return f.name
+		}
+	}
+	return ""
+}
+
 // findFileType finds a file type by name in any case, or by its number.
 func findFileType(name string) (fileType, error) {
 	upper := strings.ToUpper(name)

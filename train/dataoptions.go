@@ -1,17 +1,9 @@
 package train
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"strings"
-
 	"qtool/internal/chat"
 	"qtool/internal/dataset"
-	"qtool/internal/input"
-	"qtool/internal/printable"
 	"qtool/internal/records"
-	"qtool/internal/tokenizer"
 	"qtool/internal/usage"
 )
 
@@ -51,62 +43,16 @@ var Formats = dataset.Formats()
 // ChatTemplates are the names of the templates that are built in.
 var ChatTemplates = chat.Names()
 
-// noTemplate is the ChatTemplate that stands for none.
-const noTemplate = "none"
-
-// maxTemplate is more than any chat template has, in bytes.
-const maxTemplate = 4 << 20
-
 // useTemplate sets the template that conversations, and prompts with their answers, go
 // through.
-func (f *tuning) useTemplate(o *dataset.Options) (err error) {
-	vocab := f.tok.Vocab()
-	text := func(id int32) string {
-		if id == tokenizer.None {
-			return ""
-		}
-		return vocab.Tokens[id]
-	}
-	c := chat.Options{BOS: text(f.tok.BOS()), EOS: text(f.tok.EOS()), Vars: f.TemplateVars}
-	name, source := f.ChatTemplate, vocab.ChatTemplate
-	o.TemplatePairs = name != noTemplate && (name != "" || source != "")
-	if t, ok := chat.Named(name, c); ok {
+func (f *tuning) useTemplate(o *dataset.Options) error {
+	name := f.ChatTemplate
+	o.TemplatePairs = name != dataset.NoTemplate && (name != "" || f.tok.Vocab().ChatTemplate != "")
+	t, err := dataset.TemplateOf(f.tok, name, f.TemplateVars)
+	if t != nil {
 		o.Template = t
-		return nil
 	}
-	if name != "" && name != noTemplate {
-		if source, err = readTemplate(name); err != nil {
-			return err
-		}
-		c.Name = name
-	}
-	for id, token := range vocab.Tokens {
-		if f.tok.IsCutOut(int32(id)) && strings.Contains(source, token) {
-			c.Markers = append(c.Markers, token)
-		}
-	}
-	switch name {
-	case noTemplate:
-	case "":
-		o.Template = chat.ForModel(source, c)
-	default:
-		if o.Template, err = chat.New(source, c); err != nil {
-			return fmt.Errorf("--chat-template %s: %w", printable.Text(name), err)
-		}
-	}
-	return nil
-}
-
-// readTemplate reads the template that --chat-template names.
-func readTemplate(name string) (string, error) {
-	source, err := input.ReadFile(name, maxTemplate)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", usage.Errorf("--chat-template %s is no file, and no template that is built in; these are: %s, and none", printable.Text(name), strings.Join(ChatTemplates, ", "))
-	}
-	if err != nil {
-		return "", fmt.Errorf("--chat-template: %w", err)
-	}
-	return string(source), nil
+	return err
 }
 
 // options are the DataOptions as package dataset has them.

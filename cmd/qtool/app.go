@@ -13,10 +13,12 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		Name:      "qtool",
 		Usage:     "quantize and fine-tune language models in GGUF, on any CPU",
 		UsageText: "qtool COMMAND [flags] [arguments]",
-		Description: `MODEL is a .gguf file (of a split model: the first shard), a Hugging Face folder, or
-ollama:NAME[:TAG], a model that Ollama keeps on this machine.
+		Description: `MODEL is a .gguf file (of a split model: the first shard), a Hugging Face folder,
+ollama:NAME[:TAG], a model that Ollama keeps on this machine, or embedded, the small
+model that qtool carries in itself.
 
 qtool finetune --adapter out.gguf
+qtool chat embedded --lora out.gguf
 qtool quantize --type Q8_0 model.gguf model-q8.gguf
 qtool generate model-q8.gguf --prompt "Once upon a time"
 

@@ -38,7 +38,7 @@ func lookJob(c *cli.Context) (*train.Job, error) {
 		return nil, err
 	}
 	j := train.NewJob()
-	j.Model, j.Seq = c.String("model"), c.Int("seq")
+	j.Model, j.Seq = trainedModel(c), c.Int("seq")
 	if err := setPre(c, j); err != nil {
 		return nil, err
 	}

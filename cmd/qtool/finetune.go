@@ -125,7 +125,7 @@ func inFinetune(err error) error {
 // finetuneJob is what the flags ask for.
 func finetuneJob(c *cli.Context) (*train.Job, error) {
 	j := train.NewJob()
-	j.Model, j.Adapter, j.Full, j.Init = c.String("model"), c.String("adapter"), c.String("full"), c.String("init-adapter")
+	j.Model, j.Adapter, j.Full, j.Init = trainedModel(c), c.String("adapter"), c.String("full"), c.String("init-adapter")
 	j.Rank, j.Alpha, j.MergeOnly = c.Int("rank"), float32(c.Float64("alpha")), c.Bool("merge-only")
 	j.Seq, j.Threads = c.Int("seq"), c.Int("threads")
 	j.Packing, j.EvalSplit = packingOf(c), c.Float64("eval-split")

@@ -38,7 +38,7 @@ command gives the same text: choose another --seed for another one.`,
 			&cli.IntFlag{Name: "top-k", Value: 40, Usage: "draw among the `K` most likely tokens; 0 is all"},
 			&cli.Float64Flag{Name: "top-p", Value: 0.95, Usage: "draw among the fewest tokens of probability `P` together"},
 			&cli.Float64Flag{Name: "min-p", Value: 0.05, Usage: "draw among tokens of `P` times the largest probability"},
-			&cli.Float64Flag{Name: "repeat-penalty", Value: 1, Usage: fmt.Sprintf("make the last %d tokens less likely by the factor `F`", infer.RepeatWindow)},
+			&cli.Float64Flag{Name: "repeat-penalty", Value: 1, Usage: fmt.Sprintf("make the last %d tokens less likely by the factor `F`", infer.DefaultRepeatLast)},
 			&cli.Uint64Flag{Name: "seed", Value: 42, Usage: "seed of the random choice"},
 			&cli.StringSliceFlag{Name: "stop", Usage: "end before `TEXT`; may be repeated"},
 			&cli.BoolFlag{Name: "ignore-eos", Usage: "go on after the model has ended its text"},
@@ -90,7 +90,7 @@ func runGenerate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	l, err := loadForRun(c, con, from, c.String("lora"), nil)
+	l, err := loadForRun(c, con, from, c.StringSlice("lora"), nil)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -49,6 +50,7 @@ same result; OUT itself appears when it is complete. qtool inspect describes it.
 			&cli.BoolFlag{Name: "no-ppl", Usage: "do not compute the perplexity, which saves time"},
 			&cli.IntFlag{Name: "save-every", Value: 10, Usage: "save what --resume needs every `N` chunks; 0: only when interrupted"},
 			&cli.BoolFlag{Name: "resume", Usage: "continue an interrupted run"},
+			adapterFlag(),
 			preFlag(),
 			threadsFlag(),
 			forceFlag(),
@@ -74,6 +76,8 @@ func runImatrix(c *cli.Context) error {
 		return usagef("imatrix: --data is missing; without it --in-file can merge or convert files")
 	case data == "" && len(args) > 0:
 		return usagef("imatrix: --data is missing; merging files with --in-file needs no MODEL")
+	case data == "" && c.IsSet("lora"):
+		return usagef("imatrix: --lora is about running a MODEL, and --in-file runs none")
 	case data == "":
 		return mergeImatrix(c, merge)
 	case len(args) == 0:
@@ -162,7 +166,7 @@ func collectImatrix(c *cli.Context, path, data string, merge []string) error {
 	if err != nil {
 		return err
 	}
-	l, err := loadForRun(c, r.con, from, "", func(l *loaded) (err error) {
+	l, err := loadForRun(c, r.con, from, c.StringSlice("lora"), func(l *loaded) (err error) {
 		r.tokens, err = l.checkText(text, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: c.Bool("parse-special")}, func(tokens, context int) error {
 			return infer.CheckImportance(tokens, context, c.Int("chunk-size"), r.opt)
 		})
@@ -229,7 +233,7 @@ func (r *collection) checkMemory(l *loaded) error {
 
 // look finds out what can go wrong before the model is opened, and reads the text.
 func (r *collection) look(path, data string, merge []string) (text string, err error) {
-	if err := outputs.Check(append(source.Paths(path), data), r.flags.String("output"), r.progress); err != nil {
+	if err := outputs.Check(slices.Concat(source.Paths(path), scaledPaths(r.flags.StringSlice("lora")), []string{data}), r.flags.String("output"), r.progress); err != nil {
 		return "", err
 	}
 	if r.left, err = openProgress(r.progress, r.flags.Bool("resume")); err != nil {
@@ -274,7 +278,7 @@ func (r *collection) begin(data string, merge []string) (err error) {
 		data = "standard input"
 	}
 	r.run.Matrix.Datasets = append(r.run.Matrix.Datasets, data)
-	if r.id, err = infer.ImportanceID(r.ctx, r.file, r.tokens, r.run, r.opt); err != nil {
+	if r.id, err = r.session.ImportanceID(r.ctx, r.file, r.tokens, r.run, r.opt); err != nil {
 		return err
 	}
 	if err := r.holdSpace(); err != nil || r.left == nil {
@@ -282,7 +286,7 @@ func (r *collection) begin(data string, merge []string) (err error) {
 	}
 	run, err := infer.ResumeImportance(r.left, r.id)
 	if errors.Is(err, infer.ErrOtherImportance) {
-		return usagef("%s was left by a run with another model, text or setting; name another output, or delete it", r.progress)
+		return usagef("%s was left by a run with another model, adapter, text or setting; name another output, or delete it", r.progress)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.progress, err)

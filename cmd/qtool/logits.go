@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -52,7 +53,7 @@ func runLogits(c *cli.Context) error {
 	case c.IsSet("tokens") == c.IsSet("prompt"):
 		return usagef("logits: give either --tokens or --prompt")
 	}
-	if err := outputs.Check(append(source.Paths(args[0]), c.String("lora"), idsFile(c.String("tokens"))), output); err != nil {
+	if err := outputs.Check(slices.Concat(source.Paths(args[0]), scaledPaths(c.StringSlice("lora")), []string{idsFile(c.String("tokens"))}), output); err != nil {
 		return err
 	}
 	con := newConsole(c)
@@ -64,7 +65,7 @@ func runLogits(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	l, err := loadForRun(c, con, from, c.String("lora"), nil)
+	l, err := loadForRun(c, con, from, c.StringSlice("lora"), nil)
 	if err != nil {
 		return err
 	}

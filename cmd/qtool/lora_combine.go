@@ -146,7 +146,7 @@ func (x *combination) read() error {
 	}
 	inputs := []string{}
 	for _, arg := range args {
-		a, err := parseScaled("lora combine", arg)
+		a, err := parseMerged("lora combine", arg)
 		if err != nil {
 			return err
 		}

@@ -175,7 +175,7 @@ func newMerge(c *cli.Context) (m *merge, err error) {
 		}
 	}
 	for _, arg := range args {
-		a, err := parseScaled("lora merge", arg)
+		a, err := parseMerged("lora merge", arg)
 		if err != nil {
 			return nil, err
 		}

@@ -3,10 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"math"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -31,32 +28,16 @@ type mergedAdapter struct {
 	adapter *lora.Adapter
 }
 
-func isFile(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-// scaledPath is the path in ADAPTER[:SCALE].
-func scaledPath(arg string) string {
-	if i := strings.LastIndexByte(arg, ':'); i > 0 && !isFile(arg) {
-		if _, err := strconv.ParseFloat(arg[i+1:], 32); err == nil {
-			return arg[:i]
-		}
+// parseMerged reads ADAPTER[:SCALE] of a command for which a scale of 0 makes no sense.
+func parseMerged(command, arg string) (*mergedAdapter, error) {
+	a, err := parseScaled(arg)
+	if err != nil {
+		return nil, err
 	}
-	return arg
-}
-
-// parseScaled reads ADAPTER[:SCALE] of a command. What names a file as it is has no scale.
-func parseScaled(command, arg string) (*mergedAdapter, error) {
-	a := &mergedAdapter{Path: scaledPath(arg), Scale: 1}
-	if len(a.Path) < len(arg) {
-		s, _ := strconv.ParseFloat(arg[len(a.Path)+1:], 32)
-		if s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
-			return nil, usagef("%s: %q: the scale of an adapter is a number other than 0, as in %s:0.5", command, arg, a.Path)
-		}
-		a.Scale = float32(s)
+	if a.scale == 0 {
+		return nil, usagef("%s: %q: at scale 0 the adapter changes nothing; leave it out", command, arg)
 	}
-	return a, source.Found("", a.Path)
+	return &mergedAdapter{Path: a.path, Scale: a.scale}, nil
 }
 
 // openAdapters reads all adapters and makes one of them.

@@ -76,7 +76,7 @@ func runLoraVerify(c *cli.Context) error {
 	case c.IsSet("prompt") && c.IsSet("data"):
 		return usagef("lora verify: give either --prompt or --data")
 	}
-	named, err := parseScaled("lora verify", args[0])
+	named, err := parseMerged("lora verify", args[0])
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"qtool/gguf"
 	"qtool/internal/adapt"
+	"qtool/internal/adapters"
 	"qtool/internal/budget"
 	"qtool/internal/infer"
 	"qtool/internal/kernel/product"
@@ -17,40 +18,97 @@ import (
 
 // loaded is a model ready to run.
 type loaded struct {
-	file    source.Model
-	decoder *model.Decoder
-	adapter *adapt.Adapter // attached to the decoder; nil without one
-	pool    *product.Pool
-	memory  *budget.Budget // what there was when the file was open
+	file     source.Model
+	decoder  *model.Decoder
+	adapters *adapters.Set // attached to the decoder by loadForRun
+	pool     *product.Pool
+	memory   *budget.Budget // what there was when the file was open
 
 	tokens    *tokenizer.Tokenizer
 	tokensErr error // why tokens is nil
 }
 
-func adapterFlag() cli.Flag {
-	return inputFlag(&cli.StringFlag{Name: "lora", Usage: "run with the LoRA adapter `A` (a .gguf file)"})
-}
-
-// loadForRun opens a model and makes it ready, with the adapter at
-// adapterPath unless that is "". check, unless nil, is called before the weights are
-// loaded, when a text can be cut into tokens. The caller closes what it gets.
-func loadForRun(c *cli.Context, con *console, from source.Source, adapterPath string, check func(*loaded) error) (l *loaded, err error) {
-	var a *adapt.Adapter
-	if adapterPath, err = withOwnAdapter(con, from.Path, adapterPath); err != nil {
+// loadForRun opens a model and makes it ready, with the adapters that it has of its own and
+// those that args name, each ADAPTER[:SCALE]. check, unless nil, is called before the weights
+// are loaded, when a text can be cut into tokens. The caller closes what it gets.
+func loadForRun(c *cli.Context, con *console, from source.Source, args []string, check func(*loaded) error) (l *loaded, err error) {
+	list, err := openAdapters(con, from.Path, args)
+	if err != nil {
 		return nil, err
 	}
-	if adapterPath != "" {
-		if a, err = adapt.Open(adapterPath); err != nil {
-			return nil, fmt.Errorf("adapter: %w", err)
-		}
+	from.Adapters = source.KeepAdapters // they are in the list
+	if l, err = loadWith(c, con, from, nil, "", check); err != nil {
+		return nil, err
 	}
-	from.Adapters = source.KeepAdapters // a is the model's own
-	return loadWith(c, con, from, a, "adapter "+adapterPath, check)
+	if err = warnOfForeign(c, con, l.file, from.Path, list); err == nil {
+		l.adapters, err = adapters.Attach(l.decoder, list...)
+	}
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
-// loadWith is loadForRun with an adapter that is open, and how to call it; nil is none.
+// openAdapters opens the adapters with which Ollama runs the model at path, if any, and those
+// that the user names.
+func openAdapters(con *console, path string, args []string) (list []*adapters.Adapter, err error) {
+	own, err := source.Adapters(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range own {
+		con.say("%s: running with the adapter that it has: %s", path, file)
+	}
+	scaled := make([]scaledAdapter, 0, len(own)+len(args))
+	for _, file := range own {
+		scaled = append(scaled, scaledAdapter{file, 1})
+	}
+	for _, arg := range args {
+		s, err := parseScaled(arg)
+		if err != nil {
+			return nil, err
+		}
+		scaled = append(scaled, s)
+	}
+	for _, s := range scaled {
+		a, err := adapters.Open(s.path, s.scale)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, a)
+	}
+	return list, nil
+}
+
+// warnOfForeign says of each adapter that was trained on another base than m which both are.
+func warnOfForeign(c *cli.Context, con *console, m gguf.Model, path string, list []*adapters.Adapter) error {
+	if len(list) == 0 {
+		return nil
+	}
+	base, err := adapters.NewBase(m)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		f, err := base.Compare(c.Context, a)
+		switch {
+		case err != nil:
+			return err
+		case f == nil:
+		case f.Model:
+			con.say("warning: %s; what it does here: qtool lora verify %s --model %s", f.Text, a.Path, path)
+		default:
+			con.sayText(f.Text)
+		}
+	}
+	return nil
+}
+
+// loadWith opens a model and makes it ready with an adapter that is open, which is called so;
+// nil is none.
 func loadWith(c *cli.Context, con *console, from source.Source, a *adapt.Adapter, called string, check func(*loaded) error) (l *loaded, err error) {
-	l = &loaded{adapter: a}
+	l = new(loaded)
 	if l.file, err = source.Open(from); err != nil {
 		return nil, err
 	}
@@ -59,31 +117,14 @@ func loadWith(c *cli.Context, con *console, from source.Source, a *adapt.Adapter
 		l.file.Close()
 		return nil, err
 	}
-	if l.adapter != nil {
-		if err := l.adapter.Attach(l.decoder); err != nil {
+	if a != nil {
+		if err := a.Attach(l.decoder); err != nil {
 			l.file.Close()
 			return nil, fmt.Errorf("%s: %w", called, err)
 		}
 	}
 	l.pool = product.NewPool(c.Int("threads"))
 	return l, nil
-}
-
-// withOwnAdapter is the adapter to run a model with: the one that the user names, or the one
-// that Ollama runs the model with.
-func withOwnAdapter(con *console, path, named string) (string, error) {
-	own, err := source.Adapters(path)
-	switch {
-	case err != nil:
-		return "", err
-	case len(own) == 0:
-		return named, nil
-	case len(own) == 1 && named == "":
-		con.say("%s: running with the adapter that it has: %s", path, own[0])
-		return own[0], nil
-	}
-	return "", usagef("%s has %d adapter(s) of its own, and only one can be run with: give its weights %s as MODEL, and with --lora one adapter, such as %s",
-		path, len(own), source.Paths(path)[0], own[0])
 }
 
 func (l *loaded) load(path string, check func(*loaded) error) (err error) {

@@ -31,7 +31,7 @@ of each window is scored.
 
 With --baseline both models read the text side by side, and what is lost from one
 to the other is told as llama-perplexity --kl-divergence does; no file of logits is
-needed. An adapter given with --lora is MODEL's alone.`,
+needed. Adapters given with --lora are MODEL's alone.`,
 		Flags: []cli.Flag{
 			inputFlag(&cli.StringFlag{Name: "data", Aliases: []string{"f"}, Usage: "score the text of `FILE`; \"-\" is standard input"}),
 			modelFlag(&cli.StringFlag{Name: "baseline", Usage: "tell how far MODEL's predictions are from those of the model `M2`"}),
@@ -103,7 +103,7 @@ func runPerplexity(c *cli.Context) error {
 	}
 	opt := infer.PerplexityOptions{Context: c.Int("context"), Chunks: c.Int("chunks")}
 	var ids []int32
-	l, err := loadForRun(c, con, models[0], c.String("lora"), func(l *loaded) (err error) {
+	l, err := loadForRun(c, con, models[0], c.StringSlice("lora"), func(l *loaded) (err error) {
 		ids, err = l.checkText(text, tokenizer.EncodeOptions{AddSpecial: true}, func(tokens, context int) error {
 			return infer.CheckPerplexity(tokens, context, opt)
 		})
@@ -148,7 +148,7 @@ func measurePerplexity(c *cli.Context, con *console, l *loaded, ids []int32, opt
 		p, err := l.session().Perplexity(c.Context, ids, opt)
 		return reportPerplexity(p, len(ids)), err
 	}
-	base, err := loadForRun(c, con, baseline[0], "", nil)
+	base, err := loadForRun(c, con, baseline[0], nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)
 	}

@@ -69,6 +69,14 @@ func modelSources(c *cli.Context, paths ...string) ([]source.Source, error) {
 	return out, nil
 }
 
+// trainedModel is the model that --model names for train, where the embedded one has no name.
+func trainedModel(c *cli.Context) string {
+	if path := c.String("model"); path != source.Embedded {
+		return path
+	}
+	return ""
+}
+
 // openModel opens the model at path, with what --pre says of it if it is a folder.
 func openModel(c *cli.Context, path string) (source.Model, error) {
 	from, err := modelSource(c, path)

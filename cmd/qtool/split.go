@@ -149,9 +149,9 @@ func runJoin(c *cli.Context) error {
 	return reportShards(con, args[1], m, nil)
 }
 
-// openToSplit opens a GGUF file or a model that Ollama keeps.
+// openToSplit opens a GGUF file, a model that Ollama keeps or the embedded one.
 func openToSplit(c *cli.Context, path string) (source.Model, error) {
-	if source.IsOllama(path) {
+	if source.IsOllama(path) || path == source.Embedded {
 		return openModel(c, path)
 	}
 	f, err := openGGUF(path)

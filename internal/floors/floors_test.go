@@ -17,7 +17,8 @@ import (
 var floors = [][]string{
 	{"cmd/qtool"},
 	{"fixtures/generate", "internal/bench", "internal/followup", "internal/modeldoc"},
-	{"train", "internal/ollama/create"},
+	{"internal/dialogue"},
+	{"train", "internal/ollama/create", "internal/adapters"},
 	{"lora"},
 	{"internal/loop", "internal/adapt", "internal/peft", "internal/source"},
 	{"internal/infer"},

@@ -98,9 +98,9 @@ func ResumeImportance(src gguf.Model, id string) (*Importance, error) {
 const probe = 4096
 
 // ImportanceID is the identity of a collection that has not begun: what model, text and
-// settings it is made of, and what was merged into it before. Of the model's tensors it
-// looks at the beginnings only.
-func ImportanceID(ctx context.Context, src gguf.Model, tokens []int32, run *Importance, opt ImportanceOptions) (string, error) {
+// settings it is made of, and what was merged into it before. Of the model's tensors, of which
+// src are those in the file, it looks at the beginnings only, of pairs on them at all.
+func (s *Session) ImportanceID(ctx context.Context, src gguf.Model, tokens []int32, run *Importance, opt ImportanceOptions) (string, error) {
 	hash := sha256.New()
 	for _, t := range src.Tensors() {
 		fmt.Fprintf(hash, "%q %v %v\n", t.Name, t.Type, t.Shape)
@@ -109,6 +109,11 @@ func ImportanceID(ctx context.Context, src gguf.Model, tokens []int32, run *Impo
 			return "", fmt.Errorf("reading tensor %q: %w", t.Name, err)
 		}
 		hash.Write(b)
+	}
+	for _, t := range s.Decoder.Targets() {
+		if p := t.Linear.Pair; p != nil {
+			fmt.Fprintf(hash, "%q %d %g\n%x %x\n", t.Tensor, p.Rank, p.Scale, p.A.Data, p.B.Data)
+		}
 	}
 	fmt.Fprintln(hash, tokens, opt.First, opt.Output)
 	if err := gguf.Write(ctx, hash, run.Matrix.Model()); err != nil {

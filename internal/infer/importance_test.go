@@ -17,6 +17,7 @@ import (
 	"qtool/internal/infer"
 	"qtool/internal/kernel/product"
 	"qtool/internal/model"
+	"qtool/internal/nn"
 	"qtool/internal/tokenizer"
 	"qtool/quantize/imatrix"
 )
@@ -265,7 +266,7 @@ func TestSavedCollectionsAreToldApart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		id, err := infer.ImportanceID(context.Background(), src, tokens, run, opt)
+		id, err := s.ImportanceID(context.Background(), src, tokens, run, opt)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,12 +278,24 @@ func TestSavedCollectionsAreToldApart(t *testing.T) {
 	if again := id(a, ids, 32, infer.ImportanceOptions{Chunks: 2}); again != base {
 		t.Error("another number of chunks cannot be continued to")
 	}
+	target := s.Decoder.Targets()[0]
+	in, out, _ := target.Shape()
+	pair := nn.LoRAPair{A: nn.NewParam("a", in, 2), B: nn.NewParam("b", 2, out), Rank: 2, Scale: 1}
+	target.Linear.Pair = &pair
+	adapted := id(a, ids, 32, infer.ImportanceOptions{})
+	pair.Scale = 0.5
+	weaker := id(a, ids, 32, infer.ImportanceOptions{})
+	target.Linear.Pair = nil
+	if weaker == adapted {
+		t.Error("another strength of an adapter has the same identity")
+	}
 	for name, other := range map[string]string{
-		"model":  id(b, ids, 32, infer.ImportanceOptions{}),
-		"text":   id(a, ids[1:], 32, infer.ImportanceOptions{}),
-		"chunks": id(a, ids, 16, infer.ImportanceOptions{}),
-		"head":   id(a, ids, 32, infer.ImportanceOptions{Output: true}),
-		"first":  id(a, ids, 32, infer.ImportanceOptions{First: 1}),
+		"adapter": adapted,
+		"model":   id(b, ids, 32, infer.ImportanceOptions{}),
+		"text":    id(a, ids[1:], 32, infer.ImportanceOptions{}),
+		"chunks":  id(a, ids, 16, infer.ImportanceOptions{}),
+		"head":    id(a, ids, 32, infer.ImportanceOptions{Output: true}),
+		"first":   id(a, ids, 32, infer.ImportanceOptions{First: 1}),
 	} {
 		if other == base {
 			t.Errorf("another %s has the same identity", name)

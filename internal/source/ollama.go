@@ -23,9 +23,12 @@ const (
 func IsOllama(path string) bool { return strings.HasPrefix(path, ollama.Scheme) }
 
 // Paths are the files of the model that path names, for who must not write to them.
-// Those of a model that cannot be found are path itself.
+// Those of a model that cannot be found are path itself; the [Embedded] one has none.
 func Paths(path string) []string {
-	if IsOllama(path) {
+	switch {
+	case path == Embedded:
+		return nil
+	case IsOllama(path):
 		if _, f, err := ollama.Resolve(path); err == nil {
 			return append([]string{f.Weights}, f.Adapters...)
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"qtool/fixtures"
 	"qtool/gguf"
 	"qtool/internal/convert"
 	"qtool/internal/ollama"
@@ -31,13 +32,23 @@ type Source struct {
 	Note func(text string)
 }
 
-// Open opens a GGUF file, the first shard of a split one, a Hugging Face folder, or the
-// weights of a model that Ollama keeps on this machine.
+// Embedded is the name of the small model that the program carries in itself. A file or
+// folder of that name is given as ./embedded.
+const Embedded = "embedded"
+
+// Open opens a GGUF file, the first shard of a split one, a Hugging Face folder, the
+// weights of a model that Ollama keeps on this machine, or the [Embedded] model.
 func Open(s Source) (Model, error) { return open(s) }
 
 func open(s Source, opts ...gguf.OpenOption) (Model, error) {
 	path := s.Path
-	if IsOllama(path) {
+	switch {
+	case path == Embedded:
+		if s.Note != nil && Found("", path) == nil {
+			s.Note("embedded is the model that qtool carries; the file or folder of that name here is ./embedded")
+		}
+		return opened(fixtures.Base())
+	case IsOllama(path):
 		return openOllama(s, opts)
 	}
 	if err := Found("", path); err != nil {
@@ -66,9 +77,13 @@ func opened[M Model](m M, err error) (Model, error) {
 	return m, nil
 }
 
-// FoundModel is [Found] for what may also be the name of a model that Ollama keeps.
+// FoundModel is [Found] for what may also be the name of a model that Ollama keeps, or of
+// the [Embedded] one.
 func FoundModel(where, path string) error {
-	if IsOllama(path) {
+	switch {
+	case path == Embedded:
+		return nil
+	case IsOllama(path):
 		if _, _, err := ollama.Resolve(path); err != nil {
 			return fmt.Errorf("%s%w", where, err)
 		}

@@ -37,6 +37,9 @@ type base struct {
 // model that only the server may be able to open is no error yet.
 func (j *Job) openBase() (*base, error) {
 	b := &base{name: j.Model, texts: new(ollama.Texts)}
+	if j.Model == source.Embedded {
+		return nil, usage.Errorf("the embedded model is no file, and Ollama takes one: write it first, with qtool quantize --type COPY embedded village.gguf")
+	}
 	if !source.IsOllama(j.Model) {
 		if err := source.Found("--model: ", j.Model); err != nil {
 			return nil, err
