@@ -110,7 +110,7 @@ func (s *scene) run(line string) int {
 		fail("it says nothing")
 	}
 	printed := stderr.String()
-	if args[0] != "generate" { // which prints what the model says
+	if args[0] != "generate" && args[0] != "chat" { // which print what the model says
 		printed += stdout.String()
 	}
 	if r, raw := rawControl(printed); raw {

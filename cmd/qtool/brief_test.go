@@ -41,7 +41,8 @@ var brief = []string{
 	"finetune --model M --data T --seq 32 --steps 2 --batch 2 --adapter a.gguf --run-dir run --resume --save-every 1 --eval-every 1",
 	"finetune --model MOE --data T --seq 32 --steps 2 --experts top:2 --router-aux-loss 0.1 --checkpointing --adapter moe.gguf",
 	"finetune --model MOE --data T --seq 32 --steps 1 --full full.gguf",
-	"generate M --lora a.gguf --prompt a -n 2",
+	"generate M --lora a.gguf --lora a.gguf:0.5 --compare --prompt a -n 2",
+	"chat M --lora a.gguf --chat-template none -n 2",
 	"lora inspect a.gguf --model M",
 	"lora inspect --json moe.gguf",
 	"lora verify a.gguf:0.5 --model M",
@@ -94,7 +95,7 @@ func TestEveryCommandInBrief(t *testing.T) {
 			}
 		}
 		var stdout, stderr bytes.Buffer
-		if code := run(t.Context(), args, strings.NewReader(""), &stdout, &stderr); code != exitDone {
+		if code := run(t.Context(), args, strings.NewReader("a\n/lora 0\nb\n"), &stdout, &stderr); code != exitDone {
 			t.Errorf("%s: exit code %d\n%s", line, code, stderr.String())
 		}
 	}

@@ -67,10 +67,18 @@ func (c *console) detail(format string, args ...any) {
 
 // printJSON prints v as data.
 func (c *console) printJSON(v any) error {
-	e := json.NewEncoder(c.out)
+	e := c.encoder()
 	e.SetIndent("", " ")
-	e.SetEscapeHTML(false)
 	return e.Encode(v)
+}
+
+// printJSONLine prints v as data on a line of its own, for commands that print several.
+func (c *console) printJSONLine(v any) error { return c.encoder().Encode(v) }
+
+func (c *console) encoder() *json.Encoder {
+	e := json.NewEncoder(c.out)
+	e.SetEscapeHTML(false)
+	return e
 }
 
 // text is where a model's own text goes: as it is, so that a file or another program

@@ -11,6 +11,7 @@ import (
 	"qtool/internal/chat"
 	"qtool/internal/convert"
 	"qtool/internal/dataset"
+	"qtool/internal/dialogue"
 	"qtool/internal/infer"
 	"qtool/internal/input"
 	"qtool/internal/loop"
@@ -51,6 +52,8 @@ var codes = []struct {
 	{quantize.ErrNoLayer, exitUsage},
 	{gguf.ErrShard, exitUsage},
 	{infer.ErrRequest, exitUsage},
+	{dialogue.ErrTooLong, exitUsage},
+	{errInterrupted, exitInterrupted},
 	{quantize.ErrUnsupported, exitUnsupported},
 	{convert.ErrUnsupported, exitUnsupported},
 	{model.ErrUnsupported, exitUnsupported},
@@ -86,6 +89,9 @@ var codes = []struct {
 	{input.ErrTooLarge, exitInvalid},
 	{input.ErrCount, exitInvalid},
 }
+
+// errInterrupted is the error of a command whose user typed Ctrl-C where that is no signal.
+var errInterrupted = errors.New("interrupted")
 
 func exitCode(ctx context.Context, err error) int {
 	if err == nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"qtool/internal/chat"
 	"qtool/internal/source"
 	"qtool/train"
 )
@@ -63,15 +62,9 @@ func setData(c *cli.Context, j *train.Job) error {
 		Format: c.String("format"), MessagesField: c.String("messages-field"), SystemField: c.String("system-field"), IgnoreKeys: c.StringSlice("ignore-key"),
 		TrainOn: c.String("train-on"), Long: c.String("long"), KeepEmpty: c.Bool("keep-empty"), SkipBad: c.Bool("skip-bad"),
 	}
-	for _, text := range c.StringSlice("template-var") {
-		name, value, err := chat.ParseVar(text)
-		if err != nil {
-			return usagef("--template-var: %v", err)
-		}
-		if j.TemplateVars == nil {
-			j.TemplateVars = map[string]any{}
-		}
-		j.TemplateVars[name] = value
+	var err error
+	if j.TemplateVars, err = templateVars(c); err != nil {
+		return err
 	}
 	j.ChatTemplate = c.String("chat-template")
 	if j.Truncate && c.IsSet("long") {

@@ -23,7 +23,9 @@ func launch(run func(ctx context.Context, args []string, stdin io.Reader, stdout
 	}
 	watch := crash.Start()
 	ctx, cancel := context.WithCancel(context.Background())
-	endOnSignals(cancel)
+	var taken interrupts
+	ctx = context.WithValue(ctx, interruptsKey{}, &taken)
+	endOnSignals(cancel, &taken)
 	boundGarbage()
 	stdout, stderr := standardOutputs(os.Stdout, watch.Stderr, cancel)
 	code := run(ctx, os.Args[1:], os.Stdin, stdout, stderr)

@@ -111,6 +111,7 @@ var (
 		"quantize --prune-layers 1 % out.gguf", "quantize --target-bpw 9 % out.gguf",
 		"quantize --target-bpw 9 --calibration text.txt % out.gguf",
 		"imatrix % --data text.txt -c 16 -o out.gguf", "generate % --prompt one -n 2", "generate % --prompt one -n 2 --json",
+		"generate % --chat --prompt one -n 2", "chat % -n 2", "chat hf --lora % -n 2", "chat % -n 2 --json --chat-template chatml",
 		"generate hf --lora % --prompt one -n 2", "perplexity % --data text.txt --context 16",
 		"perplexity hf --baseline % --data text.txt --context 16",
 		"lora verify --model % a.gguf", "lora inspect --model % a.gguf",
@@ -123,7 +124,7 @@ var (
 	onFiles    = append([]string{"split --max-tensors 5 % out", "lora convert --base % --to mlx a.gguf out", "quantize --imatrix % hf out.gguf", "imatrix --in-file % -o out.gguf", "ollama create x --model % --modelfile out"}, onModels...)
 	onAdapters = []string{
 		"inspect %", "inspect --json %", "verify %", "diff % m.gguf", "diff m.gguf %", "quantize --type COPY % out.gguf", "split % out",
-		"generate m.gguf --lora % --prompt one -n 2", "perplexity m.gguf --lora % --data text.txt --context 16",
+		"generate m.gguf --lora % --prompt one -n 2", "generate m.gguf --lora a.gguf --lora %:0.5 --compare --prompt one -n 2", "chat m.gguf --lora %:-1 -n 2", "perplexity m.gguf --lora % --data text.txt --context 16",
 		"logits m.gguf --lora % --tokens 1,2 -o out.npy", "lora merge --model m.gguf a.gguf %:0.5 out.gguf",
 		"lora merge --model m.gguf --type Q4_0 --check-data text.txt --context 16 % out.gguf",
 		"lora verify --model m.gguf %", "lora verify --model m.gguf --json %:0.5", "lora inspect %", "lora inspect --model m.gguf --json %",

@@ -287,7 +287,7 @@ func TestMessagesOfLines(t *testing.T) {
 		return line, nil
 	}
 	want := []Input{
-		{Text: "one"}, {Text: "two \nlines\n"}, {Text: "three\n\n  lines\n"}, {Text: "one"}, {Text: "/etc is a path"},
+		{Text: "one"}, {Text: "two \nlines\n"}, {Text: "three\n\n  lines"}, {Text: "one"}, {Text: "/etc is a path"},
 		{Command: "reset"}, {Command: "system", Args: "Be kind."}, {Text: "/no command\nbut \"\"\" text"}, {Text: "end\n"},
 	}
 	var got []Input

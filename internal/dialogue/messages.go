@@ -26,7 +26,7 @@ const quotes = `"""`
 //   - a line is a message;
 //   - a line that ends with \ goes on in the next one;
 //   - what stands between """ at the beginning of a line and """ at the end of one is a message as
-//     it is;
+//     it is, without the line ends next to the quotes;
 //   - a line that begins with / is a command, but with // a message with one slash.
 //
 // It returns io.EOF at the end, and any other error of line.
@@ -75,5 +75,5 @@ func quoted(body string, line func(more bool) (string, error)) (Input, error) {
 		body += "\n" + next
 	}
 	text := strings.TrimSuffix(strings.TrimRight(body, " \t"), quotes)
-	return Input{Text: strings.TrimPrefix(text, "\n")}, nil
+	return Input{Text: strings.TrimSuffix(strings.TrimPrefix(text, "\n"), "\n")}, nil
 }

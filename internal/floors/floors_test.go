@@ -17,8 +17,7 @@ import (
 var floors = [][]string{
 	{"cmd/qtool"},
 	{"fixtures/generate", "internal/bench", "internal/followup", "internal/modeldoc"},
-	{"internal/dialogue"},
-	{"train", "internal/ollama/create", "internal/adapters"},
+	{"train", "internal/ollama/create", "internal/adapters", "internal/dialogue"},
 	{"lora"},
 	{"internal/loop", "internal/adapt", "internal/peft", "internal/source"},
 	{"internal/infer"},
@@ -50,6 +49,7 @@ var libraries = map[string][]string{
 	"github.com/parquet-go/parquet-go/encoding/thrift": {"internal/records/parquet"},
 	"github.com/parquet-go/parquet-go/format":          {"internal/records/parquet"},
 	"github.com/ardanlabs/jinja":                       {"internal/chat"},
+	"github.com/mattn/go-runewidth":                    {"cmd/qtool"},
 	"golang.org/x/term":                                {"cmd/qtool"},
 	"gonum.org/v1/gonum/blas":                          {"lora"},
 	"gonum.org/v1/gonum/blas/blas64":                   {"lora"},
