@@ -34,22 +34,25 @@ qtool chat model.gguf --lora mine.gguf
 qtool chat ollama:qwen3:0.6b --system "Be brief." --temp 0.6
 qtool chat embedded --lora out.gguf
 qtool chat model.gguf --quiet < questions.txt > answers.txt`,
-		Description: `A line is a message. One that ends with \ goes on in the next line, and what stands
-between """ and """ is one message of several lines; so is text that is pasted.
-Lines that begin with / are commands, and // begins a message with a slash:
+		Description: `A line is a message. One that ends with \ goes on in the next line, and what
+stands between """ and """ is one message of several lines; so is text that
+is pasted. Lines that begin with / are commands, and // begins a message with
+a slash:
 
 ` + chatHelp + `
-Ctrl-C ends an answer, which stays in the conversation as far as it came, and at the
-prompt the program. Ctrl-D ends the program too.
+Ctrl-C ends an answer, which stays in the conversation as far as it came, and
+at the prompt the program. Ctrl-D ends the program too.
 
-Standard input may be a file or another program: a message a line, answers to stdout,
-nothing but them. A message that fails, or an unknown command, then ends the program.
+Standard input may be a file or another program: a message a line, answers to
+stdout, nothing but them. A message that fails, or an unknown command, then
+ends the program.
 
-Messages are written by the template that the adapter was trained with, where it says
-so, or by the model's own. Only what is new of a conversation is computed; where the
-template rewrites what was said, such as by dropping thoughts, from there on. When the
-context is full, the oldest questions and answers are forgotten until half of it is
-free, and a line says so; the system message stays.
+Messages are written by the template that the adapter was trained with, where
+it says so, or by the model's own. Only what is new of a conversation is
+computed; where the template rewrites what was said, such as by dropping
+thoughts, from there on. When the context is full, the oldest questions and
+answers are forgotten until half of it is free, and a line says so; the
+system message stays.
 
 Each answer is drawn with --seed anew, as by qtool generate --chat.`,
 		Flags: slices.Concat([]cli.Flag{

@@ -19,7 +19,7 @@ var errChatOver = errors.New("over")
 const chatHelp = `   /reset            begin a new conversation; the system message stays
    /system TEXT      set the system message; without TEXT, take it away
    /lora             list the adapters and their strengths
-   /lora 0.5         run with the adapter at half its strength; 0 is the base alone
+   /lora 0.5         run with the adapter at half its strength; 0 is the base
    /lora 2 0.5       the same for the second of several
    /help             list the commands
    /exit             end the chat

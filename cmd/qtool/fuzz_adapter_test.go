@@ -43,6 +43,7 @@ func FuzzCommandsOnAdapters(f *testing.F) {
 		"lora verify --threads 1 --json --model IN/m.gguf --prompt a IN/a.gguf",
 		"lora inspect --threads 1 --model IN/m.gguf IN/a.gguf",
 		"lora inspect --threads 1 --all --json IN/a.gguf",
+		"generate --threads 1 IN/m.gguf --lora IN/a.gguf --lora IN/a.gguf:-0.5 --compare --chat --prompt a -n 2",
 	}
 	addPrograms(f, len(seeds), len(commands), forgeries+1)
 	f.Fuzz(func(t *testing.T, seed, command byte, edits []byte) {

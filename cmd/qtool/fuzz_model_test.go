@@ -103,6 +103,7 @@ func FuzzComputingOnModels(f *testing.F) {
 		"perplexity --threads 1 IN/seed.gguf --baseline IN/m.gguf --data IN/text.txt -c 16",
 		"imatrix --threads 1 IN/m.gguf --data IN/text.txt -c 16 -o OUT/i.gguf --process-output",
 		"imatrix --threads 1 IN/m.gguf --data IN/text.txt -c 8 -o OUT/i.dat",
+		"chat --threads 1 IN/m.gguf -n 2", "generate --threads 1 IN/m.gguf --chat --system x --prompt a -n 2",
 	})
 }
 

@@ -25,22 +25,25 @@ qtool generate model.gguf --prompt "Once upon a time"
 qtool generate model.gguf --chat --prompt "Why is the sky blue?" --temp 0
 qtool generate model.gguf --lora a.gguf:0.5 --lora b.gguf --prompt "Dear"
 qtool generate model.gguf --lora a.gguf --compare --chat --prompt "Who?"`,
-		Description: `The prompt is a text as it is, which the model continues. With --chat it is a message
-that the model's chat template writes, with --system before it; --chat-template, --system
-and --template-var are --chat too. qtool chat is for more than one message.
+		Description: `The prompt is a text as it is, which the model continues. With --chat it is a
+message that the model's chat template writes, with --system before it;
+--chat-template, --system and --template-var are --chat too. qtool chat is
+for more than one message.
 
---compare prints what the model says without its adapters and with them, with the same
-seed: side by side on a terminal that is wide enough, else one after the other.
+--compare prints what the model says without its adapters and with them, with
+the same seed: side by side on a terminal that is wide enough, else one after
+the other.
 
 The continuation is printed as it comes; --echo prints the prompt before it.
-A file or another program gets the model's bytes as they are; on a terminal, control
-characters among them are escaped.
-The texts of special tokens in the prompt stand for those tokens, and \n, \t, \" and
-\\ for what they mean in programs, as with llama.cpp's tools.
+A file or another program gets the model's bytes as they are; on a terminal,
+control characters among them are escaped. The texts of special tokens in the
+prompt stand for those tokens, and \n, \t, \" and \\ for what they mean in
+programs, as with llama.cpp's tools.
 
-Tokens are drawn as by llama.cpp's sampler chain: repeat penalty, top-k, top-p, min-p,
-temperature, a draw. Defaults are its own but for --seed, which is fixed: the same
-command gives the same text, but not that of llama.cpp, which draws other numbers.`,
+Tokens are drawn as by llama.cpp's sampler chain: repeat penalty, top-k,
+top-p, min-p, temperature, a draw. Defaults are its own but for --seed, which
+is fixed: the same command gives the same text, but not that of llama.cpp,
+which draws other numbers.`,
 		Flags: slices.Concat([]cli.Flag{
 			promptFlag("continue `TEXT`"),
 			noEscapeFlag("--prompt, --system and --stop"),

@@ -115,6 +115,7 @@ func TestAnInputThatIsNoFileIsRefused(t *testing.T) {
 			{"inspect", x}, {"verify", x}, {"diff", m, x}, {"quantize", x, out}, {"split", x, out}, {"join", x, out},
 			{"generate", x, "--prompt", "a"}, {"tokenize", x, "a"},
 			{"generate", m, "--prompt", "a", "--lora", x}, {"lora", "verify", "--model", m, x}, {"lora", "inspect", x},
+			{"chat", x}, {"chat", m, "--chat-template", x},
 			{"quantize", "--imatrix", x, m, out},
 			{"quantize", "--tensor-type-file", x, m, out},
 			{"quantize", "--target-bpw", "6", "--calibration", x, m, out},

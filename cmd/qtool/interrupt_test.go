@@ -63,6 +63,7 @@ func TestWaitingForStandardInputCanBeInterrupted(t *testing.T) {
 	m, out := tinyFile(t, fixtures.Shape{}), filepath.Join(t.TempDir(), "a.gguf")
 	for _, args := range [][]string{
 		{"tokenize", m},
+		{"chat", m},
 		{"data", "check", "--model", m, "--data", "-"},
 		{"finetune", "--model", m, "--data", "-", "--adapter", out},
 	} {
