@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qtool/internal/printable"
+	"qtool/internal/source"
 	"qtool/lora"
 )
 
@@ -26,8 +27,8 @@ func checkFolderFlags(c *cli.Context) error {
 			return usagef("--%s is about a GGUF file, and --out-hf writes a folder in the types of its base: give one of them", name)
 		}
 	}
-	if info, err := os.Stat(c.String("model")); err == nil && !info.IsDir() {
-		return usagef("--out-hf needs a base that is a Hugging Face folder, and %s is a file; a file holds less than a folder does", c.String("model"))
+	if info, err := os.Stat(c.String("model")); c.String("model") == source.Embedded || err == nil && !info.IsDir() {
+		return usagef("--out-hf needs a base that is a Hugging Face folder, and %s is none; a GGUF file holds less than a folder does", c.String("model"))
 	}
 	return lora.CheckFolder(c.String("out-hf"))
 }

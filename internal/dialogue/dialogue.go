@@ -92,8 +92,19 @@ func (d *Dialogue) Keep(t *Turn, answer string) {
 	if d.template == nil {
 		return
 	}
-	d.history = append(t.history[:len(t.history):len(t.history)],
-		chat.Message{Role: "user", Content: t.question}, d.template.Answer(t.Text, answer))
+	c := d.conversation(t)
+	message := d.template.Answer(t.Text, answer)
+	// Templates that write a blank before an answer leave it to the model in the prompt. Of such
+	// an answer the content is without it, as in the data that models learn from.
+	for _, content := range []string{answer, strings.TrimLeft(answer, " "), strings.TrimSpace(answer)} {
+		m := d.template.Answer(t.Text, content)
+		text, err := d.template.Render(chat.Conversation{Messages: append(c.Messages[:len(c.Messages):len(c.Messages)], m)}, false)
+		if err == nil && strings.HasPrefix(text, t.Text+strings.TrimRight(answer, " \n")) {
+			message = m
+			break
+		}
+	}
+	d.history = append(t.history[:len(t.history):len(t.history)], chat.Message{Role: "user", Content: t.question}, message)
 }
 
 // Exchanges is the number of questions and answers in the conversation.

@@ -95,14 +95,22 @@ func TestTheModelReadsWhatTrainingReads(t *testing.T) {
 }
 
 func TestATextThatAnswersContinueIsThePromptOfTheNextTurn(t *testing.T) {
-	tok := tokens(t, "", "<|im_start|>", "<|im_end|>")
-	d := New(tok, template(t, tok, "chatml"))
-	first := ask(t, d, "One?", 1000, 1)
-	d.Keep(first, "Two.")
-	next := ask(t, d, "Three?", 1000, 1)
-	answer := append(slices.Clone(first.Tokens), dataset.ForTokenizer(tok).Continue("Two.<|im_end|>", true)...)
-	if len(next.Tokens) < len(answer) || !slices.Equal(next.Tokens[:len(answer)], answer) {
-		t.Errorf("the prompt does not begin with the first one and its answer: %q", next.Text)
+	for name, c := range map[string]struct{ generated, end string }{
+		"chatml": {"Two.", "<|im_end|>"},
+		"vicuna": {" Two.", "</s>"}, // the template writes the blank, where it shows an answer
+		"alpaca": {"Two.", "</s>"},
+		"gemma":  {"Two.", "<end_of_turn>"},
+		"llama3": {"Two.", "<|eot_id|>"},
+	} {
+		tok := tokens(t, "", "<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+		d := New(tok, template(t, tok, name))
+		first := ask(t, d, "One?", 1000, 1)
+		d.Keep(first, c.generated)
+		next := ask(t, d, "Three?", 1000, 1)
+		answer := append(slices.Clone(first.Tokens), dataset.ForTokenizer(tok).Continue(c.generated+c.end, true)...)
+		if len(next.Tokens) < len(answer) || !slices.Equal(next.Tokens[:len(answer)], answer) {
+			t.Errorf("%s: the prompt does not begin with the first one and its answer: %q", name, next.Text)
+		}
 	}
 }
 
