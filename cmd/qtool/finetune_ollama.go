@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -9,6 +10,7 @@ import (
 	"qtool/internal/ollama/create"
 	"qtool/internal/ollama/server"
 	"qtool/internal/shell"
+	"qtool/internal/source"
 	"qtool/train"
 )
 
@@ -27,13 +29,10 @@ func checkOllamaAfter(c *cli.Context, j *train.Job, merge create.MergeFunc) (*ol
 		return nil, nil
 	}
 	con := newConsole(c)
-	a := &ollamaAfter{con: con, job: &create.Job{Model: j.Model, Via: create.Auto, Merge: merge, Observer: createObserver(con)}}
+	a := &ollamaAfter{con: con, job: &create.Job{Model: cmp.Or(j.Model, source.Embedded), Via: create.Auto, Merge: merge, Observer: createObserver(con)}}
 	var err error
 	if a.job.Name, err = ollama.ParseName(name); err != nil {
 		return nil, err
-	}
-	if j.Model == "" {
-		return nil, usagef("--ollama needs a --model that Ollama can run; the embedded one is none")
 	}
 	address, err := server.Address(server.Environment())
 	if err != nil {

@@ -38,7 +38,7 @@ type base struct {
 func (j *Job) openBase() (*base, error) {
 	b := &base{name: j.Model, texts: new(ollama.Texts)}
 	if j.Model == source.Embedded {
-		return nil, usage.Errorf("the embedded model is no file, and Ollama takes one: write it first, with qtool quantize --type COPY embedded village.gguf")
+		return nil, usage.Errorf("the embedded model is no file, and a Modelfile names one: write it first, with qtool quantize --type COPY embedded village.gguf")
 	}
 	if !source.IsOllama(j.Model) {
 		if err := source.Found("--model: ", j.Model); err != nil {
@@ -66,6 +66,9 @@ func (j *Job) openBase() (*base, error) {
 
 // CheckBase finds out whether a model of Ollama can be made of the base at all.
 func (j *Job) CheckBase() error {
+	if j.Model == source.Embedded {
+		return nil
+	}
 	without := *j
 	without.Adapters = nil
 	b, err := without.openBase()

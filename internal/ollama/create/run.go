@@ -12,6 +12,7 @@ import (
 	"qtool/internal/ollama"
 	"qtool/internal/ollama/server"
 	"qtool/internal/outputs"
+	"qtool/internal/source"
 )
 
 // ErrAdapterLost is in the chain of the error about a server that made a model without
@@ -34,6 +35,9 @@ type run struct {
 func (j *Job) Run(ctx context.Context, client *server.Client) (*Report, error) {
 	if err := j.check(); err != nil {
 		return nil, err
+	}
+	if j.Model == source.Embedded {
+		return j.runEmbedded(ctx, client)
 	}
 	b, err := j.openBase()
 	if err != nil {
