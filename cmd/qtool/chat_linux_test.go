@@ -87,23 +87,35 @@ func (p *onTerminal) press(keys string) {
 	}
 }
 
+// say presses keys at the prompt, waits for the next prompt and returns what was shown.
+func (p *onTerminal) say(keys string) string {
+	p.t.Helper()
+	const prompt = "\n> "
+	await(p.t, "a prompt", func() bool { return strings.HasSuffix(p.screen(), prompt) })
+	before := len(p.screen())
+	p.press(keys)
+	await(p.t, fmt.Sprintf("the prompt after %q", keys), func() bool {
+		shown := p.screen()[before:]
+		return len(shown) > len(prompt) && strings.HasSuffix(shown, prompt)
+	})
+	return p.screen()[before:]
+}
+
 func TestAChatOnATerminal(t *testing.T) {
 	p := startOnTerminal(t, "chat", "embedded", "--temp", "0", "--threads", "1")
 	p.shows("/help lists the commands")
-	p.shows("> ")
-	p.press("What colour is the skx\x7fy?\r") // with a key that corrects
-	p.shows("The sky is blue.\n> ")
-	p.press("/nonsense\r")
-	p.shows("there is no command \"/nonsense\"")
-	p.press("\x1b[A\x1b[A\r") // what was typed before
-	await(t, "the answer again", func() bool { return strings.Count(p.screen(), "The sky is blue.") == 2 })
-	p.press("\x1b[200~/etc/passwd\nis a file\x1b[201~\r") // pasted, and no command
-	p.shows("there is no command")
-	p.press("\x1b[200~What colour\nis the sky?\x1b[201~\r")
-	p.shows(". is the sky?")
-	p.press("What colour \\\r")
-	p.press("is the sky?\r")
-	await(t, "the answer to two lines", func() bool { return strings.Count(p.screen(), "\n> ") >= 5 })
+	for _, c := range []struct{ keys, shows string }{
+		{"What colour is the skx\x7fy?\r", "\nThe sky is blue.\n"}, // with a key that corrects
+		{"/nonsense\r", "there is no command \"/nonsense\""},
+		{"\x1b[A\x1b[A\r", "\nThe sky is blue.\n"}, // what was typed before
+		{"\x1b[200~/etc/passwd\nis a file\x1b[201~\r", ". is a file\n"},
+		{"What colour \\\ris the sky?\r", ". is the sky?\n"},
+		{"\"\"\"What colour\ris the sky?\"\"\"\r", ". is the sky?"},
+	} {
+		if shown := p.say(c.keys); !strings.Contains(shown, c.shows) || strings.Contains(shown, "/etc") && strings.Contains(shown, "no command") {
+			t.Errorf("%q is answered with %q, want %q", c.keys, shown, c.shows)
+		}
+	}
 	p.press("\x04")
 	if code := p.end(); code != exitDone {
 		t.Errorf("ended with %d\n%s", code, p.screen())
@@ -132,7 +144,7 @@ func TestCtrlCEndsAnAnswerAndThenTheChat(t *testing.T) {
 		"at the end of input, by another signal": func(p *onTerminal) { p.send(syscall.SIGTERM) },
 	} {
 		p := startOnTerminal(t, "chat", m, "--chat-template", "none", "--temp", "0", "--context", "100000", "--threads", "1")
-		p.shows("> ")
+		await(t, "the prompt", func() bool { return strings.HasSuffix(p.screen(), "\n> ") })
 		p.press("a\r")
 		await(t, "an answer", func() bool { return len(p.screen()) > 400 })
 		p.press(ctrlC)

@@ -312,6 +312,12 @@ func TestMessagesOfLines(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	lines = []string{"/pasted\nlines", "/no \\", "command"}
+	for _, want := range []string{"/pasted\nlines", "/no \ncommand"} {
+		if in, err := Next(next); err != nil || in.Text != want {
+			t.Errorf("%+v, %v, want %q", in, err, want)
+		}
+	}
 	lines = []string{`"""`, "open"}
 	if _, err := Next(next); !errors.Is(err, ErrInput) {
 		t.Errorf("quotes that stay open: %v", err)

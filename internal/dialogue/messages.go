@@ -21,13 +21,14 @@ type Input struct {
 const quotes = `"""`
 
 // Next makes an input of the next lines. line reads one without its end; more tells that it
-// continues a message. Empty lines are passed over. The rules:
+// continues a message; what is pasted may be several lines at once. Empty lines are passed over. The rules:
 //
 //   - a line is a message;
 //   - a line that ends with \ goes on in the next one;
 //   - what stands between """ at the beginning of a line and """ at the end of one is a message as
 //     it is, without the line ends next to the quotes;
-//   - a line that begins with / is a command, but with // a message with one slash.
+//   - a line that begins with / is a command, but with // a message with one slash. A message of
+//     several lines is neither.
 //
 // It returns io.EOF at the end, and any other error of line.
 func Next(line func(more bool) (string, error)) (Input, error) {
@@ -51,6 +52,8 @@ func Next(line func(more bool) (string, error)) (Input, error) {
 		}
 		switch {
 		case strings.TrimSpace(text) == "":
+		case strings.Contains(text, "\n"):
+			return Input{Text: text}, nil
 		case strings.HasPrefix(text, "//"):
 			return Input{Text: text[1:]}, nil
 		case strings.HasPrefix(text, "/"):
