@@ -2,6 +2,7 @@ package dialogue
 
 import (
 	"fmt"
+	"slices"
 
 	"qtool/fixtures"
 	"qtool/gguf"
@@ -9,6 +10,7 @@ import (
 	"qtool/internal/dataset"
 	"qtool/internal/printable"
 	"qtool/internal/tokenizer"
+	"qtool/lora"
 )
 
 // Choice is what decides on the template of a conversation.
@@ -66,30 +68,20 @@ func byModel(tok *tokenizer.Tokenizer, c Choice) (Chosen, error) {
 	return named(tok, c, "chatml", "the model has no template, but the markers of this one")
 }
 
-// What finetune writes into an adapter of how it was trained.
-const (
-	keyTrainedBy       = "qtool.version"
-	keyTrainedTemplate = "qtool.train.template"
-	keyTrainedData     = "qtool.train.data"
-
-	modelsOwn = "model" // the template of the base
-)
+// modelsOwn is recorded for the template of the base.
+const modelsOwn = "model"
 
 // trainedWith is the template that the examples of an adapter went through: "model", a name, or
 // "none". It is not ok where the adapter does not say.
 func trainedWith(md *gguf.Metadata, embedded bool) (name string, ok bool) {
-	if md == nil {
-		return "", false
+	switch t, ok := lora.RecordedTraining(md); {
+	case t.Template != "":
+		return t.Template, true
+	case embedded && slices.Equal(t.Data, []string{"embedded"}):
+		return question, true
+	default:
+		return dataset.NoTemplate, ok
 	}
-	if name, err := md.Str(keyTrainedTemplate); err == nil && name != "" {
-		return name, true
-	}
-	if data, ok := md.Get(keyTrainedData); ok && embedded {
-		if names, _ := data.([]string); len(names) == 1 && names[0] == "embedded" {
-			return question, true
-		}
-	}
-	return dataset.NoTemplate, md.Has(keyTrainedBy)
 }
 
 // byAdapter is the template that an adapter was trained with.
