@@ -4,16 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
 	"qtool/gguf"
+	"qtool/internal/adapt"
 	"qtool/internal/budget"
 	"qtool/internal/infer"
-	"qtool/internal/input"
 	"qtool/internal/kernel/product"
 	"qtool/internal/model"
 	"qtool/internal/printable"
@@ -135,15 +134,12 @@ func runLoraVerify(c *cli.Context) error {
 	return err
 }
 
-// checkAdapterFile refuses what is not there, and a folder, which adapters of other programs are.
+// checkAdapterFile refuses what is not there, and a folder.
 func checkAdapterFile(path string) error {
 	if err := source.Found("", path); err != nil {
 		return err
 	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return fmt.Errorf("adapter %s: %w: it is a folder; qtool lora convert makes a GGUF file of a PEFT or MLX folder", path, input.ErrNotRegular)
-	}
-	return nil
+	return adapt.NoFolder(path)
 }
 
 // probeText is what --prompt or --data give, "" without.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
 
 	"qtool/gguf"
 	"qtool/internal/arch"
+	"qtool/internal/input"
 	"qtool/internal/kernel/vector"
 	"qtool/internal/nn"
 	"qtool/quantize"
@@ -55,8 +57,19 @@ func ReadBack(path string) error {
 	})
 }
 
+// NoFolder refuses a folder, which adapters of other programs are.
+func NoFolder(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("adapter %s: %w: it is a folder; qtool lora convert makes a GGUF file of a PEFT or MLX folder", path, input.ErrNotRegular)
+	}
+	return nil
+}
+
 // read opens an adapter file whose hashes are right for use.
 func read(path string, use func(*gguf.File) error) error {
+	if err := NoFolder(path); err != nil {
+		return err
+	}
 	f, err := gguf.Open(path)
 	if err != nil {
 		return err
