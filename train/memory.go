@@ -53,14 +53,19 @@ func (f *tuning) checkMemory(context.Context) error {
 	if err != nil || f.budget.Fits(d) {
 		return err
 	}
+	p.beside(memory.Held())
+	if d, err = p.plan(p.asked); err != nil || f.budget.Fits(d) {
+		return err
+	}
 	return f.budget.TooSmall(d, p.advice(d))
 }
 
 // planner finds what a run would take if it were changed, without taking it.
 type planner struct {
 	f       *tuning
-	program int64 // what the program takes beside the run
+	program int64 // what the program takes beside the run, or more
 	asked   variant
+	used    bool // there was a rehearsal
 }
 
 func (f *tuning) planner() *planner {
@@ -69,11 +74,16 @@ func (f *tuning) planner() *planner {
 		return p
 	}
 	p.asked.batch = min(p.asked.batch, len(f.rows)) // as the run does
-	p.program = memory.Held() - f.decoder.CopiedBytes()
-	for _, param := range f.params() {
+	p.beside(memory.HeldNow())
+	return p
+}
+
+// beside takes what the program holds as a whole, in place of what it held before.
+func (p *planner) beside(held int64) {
+	p.program = held - p.f.decoder.CopiedBytes()
+	for _, param := range p.f.params() {
 		p.program -= 4 * int64(len(param.Data))
 	}
-	return p
 }
 
 // variant is what can be changed of a run so that it takes less memory.
@@ -136,7 +146,10 @@ func (p *planner) plan(v variant) (budget.Demand, error) {
 // rehearse is plan for batches that can be gone through.
 func (p *planner) rehearse(v variant) (budget.Demand, error) {
 	f, most := p.f, p.f.budget.ForRehearsals()
-	runtime.GC()                       // what variants before this one took is taken again
+	if p.used {
+		runtime.GC() // what variants before this one took is taken again
+	}
+	p.used = true
 	pool := product.NewPool(f.Threads) // a fresh one: what it takes depends on the variant
 	defer pool.Close()
 	trained, err := p.trained(v)

@@ -26,9 +26,8 @@ type running struct {
 
 // checkRunning refuses a computation that does not fit.
 func checkRunning(b *budget.Budget, threads int, r running) error {
-	since := memory.Held() - b.Held
+	since := memory.HeldNow() - b.Held // or less
 	of := func(size int) budget.Demand {
-		runtime.GC() // what sizes before this one took is taken again
 		pool := product.NewPool(threads)
 		defer pool.Close()
 		m := r.needs(pool, size, b.ForRehearsals())
@@ -38,7 +37,14 @@ func checkRunning(b *budget.Budget, threads int, r running) error {
 	if b.Fits(d) {
 		return nil
 	}
-	i := budget.FirstThatFits(len(r.smaller), func(i int) bool { return b.Fits(of(r.smaller[i])) })
+	since = memory.Held() - b.Held
+	if d = of(r.size); b.Fits(d) {
+		return nil
+	}
+	i := budget.FirstThatFits(len(r.smaller), func(i int) bool {
+		runtime.GC() // what sizes before this one took is taken again
+		return b.Fits(of(r.smaller[i]))
+	})
 	if i == len(r.smaller) {
 		return b.TooSmall(d, r.otherwise)
 	}
