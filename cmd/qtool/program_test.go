@@ -142,12 +142,10 @@ func addPrograms(f *testing.F, files, commands, operations int) {
 		f.Add(byte(i), byte(i%commands), []byte{})
 	}
 	for op := range operations {
-		for range 3 {
-			p := []byte{byte(op)}
-			for range 4 + rng.IntN(12) {
-				p = append(p, byte(rng.Uint32()))
-			}
-			f.Add(byte(rng.IntN(files)), byte(rng.IntN(commands)), p)
+		p := []byte{byte(op)}
+		for range 4 + rng.IntN(12) {
+			p = append(p, byte(rng.Uint32()))
 		}
+		f.Add(byte(rng.IntN(files)), byte(rng.IntN(commands)), p)
 	}
 }
