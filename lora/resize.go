@@ -83,10 +83,17 @@ func (a *Adapter) checkPairs() error {
 		return err
 	}
 	for i := range a.Pairs {
-		p := &a.Pairs[i]
-		if len(p.A.Shape) != len(p.B.Shape) || len(p.A.Shape) > 2 && (p.A.Shape[2] != p.B.Shape[2] || p.Tensor == arch.TokenEmbedding) {
-			return fmt.Errorf("%w: the halves of %q have shapes %v and %v, which are not those of as many matrices", ErrInvalid, p.Tensor, p.A.Shape, p.B.Shape)
+		if err := a.Pairs[i].checkMatrices(); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// checkMatrices fails with [ErrInvalid] if the halves are of different numbers of matrices.
+func (p *Pair) checkMatrices() error {
+	if len(p.A.Shape) != len(p.B.Shape) || len(p.A.Shape) > 2 && (p.A.Shape[2] != p.B.Shape[2] || p.Tensor == arch.TokenEmbedding) {
+		return fmt.Errorf("%w: the halves of %q have shapes %v and %v, which are not those of as many matrices", ErrInvalid, p.Tensor, p.A.Shape, p.B.Shape)
 	}
 	return nil
 }

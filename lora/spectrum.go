@@ -88,7 +88,7 @@ const energyKept = 0.95
 // small matrix R·Sᵀ. With a base, whose shapes must fit ([ErrMismatch]), norms are compared with those of its
 // weights. threads 0 takes one for each CPU; progress, unless nil, gets the pairs that are done.
 func Spectra(ctx context.Context, a *Adapter, base gguf.Model, threads int, progress func(done, total int)) ([]Spectrum, error) {
-	if _, err := a.bound(); err != nil { // which checks the pairs
+	if err := a.checkPairs(); err != nil {
 		return nil, err
 	}
 	weights, err := baseNorms(ctx, a, base, threads)

@@ -192,6 +192,9 @@ func (x *examination) metadata() {
 func (x *examination) values() {
 	for i := range x.adapter.Pairs {
 		p := &x.adapter.Pairs[i]
+		if p.checkMatrices() != nil { // the base tells which half is wrong
+			continue
+		}
 		changes := 0
 		for m := range p.matrices() {
 			if left, right, _, _ := p.sides(m); !allZero(left) && !allZero(right) {

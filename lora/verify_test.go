@@ -192,6 +192,8 @@ func TestEachFaultIsFoundAndToldWithWhatHappensWhere(t *testing.T) {
 		{"other-architecture", dense, set("general.architecture", "qwen2"), lora.Mismatch, lora.Fails, lora.Fails, `"qwen2"`, "trained on"},
 		{"no-such-tensor", dense, with(pair("blk.9.attn_q.weight", [2][]int{{in, 2}, {2, out}}, 1)...), lora.Mismatch, lora.Fails, lora.Fails, "blk.9", "trained on"},
 		{"wrong-shape", dense, with(pair("blk.0.attn_q.weight", [2][]int{{in + 1, 2}, {2, out}}, 1)...), lora.Mismatch, lora.Fails, lora.Fails, "asks for", "trained on"},
+		{"wrong-experts", dense, with(pair("blk.0.attn_q.weight", [2][]int{{in, 2}, {2, out, 3}}, 1)...), lora.Mismatch, lora.Wrong, lora.Fails, "asks for", "trained on"},
+		{"wrong-experts", dense, with(pair("blk.0.attn_q.weight", [2][]int{{in, 2, 3}, {2, out}}, 1)...), lora.Mismatch, lora.Wrong, lora.Fails, "asks for", "trained on"},
 		{"wrong-experts", experts, with(stack(3)...), lora.Mismatch, lora.Wrong, lora.Fails, "3]", "trained on"},
 		{"wrong-experts", experts, with(stack(8)...), lora.Mismatch, lora.Wrong, lora.Fails, "8]", "trained on"},
 		{"tied-head", tied, with(pair(e.Name, [2][]int{{2, e.Shape[1]}, {2, e.Shape[0]}}, 1)...), lora.Mismatch, lora.Fails, lora.Fails, "head", "without token_embd"},
