@@ -128,7 +128,7 @@ func Values(path string) (n int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		f, err := gguf.Open(path, gguf.WithoutData())
+		f, err := gguf.Open(path, gguf.WithoutMapping()) // which fails if data are missing
 		if err != nil {
 			return 0, err
 		}

@@ -218,7 +218,7 @@ func (x *extraction) checkMemory() error {
 			bytes += 4 * int64(min(x.options.Rank, t.In, t.Out)) * int64(t.In+t.Out) * int64(t.Experts)
 		}
 	}
-	return checkOwnMemory(x.c, x.con, bytes, "the adapter", "take a lower --rank, or fewer --targets")
+	return checkOwnMemory(x.c, x.con, bytes, "holding the adapter", "take a lower --rank, or fewer --targets")
 }
 
 // identify writes into the adapter where it comes from.

@@ -93,7 +93,7 @@ func checkAdapterMemory(c *cli.Context, con *console, times int64, advice string
 		}
 		bytes += times * 4 * n
 	}
-	return checkOwnMemory(c, con, bytes, "the adapters", advice)
+	return checkOwnMemory(c, con, bytes, "holding the adapters", advice)
 }
 
 // checkOwnMemory refuses what would take more memory than there is.
