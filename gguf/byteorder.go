@@ -1,7 +1,6 @@
 package gguf
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -21,8 +20,7 @@ type bigEndian struct {
 func littleEndianOf(t *Tensor, r io.ReaderAt) io.ReaderAt {
 	words := ggml.TraitsOf(t.Type).Words
 	if words == nil {
-		return unreadable{fmt.Errorf("tensor %s: %s data in a big-endian file cannot be put in order: %w",
-			t.Name, t.Type, errors.ErrUnsupported)}
+		return unreadable{fmt.Errorf("%w: tensor %q: %s data in a big-endian file cannot be put in order", ErrUnsupported, t.Name, t.Type)}
 	}
 	return &bigEndian{r, t.Size(), t.Type.BlockBytes(), words}
 }

@@ -74,7 +74,7 @@ func TestBigEndianDataOfUnknownLayoutIsUnsupportedAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := mustFind(t, m, "strange").Bytes(); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := mustFind(t, m, "strange").Bytes(); !errors.Is(err, ErrUnsupported) {
 		t.Error(err)
 	}
 	if got := dataOf(t, mustFind(t, m, "plain")); !bytes.Equal(got, []byte{0, 0, 0, 0x40}) {

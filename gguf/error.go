@@ -9,6 +9,10 @@ import (
 // about a metadata value of another type than the key has.
 var ErrFormat = errors.New("invalid GGUF")
 
+// ErrUnsupported is in the chain of the error about data that are there and cannot be read: of a
+// type whose numbers are not known, in a file of the other byte order.
+var ErrUnsupported = errors.New("unsupported")
+
 // ErrShard is in the chain of the error about a file of a split model that is not
 // the one to open.
 var ErrShard = errors.New("not the first shard")

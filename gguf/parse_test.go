@@ -176,7 +176,7 @@ func checkParse(t *testing.T, b []byte) {
 			t.Fatalf("tensor %s has %d bytes in a file of %d", x.Name, x.Size(), len(b))
 		}
 		if _, err := x.Bytes(); err != nil {
-			if errors.Is(err, errors.ErrUnsupported) {
+			if errors.Is(err, ErrUnsupported) {
 				return
 			}
 			t.Fatalf("tensor %s: %v", x.Name, err)

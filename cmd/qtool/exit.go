@@ -55,6 +55,7 @@ var codes = []struct {
 	{dialogue.ErrTooLong, exitUsage},
 	{errInterrupted, exitInterrupted},
 	{quantize.ErrUnsupported, exitUnsupported},
+	{gguf.ErrUnsupported, exitUnsupported},
 	{convert.ErrUnsupported, exitUnsupported},
 	{model.ErrUnsupported, exitUnsupported},
 	{tokenizer.ErrUnsupported, exitUnsupported},
