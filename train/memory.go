@@ -63,7 +63,7 @@ func (f *tuning) checkMemory(context.Context) error {
 // planner finds what a run would take if it were changed, without taking it.
 type planner struct {
 	f       *tuning
-	program int64 // what the program takes beside the run, or more
+	program int64 // what the program takes beside the run, garbage included at first
 	asked   variant
 	used    bool // there was a rehearsal
 }

@@ -26,7 +26,7 @@ type running struct {
 
 // checkRunning refuses a computation that does not fit.
 func checkRunning(b *budget.Budget, threads int, r running) error {
-	since := memory.HeldNow() - b.Held // or less
+	since := memory.HeldNow() - b.Held // with garbage, so no less than what is needed
 	of := func(size int) budget.Demand {
 		pool := product.NewPool(threads)
 		defer pool.Close()

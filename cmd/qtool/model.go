@@ -12,6 +12,7 @@ import (
 	"qtool/internal/infer"
 	"qtool/internal/kernel/product"
 	"qtool/internal/model"
+	"qtool/internal/shell"
 	"qtool/internal/source"
 	"qtool/internal/tokenizer"
 )
@@ -97,7 +98,7 @@ func warnOfForeign(c *cli.Context, con *console, m gguf.Model, path string, list
 			return err
 		case f == nil:
 		case f.Model:
-			con.say("warning: %s; what it does here: qtool lora verify %s --model %s", f.Text, a.Path, path)
+			con.say("warning: %s; what it does here: %s", f.Text, shell.Line("qtool", "lora", "verify", shell.Path(a.Path), "--model", shell.Path(path)))
 		default:
 			con.sayText(f.Text)
 		}

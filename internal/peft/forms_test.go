@@ -17,7 +17,6 @@ import (
 	"qtool/gguf"
 	"qtool/internal/convert"
 	"qtool/internal/half"
-	"qtool/internal/sharedtest"
 	"qtool/safetensors"
 )
 
@@ -400,55 +399,5 @@ func TestTheModelIsAskedForByItsReason(t *testing.T) {
 		if _, err := ToGGUF(l, p, nil); !errors.Is(err, ErrNeedsBase) || !strings.Contains(err.Error(), says) {
 			t.Errorf("the error does not say %q: %v", says, err)
 		}
-	}
-}
-
-func TestReferenceAdaptersComeBackFromMLX(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(sharedtest.Path(t, "golden/archs"), "*.lora.gguf"))
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	compared := 0
-	for _, file := range files {
-		base, err := gguf.Open(strings.TrimSuffix(file, ".lora.gguf") + ".gguf")
-		if err != nil {
-			continue
-		}
-		l, err := convert.LayoutOfGGUF(base)
-		if err != nil {
-			base.Close()
-			continue
-		}
-		adapter, err := gguf.Open(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := FromGGUF(l, adapter, Options{Form: MLX}, nil)
-		if err != nil {
-			t.Errorf("%s: %v", filepath.Base(file), err)
-			continue
-		}
-		p.Config = reread(p.Config)
-		r := &Report{}
-		back, err := ToGGUF(l, p, r)
-		if err != nil {
-			t.Errorf("%s: %v", filepath.Base(file), err)
-			continue
-		}
-		compared++
-		for _, f := range r.Folded {
-			if frac, _ := math.Frexp(float64(f.Factor)); frac != 0.5 {
-				t.Logf("%s: %s is not exact, folded by %g", filepath.Base(file), f.Name, f.Factor)
-				back = nil
-			}
-		}
-		if back != nil {
-			sameAdapter(t, filepath.Base(file), back, adapter)
-		}
-		adapter.Close()
-		base.Close()
-	}
-	if compared == 0 {
-		t.Error("no adapter of a known architecture is there")
 	}
 }
